@@ -1,0 +1,42 @@
+# make help | venv | demo | test | test-faults | lint | bench | clean
+PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3,$(if $(shell $(p) -c 'import sys; print(1 if (3,11) <= sys.version_info[:2] <= (3,12) else "")' 2>/dev/null),$(p))))
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+APT    := sudo apt-get install -y python3 python3-venv make
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-faults lint bench clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed. On Debian or Ubuntu: $(APT)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing. On Debian or Ubuntu: $(APT)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	@touch $(STAMP)
+
+venv: $(STAMP)  ## make .venv and install Mrigan in it, with the pinned packages
+
+demo: venv  ## the whole job on the embedded sample, from videos to a verdict (about 6 minutes on 2 cores)
+	$(BIN)/mrigan demo
+
+test: venv  ## the tests (under 12 minutes on 2 cores)
+	$(BIN)/python -m pytest -m 'not faults'
+
+test-faults: venv  ## the full counts of kills and broken files
+	$(BIN)/python -m pytest -m faults
+
+lint: venv  ## ruff, mypy on mrigan/, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: venv  ## the benchmarks behind the figures of the README and docs/results.md
+	@for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+clean:  ## remove what the other targets made, .venv included
+	rm -rf $(VENV) demo build *.egg-info
