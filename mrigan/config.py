@@ -1,6 +1,7 @@
 """Every setting, typed, with its unit and source. A YAML file plus dotted overrides becomes one dataclass.
 
-`extends: other.yaml` (relative to the file) takes another file's values first. An unknown key is an error that names the closest.
+`extends: other.yaml` (relative to the file) takes another file's values first. An unknown key is an error that names
+the closest one.
 """
 
 from __future__ import annotations
@@ -13,10 +14,21 @@ from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
 
 from mrigan.errors import ConfigError
 
 C = TypeVar("C")
+
+
+def _choice(default: str, *others: str) -> Any:
+    """A string field that takes one of the given words."""
+    return field(default=default, metadata={"choices": (default, *others)})
+
+
+def _at_least(least: float, default: Any) -> Any:
+    """A number with a lower bound."""
+    return field(default=default, metadata={"least": least})
 
 
 # ---------------------------------------------------------------------------------------------------- videos to shards
@@ -24,22 +36,22 @@ C = TypeVar("C")
 
 @dataclass
 class FacesConfig:
-    """How faces are found and cut (METHOD 1.1)."""
+    """How faces are found and cut (MRI-GAN, section 3)."""
 
-    every: int = 10  # frames; a frame is used when index % every == 0
-    long_side: int = 640  # px; detection runs on the frame shrunk to this long side, 0 = full size (--small-faces)
+    every: int = _at_least(1, 10)  # frames; a frame is used when index % every == 0
+    long_side: int = _at_least(0, 640)  # px; detection runs on the frame shrunk to this long side, 0 = full size (--small-faces)
     min_face: int = 20  # px, at detection size
     thresholds: list[float] = field(default_factory=lambda: [0.85, 0.95, 0.95])  # MTCNN's P-, R- and O-Net
     factor: float = 0.709  # MTCNN's image pyramid
     margin: float = 0.1  # of the box's width and height, added on each side
-    size: int = 256  # px, side of the stored square face
+    size: int = _at_least(16, 256)  # px, side of the stored square face
     resize: str = "area"  # the named step that makes size x size
-    max_persons: int = 8  # faces a frame, largest first
+    max_persons: int = _at_least(1, 8)  # faces a frame, largest first
 
 
 @dataclass
 class PairsConfig:
-    """Which fake faces may be paired with their original (METHOD 1.1)."""
+    """Which fake faces may be paired with their original."""
 
     border_difference: float = 4.0  # of 255: mean grey difference in the outer eighth of the frame, above = misaligned
     offset: int = 2  # frames, searched in both directions before a fake is called misaligned
@@ -49,7 +61,7 @@ class PairsConfig:
 
 @dataclass
 class MriConfig:
-    """The perceptual function f (METHOD 1.2)."""
+    """The perceptual function f (MRI-GAN, section 4.3)."""
 
     metric: str = "ssim"  # a name in the registry of mrigan.mri
     weights: str | None = None  # weight file, for the metrics that need one (lpips, dists)
@@ -57,14 +69,14 @@ class MriConfig:
 
 @dataclass
 class PackConfig:
-    """The tar shards (DESIGN, Shard)."""
+    """The tar shards."""
 
-    kind: str = "pairs"  # pairs | faces
+    kind: str = _choice("pairs", "faces")
     splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])
-    mri_format: str = "jpg"  # jpg | png
+    mri_format: str = _choice("jpg", "png")
     jpeg_quality: int = 95  # 4:4:4
-    shard_mib: int = 256  # MiB, target size of the larger shard of a unit
-    shard_samples: int = 10000  # cap on samples a shard
+    shard_mib: int = _at_least(1, 256)  # MiB, target size of the larger shard of a unit
+    shard_samples: int = _at_least(1, 10000)  # cap on samples a shard
     seed: int = 0
 
 
@@ -92,14 +104,14 @@ class DataConfig:
     shards: list[str] = field(default_factory=list)  # shard folders
     train_split: str = "train"
     val_split: str = "val"  # held-out scores, thresholds and the choice of the best checkpoint
-    workers: int = 2  # loader processes a rank
+    workers: int = _at_least(0, 2)  # loader processes a rank
     flip: float = 0.5  # probability of a horizontal flip, face and MRI alike
 
 
 @dataclass
 class DetectorDataConfig(DataConfig):
-    input: str = "face"  # face | mri
-    augment: bool = True  # METHOD 1.6
+    input: str = _choice("face", "mri")
+    augment: bool = True  # the recipe of the input, in mrigan.data.augment
     flip: float = 0.3
 
 
@@ -113,9 +125,9 @@ class GanModelConfig:
 
 @dataclass
 class GanLossConfig:
-    adversarial: str = "least_squares"  # least_squares | log (Eq. 9)
-    pixel: str = "l2"  # l2 (Eq. 10) | l1
-    per_root: str = "image"  # image (Eq. 11 as printed) | batch (the authors' run)
+    adversarial: str = _choice("least_squares", "log")  # Eq. 9 prints log, the authors ran least squares
+    pixel: str = _choice("l2", "l1")  # Eq. 10; l1 is the paper's future work
+    per_root: str = _choice("image", "batch")  # Eq. 11 as printed | the authors' run
     tau: float = 0.3  # Eq. 12
     weight: float = 100.0  # lambda, Eq. 12
 
@@ -129,25 +141,25 @@ class OptimConfig:
 
 @dataclass
 class TrainConfig:
-    steps: int = 0  # optimizer steps; 0 = epochs decides
-    epochs: float = 0.0  # passes over the epoch plan, where steps is 0
-    batch_size: int = 128  # global, over all ranks
+    steps: int = _at_least(0, 0)  # optimizer steps; 0 = epochs decides
+    epochs: float = _at_least(0, 0.0)  # passes over the epoch plan, where steps is 0
+    batch_size: int = _at_least(1, 128)  # global, over all ranks
     seed: int = 0
-    precision: str = "fp32"  # fp32 | bf16
-    device: str = "auto"  # auto | cpu | cuda
+    precision: str = _choice("fp32", "bf16")
+    device: str = _choice("auto", "cpu", "cuda")
     deterministic: bool = True  # same weights, bit for bit, from the same run on a CPU
 
 
 @dataclass
 class CheckpointConfig:
-    every: int = 1000  # steps
-    keep: int = 3  # newest ones; the best and the last are kept besides
+    every: int = _at_least(1, 1000)  # steps
+    keep: int = _at_least(2, 3)  # newest ones; the best and the last are kept besides
 
 
 @dataclass
 class EvalConfig:
-    every: int = 200  # steps (paper 4.7)
-    samples: int = 16  # held-out faces in the picture grid and in the mean SSIM
+    every: int = _at_least(1, 200)  # steps (section 4.7)
+    samples: int = _at_least(1, 16)  # held-out faces in the picture grid and in the mean SSIM
     faces: int = 2000  # detector: at most so many held-out faces in a score during training, 0 = all
 
 
@@ -156,18 +168,18 @@ class TrackingConfig:
     enabled: bool = True
     uri: str = ""  # empty = MLFLOW_TRACKING_URI, or sqlite:///mlflow.db
     experiment: str = "mrigan"
-    log_every: int = 10  # steps
+    log_every: int = _at_least(1, 10)  # steps
     register: bool = True  # the detector goes to the model registry when training ends
 
 
 @dataclass
 class EngineConfig:
-    name: str = "ddp"  # ddp; a single process needs no other word
+    name: str = _choice("ddp")  # a single process needs no other word
 
 
 @dataclass
 class GanConfig:
-    """`mrigan train gan` (METHOD 1.5)."""
+    """`mrigan train gan` (MRI-GAN, sections 4.5 and 4.6)."""
 
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -189,7 +201,7 @@ class DetectorModelConfig:
     hidden: int = 128
     dropout: float = 0.5
     drop_path: float = 0.2
-    generator: str = ""  # G.safetensors, needed when data.input=mri; with data.input=face it is carried for explanation only
+    generator: str = ""  # G.safetensors: needed when data.input=mri; with face it is carried for explanation only
 
 
 @dataclass
@@ -200,7 +212,7 @@ class DetectorLossConfig:
 
 @dataclass
 class DetectorConfig:
-    """`mrigan train detector` (METHOD 1.6)."""
+    """`mrigan train detector` (MRI-GAN, section 5)."""
 
     run: RunConfig = field(default_factory=RunConfig)
     data: DetectorDataConfig = field(default_factory=DetectorDataConfig)
@@ -251,10 +263,12 @@ def load_config(schema: type[C], path: str | Path | None, overrides: list[str] |
             key = getattr(error, "full_key", None)
             raise ConfigError(f"wrong value for {key}: {str(error).splitlines()[0]}", where=where) from None
     try:
-        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+        config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
-        raise ConfigError(f"{key} has no value", where=str(path), fix=f"give it: {key}=...") from None
+        raise ConfigError(f"{key} has no value", where=path, fix=f"give it: {key}=...") from None
+    _check_values(config, "", path)
+    return config  # type: ignore[return-value]
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -278,7 +292,19 @@ def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Lines `key: old → new` for every leaf that differs."""
     a, b = flatten(old), flatten(new)
-    return [f"{k}: {a.get(k, '(absent)')} → {b.get(k, '(absent)')}" for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)]
+    changed = [key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+    return [f"{key}: {a.get(key, '(absent)')} → {b.get(key, '(absent)')}" for key in changed]
+
+
+def _check_values(config: Any, prefix: str, where: Any) -> None:
+    for item in dataclasses.fields(config):
+        key, value = prefix + item.name, getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            _check_values(value, f"{key}.", where)
+        elif value not in item.metadata.get("choices", (value,)):
+            raise ConfigError(f"{key}={value}", where=where, fix=f"use one of: {', '.join(item.metadata['choices'])}")
+        elif value < item.metadata.get("least", value):
+            raise ConfigError(f"{key}={value}", where=where, fix=f"use at least {item.metadata['least']}")
 
 
 def _chain(path: Path) -> list[Path]:
@@ -303,23 +329,25 @@ def _read_yaml(path: Path) -> Any:
 def _yaml(path: Path) -> dict[str, Any]:
     try:
         data = OmegaConf.to_container(OmegaConf.load(path)) or {}
-    except Exception as error:
+    except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"not readable as YAML: {error}", where=path) from None
     if not isinstance(data, dict):
         raise ConfigError("a config is a mapping of keys to values", where=path)
     return data  # type: ignore[return-value]
 
 
-def _lists(schema: type, layer: Any) -> Any:
+def _lists(schema: Any, layer: Any) -> Any:
     """`data.shards=DIR` may be given as one folder or as several joined by commas."""
-    shards = OmegaConf.select(layer, "data.shards") if any(f.name == "data" for f in dataclasses.fields(schema)) else None
+    has_data = any(field.name == "data" for field in dataclasses.fields(schema))
+    shards = OmegaConf.select(layer, "data.shards") if has_data else None
     if isinstance(shards, str):
         OmegaConf.update(layer, "data.shards", shards.split(","))
     return layer
 
 
-def _unknown_key(schema: type, error: ConfigKeyError, where: str) -> ConfigError:
+def _unknown_key(schema: Any, error: ConfigKeyError, where: str) -> ConfigError:
     known = list(flatten(OmegaConf.to_container(OmegaConf.structured(schema))))  # type: ignore[arg-type]
     key = error.full_key or str(error.key)
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    return ConfigError(f"unknown key {key}", where=where, fix=f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}")
+    fix = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
+    return ConfigError(f"unknown key {key}", where=where, fix=fix)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """Open a temporary binary file beside `path`; fsync and rename it over `path` when the block ends well.
 
-    The temporary name starts with a dot and ends in `.tmp`, so that no reader takes it for a result; it is removed on error.
+    The temporary name starts with a dot and ends in `.tmp`, so that no reader takes it for a result; on error it goes.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,4 +61,5 @@ def sha256_file(path: str | Path) -> str:
 
 def hash_json(data: Any) -> str:
     """Hex SHA-256 of the canonical JSON of `data` (sorted keys, no spaces)."""
-    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

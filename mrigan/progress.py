@@ -9,7 +9,15 @@ from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 T = TypeVar("T")
@@ -39,13 +47,15 @@ def bar(description: str, total: int, unit: str = "it", done: int = 0, every: fl
     On a terminal a live bar; elsewhere (a log file, Slurm) one line every `every` seconds and one at the end.
     """
     if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn(),
-                   TextColumn("{task.fields[note]}", style="dim"))
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit),
+                   TimeRemainingColumn(), TextColumn("{task.fields[note]}", style="dim"))
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(description, total=total, completed=done, note="")
 
             def advance(items: int = 1, note: str = "") -> None:
-                progress.update(task, advance=items, **({"note": note} if note else {}))
+                progress.advance(task, items)
+                if note:
+                    progress.update(task, note=note)
 
             yield advance
         return
