@@ -25,7 +25,7 @@ demo: venv  ## the whole job on the embedded sample, from videos to a verdict (a
 	$(BIN)/mrigan demo
 
 test: venv  ## the tests (under 12 minutes on 2 cores)
-	$(BIN)/python -m pytest -m 'not faults'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not faults'
 
 test-faults: venv  ## the full counts of kills and broken files
 	$(BIN)/python -m pytest -m faults

@@ -39,7 +39,7 @@ class FacesConfig:
     """How faces are found and cut (MRI-GAN, section 3)."""
 
     every: int = _at_least(1, 10)  # frames; a frame is used when index % every == 0
-    long_side: int = _at_least(0, 640)  # px; detection runs on the frame shrunk to this long side, 0 = full size (--small-faces)
+    long_side: int = _at_least(0, 640)  # px, the frame is shrunk to this for detection; 0 = full size
     min_face: int = 20  # px, at detection size
     thresholds: list[float] = field(default_factory=lambda: [0.85, 0.95, 0.95])  # MTCNN's P-, R- and O-Net
     factor: float = 0.709  # MTCNN's image pyramid

@@ -50,9 +50,14 @@ def test_a_wrong_override_says_what_to_do(override: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("train: [1", "not readable as YAML"), ("- a\n- b\n", "a mapping"), ("extends: nowhere.yaml\n", "no file nowhere.yaml"),
-     ("extends: job.yaml\n", "extends itself"), ("train: {seed: 1}\n", "run.dir has no value")],
-)  # fmt: skip
+    [
+        ("train: [1", "not readable as YAML"),
+        ("- a\n- b\n", "a mapping"),
+        ("extends: nowhere.yaml\n", "no file nowhere.yaml"),
+        ("extends: job.yaml\n", "extends itself"),
+        ("train: {seed: 1}\n", "run.dir has no value"),
+    ],
+)
 def test_a_wrong_file_says_where(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "job.yaml"
     path.write_text(text)

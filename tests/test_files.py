@@ -17,9 +17,14 @@ from mrigan.files import atomic_write, hash_json, sha256_file, write_json
 def test_an_error_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), atomic_write(path) as file:
-        file.write(b"half of the new")
-        raise RuntimeError
+
+    def fail_halfway() -> None:
+        with atomic_write(path) as file:
+            file.write(b"half of the new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
 
@@ -27,11 +32,14 @@ def test_an_error_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
 def test_a_kill_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    code = (
-        "import os, signal, sys\nfrom mrigan.files import atomic_write\n"
-        "with atomic_write(sys.argv[1]) as file:\n    file.write(b'x' * 100_000)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    lines = [
+        "import os, signal, sys",
+        "from mrigan.files import atomic_write",
+        "with atomic_write(sys.argv[1]) as file:",
+        "    file.write(b'x' * 100_000)",
+        "    os.kill(os.getpid(), signal.SIGKILL)",
+    ]
+    result = subprocess.run([sys.executable, "-c", "\n".join(lines), str(path)], check=False)
     assert result.returncode == -signal.SIGKILL
     assert path.read_bytes() == b"old"
 
