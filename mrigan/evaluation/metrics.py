@@ -1,0 +1,124 @@
+"""Frame-level figures. Fake is the positive class; a figure that is not defined is None, with the reason beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mrigan.errors import InputError
+
+RATES = ("tpr", "fpr", "tnr", "fnr", "accuracy", "balanced_accuracy", "f1", "precision")
+RANKINGS = ("auc", "eer", "ap", "log_loss")
+
+
+def frame_metrics(labels: ArrayLike, probs: ArrayLike, threshold: float = 0.5) -> dict[str, Any]:
+    """All figures of one set of scored faces (or of anything else with a label and a probability).
+
+    Args:
+        labels: (N,) 1 = fake, 0 = real.
+        probs: (N,) probability of fake, 0..1.
+        threshold: a face is called fake when prob > threshold (section 5).
+
+    Returns:
+        `n fake real threshold`, `auc eer ap log_loss`, `tp fp tn fn` (counts), `tpr fpr tnr fnr accuracy
+        balanced_accuracy f1 precision` (0..1), and `undefined`: {name: reason} for every figure that is None.
+
+    Raises:
+        InputError: lengths differ, a label is not 0 or 1, or a probability is NaN or outside 0..1.
+    """
+    y, p = _checked(labels, probs)
+    ranking, why = ranking_metrics(y, p)
+    decision, why_not = decision_metrics(y, p > threshold)
+    counts = {"n": len(y), "fake": int(y.sum()), "real": int((~y).sum()), "threshold": float(threshold)}
+    return {**counts, **ranking, **decision, "undefined": {**why, **why_not}}
+
+
+def ranking_metrics(labels: ArrayLike, probs: ArrayLike) -> tuple[dict[str, float | None], dict[str, str]]:
+    """AUC, EER, average precision, log-loss (nats) of (N,) probabilities: (figures, reasons of undefined ones)."""
+    from sklearn import metrics
+
+    y, p = _checked(labels, probs)
+    reason = one_class(y)
+    if reason:
+        undefined = {name: reason for name in RANKINGS if name != "log_loss" or not len(y)}
+        loss = float(metrics.log_loss(y, p, labels=[False, True])) if len(y) else None
+        return {**dict.fromkeys(RANKINGS), "log_loss": loss}, undefined
+    return {
+        "auc": float(metrics.roc_auc_score(y, p)),
+        "eer": equal_error_rate(*roc(y, p)),
+        "ap": float(metrics.average_precision_score(y, p)),
+        "log_loss": float(metrics.log_loss(y, p, labels=[False, True])),
+    }, {}
+
+
+def decision_metrics(labels: ArrayLike, called_fake: ArrayLike) -> tuple[dict[str, int | float | None], dict[str, str]]:
+    """Figures of (N,) yes-or-no answers: the four counts and the rates made of them. Returns (figures, reasons)."""
+    y, fake = np.asarray(labels, bool), np.asarray(called_fake, bool)
+    tp, fp = int((y & fake).sum()), int((~y & fake).sum())
+    tn, fn = int((~y & ~fake).sum()), int((y & ~fake).sum())
+    counts: dict[str, int | float | None] = {"tp": tp, "fp": fp, "tn": tn, "fn": fn}
+    fakes, reals = "there is no fake", "there is no real"
+    why: dict[str, str] = {}
+
+    def ratio(name: str, part: float, whole: int, reason: str) -> None:
+        counts[name] = part / whole if whole else None
+        if not whole:
+            why[name] = reason
+
+    ratio("tpr", tp, tp + fn, fakes)
+    ratio("fpr", fp, fp + tn, reals)
+    ratio("tnr", tn, fp + tn, reals)
+    ratio("fnr", fn, tp + fn, fakes)
+    ratio("accuracy", tp + tn, len(y), "nothing was scored")
+    tpr, tnr = counts["tpr"], counts["tnr"]
+    counts["balanced_accuracy"] = None if tpr is None or tnr is None else (tpr + tnr) / 2
+    if counts["balanced_accuracy"] is None:
+        why["balanced_accuracy"] = one_class(y)
+    ratio("f1", 2 * tp, 2 * tp + fp + fn, "there is no fake, and nothing was called fake")
+    ratio("precision", tp, tp + fp, "nothing was called fake")
+    return counts, why
+
+
+def roc(labels: ArrayLike, probs: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The ROC curve: (false-positive rates, true-positive rates), both rising from 0 to 1. Needs both classes."""
+    from sklearn.metrics import roc_curve
+
+    fpr, tpr, _ = roc_curve(np.asarray(labels, bool), np.asarray(probs, np.float64))
+    return fpr, tpr
+
+
+def equal_error_rate(fpr: NDArray[np.float64], tpr: NDArray[np.float64]) -> float:
+    """Where the ROC curve, straight between its points, meets FPR = FNR."""
+    gap = fpr - (1 - tpr)  # rises from -1 to 1
+    after = int(np.argmax(gap >= 0))
+    before = after - 1
+    share = -gap[before] / (gap[after] - gap[before])
+    return float(fpr[before] + share * (fpr[after] - fpr[before]))
+
+
+def one_class(labels: NDArray[np.bool_]) -> str:
+    """Why a figure that needs reals and fakes is not defined here; empty when it is."""
+    if not len(labels):
+        return "nothing was scored"
+    if labels.all():
+        return "only fakes: there is no real to tell them from"
+    return "" if labels.any() else "only reals: there is no fake to tell them from"
+
+
+def numbers(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """The defined figures alone, as floats: what a tracker logs."""
+    return {prefix + k: float(v) for k, v in metrics.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
+def _checked(labels: ArrayLike, probs: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    y, p = np.asarray(labels), np.asarray(probs, np.float64)
+    if y.ndim != 1 or y.shape != p.shape:
+        raise InputError(f"labels {y.shape} and probabilities {p.shape} are not two rows of one length")
+    if not np.isin(y, (0, 1)).all():
+        raise InputError(f"labels are 0 (real) or 1 (fake), not {y[~np.isin(y, (0, 1))][0]}")
+    if not ((p >= 0) & (p <= 1)).all():  # NaN fails too
+        bad = int(np.flatnonzero(~((p >= 0) & (p <= 1)))[0])
+        raise InputError(f"probability {bad} is {p[bad]}, not within 0..1")
+    return y.astype(bool), p

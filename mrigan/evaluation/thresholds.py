@@ -1,0 +1,79 @@
+"""The grid search for FAKE_FRAME_THRESHOLD and FAKE_FRACTION (MRI-GAN, section 5, Table 2), on validation only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mrigan.errors import InputError
+from mrigan.evaluation.metrics import one_class
+from mrigan.evaluation.scores import VIDEO, group_codes
+from mrigan.evaluation.videos import DEFAULT_THRESHOLDS, enough
+
+FRAME_GRID = (0.5, 0.55, 0.6, 0.7, 0.8, 0.9)
+FRACTION_GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+
+
+def search_thresholds(scores: pa.Table) -> dict[str, Any]:
+    """The setting of the grid with the best balanced accuracy over videos.
+
+    Of several equally good settings the one nearest to the middle of them all, in steps of the grid, is taken: it is
+    the last to turn bad when the scores shift. A remaining tie goes to the lower frame threshold, then the lower
+    fraction.
+
+    Args:
+        scores: a checked scores table of one model, validation rows only. Videos without a face have no say.
+
+    Returns:
+        `frame`, `fraction`, `balanced_accuracy`, `tpr`, `tnr`, `videos` (with a face), `ties` (settings equally
+        good), `source`. With one class only nothing can be searched: the defaults (.5, .5) come back,
+        `balanced_accuracy` None and `reason` saying why.
+
+    Raises:
+        InputError: test rows, or several models.
+    """
+    if pc.any(pc.equal(pc.utf8_lower(scores["split"]), "test")).as_py():
+        raise InputError(
+            "thresholds are never searched on test scores", fix="give validation scores, or the thresholds themselves"
+        )
+    models = pc.unique(scores["model"]).to_pylist()
+    if len(models) > 1:
+        raise InputError(f"thresholds belong to one model, and these scores are of {', '.join(sorted(models))}")
+    codes, first = group_codes(scores, VIDEO)
+    labels = scores["label"].to_numpy()[first].astype(bool)
+    face = scores["frame"].to_numpy() >= 0
+    probs = scores["prob"].fill_null(0).to_numpy()
+    faces = np.bincount(codes[face], minlength=len(first))
+    called = np.stack([np.bincount(codes[face & (probs > t)], minlength=len(first)) for t in FRAME_GRID])  # (6, V)
+    predicted = faces > 0
+    labels, faces, called = labels[predicted], faces[predicted], called[:, predicted]
+    splits = ", ".join(sorted(pc.unique(scores["split"]).to_pylist()))
+    if one_class(labels):
+        return {
+            **DEFAULT_THRESHOLDS,
+            "balanced_accuracy": None,
+            "tpr": None,
+            "tnr": None,
+            "videos": len(labels),
+            "ties": 0,
+            "source": f"default: the {splits} scores cannot be searched",
+            "reason": one_class(labels),
+        }
+    fake = enough(called[:, None, :], faces, np.array(FRACTION_GRID)[None, :, None])  # (6, 7, V)
+    tpr, tnr = fake[..., labels].mean(-1), 1 - fake[..., ~labels].mean(-1)
+    balanced = (tpr + tnr) / 2
+    best = np.argwhere(np.isclose(balanced, balanced.max(), rtol=0, atol=1e-12))  # (K, 2), frame first
+    i, j = best[np.argmin(((best - best.mean(0)) ** 2).sum(1).round(9))]
+    return {
+        "frame": FRAME_GRID[i],
+        "fraction": FRACTION_GRID[j],
+        "balanced_accuracy": float(balanced[i, j]),
+        "tpr": float(tpr[i, j]),
+        "tnr": float(tnr[i, j]),
+        "videos": len(labels),
+        "ties": len(best),
+        "source": f"searched on {len(labels)} {splits} videos",
+    }
