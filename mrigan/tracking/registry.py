@@ -1,0 +1,203 @@
+"""The model registry: `mrigan-face` and `mrigan-mri`, versions of them, and the aliases `candidate` and `champion`.
+
+A model is a folder (model.json and safetensors). The registry keeps it as an MLflow pyfunc *from code*: the script
+`mrigan/detect/pyfunc.py` and the folder as it is, so that nothing in it is a pickle and `mlflow.pyfunc` alone loads it.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mrigan import __version__
+from mrigan.errors import ModelError
+from mrigan.tracking.provenance import environment
+from mrigan.tracking.store import experiment_id, open_store, store_errors, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+NAMES = ("mrigan-face", "mrigan-mri")
+CANDIDATE, CHAMPION = "candidate", "champion"
+MODEL_FILE = "model.json"  # marks a folder as a model
+# By file, not by import: the script is for whoever loads the model, and this room does not know that one.
+SCRIPT = Path(__file__).parents[1] / "detect" / "pyfunc.py"
+REQUIREMENTS = ("torch", "torchvision", "timm", "facenet-pytorch", "av", "numpy", "opencv-python-headless",
+                "safetensors", "mlflow")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version: its model's name, its number, aliases, run and tags."""
+
+    name: str
+    version: int
+    aliases: tuple[str, ...]
+    run_id: str | None
+    created: float  # seconds since 1970
+    tags: Mapping[str, str]
+
+
+def register(folder: str | Path, name: str, run_id: str | None = None, tags: Mapping[str, Any] | None = None,
+             *, uri: str = "", experiment: str = "mrigan") -> int:
+    """Log the model folder as a pyfunc, register it as the next version of `name`, and make that the `candidate`.
+
+    Args:
+        folder: holds model.json and the safetensors; it is copied as it is.
+        run_id: the run that made it.
+        tags: kept with the version, as text.
+
+    Returns:
+        The version's number.
+
+    Raises:
+        ModelError: `folder` is no model, or the registry cannot be used.
+    """
+    folder = Path(folder)
+    if not (folder / MODEL_FILE).is_file():
+        raise ModelError(f"no {MODEL_FILE} in the folder", where=folder, fix="give a model folder, such as RUN/model")
+    try:
+        client = open_store(uri)
+        where = client.get_run(run_id).info.experiment_id if run_id else experiment_id(client, experiment)
+        return _register(client, folder, name, where, run_id, tags={k: str(v) for k, v in (tags or {}).items()})
+    except store_errors() as error:
+        raise _unusable(error, uri) from error
+
+
+def _register(client: MlflowClient, folder: Path, name: str, where: str, run_id: str | None, *,
+              tags: dict[str, str]) -> int:
+    """Log the model in the experiment `where`, and make it a version."""
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.exceptions import MlflowException
+
+    logged = client.create_logged_model(where, name=name, source_run_id=run_id, tags=tags, model_type="detector")
+    with tempfile.TemporaryDirectory(prefix="mrigan-model-") as scratch:
+        packed = Path(scratch) / "packed"
+        _pack(folder, packed, logged.model_id, run_id)
+        client.log_model_artifacts(logged.model_id, str(packed))
+    client.finalize_logged_model(logged.model_id, "READY")
+    if run_id:
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(name, f"models:/{logged.model_id}", run_id=run_id, tags=tags,
+                                          model_id=logged.model_id).version
+    client.set_registered_model_alias(name, CANDIDATE, str(version))
+    return int(version)
+
+
+def _pack(folder: Path, packed: Path, model_id: str, run_id: str | None) -> None:
+    """Write the MLflow model folder `packed`."""
+    import mlflow
+    import pandas as pd
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types.schema import ColSpec, DataType, Schema
+
+    # The input has no column name, so that a table with a column `path` and a plain list of paths are both right.
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(DataType.string)]),
+        outputs=Schema([ColSpec(DataType.string, "path"), ColSpec(DataType.string, "verdict"),
+                        ColSpec(DataType.double, "probability", required=False),
+                        ColSpec(DataType.double, "fraction", required=False),
+                        ColSpec(DataType.long, "faces"), ColSpec(DataType.string, "json")]))
+    versions = environment()
+    # Given outright: MLflow would else run the model on an example, to see what it imports.
+    requirements = [f"mrigan=={__version__}", *(f"{p}=={versions[p]}" for p in REQUIREMENTS if p in versions)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it would rather infer the signature from type hints
+        mlflow.pyfunc.save_model(path=str(packed), python_model=str(SCRIPT), artifacts={"model": str(folder)},
+                                 signature=signature, input_example=pd.DataFrame({"path": ["video.mp4"]}),
+                                 pip_requirements=requirements,
+                                 mlflow_model=Model(model_uuid=model_id, model_id=model_id, run_id=run_id))
+    # MLflow notes a cloudpickle version and this machine's path even for a model from code, and uses neither.
+    path = packed / "MLmodel"
+    described = yaml.safe_load(path.read_text())
+    flavor = described["flavors"]["python_function"]
+    flavor.pop("cloudpickle_version", None)
+    flavor["model_code_path"] = SCRIPT.name
+    flavor["artifacts"]["model"]["uri"] = flavor["artifacts"]["model"]["path"]
+    path.write_text(yaml.safe_dump(described, sort_keys=False))
+
+
+def promote(name: str, version: int | str, uri: str = "") -> None:
+    """Make a version the `champion` of its name: the one that `mrigan detect` takes.
+
+    Raises:
+        ModelError: no such name or version; what exists is listed.
+    """
+    known = list_models(uri)
+    if not any(v.name == name and str(v.version) == str(version) for v in known):
+        exists = ", ".join(f"{v.name} {v.version}" for v in known) or "none"
+        raise ModelError(f"the registry has no version {version} of {name}", where=tracking_uri(uri),
+                         fix=f"registered are: {exists}")
+    try:
+        open_store(uri).set_registered_model_alias(name, CHAMPION, str(version))
+    except store_errors() as error:
+        raise _unusable(error, uri) from error
+
+
+def list_models(uri: str = "") -> list[Version]:
+    """Every registered version, by name, the newest first.
+
+    Raises:
+        ModelError: the registry cannot be used.
+    """
+    try:
+        client = open_store(uri)
+        found = []
+        for model in client.search_registered_models():
+            aliases: dict[str, list[str]] = {}
+            for alias, number in (model.aliases or {}).items():
+                aliases.setdefault(str(number), []).append(alias)
+            for v in client.search_model_versions(f"name='{model.name}'"):
+                found.append(Version(model.name, int(v.version), tuple(sorted(aliases.get(str(v.version), []))),
+                                     v.run_id or None, v.creation_timestamp / 1000, dict(v.tags or {})))
+    except store_errors() as error:
+        raise _unusable(error, uri) from error
+    return sorted(found, key=lambda v: (v.name, -v.version))
+
+
+def resolve(ref: str | Path, uri: str = "") -> Path:
+    """The local folder that holds model.json: of `models:/NAME@ALIAS`, `models:/NAME/N`, `runs:/ID/PATH` or a folder.
+
+    Raises:
+        ModelError: nothing there, or what is there is no model.
+    """
+    text = str(ref)
+    if text.startswith(("models:/", "runs:/", "mlflow-artifacts:/")):
+        import mlflow
+
+        try:
+            open_store(uri)
+            folder = Path(mlflow.artifacts.download_artifacts(text))
+        except store_errors() as error:
+            raise ModelError(f"no model {text}: {str(error).splitlines()[0]}", where=tracking_uri(uri),
+                             fix="see what there is with: mrigan models list") from error
+    else:
+        folder = Path(ref)
+        if not folder.is_dir():
+            raise ModelError("no such model folder", where=folder,
+                             fix=f"give a folder with {MODEL_FILE}, or a model such as models:/mrigan-face@champion")
+    # An MLflow model keeps it in artifacts/, a run in model/.
+    for file in sorted([*folder.glob(MODEL_FILE), *folder.glob(f"model/{MODEL_FILE}"),
+                        *folder.glob(f"artifacts/*/{MODEL_FILE}")]):
+        return file.parent
+    raise ModelError(f"no {MODEL_FILE} in it: not a model", where=folder,
+                     fix="give the folder that a training wrote, such as RUN/model")
+
+
+def _unusable(error: Exception, uri: str) -> ModelError:
+    return ModelError(f"the model registry cannot be used: {str(error).splitlines()[0]}", where=tracking_uri(uri),
+                      fix="check MLFLOW_TRACKING_URI, or start in the folder of mlflow.db")
