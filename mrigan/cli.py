@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 nothing could be done, 2 wrong use, 3 some inputs unreadab
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,6 +44,49 @@ def _root(version: VersionOption = False) -> None:
 # ------------------------------------------------------------------------------------------------------------- sample
 
 # ------------------------------------------------------------------------------------------------------------ catalog
+
+
+@catalog_app.command("scan")
+def catalog_scan(
+    *,
+    reader: Annotated[str, typer.Argument(metavar="dfdc|manifest", help="What ROOT is.")],
+    root: Annotated[Path, typer.Argument(help="The data set's folder, or the manifest (CSV, JSON lines).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The catalog to write (Parquet).")],
+    val: Annotated[float, typer.Option(min=0, max=1, help="Fraction of the clips for validation.")] = 0.1,
+    test: Annotated[float, typer.Option(min=0, max=1, help="Fraction of the clips for the test.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Draws the splits.")] = 0,
+    base: Annotated[Path | None, typer.Option("--root", help="Where the manifest's paths start.")] = None,
+) -> None:
+    """List the clips of a data set, split them by family and people, and write the catalog."""
+    from rich.console import Console
+
+    from mrigan.catalog import scan_catalog, summary_table, write_catalog
+
+    fractions = {"train": 1 - val - test, "val": val, "test": test}
+    catalog, result = scan_catalog(reader, root, base=base, fractions=fractions, seed=seed)
+    write_catalog(catalog, out)
+    Console().print(summary_table(catalog))
+    for line in (*result.problems, *result.notes):
+        typer.echo(f"- {line}")
+    typer.echo(f"{out}: {len(catalog)} clips, hash {catalog.hash[:12]}")
+
+
+@catalog_app.command("audit")
+def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="Made by `catalog scan`.")]) -> None:
+    """Prove that no family, original, person, group or file is on two sides; exit code 1 and a list where one is."""
+    from mrigan.catalog import audit, read_catalog
+    from mrigan.errors import CatalogError
+
+    catalog = read_catalog(path)
+    if not any(clip.split for clip in catalog.clips):
+        raise CatalogError("no clip of this catalog has a split", where=path, fix="scan the data set again")
+    leaks = audit(catalog)
+    for leak in leaks:
+        typer.echo(f"leak: {leak}")
+    typer.echo(f"{path}: {len(leaks)} leaks" if leaks else f"{path}: {len(catalog)} clips, no leak")
+    if leaks:
+        raise typer.Exit(1)
+
 
 # ------------------------------------------------------------------------------------------------------------- shards
 

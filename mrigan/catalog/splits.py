@@ -1,0 +1,147 @@
+"""Train, val and test without a shared face: families joined by people, originals and groups stay on one side.
+
+Random frame or clip splits put one person on both sides, and a detector is then scored on faces that it knows by heart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from mrigan.catalog.clips import SPLITS, Catalog, Clip
+from mrigan.errors import CatalogError, ConfigError
+
+DEFAULT_FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
+Stratum = tuple[str, str]  # (data set, label): each is spread over the splits by the fractions
+
+
+def ties(clip: Clip) -> Iterator[tuple[str, str]]:
+    """What binds a clip to others, as (kind, key). People and groups are known by name within their data set only."""
+    yield "family", clip.family
+    if clip.original is not None:
+        yield "original", clip.original
+    elif clip.label == "real":
+        yield "original", clip.id
+    for person in (*clip.targets, *clip.donors):
+        yield "person", f"{clip.dataset}: {person}"
+    if clip.group:
+        yield "group", f"{clip.dataset}: {clip.group}"
+    yield "file", clip.path
+
+
+def components(catalog: Catalog) -> list[list[Clip]]:
+    """Clips joined by any chain of ties (union-find), in the order of their first ids."""
+    parent = list(range(len(catalog)))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    first: dict[tuple[str, str], int] = {}
+    for index, clip in enumerate(catalog.clips):
+        for tie in ties(clip):
+            a, b = root(index), root(first.setdefault(tie, index))
+            parent[max(a, b)] = min(a, b)
+    members: dict[int, list[Clip]] = defaultdict(list)
+    for index, clip in enumerate(catalog.clips):
+        members[root(index)].append(clip)
+    return [members[key] for key in sorted(members)]
+
+
+@dataclass
+class _Part:
+    """A component, as the splitting sees it."""
+
+    clips: list[Clip]
+    strata: Counter[Stratum]
+    labels: frozenset[str]
+    rank: str  # its place in the seeded order
+
+    @property
+    def size(self) -> int:
+        return len(self.clips)
+
+
+def assign_splits(catalog: Catalog, fractions: Mapping[str, float] = DEFAULT_FRACTIONS, seed: int = 0) -> Catalog:
+    """Give every clip a split; the clips of a component (see `components`) share theirs.
+
+    Each data set's reals and fakes are spread by `fractions` as well as whole components allow. Every split with a
+    fraction above 0 first gets a component with reals and fakes, where there are enough. Depends on clips, fractions
+    and seed only.
+
+    Raises:
+        ConfigError: fractions that are negative, sum to 0, or name an unknown split.
+    """
+    check_fractions(fractions)
+    total = sum(fractions.values())
+    share = {split: fractions[split] / total for split in SPLITS if fractions.get(split, 0) > 0}
+    # The largest split is served first: with too few components, test and then val stay empty rather than train.
+    splits = sorted(share, key=lambda split: (-share[split], SPLITS.index(split)))
+    free = [_part(clips, seed) for clips in components(catalog)]
+    free.sort(key=lambda part: part.rank)
+    whole: Counter[Stratum] = Counter()
+    for part in free:
+        whole.update(part.strata)
+    held: dict[str, list[_Part]] = {split: [] for split in splits}
+    have: dict[str, Counter[Stratum]] = {split: Counter() for split in splits}
+
+    def give(part: _Part, split: str) -> None:
+        free.remove(part)
+        held[split].append(part)
+        have[split].update(part.strata)
+
+    def deficit(part: _Part, split: str) -> float:
+        return sum(n * (share[split] - have[split][stratum] / whole[stratum]) for stratum, n in part.strata.items())
+
+    for wanted in (frozenset({"real", "fake"}), frozenset({"real"}), frozenset({"fake"})):
+        short = [s for s in splits if not wanted <= frozenset().union(*(part.labels for part in held[s]))]
+        fit = [part for part in free if wanted <= part.labels]
+        for split in short[: len(fit)]:
+            give(_choose(fit, split == splits[0], share[split] * len(catalog)), split)
+            fit = [part for part in free if wanted <= part.labels]
+
+    # Large components first, while there is room for them; the others in the seeded order.
+    room = min(share.values()) * len(catalog)
+    for part in sorted(free, key=lambda part: (-part.size if part.size > room else 0, part.rank)):
+        split = max(splits, key=lambda split: deficit(part, split))
+        held[split].append(part)
+        have[split].update(part.strata)
+    return catalog.with_splits({clip.id: s for s, parts in held.items() for part in parts for clip in part.clips})
+
+
+def official_splits(catalog: Catalog) -> Catalog:
+    """Give every clip its publisher's split; `audit` then lists what leaks.
+
+    Raises:
+        CatalogError: a clip without an official split.
+    """
+    without = [clip.id for clip in catalog.clips if not clip.official_split]
+    if without:
+        raise CatalogError(f"{len(without)} of {len(catalog)} clips have no split, for example {without[0]}",
+                           fix="fill the split of every clip, or of none (then splits are drawn by family)")
+    return catalog.with_splits({clip.id: clip.official_split for clip in catalog.clips})
+
+
+def check_fractions(fractions: Mapping[str, float]) -> None:
+    """Raise ConfigError where `fractions` cannot be split by."""
+    unknown = set(fractions) - set(SPLITS)
+    if unknown or not all(value >= 0 for value in fractions.values()) or not sum(fractions.values()) > 0:
+        given = ", ".join(f"{split} {value:g}" for split, value in fractions.items())
+        raise ConfigError(f"cannot split by {given}", fix="give fractions from 0 to 1 whose sum is at most 1")
+
+
+def _part(clips: list[Clip], seed: int) -> _Part:
+    rank = hashlib.sha256(f"{seed}\n{clips[0].id}".encode()).hexdigest()
+    strata = Counter((clip.dataset, clip.label) for clip in clips)
+    return _Part(clips, strata, frozenset(clip.label for clip in clips), rank)
+
+
+def _choose(parts: list[_Part], largest: bool, room: float) -> _Part:
+    """For the main split the largest part; for a small one the first in the seeded order that fits, or the smallest."""
+    if largest:
+        return max(parts, key=lambda part: part.size)
+    return next((part for part in parts if part.size <= room), None) or min(parts, key=lambda part: part.size)
