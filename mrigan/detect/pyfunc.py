@@ -21,7 +21,7 @@ class VerdictModel(mlflow.pyfunc.PythonModel):
 
         self.bundle = load_bundle(context.artifacts["model"])
 
-    def predict(self, context, model_input, params=None):  # MLflow's form
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Judge each path.
 
         Args:

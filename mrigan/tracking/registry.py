@@ -100,8 +100,8 @@ def _register(client: MlflowClient, folder: Path, name: str, where: str, run_id:
 
 def _pack(folder: Path, packed: Path, model_id: str, run_id: str | None) -> None:
     """Write the MLflow model folder `packed`."""
-    import mlflow
     import pandas as pd
+    from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
     from mlflow.types.schema import ColSpec, DataType, Schema
 
@@ -116,11 +116,11 @@ def _pack(folder: Path, packed: Path, model_id: str, run_id: str | None) -> None
     # Given outright: MLflow would else run the model on an example, to see what it imports.
     requirements = [f"mrigan=={__version__}", *(f"{p}=={versions[p]}" for p in REQUIREMENTS if p in versions)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # it would rather infer the signature from type hints
-        mlflow.pyfunc.save_model(path=str(packed), python_model=str(SCRIPT), artifacts={"model": str(folder)},
-                                 signature=signature, input_example=pd.DataFrame({"path": ["video.mp4"]}),
-                                 pip_requirements=requirements,
-                                 mlflow_model=Model(model_uuid=model_id, model_id=model_id, run_id=run_id))
+        warnings.simplefilter("ignore", UserWarning)  # MLflow would rather have type hints
+        pyfunc.save_model(path=str(packed), python_model=str(SCRIPT), artifacts={"model": str(folder)},
+                          signature=signature, input_example=pd.DataFrame({"path": ["video.mp4"]}),
+                          pip_requirements=requirements,
+                          mlflow_model=Model(model_uuid=model_id, model_id=model_id, run_id=run_id))
     # MLflow notes a cloudpickle version and this machine's path even for a model from code, and uses neither.
     path = packed / "MLmodel"
     described = yaml.safe_load(path.read_text())
