@@ -1,0 +1,1 @@
+"""One face for every way to train: ranks, precision, checkpoints, signals."""

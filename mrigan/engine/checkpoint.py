@@ -1,0 +1,227 @@
+"""Checkpoints: one folder a step, whole or absent, verified when read; safetensors and JSON, never a pickle.
+
+    checkpoints/step-000200/{generator,discriminator,…}.safetensors + state.json      checkpoints/best.json
+
+A folder is written under a hidden name, fsynced, and renamed. `state.json` is its marker: written last, removed first.
+It holds the SHA-256 of every other file, so that a damaged checkpoint is noticed and the one before it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from mrigan.errors import CheckpointError
+from mrigan.files import sha256_file, sync_folder, write_json
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+MARKER = "state.json"
+LEAST = 2  # checkpoints that stay whatever `keep` says: the newest may prove damaged
+_STEP = re.compile(r"step-(\d+)")
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """What one safetensors file of a checkpoint holds. `metadata` goes to its header."""
+
+    tensors: Mapping[str, torch.Tensor]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint on disk."""
+
+    path: Path
+    state: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done when it was saved."""
+        return int(self.state["step"])
+
+    def tensors(self, name: str) -> dict[str, torch.Tensor]:
+        """The tensors of `<name>.safetensors`, on the CPU."""
+        try:
+            return load_file(self.path / f"{name}.safetensors")
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"cannot read {name}.safetensors: {error}", where=self.path) from None
+
+
+class CheckpointStore:
+    """The checkpoints of one run. Only the process that holds the run's lock may save or recover.
+
+    Args:
+        folder: where the `step-NNNNNN` folders lie; made when the first one is saved.
+        keep: how many of the newest stay (never fewer than 2); the best by held-out score stays besides.
+    """
+
+    def __init__(self, folder: str | Path, keep: int = 3) -> None:
+        self.folder = Path(folder)
+        self.keep = max(keep, LEAST)
+        self.best: dict[str, Any] | None = None  # {"step", "score"} of the best checkpoint so far
+
+    def path(self, step: int) -> Path:
+        """The folder of a step."""
+        return self.folder / f"step-{step:06d}"
+
+    def steps(self) -> list[int]:
+        """The steps that have a finished checkpoint, ascending as numbers (a million sorts after nine)."""
+        if not self.folder.is_dir():
+            return []
+        found = ((_STEP.fullmatch(p.name), p) for p in self.folder.iterdir())
+        return sorted(int(m.group(1)) for m, p in found if m and (p / MARKER).is_file())
+
+    def save(
+        self, step: int, files: Mapping[str, TensorFile], state: dict[str, Any], score: float | None = None
+    ) -> Path:
+        """Write a checkpoint, note whether it is the best so far, and purge old ones.
+
+        Args:
+            step: optimizer steps done.
+            files: name (without suffix) → tensors.
+            state: whatever else is needed to go on; JSON.
+            score: held-out score of this step, higher is better; None = not scored, so never the best.
+
+        Raises:
+            CheckpointError: the disk is full or not writable; earlier checkpoints are untouched.
+        """
+        if score is not None and math.isfinite(score) and (self.best is None or score > self.best["score"]):
+            best: dict[str, Any] | None = {"step": step, "score": score}
+        else:
+            best = self.best
+        final = self.path(step)
+        beside = self.folder / f".{final.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+        try:
+            beside.mkdir(parents=True)
+            sums = {f"{name}.safetensors": _write(beside / f"{name}.safetensors", file) for name, file in files.items()}
+            write_json(
+                beside / MARKER, {**state, "format": FORMAT, "step": step, "score": score, "best": best, "files": sums}
+            )
+            sync_folder(beside)
+            if final.exists():  # a leftover without its marker, or this very step saved again
+                _remove(final)
+            os.rename(beside, final)
+            sync_folder(self.folder)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise CheckpointError(
+                f"cannot save a checkpoint: {error}",
+                where=final,
+                fix="free space on this disk; the same command then goes on from the checkpoint before",
+            ) from error
+        self._note_best(best)
+        self._purge()
+        return final
+
+    def load(self, step: int) -> Checkpoint:
+        """The checkpoint of `step`, every file checked against its SHA-256.
+
+        Raises:
+            CheckpointError: it is missing, incomplete or damaged; the message names the file.
+        """
+        path = self.path(step)
+        try:
+            state = json.loads((path / MARKER).read_bytes())
+            sums, version = dict(state["files"]), state["format"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{MARKER} is not readable: {error!r}", where=path) from None
+        if version != FORMAT:
+            raise CheckpointError(f"format {version}, and this version reads {FORMAT}", where=path)
+        for name, expected in sums.items():
+            try:
+                actual = sha256_file(path / name)
+            except OSError as error:
+                raise CheckpointError(f"{name} is not readable: {error.strerror}", where=path) from None
+            if actual != expected:
+                raise CheckpointError(f"{name} is damaged: its SHA-256 is not the one that was saved", where=path)
+        return Checkpoint(path, state)
+
+    def recover(self) -> Checkpoint | None:
+        """The newest undamaged checkpoint, or None where there is none to begin with.
+
+        Damaged ones are renamed to `damaged-…` with a warning that names them, so that they are neither used nor lost.
+        Half-written folders of a killed process are removed.
+
+        Raises:
+            CheckpointError: checkpoints exist and all are damaged.
+        """
+        for half in self.folder.glob(".step-*.tmp"):
+            shutil.rmtree(half)
+        steps = self.steps()
+        for folder in self.folder.glob("step-*"):  # what a kill during a purge left
+            match = _STEP.fullmatch(folder.name)
+            if match and steps and int(match.group(1)) < steps[-1] and not (folder / MARKER).exists():
+                shutil.rmtree(folder)
+        for step in reversed(steps):
+            try:
+                checkpoint = self.load(step)
+            except CheckpointError as error:
+                aside = self.folder / f"damaged-{step:06d}-{secrets.token_hex(2)}"
+                os.rename(self.path(step), aside)
+                log.warning(
+                    "checkpoint %s cannot be used (%s); it is kept as %s and the one before it is tried",
+                    self.path(step),
+                    error.what,
+                    aside.name,
+                )
+                continue
+            best = checkpoint.state.get("best")
+            self._note_best(best if best and best["step"] in steps else None)
+            return checkpoint
+        if steps:
+            raise CheckpointError(
+                "no checkpoint of this run is undamaged", where=self.folder, fix="start afresh with --new"
+            )
+        return None
+
+    def load_best(self) -> Checkpoint:
+        """The best checkpoint by held-out score; the newest, with a warning, where the best is missing or damaged."""
+        newest = self.steps()[-1]
+        if self.best is None:
+            return self.load(newest)
+        try:
+            return self.load(self.best["step"])
+        except CheckpointError as error:
+            log.warning("the best checkpoint cannot be used, the newest takes its place: %s", error)
+            return self.load(newest)
+
+    def _note_best(self, best: dict[str, Any] | None) -> None:
+        if best != self.best and best is not None:
+            write_json(self.folder / "best.json", best)
+        self.best = best
+
+    def _purge(self) -> None:
+        stay = set(self.steps()[-self.keep :]) | ({self.best["step"]} if self.best else set())
+        for step in self.steps():
+            if step not in stay:
+                _remove(self.path(step))
+
+
+def _write(path: Path, file: TensorFile) -> str:
+    save_file({k: t.detach().contiguous() for k, t in file.tensors.items()}, path, dict(file.metadata) or None)
+    with open(path, "rb") as written:
+        os.fsync(written.fileno())
+    return sha256_file(path)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint, its marker first: a kill in between leaves rubbish, never something that looks finished."""
+    (folder / MARKER).unlink(missing_ok=True)
+    sync_folder(folder)
+    shutil.rmtree(folder)

@@ -1,0 +1,27 @@
+"""Randomness that needs no saving: every step seeds its generators from (seed, step, rank).
+
+A run that goes on at step k draws what the undisturbed run would have drawn there, on CPUs and GPUs alike, without any
+generator's state in the checkpoint; whatever an evaluation or a hook drew in between changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import numpy as np
+import torch
+
+
+def seed_all(*key: int | str) -> None:
+    """Seed Python's, NumPy's and torch's generators (CPU and GPU) by a hash of `key`."""
+    number = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8])
+    random.seed(number)
+    np.random.seed(number % 2**32)
+    torch.manual_seed(number)
+
+
+def make_deterministic(wanted: bool, device: torch.device) -> None:
+    """On a CPU, refuse operations whose result depends on timing; on a GPU let cuDNN choose the fastest kernels."""
+    torch.use_deterministic_algorithms(wanted and device.type == "cpu")
+    torch.backends.cudnn.benchmark = device.type == "cuda"
