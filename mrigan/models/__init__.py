@@ -1,0 +1,23 @@
+"""The networks: G and D of MRI-GAN, the detector, and their files."""
+
+from mrigan.models.bundle import Bundle, load_bundle, save_bundle
+from mrigan.models.detector import Detector
+from mrigan.models.discriminator import Discriminator
+from mrigan.models.generator import Generator
+from mrigan.models.generator_file import generator_info, load_generator, save_generator
+from mrigan.models.predict import predict_mri
+from mrigan.models.reference import import_reference
+
+__all__ = [
+    "Bundle",
+    "Detector",
+    "Discriminator",
+    "Generator",
+    "generator_info",
+    "import_reference",
+    "load_bundle",
+    "load_generator",
+    "predict_mri",
+    "save_bundle",
+    "save_generator",
+]

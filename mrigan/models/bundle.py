@@ -1,0 +1,203 @@
+"""A detector as a folder: model.json and safetensors; alone enough to give a verdict on a face.
+
+    model.json                what the weights are, how faces are found, thresholds, sha256 of the other files
+    detector.safetensors
+    generator.safetensors     when the detector looks at MRIs, or when MRIs are shown beside its verdict
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mrigan.errors import ConfigError, ModelError
+from mrigan.files import sha256_file, sync_folder, write_json
+from mrigan.models.detector import Detector
+from mrigan.models.generator import Generator
+from mrigan.models.generator_file import load_generator, save_generator
+from mrigan.models.predict import predict_mri
+
+SCHEMA_VERSION = 1
+KIND = "mrigan-detector"
+INPUTS = ("face", "mri")
+DETECTOR_FILE, GENERATOR_FILE = "detector.safetensors", "generator.safetensors"
+LARGEST_JSON, LARGEST_WEIGHTS = 4 << 20, 8 << 30  # bytes
+_FIX = "give the folder `model/` of a finished detector run, whole and unchanged"
+
+
+@dataclass
+class Bundle:
+    """A detector ready to score faces. `to(device)` moves its networks.
+
+    Attributes:
+        input: what the detector looks at: the "face", or the "mri" that `generator` predicts from it.
+        faces: the FacesConfig, as a dict, by which the training faces were found and cut.
+        thresholds: {"frame": p, "fraction": q}: a video is fake when at least q of its faces have one above p.
+        meta: the whole model.json, with `provenance`.
+    """
+
+    detector: Detector
+    generator: Generator | None
+    input: str
+    faces: dict[str, Any]
+    thresholds: dict[str, float]
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str) -> Bundle:
+        """Move the networks; returns itself."""
+        self.detector.to(device)
+        if self.generator is not None:
+            self.generator.to(device)
+        return self
+
+    def predict(self, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor | None]:
+        """Probabilities of being fake, (N,) float32 in 0...1, and MRIs (N, 3, S, S) uint8 where there is a generator.
+
+        Args:
+            faces: (N, 3, H, W) uint8, cut and resized as `faces` says; on any device. Results are on the CPU.
+        """
+        logits, mris = self._run(faces, batch_size, self.generator is not None)
+        return torch.sigmoid(logits), mris
+
+    def score(self, faces: Tensor, batch_size: int = 32) -> Tensor:
+        """Logits (N,) float32 of `faces`, as in `predict`."""
+        return self._run(faces, batch_size, self.input == "mri")[0]
+
+    @torch.inference_mode()
+    def _run(self, faces: Tensor, batch_size: int, with_mri: bool) -> tuple[Tensor, Tensor | None]:
+        self.detector.eval()
+        device = next(self.detector.parameters()).device
+        logits: list[Tensor] = [torch.zeros(0)]
+        mris: list[Tensor] = []
+        for batch in faces.split(batch_size) if len(faces) else []:
+            x = batch.to(device)
+            mri = predict_mri(self.generator, x) if with_mri and self.generator is not None else None
+            picture = mri if self.input == "mri" and mri is not None else x.float() / 255
+            logits.append(self.detector(picture).float().cpu())
+            if mri is not None:
+                mris.append((mri * 255).round().to(torch.uint8).cpu())
+        size = self.generator.size if self.generator is not None else 0
+        empty = torch.zeros((0, 3, size, size), dtype=torch.uint8)
+        return torch.cat(logits), torch.cat([empty, *mris]) if with_mri else None
+
+
+def save_bundle(folder: str | Path, detector: Detector, input: str = "face", generator: Generator | None = None, *,
+                faces: dict[str, Any], thresholds: dict[str, float], provenance: dict[str, Any] | None = None) -> Path:
+    """Write the bundle as `folder`, whole or not at all; an older bundle there is replaced.
+
+    Args:
+        provenance: JSON values: run id, config, code version, data hash, ...
+
+    Raises:
+        ConfigError: `input` is unknown, or it is "mri" without a generator, or a threshold is missing.
+        ModelError: `folder` exists and is no bundle: it is not touched.
+    """
+    folder = Path(folder)
+    _check(input, generator, thresholds)
+    if folder.exists() and not (folder / "model.json").is_file() and any(folder.iterdir()):
+        raise ModelError("the folder exists and holds something else", where=folder, fix="give a new folder")
+    beside = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.tmp"
+    beside.mkdir(parents=True)
+    try:
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
+        save_file(state, beside / DETECTOR_FILE)
+        if generator is not None:
+            save_generator(beside / GENERATOR_FILE, generator)
+        files = {path.name: {"sha256": sha256_file(path), "bytes": path.stat().st_size} for path in beside.iterdir()}
+        meta = {"schema_version": SCHEMA_VERSION, "kind": KIND, "input": input, "detector": detector.settings,
+                "faces": faces, "thresholds": thresholds, "files": files, "provenance": provenance or {}}
+        write_json(beside / "model.json", meta)
+        _replace(folder, beside)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """The bundle in `folder`, on the CPU, in eval mode; every file is checked against its sha256 first.
+
+    Raises:
+        ModelError: something is missing, damaged, of an unknown version, or not a bundle.
+    """
+    folder = Path(folder)
+    meta = _read_meta(folder / "model.json")
+    for name in _file_names(meta, folder):
+        _check_file(folder / name, meta["files"][name])
+    try:
+        detector = Detector(**meta["detector"])
+        detector.load_state_dict(load_file(folder / DETECTOR_FILE))
+    except (TypeError, ConfigError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"the detector cannot be built from its file: {error}", where=folder, fix=_FIX) from None
+    generator = load_generator(folder / GENERATOR_FILE) if GENERATOR_FILE in meta["files"] else None
+    try:
+        _check(meta["input"], generator, meta["thresholds"])
+    except ConfigError as error:
+        raise ModelError(error.what, where=folder / "model.json", fix=_FIX) from None
+    thresholds = {name: float(value) for name, value in meta["thresholds"].items()}
+    return Bundle(detector.eval(), generator, meta["input"], meta["faces"], thresholds, meta)
+
+
+def _check(input: str, generator: Generator | None, thresholds: dict[str, float]) -> None:
+    if input not in INPUTS or (input == "mri" and generator is None):
+        having = "with" if generator else "without"
+        raise ConfigError(f"a detector of input {input!r} {having} a generator", where="data.input",
+                          fix="face, or mri with model.generator=G.safetensors")
+    if not all(isinstance(thresholds.get(name), int | float) for name in ("frame", "fraction")):
+        raise ConfigError("thresholds lack frame or fraction", fix="search them on validation scores")
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ModelError(f"model.json is larger than {LARGEST_JSON} bytes", where=path, fix=_FIX)
+        meta = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelError("the folder holds no model.json", where=path.parent, fix=_FIX) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"model.json cannot be read: {error}", where=path, fix=_FIX) from None
+    if not isinstance(meta, dict) or meta.get("kind") != KIND:
+        raise ModelError("model.json describes no Mrigan detector", where=path, fix=_FIX)
+    if meta.get("schema_version") != SCHEMA_VERSION:
+        raise ModelError(f"schema_version {meta.get('schema_version')} is not known (known: {SCHEMA_VERSION})",
+                         where=path, fix="use the Mrigan version that wrote it, or a newer one")
+    for key in ("detector", "faces", "thresholds", "files"):
+        if not isinstance(meta.get(key), dict):
+            raise ModelError(f"model.json lacks {key}", where=path, fix=_FIX)
+    if not isinstance(meta.get("input"), str) or "weights" in meta["detector"]:
+        raise ModelError("model.json is malformed", where=path, fix=_FIX)
+    return meta
+
+
+def _file_names(meta: dict[str, Any], folder: Path) -> Iterator[str]:
+    """The listed files; only the two known names, so that no list can lead out of the folder."""
+    names = set(meta["files"])
+    if not {DETECTOR_FILE} <= names <= {DETECTOR_FILE, GENERATOR_FILE}:
+        raise ModelError(f"model.json lists {', '.join(sorted(map(str, names))) or 'no files'}", where=folder, fix=_FIX)
+    yield from sorted(names)
+
+
+def _check_file(path: Path, expected: Any) -> None:
+    if not path.is_file():
+        raise ModelError("a file of the bundle is missing", where=path, fix=_FIX)
+    told = expected.get("sha256") if isinstance(expected, dict) else None
+    if path.stat().st_size > LARGEST_WEIGHTS or sha256_file(path) != told:
+        raise ModelError("not the file that model.json was written for: damaged, or exchanged", where=path, fix=_FIX)
+
+
+def _replace(folder: Path, new: Path) -> None:
+    old = new.with_suffix(".old")
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,77 @@
+"""The detector (MRI-GAN, section 5): a timm backbone and a small head, a face or an MRI → one logit, fake = 1."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mrigan.errors import ConfigError
+from mrigan.models.backbone_weights import load_backbone_weights
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Detector(nn.Module):
+    """(N, 3, h, w) float in 0...1, of any size → (N,) logits; above 0 = more likely fake than real.
+
+    Backbone features, average pool, Linear → hidden, dropout, ReLU, Linear → 1.
+
+    Args:
+        backbone: a timm name, with or without its tag.
+        weights: "" = random; a safetensors file of the backbone; "package:efficientnet-lite0" = that package's.
+        size: px; the input is resized to size x size (bilinear, antialiased).
+        hidden, dropout: of the head.
+        drop_path: stochastic depth of the backbone, where it has it.
+
+    Raises:
+        ConfigError: timm knows no such backbone, or it cannot be built with these settings.
+        ModelError: the weights are missing or do not fit.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: str, weights: str = "", size: int = 224, *, hidden: int = 128, dropout: float = 0.5,
+                 drop_path: float = 0.2) -> None:
+        super().__init__()
+        self.settings: dict[str, Any] = {"backbone": backbone, "size": size, "hidden": hidden, "dropout": dropout,
+                                         "drop_path": drop_path}
+        self.size = size
+        self.backbone = create_backbone(backbone, drop_path)
+        if weights:
+            load_backbone_weights(self.backbone, backbone, weights)
+        self.head = nn.Sequential(
+            nn.Linear(self.backbone.head_hidden_size, hidden), nn.Dropout(dropout), nn.ReLU(), nn.Linear(hidden, 1)
+        )
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Logits (N,) of `pictures`, (N, 3, h, w) float in 0...1."""
+        x = pictures
+        if x.shape[-2:] != (self.size, self.size):
+            x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
+        return self.head(self.backbone((x - self.mean) / self.std)).squeeze(1)
+
+
+def create_backbone(name: str, drop_path: float = 0.0) -> Any:
+    """A timm network of random weights, without its classifier: pictures → (N, head_hidden_size) pooled features.
+
+    Only names in timm's own list: no hub address and no path, which could fetch or run something else.
+    """
+    import timm
+
+    if "/" in name or ":" in name or not timm.is_model(name):
+        close = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=1)
+        raise ConfigError(f"timm has no backbone {name}", where="model.backbone",
+                          fix=f"did you mean {close[0]}?" if close else "see timm.list_models()")
+    options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+    try:
+        return timm.create_model(name, pretrained=False, num_classes=0, global_pool="avg", **options)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(f"timm cannot build {name}: {error}", where="model.backbone",
+                          fix="take another backbone or tag; model.drop_path=0 where it has no stochastic depth") from None

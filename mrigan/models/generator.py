@@ -1,0 +1,75 @@
+"""The generator G of MRI-GAN (section 4.6): a U-net from a face to its MRI, 54,404,099 parameters at full size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mrigan.errors import ConfigError
+from mrigan.models.layers import Down, Up, depth_of, init_weights
+
+DROPOUT_FROM = 4  # the level from which on layers have dropout: down 4...8, and the ups that return to levels 7...4
+
+
+class Generator(nn.Module):
+    """Face → MRI, both (N, 3, size, size) in [-1, 1].
+
+    Level i (1...log2(size)) holds pictures of size / 2**i pixels and width * min(2**(i-1), 8) channels; at 256 px there
+    are eight levels, the last of them 1 x 1, which therefore has no norm (InstanceNorm of one pixel is not defined).
+
+    Args:
+        size: side of the square pictures in px, a power of two, 8 or more.
+        width: channels of the first level.
+        dropout: probability, on the layers at level 4 and deeper; MRI-GAN's only source of noise (section 4.5).
+
+    Raises:
+        ConfigError: `size` is not a power of two, or `width` or `dropout` is out of range.
+    """
+
+    def __init__(self, size: int = 256, width: int = 64, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.size, self.width, self.dropout = size, width, dropout
+        depth = depth_of(size)
+        if width < 1 or not 0 <= dropout < 1:
+            raise ConfigError(f"a generator of width {width} and dropout {dropout}", fix="width >= 1, 0 <= dropout < 1")
+        channels = [3] + [width * min(2**i, 8) for i in range(depth)]  # by level; level 0 is the picture
+        drop = [dropout if level >= DROPOUT_FROM else 0.0 for level in range(depth + 1)]
+        self.down = nn.ModuleList(
+            Down(channels[i - 1], channels[i], norm=1 < i < depth, dropout=drop[i]) for i in range(1, depth + 1)
+        )
+        self.up = nn.ModuleList(  # to level depth - 1, ..., 1; all but the first see a skip too
+            Up(channels[i + 1] * (1 if i == depth - 1 else 2), channels[i], dropout=drop[i])
+            for i in range(depth - 1, 0, -1)
+        )
+        self.head = Head(2 * channels[1])
+        init_weights(self)
+
+    def forward(self, face: Tensor) -> Tensor:
+        """The MRI of `face`, (N, 3, size, size) in [-1, 1]."""
+        if face.shape[1:] != (3, self.size, self.size):
+            raise ConfigError(
+                f"a generator of size {self.size} was given pictures of shape {tuple(face.shape)}",
+                fix=f"give (N, 3, {self.size}, {self.size})",
+            )
+        skips: list[Tensor] = []
+        x = face
+        for down in self.down:
+            x = down(x)
+            skips.append(x)
+        skips.pop()
+        for up in self.up:
+            x = torch.cat([up(x), skips.pop()], dim=1)
+        return self.head(x)
+
+
+class Head(nn.Module):
+    """Nearest x2, zero-pad (left 1, top 1), convolution 4 x 4, tanh."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.grow = nn.Upsample(scale_factor=2, mode="nearest")
+        self.pad = nn.ZeroPad2d((1, 0, 1, 0))
+        self.conv = nn.Conv2d(channels, 3, 4, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.conv(self.pad(self.grow(x))))

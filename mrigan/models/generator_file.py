@@ -1,0 +1,77 @@
+"""A generator as one safetensors file: weights, and in the metadata what is needed to build the network again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from mrigan.errors import ConfigError, ModelError
+from mrigan.files import atomic_write
+from mrigan.models.generator import Generator
+
+FORMAT, VERSION = "mrigan-generator", 1
+LARGEST_SIZE, LARGEST_WIDTH = 4096, 1024  # beyond these a damaged file asks for more memory than a machine has
+
+
+def save_generator(path: str | Path, G: Generator, extra: dict[str, Any] | None = None) -> None:
+    """Write `G` atomically; `extra` (JSON values: run, step, ...) goes into the metadata."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in G.state_dict().items()}
+    with atomic_write(path) as file:
+        file.write(save(tensors, generator_metadata(G, extra)))
+
+
+def generator_metadata(G: Generator, extra: dict[str, Any] | None = None) -> dict[str, str]:
+    """The safetensors metadata that makes a file with `G.state_dict()` readable by `load_generator`."""
+    return {"format": FORMAT, "format_version": str(VERSION), "size": str(G.size), "width": str(G.width),
+            "dropout": repr(G.dropout), "extra": json.dumps(extra or {}, sort_keys=True)}
+
+
+def load_generator(path: str | Path) -> Generator:
+    """The generator in `path`, on the CPU, in eval mode.
+
+    Raises:
+        ModelError: there is no such file, it is damaged, or it is not one of Mrigan's generators.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            G = _build(metadata, path)
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise ModelError("there is no such generator file", where=path, fix=_FIX) from None
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"the generator file cannot be read: {error}", where=path, fix=_FIX) from None
+    try:
+        G.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"the weights do not fit the network: {error}", where=path, fix=_FIX) from None
+    return G.eval()
+
+
+def generator_info(path: str | Path) -> dict[str, Any]:
+    """What `save_generator` was given as `extra`."""
+    with safe_open(path, framework="pt") as file:
+        return json.loads((file.metadata() or {}).get("extra", "{}"))
+
+
+_FIX = ("give a G.safetensors that `mrigan train gan` wrote (run.dir/model/generator.safetensors), "
+        "or that `mrigan models import-reference` made from a published checkpoint")
+
+
+def _build(metadata: dict[str, str], path: str | Path) -> Generator:
+    if metadata.get("format") != FORMAT:
+        raise ModelError("the file holds no Mrigan generator", where=path, fix=_FIX)
+    if metadata.get("format_version") != str(VERSION):
+        raise ModelError(f"format version {metadata.get('format_version')} is not known (known: {VERSION})",
+                         where=path, fix="use the Mrigan version that wrote it, or a newer one")
+    try:
+        size, width, dropout = int(metadata["size"]), int(metadata["width"]), float(metadata["dropout"])
+        if size > LARGEST_SIZE or width > LARGEST_WIDTH:
+            raise ConfigError(f"size {size}, width {width}")
+        return Generator(size, width, dropout)
+    except (KeyError, ValueError, ConfigError) as error:
+        raise ModelError(f"the generator file's metadata is wrong: {error}", where=path, fix=_FIX) from None

@@ -1,0 +1,46 @@
+"""`mri_image`: one of the registered perceptual functions, applied to two batches of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mrigan.errors import ConfigError
+from mrigan.mri.differences import l1_mri, l2_mri
+from mrigan.mri.ssim import ssim_mri
+
+# By name: (original, face, **options) → MRI. Both pictures come as (N, 3, H, W) float32 in 0...255.
+METRICS: dict[str, Callable[..., Tensor]] = {
+    "ssim": ssim_mri,
+    "l1": l1_mri,
+    "l2": l2_mri,
+}
+
+
+@torch.no_grad()
+def mri_image(original: Tensor, face: Tensor, metric: str = "ssim", **options: Any) -> Tensor:
+    """The MRI image f(original, face) (MRI-GAN, Eq. 8 for SSIM): black where the face is as in the original.
+
+    Args:
+        original: (N, 3, H, W), uint8 or float in 0...255, on any device.
+        face: the same face in the fake clip (or the original again), of the same shape, on the same device.
+        metric: a name in `METRICS`.
+        options: of the metric; one that is None counts as not given.
+
+    Returns:
+        (N, 3, H, W) float32 in 0...255, clipped; exactly 0 for identical pictures.
+
+    Raises:
+        ConfigError: no such metric, or the shapes differ.
+    """
+    name = metric.replace("_", "-").lower()
+    if name not in METRICS:
+        raise ConfigError(f"no perceptual function {metric!r}", where="mri.metric", fix=f"one of: {', '.join(METRICS)}")
+    if original.shape != face.shape or original.ndim != 4:
+        raise ConfigError(f"pictures of shapes {tuple(original.shape)} and {tuple(face.shape)}",
+                          fix="give two batches (N, 3, H, W) of the same shape")
+    given = {key: value for key, value in options.items() if value is not None}
+    return METRICS[name](original.float(), face.float(), **given).clamp_(0, 255)
