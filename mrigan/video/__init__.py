@@ -1,0 +1,31 @@
+"""Frames in, faces out: decoding, detection, tracks, crops, and the alignment of fakes with their original.
+
+Importing this is light: av, torch, OpenCV, SciPy and pyarrow are imported where they are used.
+"""
+
+from mrigan.video.container import VideoInfo, probe
+from mrigan.video.crops import RESIZE, crop, expand_box, resize_face
+from mrigan.video.faces import INFERENCE_THRESHOLDS, Detection, Face, FaceDetector, FaceTable, find_faces
+from mrigan.video.frames import Frame, TruncatedVideo, read_frames
+from mrigan.video.table import faces_key, read_faces, write_faces
+
+__all__ = [
+    "INFERENCE_THRESHOLDS",
+    "RESIZE",
+    "Detection",
+    "Face",
+    "FaceDetector",
+    "FaceTable",
+    "Frame",
+    "TruncatedVideo",
+    "VideoInfo",
+    "crop",
+    "expand_box",
+    "faces_key",
+    "find_faces",
+    "probe",
+    "read_faces",
+    "read_frames",
+    "resize_face",
+    "write_faces",
+]

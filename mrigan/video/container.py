@@ -1,0 +1,206 @@
+"""Opening a file as a video and as nothing else.
+
+FFmpeg is eager: a text file that is called `x.mp4` but holds a playlist (ffconcat, m3u8, sdp) makes it read *other*
+files or the network. So only regular files are opened, only containers that hold their own pictures are allowed, and
+the only protocol is `file`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mrigan.errors import InputError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"  # demuxers that read their own file only
+MAX_SIDE = 16_384  # px
+MAX_PIXELS = 8_192 * 8_192
+THREADS = 1  # decoder threads: builds run one process a core (see `read_frames`)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What the container says about its video stream.
+
+    Args:
+        width, height: px, as displayed (rotation applied).
+        fps: mean frames a second, 0 where the container does not say.
+        frames: number of frames by the container's own count, None where it has none.
+        duration: seconds, None where unknown.
+        codec: FFmpeg's name, e.g. `h264`.
+        pix_fmt: FFmpeg's name of the stored pixel format, e.g. `yuv420p`.
+        rotation: degrees counterclockwise by which the stored picture is turned for display.
+    """
+
+    width: int
+    height: int
+    fps: float
+    frames: int | None
+    duration: float | None
+    codec: str
+    pix_fmt: str
+    rotation: int
+
+
+@contextmanager
+def open_video(path: str | Path, threads: int = THREADS) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open `path` for decoding; yields the container and its video stream (never a cover picture).
+
+    The path is a file name whatever it looks like (`-x.mp4`, `concat:a`, `http:..`, bytes that are no UTF-8).
+
+    Raises:
+        InputError: no regular file, empty, not one of `CONTAINERS`, no video stream, no decoder, or absurd in size.
+    """
+    import av
+
+    where = os.fsdecode(path)
+    _check_file(where)
+    try:
+        container = av.open(
+            "file:" + os.path.abspath(where),
+            metadata_errors="replace",
+            # Each goes to the demuxer and to the decoders that probe the streams.
+            options={"max_pixels": str(MAX_PIXELS)},
+            container_options={"protocol_whitelist": "file", "format_whitelist": CONTAINERS},
+        )
+    except (av.error.FFmpegError, ValueError) as error:
+        raise _not_a_video(where, _reason(error)) from None
+    with container:
+        stream = _pick_stream(container, where)
+        context = stream.codec_context
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        context.thread_type = "SLICE"  # frame threads hold frames back, so that an error no longer names its packet
+        context.thread_count = threads
+        check_size(context.width, context.height, where)
+        yield container, stream
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Read the properties of a clip; decodes at most its first frame (the rotation is kept there).
+
+    Raises:
+        InputError: as `open_video`.
+    """
+    import av
+
+    with open_video(path) as (container, stream):
+        frame = None
+        with suppress(av.error.FFmpegError):  # a damaged first frame: `read_frames` finds out what can be read
+            frame = next(container.decode(stream), None)
+        context = stream.codec_context
+        matrix = display_matrix(frame) if frame is not None else None
+        width, height = context.width, context.height
+        if matrix is not None and _turned(matrix):
+            width, height = height, width
+        rate = stream.average_rate or stream.guessed_rate
+        return VideoInfo(
+            width=width,
+            height=height,
+            fps=float(rate) if rate else 0.0,
+            frames=stream.frames or None,
+            duration=stated_duration(container, stream),
+            codec=context.name,
+            pix_fmt=context.pix_fmt or "",
+            rotation=frame.rotation % 360 if frame is not None else 0,
+        )
+
+
+def stated_duration(container: Any, stream: Any) -> float | None:
+    """Seconds that the container promises for the video stream, None where it promises nothing."""
+    if stream.duration is not None and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    tag = stream.metadata.get("DURATION", "")  # Matroska keeps it as a tag, h:m:s
+    if tag.count(":") == 2:
+        hours, minutes, seconds = tag.split(":")
+        try:
+            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        except ValueError:
+            pass  # a damaged tag is no promise
+    return container.duration / 1e6 if container.duration else None
+
+
+def check_size(width: int, height: int, where: str) -> None:
+    """Refuse frames that no camera makes before memory is spent on them."""
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        limit = f"{MAX_SIDE} px a side and {MAX_PIXELS / 1e6:.0f} megapixels are the limit"
+        raise InputError(f"frames of {width} × {height} px; {limit}", where=where, fix="scale the video down first")
+
+
+def display_matrix(frame: Any) -> np.ndarray | None:
+    """The 2 × 2 part of the frame's display matrix (rows: where stored x and y go), or None for a picture as stored."""
+    from av.sidedata.sidedata import Type
+
+    for data in frame.side_data:
+        if data.type == Type.DISPLAYMATRIX:
+            m = np.frombuffer(bytes(data), np.int32)
+            if m.size == 9 and (m[[0, 1, 3, 4]] != 0).any():
+                return m[[0, 1, 3, 4]].reshape(2, 2)
+    return None
+
+
+def as_displayed(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
+    """Turn and mirror a stored picture (H, W, 3) as `display_matrix` says, to the nearest right angle."""
+    if matrix is None:
+        return image
+    (a, b), (c, d) = matrix.tolist()
+    if _turned(matrix):
+        image = image.transpose(1, 0, 2)
+        flip_x, flip_y = c < 0, b < 0
+    else:
+        flip_x, flip_y = a < 0, d < 0
+    return np.ascontiguousarray(image[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
+
+
+def _turned(matrix: np.ndarray) -> bool:
+    (a, b), (c, d) = np.abs(matrix.astype(np.int64)).tolist()
+    return b + c > a + d
+
+
+def _check_file(where: str) -> None:
+    try:
+        status = os.stat(where)
+    except (OSError, ValueError) as error:
+        problem = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise InputError(problem, where=where) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError("a video must be a regular file", where=where, fix="give the path of a video file")
+    if status.st_size == 0:
+        raise InputError("the file is empty (zero bytes)", where=where, fix="copy or download it again")
+
+
+def _pick_stream(container: Any, where: str) -> Any:
+    import av
+
+    cover = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if not s.disposition & cover]
+    if not streams:
+        what = "only a cover picture" if container.streams.video else "no video stream"
+        raise InputError(f"{what} in this file", where=where, fix="give a file with moving pictures")
+    known = [s for s in streams if s.codec_context is not None]
+    if not known:
+        raise InputError("no decoder for the video stream", where=where, fix="convert it to H.264")
+    best = container.streams.best("video")
+    return best if best in known else known[0]
+
+
+def _not_a_video(where: str, reason: str) -> InputError:
+    return InputError(
+        f"not a readable video ({reason})",
+        where=where,
+        fix="give an mp4, mov, mkv, webm or avi file that plays; a cut-off mp4 must be copied again",
+    )
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", "") or error)

@@ -1,0 +1,214 @@
+"""Faces in frames by MTCNN (weights ship with facenet-pytorch), in native pixels of the displayed frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mrigan.config import FacesConfig
+from mrigan.video.frames import Frame, TruncatedVideo
+
+INFERENCE_THRESHOLDS = (0.7, 0.8, 0.8)  # the DFDC winner's, for verdicts: a missed face costs more than a false one
+BATCH = 32  # frames in one GPU pass
+PADDING = 64  # px
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One face in one picture.
+
+    Args:
+        box: (x0, y0, x1, y1) in px of the picture given, inside it.
+        prob: MTCNN's probability, 0..1.
+        points: eyes, nose, corners of the mouth: 5 × (x, y) in px.
+    """
+
+    box: tuple[float, float, float, float]
+    prob: float
+    points: tuple[tuple[float, float], ...]
+
+    @property
+    def area(self) -> float:
+        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
+
+
+@dataclass(frozen=True)
+class Face:
+    """A detection in a clip: `frame` index, `time` in seconds, `person` from 0 (one index, one person)."""
+
+    frame: int
+    time: float
+    person: int
+    box: tuple[float, float, float, float]
+    prob: float
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class FaceTable:
+    """All faces of a clip, ordered by frame, then person.
+
+    Args:
+        frames: sampled frames that were looked at, with a face or not.
+        frame_size: (w, h) in px as displayed; (0, 0) when no frame was seen.
+        note: "" or why the table ends early (a cut-off file).
+    """
+
+    faces: list[Face] = field(default_factory=list)
+    frames: int = 0
+    frame_size: tuple[int, int] = (0, 0)
+    note: str = ""
+
+    def by_frame(self) -> dict[int, list[Face]]:
+        """Frame index → its faces, by person."""
+        table: dict[int, list[Face]] = {}
+        for face in self.faces:
+            table.setdefault(face.frame, []).append(face)
+        return table
+
+
+class FaceDetector:
+    """MTCNN with the settings of `FacesConfig`; the same pictures give the same boxes.
+
+    Args:
+        thresholds: of P-, R- and O-Net instead of the config's, e.g. `INFERENCE_THRESHOLDS`.
+    """
+
+    def __init__(
+        self, config: FacesConfig, device: str = "cpu", thresholds: Sequence[float] | None = None
+    ) -> None:
+        from facenet_pytorch import MTCNN
+
+        self.config = config
+        self.device = device
+        self.mtcnn = MTCNN(
+            keep_all=True,
+            margin=0,
+            min_face_size=config.min_face,
+            thresholds=list(thresholds or config.thresholds),
+            factor=config.factor,
+            device=device,
+        ).eval()
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Find the faces of each (H, W, 3) uint8 RGB picture: largest first, at most `max_persons`.
+
+        On a GPU pictures of one size share a pass; on a CPU that gains nothing, and they go one by one.
+        """
+        small = [self._shrink(image) for image in images]
+        found: list[list[Detection]] = [[] for _ in images]
+        for group in self._groups(small):
+            for i, (boxes, points) in zip(group, self._run([small[i] for i in group]), strict=True):
+                found[i] = self._native(boxes, points, small[i].shape, images[i].shape)
+        return found
+
+    def _shrink(self, image: np.ndarray) -> np.ndarray:
+        import cv2
+
+        h, w = image.shape[:2]
+        long_side = self.config.long_side
+        if not long_side or max(h, w) <= long_side:
+            return image
+        scale = long_side / max(h, w)
+        return cv2.resize(image, (max(round(w * scale), 1), max(round(h * scale), 1)), interpolation=cv2.INTER_AREA)
+
+    def _groups(self, images: Sequence[np.ndarray]) -> Iterator[list[int]]:
+        if self.device == "cpu":
+            yield from ([i] for i in range(len(images)))
+            return
+        sizes: dict[tuple[int, ...], list[int]] = {}
+        for i, image in enumerate(images):
+            sizes.setdefault(image.shape, []).append(i)
+        for group in sizes.values():
+            yield from (group[i : i + BATCH] for i in range(0, len(group), BATCH))
+
+    def _run(self, images: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Boxes (n, 5) with probability and points (n, 5, 2) of pictures of one size."""
+        if min(images[0].shape[:2]) < self.config.min_face:
+            return [(np.zeros((0, 5)), np.zeros((0, 5, 2)))] * len(images)  # no level in the image pyramid
+        try:
+            return self._mtcnn(images)
+        except (IndexError, RuntimeError) as error:
+            # facenet-pytorch drops a candidate that was moved wholly out of the picture from its crops but not from its
+            # list, and then fails on their lengths. With a border around the picture no candidate leaves it.
+            if "out of memory" in str(error):
+                raise
+        pad = ((PADDING, PADDING), (PADDING, PADDING), (0, 0))
+        results = []
+        for image in images:
+            boxes, points = self._mtcnn([np.pad(image, pad)])[0]
+            results.append((boxes - [PADDING, PADDING, PADDING, PADDING, 0], points - PADDING))
+        return results
+
+    def _mtcnn(self, images: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        import torch
+        from facenet_pytorch.models.utils.detect_face import detect_face
+
+        net: Any = self.mtcnn
+        stages = (net.pnet, net.rnet, net.onet)
+        with torch.inference_mode():
+            boxes, points = detect_face(
+                np.stack(images), net.min_face_size, *stages, net.thresholds, net.factor, net.device
+            )
+        return [
+            (np.asarray(b, np.float64).reshape(-1, 5), np.asarray(p, np.float64).reshape(-1, 5, 2))
+            for b, p in zip(boxes, points, strict=True)
+        ]
+
+    def _native(
+        self, boxes: np.ndarray, points: np.ndarray, small: tuple[int, ...], native: tuple[int, ...]
+    ) -> list[Detection]:
+        """Scale back to native px, clip to the picture, drop what is degenerate, order by size."""
+        h, w = native[:2]
+        scale = np.array([w / small[1], h / small[0]])
+        found = []
+        for box, five in zip(boxes, points, strict=True):
+            if not (np.isfinite(box).all() and np.isfinite(five).all()):
+                continue
+            x0, y0 = np.clip(box[:2] * scale, 0, (w, h))
+            x1, y1 = np.clip(box[2:4] * scale, 0, (w, h))
+            if int(x1) - int(x0) < 2 or int(y1) - int(y0) < 2:
+                continue
+            corners = (float(x0), float(y0), float(x1), float(y1))
+            found.append(Detection(corners, float(box[4]), tuple((float(x), float(y)) for x, y in five * scale)))
+        found.sort(key=lambda d: (-d.area, d.box))
+        return found[: self.config.max_persons]
+
+
+def find_faces(frames: Iterable[Frame], detector: FaceDetector) -> FaceTable:
+    """Detect in every frame and follow the faces, so that `person` is one person through the clip.
+
+    A clip that is cut off gives the faces of its good frames and a `note`. Holds at most one batch of frames.
+
+    Raises:
+        InputError: what `read_frames` raises before the first frame.
+    """
+    from mrigan.video.tracks import Tracker
+
+    batch = 1 if detector.device == "cpu" else BATCH
+    tracker = Tracker()
+    seen = 0
+    size = (0, 0)
+    note = ""
+    chunk: list[Frame] = []
+
+    def look() -> None:
+        for frame, detections in zip(chunk, detector.detect([f.image for f in chunk]), strict=True):
+            tracker.add(frame.index, frame.time, detections)
+        chunk.clear()
+
+    try:
+        for frame in frames:
+            if not seen:
+                size = frame.image.shape[1], frame.image.shape[0]
+            seen += 1
+            chunk.append(frame)
+            if len(chunk) == batch:
+                look()
+    except TruncatedVideo as error:
+        note = error.what
+    look()
+    return FaceTable(tracker.faces(), seen, size, note)

@@ -1,0 +1,93 @@
+"""Faces on disk: one Parquet a clip, found again by a key of the clip's content and the face settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from mrigan.config import FacesConfig
+from mrigan.errors import InputError
+from mrigan.files import atomic_write, hash_json
+from mrigan.video.faces import Face, FaceTable
+
+FINDING = ("every", "long_side", "min_face", "thresholds", "factor", "max_persons")  # the settings that find faces
+CORNERS = ("x0", "y0", "x1", "y1")
+VERSION = 1  # of detection and tracking; a change of what they find must change every key
+HEAD = 1 << 16  # bytes of the clip's head and tail in its fingerprint
+
+
+def faces_key(clip_path: str | Path, clip_id: str, config: FacesConfig) -> str:
+    """Hex key of a clip's faces: its id, its content (size, first and last 64 KiB) and the settings that find faces.
+
+    Margin, size and resize are not part of it: they act when a face is cut, and the detections stay the same.
+
+    Raises:
+        InputError: the clip cannot be read.
+    """
+    try:
+        with open(clip_path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.sha256(file.read(HEAD))
+            file.seek(max(size - HEAD, 0))
+            digest.update(file.read(HEAD))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=os.fsdecode(clip_path)) from None
+    settings = {name: getattr(config, name) for name in FINDING}
+    return hash_json([VERSION, clip_id, size, digest.hexdigest(), settings])[:32]
+
+
+def write_faces(path: str | Path, table: FaceTable, key: str = "") -> None:
+    """Write `table` atomically: a row a face; what concerns the whole clip is in the file's metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    faces = table.faces
+    corners = {name: pa.array([f.box[i] for f in faces], pa.float64()) for i, name in enumerate(CORNERS)}
+    data = pa.table(
+        {
+            "frame": pa.array([f.frame for f in faces], pa.int32()),
+            "time": pa.array([f.time for f in faces], pa.float64()),
+            "person": pa.array([f.person for f in faces], pa.int32()),
+            **corners,
+            "prob": pa.array([f.prob for f in faces], pa.float64()),
+            "points": pa.array([[v for p in f.points for v in p] for f in faces], pa.list_(pa.float64())),
+        }
+    )
+    about = {"key": key, "frames": table.frames, "frame_size": list(table.frame_size), "note": table.note}
+    data = data.replace_schema_metadata({"mrigan.faces": json.dumps(about)})
+    with atomic_write(path) as file:
+        pq.write_table(data, file)
+
+
+def read_faces(path: str | Path, key: str | None = None) -> FaceTable:
+    """Read what `write_faces` wrote.
+
+    Raises:
+        InputError: no such file, damaged, or written for another key than the one asked for.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        data = pq.read_table(path)
+        about = json.loads((data.schema.metadata or {})[b"mrigan.faces"])
+        rows = data.to_pylist()
+        faces = [
+            Face(
+                frame=row["frame"],
+                time=row["time"],
+                person=row["person"],
+                box=tuple(row[name] for name in CORNERS),
+                prob=row["prob"],
+                points=tuple(zip(row["points"][::2], row["points"][1::2], strict=True)),
+            )
+            for row in rows
+        ]
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        what = f"no readable table of faces ({error})"
+        raise InputError(what, where=str(path), fix="delete it: it is made again") from None
+    if key is not None and about["key"] != key:
+        raise InputError("a table of faces of another clip or other settings", where=str(path), fix="delete it")
+    return FaceTable(faces, about["frames"], tuple(about["frame_size"]), about["note"])
