@@ -62,7 +62,7 @@ def catalog_scan(
 
     from mrigan.catalog import scan_catalog, summary_table, write_catalog
 
-    fractions = {"train": 1 - val - test, "val": val, "test": test}
+    fractions = {"train": round(1 - val - test, 9), "val": val, "test": test}
     catalog, result = scan_catalog(reader, root, base=base, fractions=fractions, seed=seed)
     write_catalog(catalog, out)
     Console().print(summary_table(catalog))
@@ -93,6 +93,40 @@ def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="
 # -------------------------------------------------------------------------------------------------------------- train
 
 # ------------------------------------------------------------------------------------------------------------- models
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """List the registered models, the newest version first."""
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from mrigan.tracking import list_models, tracking_uri
+
+    versions = list_models()
+    if not versions:
+        typer.echo(f"no model is registered in {tracking_uri()}; one is when a training ends: mrigan train detector")
+        return
+    table = Table("model", "version", "alias", "registered", "run", title=f"models in {tracking_uri()}")
+    for v in versions:
+        when = datetime.fromtimestamp(v.created).strftime("%Y-%m-%d %H:%M")
+        table.add_row(v.name, str(v.version), ", ".join(v.aliases), when, (v.run_id or "")[:8])
+    Console().print(table)
+
+
+@models_app.command("promote")
+def models_promote(
+    name: Annotated[str, typer.Argument(help="mrigan-face or mrigan-mri.")],
+    version: Annotated[str, typer.Argument(help="Its number, as `mrigan models list` shows it.")],
+) -> None:
+    """Make a version the champion: the one that `mrigan detect` takes."""
+    from mrigan.tracking import promote
+
+    promote(name, version)
+    typer.echo(f"champion of {name}: version {version}")
+
 
 # ----------------------------------------------------------------------------------------------------------- evaluate
 

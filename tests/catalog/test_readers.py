@@ -1,0 +1,287 @@
+"""The readers: naming rules, counted skips, and label files that must not lead anywhere else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mrigan.catalog import Catalog, scan_catalog
+from mrigan.errors import CatalogError, ConfigError
+
+
+def part(root: Path, number: int, entries: dict[str, dict] | str, files: list[str] | None = None) -> Path:
+    """Write a DFDC part; `files` defaults to everything listed."""
+    folder = root / f"dfdc_train_part_{number}"
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text(entries if isinstance(entries, str) else json.dumps(entries))
+    for name in files if files is not None else entries:
+        (folder / name).write_bytes(b"video")
+    return folder
+
+
+def family(name: str, fakes: int = 1) -> dict[str, dict]:
+    entries: dict[str, dict] = {f"{name}.mp4": {"label": "REAL", "split": "train"}}
+    for k in range(fakes):
+        entries[f"{name}_{k}.mp4"] = {"label": "FAKE", "split": "train", "original": f"{name}.mp4"}
+    return entries
+
+
+def manifest(folder: Path, text: str, files: list[str] = (), name: str = "clips.csv") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(b"video")
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def reasons(result) -> dict[str, int]:
+    return {problem.reason: problem.count for problem in result.problems}
+
+
+def test_dfdc_parts_are_groups_and_families_hold_together(tmp_path):
+    for number in (0, 2, 10):
+        part(tmp_path, number, family(f"a{number}", 2) | family(f"b{number}", 1))
+    catalog, result = scan_catalog("dfdc", tmp_path)
+    assert len(catalog) == 15
+    assert not result.problems
+    fake = next(clip for clip in catalog.clips if clip.path == "dfdc_train_part_10/a10_1.mp4")
+    assert fake.id == "dfdc/-/-/dfdc_train_part_10/a10_1.mp4"
+    assert fake.original == fake.family == "dfdc/original/-/dfdc_train_part_10/a10.mp4"
+    assert (fake.group, fake.official_split) == ("dfdc_train_part_10", "train")
+    assert {clip.split for clip in catalog.clips if clip.group == "dfdc_train_part_2"} == {fake_split(catalog, 2)}
+    assert {fake_split(catalog, number) for number in (0, 2, 10)} == {"train", "val", "test"}
+    assert len(catalog.families()) == 6
+    assert catalog.path(fake).is_file()
+
+
+def fake_split(catalog: Catalog, number: int) -> str:
+    return next(clip.split for clip in catalog.clips if clip.path == f"dfdc_train_part_{number}/a{number}_0.mp4")
+
+
+def test_one_part_is_split_by_family_and_says_so(tmp_path):
+    folder = part(tmp_path, 7, {k: v for n in "abcdefghijkl" for k, v in family(n).items()})
+    catalog, result = scan_catalog("dfdc", folder)
+    assert {clip.split for clip in catalog.clips} == {"train", "val", "test"}
+    assert {clip.group for clip in catalog.clips} == {""}
+    assert "split by family" in result.notes[0]
+    # The same clips have the same names when the folder above is scanned.
+    assert [clip.id for clip in catalog.clips] == [clip.id for clip in scan_catalog("dfdc", tmp_path)[0].clips]
+
+
+def test_missing_files_and_originals_are_counted_not_lost(tmp_path):
+    entries = {
+        "real.mp4": {"label": "REAL"},
+        "gone.mp4": {"label": "REAL"},
+        "of_gone_1.mp4": {"label": "FAKE", "original": "gone.mp4"},
+        "of_gone_2.mp4": {"label": "FAKE", "original": "gone.mp4"},
+        "of_null.mp4": {"label": "FAKE", "original": None},
+        "of_nothing.mp4": {"label": "FAKE"},
+        "of_unlisted.mp4": {"label": "FAKE", "original": "never.mp4"},
+        "odd.mp4": {"label": "MAYBE"},
+    }
+    folder = part(tmp_path, 0, entries, [name for name in entries if name != "gone.mp4"] + ["extra.mp4"])
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    catalog, result = scan_catalog("dfdc", tmp_path)
+    assert reasons(result) == {
+        "fakes with a missing original (kept, no MRI)": 5,
+        "skipped: label is neither REAL nor FAKE": 1,
+        "skipped: listed but not on disk": 1,
+        "skipped: on disk but not in metadata.json": 1,
+    }
+    assert [clip.original for clip in catalog.clips] == [None] * 6
+    families = {clip.path.split("/")[1]: clip.family for clip in catalog.clips}
+    assert families["of_gone_1.mp4"] == families["of_gone_2.mp4"]  # one person, whose original is lost: one side
+    assert len(set(families.values())) == 5
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before  # inputs are read-only
+
+
+def test_an_original_in_another_part_is_found(tmp_path):
+    part(tmp_path, 0, {"y.mp4": {"label": "REAL"}})
+    part(tmp_path, 1, {"x.mp4": {"label": "FAKE", "original": "y.mp4"}})
+    part(tmp_path, 2, family("z"))
+    catalog, _ = scan_catalog("dfdc", tmp_path)
+    x = next(clip for clip in catalog.clips if clip.path.endswith("x.mp4"))
+    assert x.original == "dfdc/original/-/dfdc_train_part_0/y.mp4"
+    assert len({clip.split for clip in catalog.clips if clip.group != "dfdc_train_part_2"}) == 1
+
+
+OUTSIDE = ["../../etc/passwd", "/etc/passwd", "a/../../x.mp4", "C:\\x.mp4", "..\\x.mp4", "."]
+
+
+@pytest.mark.parametrize(("entry", "as_original"), [(e, o) for e in OUTSIDE for o in (False, True)] + [("", False)])
+def test_metadata_that_points_outside_is_refused(tmp_path, entry, as_original):
+    bad = {"x.mp4": {"label": "FAKE", "original": entry}} if as_original else {entry: {"label": "REAL"}}
+    part(tmp_path, 0, family("ok") | bad, ["ok.mp4"])
+    with pytest.raises(CatalogError) as caught:
+        scan_catalog("dfdc", tmp_path)
+    assert repr(entry) in str(caught.value)
+    assert "dfdc_train_part_0/metadata.json" in str(caught.value)
+
+
+def test_a_link_that_leads_out_is_refused(tmp_path):
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    folder = part(tmp_path / "set", 0, family("ok") | {"x.mp4": {"label": "REAL"}}, ["ok.mp4", "ok_0.mp4"])
+    (folder / "x.mp4").symlink_to(tmp_path / "secret.mp4")
+    with pytest.raises(CatalogError, match=r"'x.mp4' is a link that leads out"):
+        scan_catalog("dfdc", tmp_path / "set")
+
+
+def test_a_part_may_itself_be_a_link(tmp_path):
+    folder = part(tmp_path / "disk2", 0, family("ok"))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / folder.name).symlink_to(folder)
+    assert len(scan_catalog("dfdc", tmp_path / "set")[0]) == 2
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("{not json", "broken JSON"),
+    ("[1, 2]", "not a list of clips"),
+    ('{"x.mp4": "FAKE"}', "not a list of clips"),
+    ('{"x.mp4": {"label": "FAKE", "original": 3}}', "original 3 is no file name"),
+    ('{"x.mp4": {"label": "FAKE"}, "x.mp4": {"label": "REAL"}}', "'x.mp4' is there twice"),
+    ("[" * 100_000, "broken JSON"),
+    ("{}", "no clips found"),
+])
+def test_broken_metadata(tmp_path, text, message):
+    part(tmp_path, 0, text, ["x.mp4"])
+    with pytest.raises(CatalogError, match=message):
+        scan_catalog("dfdc", tmp_path)
+
+
+def test_empty_and_absent_folders(tmp_path):
+    with pytest.raises(CatalogError, match=r"dfdc_train_part_N/metadata\.json"):
+        scan_catalog("dfdc", tmp_path)
+    with pytest.raises(CatalogError, match="no such folder"):
+        scan_catalog("dfdc", tmp_path / "absent")
+    with pytest.raises(ConfigError, match="did you mean dfdc"):
+        scan_catalog("dfcd", tmp_path)
+
+
+MANIFEST = """path,label,original,identity,donor,method,compression,mood
+real/a.mp4,real,,ann,,,c23,glad
+real/b.mp4,0,,bob,,,c23,sad
+fake/ab.mp4,FAKE,real/a.mp4,ann,bob,swap,c23,
+fake/aa.mp4,1,./real//a.mp4,ann,ann;joe,reenact,c23,
+"""
+FILES = ["real/a.mp4", "real/b.mp4", "fake/ab.mp4", "fake/aa.mp4"]
+
+
+def test_manifest_csv(tmp_path):
+    catalog, result = scan_catalog("manifest", manifest(tmp_path, MANIFEST, FILES))
+    clips = {clip.path: clip for clip in catalog.clips}
+    assert clips["fake/ab.mp4"].id == "clips/swap/c23/fake/ab.mp4"
+    assert clips["fake/ab.mp4"].original == clips["real/a.mp4"].id == clips["fake/aa.mp4"].original
+    assert (clips["fake/aa.mp4"].targets, clips["fake/aa.mp4"].donors) == (("ann",), ("ann", "joe"))
+    assert clips["real/b.mp4"].method == "original"
+    assert result.notes[0] == "columns not used: mood"
+    assert len({clip.split for clip in catalog.clips}) == 1  # joined by ann and bob
+
+
+def test_manifest_json_lines_and_another_root(tmp_path):
+    rows = [{"path": "a.mp4", "label": 0, "identity": ["ann"], "dataset": "mine", "frames": 30},
+            {"path": "b.mp4", "label": 1, "original": "a.mp4", "dataset": "mine", "targets": "ann", "donors": ["bob"]}]
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / "videos").mkdir(exist_ok=True)
+        (tmp_path / "videos" / name).write_bytes(b"")
+    file = manifest(tmp_path / "lists", "\n".join(map(json.dumps, rows)), name="clips.jsonl")
+    catalog, result = scan_catalog("manifest", file, base=tmp_path / "videos")
+    assert [clip.id for clip in catalog.clips] == ["mine/-/-/b.mp4", "mine/original/-/a.mp4"]
+    assert catalog.clips[0].original == "mine/original/-/a.mp4"
+    assert all(catalog.path(clip).is_file() for clip in catalog.clips)
+    assert not any("columns" in note for note in result.notes)
+    with pytest.raises(ConfigError, match="--root goes with a manifest"):
+        scan_catalog("dfdc", tmp_path, base=tmp_path)
+
+
+def test_manifest_with_one_name_in_two_methods_keeps_both(tmp_path):
+    text = "path,label,name,method\nx/1.mp4,fake,1,x\ny/1.mp4,fake,1,y\n"
+    catalog, _ = scan_catalog("manifest", manifest(tmp_path, text, ["x/1.mp4", "y/1.mp4"]))
+    assert [clip.id for clip in catalog.clips] == ["clips/x/-/1", "clips/y/-/1"]
+
+
+def test_manifest_missing_originals(tmp_path):
+    text = "path,label,original\nf1.mp4,fake,gone.mp4\nf2.mp4,fake,gone.mp4\nf3.mp4,fake,unlisted.mp4\ngone.mp4,real,\n"
+    catalog, result = scan_catalog("manifest", manifest(tmp_path, text, ["f1.mp4", "f2.mp4", "f3.mp4"]))
+    assert reasons(result) == {"fakes with a missing original (kept, no MRI)": 3, "skipped: listed but not on disk": 1}
+    assert [clip.original for clip in catalog.clips] == [None] * 3
+    assert len({clip.family for clip in catalog.clips}) == 2
+
+
+def test_manifest_official_splits_are_used(tmp_path):
+    text = "path,label,original,split\na.mp4,real,,train\nf.mp4,fake,a.mp4,test\nb.mp4,real,,validation\n"
+    catalog, result = scan_catalog("manifest", manifest(tmp_path, text, ["a.mp4", "b.mp4", "f.mp4"]))
+    assert {clip.path: clip.split for clip in catalog.clips} == {"a.mp4": "train", "f.mp4": "test", "b.mp4": "val"}
+    assert "the manifest's own splits are used" in result.notes
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("file,label\nx.mp4,real\n", "column path missing"),
+    ("path\nx.mp4\n", "column label missing"),
+    ("", "column path and label missing"),
+    ("path,label\n", "no rows"),
+    ("path,label\nx.mp4,deepfake\n", r"label 'deepfake' of x\.mp4"),
+    ("path,label\nx.mp4,real\n./x.mp4,real\n", r"x\.mp4 is listed twice"),
+    ("path,label,name\nx.mp4,real,n\ny.mp4,real,n\n", "two clips are called clips/original/-/n"),
+    ("path,label,split\nx.mp4,real,train\ny.mp4,real,\n", "1 of 2 clips have a split"),
+    ("path,label,split\nx.mp4,real,holdout\n", "split 'holdout'"),
+    ("path,label,original\nx.mp4,fake,\ny.mp4,fake,x.mp4\n", r"original of y\.mp4 is a fake"),
+    ("path,label,original\nx.mp4,real,\ny.mp4,real,x.mp4\n", "is real and has an original"),
+    ("path,label\nx.mp4,real,oops\n", "2 fields"),
+    ('path,label\n"x.mp4,real\n', "broken CSV"),
+    ('{"path": "x.mp4", "label": "real"}\n{"path": ', "broken JSON"),
+    ('{"path": "x.mp4"}', "without path and label"),
+    ('{"path": ["x.mp4"], "label": 1}', "not a text"),
+    ("path,label\n../../etc/passwd,real\n", r"'../../etc/passwd' climbs out"),
+    ("path,label\n/etc/passwd,real\n", "is an absolute path"),
+    ("path,label\nlink.mp4,real\n", "is a link that leads out"),
+    ("path,label\n,real\n", "is no file name"),
+])
+def test_bad_manifests(tmp_path, text, message):
+    (tmp_path / "secret").write_bytes(b"")
+    file = manifest(tmp_path / "set", text, ["x.mp4", "y.mp4"])
+    (tmp_path / "set" / "link.mp4").symlink_to(tmp_path / "secret")
+    with pytest.raises(CatalogError, match=message):
+        scan_catalog("manifest", file)
+
+
+def test_a_video_is_no_manifest(tmp_path):
+    (tmp_path / "x.csv").write_bytes(b"\x00\x00\x00\x20ftypisom\xff\xfe")
+    with pytest.raises(CatalogError, match="UTF-8"):
+        scan_catalog("manifest", tmp_path / "x.csv")
+
+
+@pytest.mark.shared_data
+def test_real_dfdc(shared_data):
+    catalog, result = scan_catalog("dfdc", shared_data / "dfdc")
+    assert len(catalog) == 26
+    assert [clip.original[-22:] for clip in catalog.clips if clip.original] == ["aayrffkzxn.mp4_0_0.mp4"]
+    assert reasons(result) == {"fakes with a missing original (kept, no MRI)": 21}
+    assert {clip.split for clip in catalog.clips} == {"train", "val", "test"}
+
+
+@pytest.mark.shared_data
+def test_real_celeb_df_and_faceforensics_by_manifest(shared_data, tmp_path):
+    lines = ["path,label,original,identity,donor,method,dataset,compression"]
+    for file in sorted((shared_data / "celeb-df-v2").glob("Celeb-*/*.mp4")):
+        people = file.stem.split("_")
+        original = "" if len(people) == 2 else f"celeb-df-v2/Celeb-real/{people[0]}_{people[2]}.mp4"
+        lines.append(f"{file.relative_to(shared_data)},{'fake' if original else 'real'},{original},{people[0]},"
+                     f"{people[1] if original else ''},synthesis,celeb-df-v2,")
+    for file in sorted((shared_data / "faceforensics").glob("*/*/c40/videos/*.mp4")):
+        target, _, donor = file.stem.partition("_")
+        original = f"faceforensics/original_sequences/youtube/c40/videos/{target}.mp4" if donor else ""
+        lines.append(f"{file.relative_to(shared_data)},{'fake' if donor else 'real'},{original},{target},{donor},"
+                     f"{file.parts[-4]},faceforensics,c40")
+    (tmp_path / "clips.csv").write_text("\n".join(lines))
+    catalog, result = scan_catalog("manifest", tmp_path / "clips.csv", base=shared_data)
+    assert len(catalog) == 42
+    assert not result.problems
+    assert sum(clip.original is not None for clip in catalog.clips) == 30
+    assert len(catalog.families()) == 12
+    couples = {clip.split for clip in catalog.clips if clip.name.rpartition("/")[2][:3] in ("469", "481")}
+    assert len(couples) == 1  # swapped into each other: one side
+    for split in ("train", "val", "test"):
+        assert {clip.label for clip in catalog.clips if clip.split == split} == {"real", "fake"}
