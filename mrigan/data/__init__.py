@@ -1,0 +1,8 @@
+"""Shards → batches: the indexed reader, the epoch plan, the torch loader."""
+
+from mrigan.data.batch import Batch
+from mrigan.data.loader import Augment, Loader, eval_batches, make_loader
+from mrigan.data.plan import EpochPlan
+from mrigan.data.reader import ShardSet
+
+__all__ = ["Augment", "Batch", "EpochPlan", "Loader", "ShardSet", "eval_batches", "make_loader"]

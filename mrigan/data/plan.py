@@ -1,0 +1,154 @@
+"""The epoch plan: the only place that decides the order and the balance of training samples.
+
+It is a pure function of (labels, seed, epoch). Everything random in it is a 64-bit hash of the sample id (SplitMix64, a
+bijection, so no two samples tie), sorted: no library's random generator takes part, and the order is the same on every
+machine and with every version of NumPy, for ever. A change of the rule raises `PLAN_VERSION`, which enters the hash.
+
+Samples are a stream, epoch after epoch. Step k takes the k-th run of `global_batch` samples, which may straddle two
+epochs; so every batch is full, every rank has the same number of batches, and a run resumes at any step, on any number
+of ranks, without replaying what came before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrigan.errors import ConfigError, ShardError
+
+PLAN_VERSION = 1
+Ids = npt.NDArray[np.int64]
+_CACHED_EPOCHS = 2  # a batch may straddle two
+
+
+class EpochPlan:
+    """Which sample comes when.
+
+    Balanced: an epoch holds every sample of the smaller class once and as many of the larger class, redrawn each epoch
+    without replacement, shuffled together. Unbalanced: every sample once.
+
+    Ids are indices into `labels`. A `ShardSet` sorts its samples by key, so the plan depends on the data only, not on
+    the order in which folders were given or rows were written.
+
+    Args:
+        labels: (N,), 1 = fake, 0 = real.
+        seed: any integer.
+        shuffle: "full", the whole epoch is shuffled; the only mode so far.
+        balance: False keeps every sample of both classes.
+
+    Raises:
+        ConfigError: an unknown `shuffle`.
+        ShardError: no sample at all, or a balanced plan without samples of one class.
+    """
+
+    def __init__(self, labels: npt.ArrayLike, seed: int, shuffle: str = "full", balance: bool = True) -> None:
+        if shuffle != "full":
+            raise ConfigError(f"unknown shuffle mode {shuffle!r}", fix="the known mode is: full")
+        fake = np.asarray(labels).astype(bool)
+        classes = (np.flatnonzero(~fake), np.flatnonzero(fake))
+        if balance and not all(len(ids) for ids in classes):
+            missing = "real" if len(classes[0]) == 0 else "fake"
+            raise ShardError(f"no {missing} sample among {len(fake)}, and training is balanced: it needs both classes",
+                             fix="check the split and the shard folders, or plan without balance")
+        if len(fake) == 0:
+            raise ShardError("no samples to plan", fix="check the split and the shard folders")
+        self.seed, self.shuffle, self.balance = int(seed), shuffle, balance
+        self.samples = len(fake)
+        self._classes = classes
+        self._per_class = min(len(ids) for ids in classes)
+        self.epoch_length = 2 * self._per_class if balance else len(fake)
+        self._cache: OrderedDict[int, Ids] = OrderedDict()
+
+    def epoch(self, epoch: int) -> Ids:
+        """The ids of one epoch in order, (epoch_length,) int64, read-only."""
+        if epoch < 0:
+            raise ValueError(f"epoch {epoch} is negative")
+        if epoch not in self._cache:
+            while len(self._cache) >= _CACHED_EPOCHS:
+                self._cache.popitem(last=False)
+            ids = self._draw(epoch)
+            ids.flags.writeable = False
+            self._cache[epoch] = ids
+        self._cache.move_to_end(epoch)
+        return self._cache[epoch]
+
+    def batch(self, step: int, global_batch: int) -> Ids:
+        """The ids of global batch `step` (from 0), (global_batch,) int64: the stream from step * global_batch on."""
+        return self.batch_with_epochs(step, global_batch)[0]
+
+    def batch_with_epochs(self, step: int, global_batch: int) -> tuple[Ids, Ids]:
+        """`batch`, and the epoch that each of its samples belongs to."""
+        if step < 0 or global_batch < 1:
+            raise ValueError(f"step {step} or global batch {global_batch} is out of range")
+        position, stop = step * global_batch, (step + 1) * global_batch
+        ids, epochs = [], []
+        while position < stop:
+            epoch, offset = divmod(position, self.epoch_length)
+            count = min(stop - position, self.epoch_length - offset)
+            ids.append(self.epoch(epoch)[offset:offset + count])
+            epochs.append(np.full(count, epoch, dtype=np.int64))
+            position += count
+        return np.concatenate(ids), np.concatenate(epochs)
+
+    def steps(self, epochs: float, global_batch: int) -> int:
+        """The number of steps that shows `epochs` epochs in full: rounded up to a whole batch."""
+        return max(1, -int(-epochs * self.epoch_length // global_batch))
+
+    @staticmethod
+    def rank_slice(ids: Ids, rank: int, world_size: int) -> Ids:
+        """The part of a global batch that `rank` takes: the rank-th of `world_size` equal runs."""
+        return ids[rank_range(len(ids), rank, world_size)]
+
+    def _draw(self, epoch: int) -> Ids:
+        if self.balance:
+            chosen = []
+            for label, ids in enumerate(self._classes):
+                if len(ids) == self._per_class:
+                    chosen.append(ids)
+                else:
+                    order = _hash(ids, self._word(epoch, f"draw {label}"))
+                    chosen.append(ids[np.argpartition(order, self._per_class - 1)[:self._per_class]])
+            drawn = np.concatenate(chosen)
+        else:
+            drawn = np.arange(self.samples, dtype=np.int64)
+        return drawn[np.argsort(_hash(drawn, self._word(epoch, "order")))]
+
+    def _word(self, epoch: int, purpose: str) -> np.uint64:
+        text = f"mrigan epoch plan {PLAN_VERSION}|{self.seed}|{epoch}|{purpose}"
+        return np.frombuffer(hashlib.blake2b(text.encode(), digest_size=8).digest(), dtype="<u8")[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cache": OrderedDict()}
+
+
+def rank_range(global_batch: int, rank: int, world_size: int) -> slice:
+    """Where a rank's part of a global batch lies.
+
+    Raises:
+        ConfigError: the batch does not divide evenly among the ranks.
+    """
+    if global_batch % world_size:
+        raise ConfigError(f"a global batch of {global_batch} cannot be shared evenly by {world_size} ranks",
+                          fix=f"set train.batch_size to a multiple of {world_size}")
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank {rank} is not below the world size {world_size}")
+    part = global_batch // world_size
+    return slice(rank * part, (rank + 1) * part)
+
+
+def _hash(ids: Ids, word: np.uint64) -> npt.NDArray[np.uint64]:
+    """SplitMix64 (Steele et al., 2014) of every id, from the state `word`; distinct ids give distinct hashes."""
+    x = ids.astype(np.uint64)
+    x += np.uint64(1)
+    x *= np.uint64(0x9E3779B97F4A7C15)
+    x += word
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x

@@ -1,0 +1,266 @@
+"""Shards by index: which samples a set of shard folders holds, and their bytes in any order.
+
+Plain webdataset reads tars from front to back; the offsets in `samples.parquet` let us read any sample at any time, so
+that the epoch plan alone decides the order.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mrigan.errors import ShardError
+from mrigan.files import hash_json, sha256_file
+
+MEMBERS = ("face", "mri", "json")
+_BLOCK = 512  # bytes of a tar header, directly before the member's data
+_MAX_OPEN = 512  # maps; each holds a file descriptor, and 1,024 is the usual limit
+_ORDER = [("key", "ascending")]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar: its path, and the size that its done marker promises."""
+
+    path: Path
+    size: int
+
+
+class ShardSet:
+    """The `ok` samples of one split in one or more shard folders, sorted by key; open it with `ShardSet.open`.
+
+    An id is a sample's place in the order of keys, so it depends on the data only, not on the order of folders or rows.
+
+    Attributes:
+        folders: where the shards lie.
+        split: the split taken.
+        kind: "pairs" when every folder holds pairs, else "faces" (no MRIs are read).
+        labels: (N,) uint8, 1 = fake.
+        hash: hex SHA-256, the data hash of all the folders, whatever their order.
+    """
+
+    def __init__(self, folders: list[Path], *, split: str, kind: str, hash: str, shards: list[Shard],
+                 columns: pa.Table) -> None:
+        self.folders, self.split, self.kind, self.hash = folders, split, kind, hash
+        self.labels: npt.NDArray[np.uint8] = np.asarray(columns["fake"]).astype(np.uint8)
+        self._shards = shards
+        self._keys = np.asarray(columns["key"].to_pylist(), dtype=np.bytes_)
+        self._shard = np.asarray(columns["shard"]).astype(np.int32)
+        self._offsets = {m: np.asarray(columns[f"{m}_offset"]).astype(np.int64) for m in MEMBERS}
+        self._sizes = {m: np.asarray(columns[f"{m}_size"]).astype(np.int64) for m in MEMBERS}
+        self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
+        self.max_open = _MAX_OPEN
+
+    @classmethod
+    def open(cls, folders: list[str | Path] | list[str] | list[Path], split: str, kind: str = "any") -> ShardSet:
+        """Open the samples of `split` ("train", "val", "test") in `folders`.
+
+        Args:
+            kind: "pairs" refuses folders without MRIs; "any" takes both.
+
+        Raises:
+            ShardError: a folder that is no finished shard set, lacks a shard or holds a cut or foreign one; a `faces`
+                set where pairs are needed; a key in two places; a split without samples.
+        """
+        if kind not in ("pairs", "any"):
+            raise ValueError(f"kind {kind!r} is neither 'pairs' nor 'any'")
+        if not folders:
+            raise ShardError("no shard folder was given", fix="set data.shards=DIR")
+        opened = [_Folder.open(Path(folder)) for folder in folders]
+        for folder in opened:
+            if kind == "pairs" and folder.kind != "pairs":
+                raise ShardError(f"the shards are of kind {folder.kind!r} and hold no MRIs, which MRI-GAN needs",
+                                 where=folder.path,
+                                 fix="build shards with pack.kind=pairs from clips whose originals are at hand")
+        shards: list[Shard] = []
+        parts = []
+        for folder in opened:
+            table = folder.columns(split)
+            names = sorted(set(table["shard"].unique().to_pylist()))
+            checked = [folder.shard(name) for name in names]
+            place = {name: len(shards) + i for i, name in enumerate(names)}
+            numbers = pa.array([place[name] for name in table["shard"].to_pylist()], pa.int32())
+            parts.append(table.set_column(table.schema.get_field_index("shard"), "shard", numbers))
+            shards += checked
+        columns = pa.concat_tables(parts).sort_by(_ORDER)
+        if len(columns) == 0:
+            raise ShardError(f"no usable sample in split {split!r}", where=", ".join(str(f.path) for f in opened),
+                             fix=f"there are: {_splits(opened)}")
+        data_hash = hash_json(sorted(folder.hash for folder in opened))
+        pairs = all(folder.kind == "pairs" for folder in opened)
+        result = cls([f.path for f in opened], split=split, kind="pairs" if pairs else "faces", hash=data_hash,
+                     shards=shards, columns=columns)
+        result._check()
+        return result
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def keys(self) -> npt.NDArray[np.bytes_]:
+        """(N,) the samples' keys as ASCII bytes, in ascending order; `key(i)` gives one as text."""
+        return self._keys
+
+    def key(self, i: int) -> str:
+        """The key of sample `i`."""
+        return self._keys[i].decode()
+
+    @cached_property
+    def rows(self) -> pa.Table:
+        """All columns of the samples' rows in `samples.parquet` (data set, method, name, frame, ...), by id."""
+        wanted = [("split", "=", self.split), ("status", "=", "ok")]
+        tables = [pq.read_table(folder / "samples.parquet", filters=wanted) for folder in self.folders]
+        return pa.concat_tables(tables).sort_by(_ORDER)
+
+    def read(self, i: int) -> tuple[bytes, bytes | None, bytes]:
+        """The encoded face, the encoded MRI (None in a set of faces) and the JSON of sample `i`."""
+        mri = bytes(self.member(i, "mri")) if self.kind == "pairs" else None
+        return bytes(self.member(i, "face")), mri, bytes(self.member(i, "json"))
+
+    def member(self, i: int, name: str) -> memoryview:
+        """The bytes of member "face", "mri" or "json" of sample `i`, not copied.
+
+        Raises:
+            ShardError: the shard is gone, was cut, or holds something else at that place.
+        """
+        offset, size = int(self._offsets[name][i]), int(self._sizes[name][i])
+        data = memoryview(self._map(int(self._shard[i])))
+        key = self._keys[i] + b"." + name.encode() + b"."
+        if name == "json":
+            key = key[:-1]
+        if size < 0 or bytes(data[offset - _BLOCK:offset - _BLOCK + len(key)]) != key:
+            raise self.damaged(i, name, "is not where the index says")
+        return data[offset:offset + size]
+
+    def damaged(self, i: int, name: str, what: str) -> ShardError:
+        """An error about member `name` of sample `i` that names the shard, the key and the offset."""
+        shard = self._shards[self._shard[i]]
+        place = f"{shard.path} at byte {self._offsets[name][i]} ({self._sizes[name][i]} bytes)"
+        return ShardError(f"the {name} of sample {self.key(i)} {what}", where=place, fix=_verify(shard.path.parent))
+
+    def close(self) -> None:
+        """Drop the open maps; reading opens them again."""
+        self._maps.clear()
+
+    def _map(self, number: int) -> mmap.mmap:
+        opened = self._maps.get(number)
+        if opened is None:
+            while len(self._maps) >= self.max_open:
+                self._maps.popitem(last=False)
+            opened = self._maps[number] = _open_map(self._shards[number])
+        else:
+            self._maps.move_to_end(number)
+        return opened
+
+    def _check(self) -> None:
+        """No key twice, every member inside its shard, an MRI for every sample of a set of pairs."""
+        twice = np.flatnonzero(self._keys[1:] == self._keys[:-1])
+        if len(twice):
+            i = int(twice[0])
+            places = [str(self._shards[self._shard[j]].path) for j in (i, i + 1)]
+            raise ShardError(f"key {self.key(i)} is there twice ({len(twice)} such keys): the folders overlap",
+                             where=" and ".join(places),
+                             fix="give each shard folder once, or plan the sets from disjoint catalogs")
+        ends = np.asarray([shard.size for shard in self._shards])[self._shard]
+        for name in MEMBERS if self.kind == "pairs" else ("face", "json"):
+            offsets, sizes = self._offsets[name], self._sizes[name]
+            wrong = np.flatnonzero((offsets < _BLOCK) | (sizes <= 0) | (offsets + sizes > ends))
+            if len(wrong):
+                raise self.damaged(int(wrong[0]), name, "does not lie inside its shard")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in {**self.__dict__, "_maps": OrderedDict()}.items() if k != "rows"}
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A finished shard folder: what its manifest says."""
+
+    path: Path
+    kind: str
+    hash: str
+    plan_hash: str
+
+    @classmethod
+    def open(cls, path: Path) -> _Folder:
+        manifest = path / "manifest.json"
+        if not manifest.is_file():
+            raise ShardError("no finished shard set: manifest.json is missing", where=path,
+                             fix=f"mrigan shards build {path}")
+        content = _json(manifest)
+        samples = path / "samples.parquet"
+        if not samples.is_file():
+            raise ShardError("samples.parquet is missing", where=path, fix=_verify(path))
+        if sha256_file(samples) != content.get("samples_sha256"):
+            raise ShardError("samples.parquet is not the one that manifest.json describes", where=samples,
+                             fix=_verify(path))
+        return cls(path, str(content.get("kind")), str(content["samples_sha256"]), str(content.get("plan_hash")))
+
+    def columns(self, split: str) -> pa.Table:
+        """What reading needs: key, fake, shard, offsets and sizes."""
+        numbers = [f"{member}_{what}" for member in MEMBERS for what in ("offset", "size")]
+        table = pq.read_table(self.path / "samples.parquet", columns=["key", "label", "shard", *numbers],
+                              filters=[("split", "=", split), ("status", "=", "ok")])
+        fake = pa.array(np.asarray(table["label"].to_pylist(), dtype=object) == "fake")
+        return table.drop_columns("label").append_column("fake", fake)
+
+    def shard(self, name: str) -> Shard:
+        """Check a tar's size and its plan against its done marker; contents are what `verify` checks."""
+        tar, marker = self.path / name, (self.path / name).with_suffix(".json")
+        for file in (tar, marker):
+            if not file.is_file():
+                raise ShardError(f"{file.name} is missing", where=file, fix=_verify(self.path))
+        promised = _json(marker)
+        size = tar.stat().st_size
+        if size != promised.get("bytes"):
+            raise ShardError(f"{name} has {size} bytes, and {promised.get('bytes')} were written: cut or replaced",
+                             where=tar, fix=_verify(self.path))
+        if promised.get("plan_hash") != self.plan_hash:
+            raise ShardError(f"{name} belongs to another plan than its folder", where=marker, fix=_verify(self.path))
+        return Shard(tar, size)
+
+
+def _open_map(shard: Shard) -> mmap.mmap:
+    try:
+        with open(shard.path, "rb") as file:
+            opened = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise ShardError(f"the shard cannot be opened: {error}", where=shard.path,
+                         fix=_verify(shard.path.parent)) from None
+    if len(opened) != shard.size:
+        raise ShardError(f"the shard has {len(opened)} bytes, and {shard.size} were written", where=shard.path,
+                         fix=_verify(shard.path.parent))
+    return opened
+
+
+def _splits(folders: list[_Folder]) -> str:
+    counts: dict[str, int] = {}
+    for folder in folders:
+        table = pq.read_table(folder.path / "samples.parquet", columns=["split"], filters=[("status", "=", "ok")])
+        for row in table["split"].value_counts().to_pylist():
+            counts[row["values"]] = counts.get(row["values"], 0) + row["counts"]
+    return ", ".join(f"{split or '(none)'} {count}" for split, count in sorted(counts.items())) or "no samples at all"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ShardError(f"{path.name} is damaged: it is no JSON object", where=path, fix=_verify(path.parent))
+    return content
+
+
+def _verify(folder: Path) -> str:
+    return f"mrigan shards verify {folder}"

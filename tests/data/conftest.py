@@ -1,0 +1,21 @@
+"""Shard folders for the tests of the data room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.data.shards import Sample, make_samples, write_shards
+
+
+@pytest.fixture(scope="session")
+def samples() -> list[Sample]:
+    """30 reals and 53 fakes of train, 5 and 6 of val, in no order of keys."""
+    return make_samples(30, 53) + make_samples(5, 6, split="val", seed=1)
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]) -> Path:
+    """A finished set of pairs; read-only for the tests that share it."""
+    return write_shards(tmp_path_factory.mktemp("shards") / "pairs", samples)
