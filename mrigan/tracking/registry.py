@@ -19,7 +19,7 @@ import yaml
 from mrigan import __version__
 from mrigan.errors import ModelError
 from mrigan.tracking.provenance import environment
-from mrigan.tracking.store import experiment_id, open_store, store_errors, tracking_uri
+from mrigan.tracking.store import default_store, experiment_id, open_store, store_errors, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,7 +68,8 @@ def register(folder: str | Path, name: str, run_id: str | None = None, tags: Map
     try:
         client = open_store(uri)
         where = client.get_run(run_id).info.experiment_id if run_id else experiment_id(client, experiment)
-        return _register(client, folder, name, where, run_id, tags={k: str(v) for k, v in (tags or {}).items()})
+        with default_store(client.tracking_uri):
+            return _register(client, folder, name, where, run_id, tags={k: str(v) for k, v in (tags or {}).items()})
     except store_errors() as error:
         raise _unusable(error, uri) from error
 
@@ -180,8 +181,8 @@ def resolve(ref: str | Path, uri: str = "") -> Path:
         import mlflow
 
         try:
-            open_store(uri)
-            folder = Path(mlflow.artifacts.download_artifacts(text))
+            with default_store(open_store(uri).tracking_uri):
+                folder = Path(mlflow.artifacts.download_artifacts(text))
         except store_errors() as error:
             raise ModelError(f"no model {text}: {str(error).splitlines()[0]}", where=tracking_uri(uri),
                              fix="see what there is with: mrigan models list") from error

@@ -38,7 +38,7 @@ def tracking_uri(uri: str = "") -> str:
 
 
 def open_store(uri: str = "") -> MlflowClient:
-    """An MLflow client for `tracking_uri(uri)`; it becomes the process's store too (some calls take no uri)."""
+    """An MLflow client for `tracking_uri(uri)`."""
     for key, value in _DEFAULTS.items():
         os.environ.setdefault(key, value)
     import mlflow
@@ -48,8 +48,23 @@ def open_store(uri: str = "") -> MlflowClient:
             logging.getLogger(name).setLevel(logging.WARNING)
     uri = tracking_uri(uri)
     with _first_open(uri):
-        mlflow.set_tracking_uri(uri)
         return mlflow.MlflowClient(uri)
+
+
+@contextmanager
+def default_store(uri: str) -> Iterator[None]:
+    """Make `uri` the process's store for the calls of MLflow that take none; afterwards all is as it was.
+
+    MLflow writes it into the environment too, where it would outlive the call and seem to be the user's wish.
+    """
+    import mlflow
+
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None = unset
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

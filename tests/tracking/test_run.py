@@ -1,0 +1,164 @@
+"""One run a job: read back from the sqlite file itself and by a plain MLflow client."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from mrigan import __version__
+from mrigan.config import GanConfig, TrackingConfig, flatten, to_dict
+from mrigan.tracking import Run, tracking_uri
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that a job is started in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def rows(file: Path, query: str, *values: str) -> list[tuple]:
+    with sqlite3.connect(file) as database:
+        return database.execute(query, values).fetchall()
+
+
+def test_a_run_holds_config_tags_metrics_and_files(store: Path) -> None:
+    config = to_dict(GanConfig())
+    config["data"]["shards"] = ["x" * 7000]
+    config["many"] = {f"k{i}": i for i in range(250)}
+    with Run.start(TrackingConfig(), "first", params=config, tags={"data_hash": "abc"}) as run:
+        run.log_metrics({"loss/g": 1.5, "loss/d": 0.25}, step=7)
+        run.log_metrics({"odd": float("nan"), "huge": float("inf")}, step=8)
+        (store / "grid").mkdir()
+        (store / "grid" / "a.txt").write_text("a")
+        run.log_artifact(store / "grid", "kept")
+        run.log_artifact(store / "grid" / "a.txt")
+        run.log_figure(np.zeros((8, 8, 3), np.uint8), "pictures/step-000007.png")
+
+    file = store / "mlflow.db"
+    assert run.id is not None
+    params = dict(rows(file, "select key, value from params where run_uuid = ?", run.id))
+    assert params.keys() == flatten(config).keys()
+    assert params["loss.tau"] == "0.3"
+    assert params["data.shards"] == str(["x" * 7000])[:6000]
+    tags = dict(rows(file, "select key, value from tags where run_uuid = ?", run.id))
+    assert tags["data_hash"] == "abc"
+    assert tags["mrigan.version"] == __version__
+    assert tags["code_version"]
+    metrics = rows(file, "select key, value, step, is_nan from metrics where run_uuid = ? order by key", run.id)
+    assert ("loss/d", 0.25, 7, 0) in metrics
+    assert ("loss/g", 1.5, 7, 0) in metrics
+    assert [m[3] for m in metrics if m[0] == "odd"] == [1]
+    [[status, name, where]] = rows(file, "select status, name, artifact_uri from runs where run_uuid = ?", run.id)
+    assert (status, name) == ("FINISHED", "first")
+    folder = store / "mlruns" / "mrigan" / run.id / "artifacts"
+    assert where == folder.as_uri()
+    assert json.loads((folder / "config.json").read_text())["data"]["shards"] == ["x" * 7000]
+    assert json.loads((folder / "environment.json").read_text())["python"].startswith("3.")
+    for kept in ("kept/grid/a.txt", "a.txt", "pictures/step-000007.png"):
+        assert (folder / kept).is_file()
+
+
+def test_a_resumed_job_continues_its_run(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = Run.start(TrackingConfig(), "job", params={"train": {"steps": 5}})
+    first.log_metrics({"loss": 1.0}, 1)
+    first.close("KILLED")
+    with caplog.at_level(logging.WARNING, "mrigan"):
+        second = Run.start(TrackingConfig(), "job", run_id=first.id, params={"train": {"steps": 9, "seed": 1}})
+    assert second.id == first.id
+    assert not caplog.records
+    assert MlflowClient(second.uri).get_run(second.id).info.status == "RUNNING"
+    second.log_metrics({"loss": 0.5}, 2)
+    second.close()
+    seen = MlflowClient(second.uri).get_metric_history(first.id, "loss")
+    assert [(m.step, m.value) for m in seen] == [(1, 1.0), (2, 0.5)]
+    assert MlflowClient(second.uri).get_run(first.id).data.params == {"train.steps": "5", "train.seed": "1"}
+
+
+def test_a_run_that_is_gone_is_replaced_with_a_warning(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gone = Run.start(TrackingConfig(), "job")
+    MlflowClient(gone.uri).delete_run(gone.id)
+    for run_id in (gone.id, "f" * 32):
+        run = Run.start(TrackingConfig(), "job", run_id=run_id)
+        assert run.active
+        assert run.id not in (None, run_id)
+        assert f"no run {run_id}" in caplog.text
+
+
+def test_a_failed_block_marks_the_run_failed(store: Path) -> None:
+    with pytest.raises(ZeroDivisionError), Run.start(TrackingConfig(), "job") as run:
+        raise ZeroDivisionError
+    assert MlflowClient(run.uri).get_run(run.id).info.status == "FAILED"
+
+
+def test_which_store(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tracking_uri() == f"sqlite:///{store / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'sub' / 'env.db'}")
+    with Run.start(TrackingConfig(), "job"):
+        pass
+    with Run.start(TrackingConfig(uri="sqlite:///config.db"), "job") as run:
+        pass
+    assert rows(store / "sub" / "env.db", "select count(*) from runs") == [(1,)]
+    assert (store / "sub" / "mlruns").is_dir()
+    assert rows(store / "config.db", "select run_uuid from runs") == [(run.id,)]
+
+
+def test_disabled_is_the_same_shape_and_does_nothing(store: Path) -> None:
+    with Run.start(TrackingConfig(enabled=False), "job", params={"a": 1}) as run:
+        run.log_params({"a": 1})
+        run.set_tags({"a": 1})
+        run.log_metrics({"a": 1.0}, 1)
+        run.log_artifact("nothing")
+        run.log_figure(np.zeros((8, 8, 3), np.uint8), "a.png")
+        run.log_json({}, "a.json")
+    assert not run.active
+    assert run.id is None
+    assert list(store.iterdir()) == []
+
+
+def test_a_store_out_of_reach_never_stops_a_job(store: Path, caplog: pytest.LogCaptureFixture,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (store / "plain file").write_text("no folder")
+    for uri in (f"http://127.0.0.1:{port}", f"sqlite:///{store}/plain file/x.db", str(store / "runs"), "nonsense://x"):
+        caplog.clear()
+        with Run.start(TrackingConfig(uri=uri), "job", params={"a": 1}) as run:
+            run.log_metrics({"a": 1.0}, 1)
+        assert not run.active
+        assert "goes on without it" in caplog.text
+        assert "tracking.enabled=false" in caplog.text
+
+
+def test_a_store_that_breaks_on_the_way_is_given_up(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = Run.start(TrackingConfig(), "job")
+    (store / "mlflow.db").write_bytes(b"no database" * 4096)
+    for step in range(5):
+        run.log_metrics({"a": 1.0}, step)
+    run.close()
+    assert not run.active
+    assert caplog.text.count("did not take metrics") == 3
+    assert caplog.text.count("goes on without it") == 1
+
+
+def test_two_jobs_may_open_a_new_store_at_once(store: Path) -> None:
+    program = ("from mrigan.config import TrackingConfig; from mrigan.tracking import Run\n"
+               "with Run.start(TrackingConfig(), 'job') as run: assert run.active")
+    jobs = [subprocess.Popen([sys.executable, "-c", program], cwd=store, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)]
+    for job in jobs:
+        _, said = job.communicate(timeout=120)
+        assert (job.returncode, said) == (0, "")
+    assert rows(store / "mlflow.db", "select count(*) from runs where status = 'FINISHED'") == [(2,)]
