@@ -1,7 +1,9 @@
 """Scores in, figures out: metrics of faces and videos, the threshold search, and the report. Never touches a model."""
 
 from mrigan.evaluation.metrics import frame_metrics, numbers
-from mrigan.evaluation.scores import SCORES_SCHEMA, check_scores, read_scores, write_scores
+from mrigan.evaluation.report import evaluate, evaluate_files
+from mrigan.evaluation.schema import SCORES_SCHEMA
+from mrigan.evaluation.scores import check_scores, read_scores, write_scores
 from mrigan.evaluation.thresholds import search_thresholds
 from mrigan.evaluation.videos import DEFAULT_THRESHOLDS, video_metrics, video_table, video_verdict
 
@@ -9,6 +11,8 @@ __all__ = [
     "DEFAULT_THRESHOLDS",
     "SCORES_SCHEMA",
     "check_scores",
+    "evaluate",
+    "evaluate_files",
     "frame_metrics",
     "numbers",
     "read_scores",

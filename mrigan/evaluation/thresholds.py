@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from mrigan.errors import InputError
 from mrigan.evaluation.metrics import one_class
-from mrigan.evaluation.scores import VIDEO, group_codes
+from mrigan.evaluation.schema import VIDEO, group_codes
 from mrigan.evaluation.videos import DEFAULT_THRESHOLDS, enough
 
 FRAME_GRID = (0.5, 0.55, 0.6, 0.7, 0.8, 0.9)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from mrigan.evaluation.metrics import decision_metrics, ranking_metrics
-from mrigan.evaluation.scores import VIDEO, group_codes
+from mrigan.evaluation.schema import VIDEO, group_codes
 
 DEFAULT_THRESHOLDS = {"frame": 0.5, "fraction": 0.5}
 ROUNDING = 1e-9  # .07 * 100 is 7.000000000000001: a fraction that is met exactly must count as met

@@ -1,0 +1,113 @@
+"""The report of an evaluation: scores.parquet, metrics.json, figures as PNG, and one page that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mrigan.errors import ConfigError, InputError
+from mrigan.evaluation.figures import confusion_figure, draw, histogram_figure, roc_figure
+from mrigan.evaluation.page import render
+from mrigan.evaluation.results import Result, Thresholds, choose_thresholds, measure
+from mrigan.evaluation.scores import check_scores, read_scores, write_scores
+from mrigan.files import atomic_write, write_json, write_text
+
+FIGURES = {"roc": roc_figure, "scores": histogram_figure, "confusion": confusion_figure}
+
+
+def evaluate(
+    scores: pa.Table,
+    thresholds: Thresholds | Mapping[str, Thresholds] | None,
+    out: str | Path,
+    validation_scores: pa.Table | None = None,
+) -> dict[str, Any]:
+    """Measure one or several models on a scores table and write the report into `out`.
+
+    Args:
+        scores: a scores table (see `mrigan.evaluation.schema`); models are told apart by their `model` column.
+        thresholds: `{"frame": …, "fraction": …}` for all models, or a dict of them by model. A model that has none gets
+            those that fit its validation scores best, or .5 and .5 where there are none.
+        out: folder; gets scores.parquet, metrics.json (last), index.html and figures/*.png, each whole or not at all.
+        validation_scores: scores to search thresholds on; without them the validation rows of `scores`.
+
+    Returns:
+        What metrics.json holds: `{"schema_version": 1, "results": [{model, split, thresholds, frame, video, groups}]}`.
+
+    Raises:
+        InputError: a table is wrong, or validation scores are test scores.
+        ConfigError: a threshold outside 0..1.
+    """
+    out = Path(out)
+    scores = check_scores(scores)
+    if validation_scores is not None:
+        validation_scores = check_scores(validation_scores, where="validation scores")
+    results = measure(scores, choose_thresholds(scores, thresholds, validation_scores))
+    by_split: dict[str, list[Result]] = {}
+    for result in results:
+        by_split.setdefault(result.split, []).append(result)
+    drawn = {split: {name: draw(figure, mine) for name, figure in FIGURES.items()} for split, mine in by_split.items()}
+    page = render(by_split, {split: {n: svg for n, (_, svg) in figures.items()} for split, figures in drawn.items()})
+    metrics = {"schema_version": 1, "results": [result.to_dict() for result in results]}
+    _keep_scores(scores, out / "scores.parquet")
+    for split, figures in drawn.items():
+        for name, (png, _) in figures.items():
+            with atomic_write(out / "figures" / f"{_file_name(split)}-{name}.png") as file:
+                file.write(png)
+    write_text(out / "index.html", page)
+    write_json(out / "metrics.json", metrics)
+    return metrics
+
+
+def evaluate_files(
+    files: Sequence[str | Path], out: str | Path, thresholds: Thresholds | None = None
+) -> dict[str, Any]:
+    """Make the report again from score files. Thresholds: the given ones, else those that a metrics.json beside a score
+    file holds for its models, else as `evaluate` finds them.
+
+    Raises:
+        ConfigError: the report would overwrite one of the files.
+    """
+    scores = read_scores(files)
+    target = Path(out) / "scores.parquet"
+    if target.resolve() in {Path(file).resolve() for file in files} and not _holds(target, scores):
+        raise ConfigError("the report would overwrite its own input", where=target, fix="choose another folder with -o")
+    remembered: dict[str, Thresholds] = {}
+    for folder in dict.fromkeys(Path(file).parent for file in files):
+        remembered |= _remembered(folder / "metrics.json")
+    return evaluate(scores, thresholds or remembered or None, out)
+
+
+def _remembered(path: Path) -> dict[str, Thresholds]:
+    """The thresholds of each model in a metrics.json; nothing where there is none."""
+    if not path.is_file():
+        return {}
+    try:
+        results = json.loads(path.read_text())["results"]
+        return {r["model"]: dict(r["thresholds"]) for r in results}
+    except (ValueError, KeyError, TypeError) as error:
+        fix = "remove it, or give --thresholds FRAME,FRACTION"
+        raise InputError(f"not a metrics.json of `mrigan evaluate`: {error}", where=path, fix=fix) from None
+
+
+def _keep_scores(scores: pa.Table, path: Path) -> None:
+    if not _holds(path, scores):
+        write_scores(scores, path)
+
+
+def _holds(path: Path, scores: pa.Table) -> bool:
+    """Whether a file has exactly these rows, in this order."""
+    if not path.is_file():
+        return False
+    try:
+        return read_scores(path).equals(scores)
+    except InputError:
+        return False
+
+
+def _file_name(split: str) -> str:
+    """A split's name as part of a file name."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in split) or "all"

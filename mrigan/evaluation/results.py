@@ -1,0 +1,131 @@
+"""All figures of a scores table: one result a (model, split), with its thresholds and a row a (data set, method)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mrigan.errors import ConfigError
+from mrigan.evaluation.metrics import frame_metrics
+from mrigan.evaluation.schema import faces_only
+from mrigan.evaluation.thresholds import search_thresholds
+from mrigan.evaluation.videos import DEFAULT_THRESHOLDS, video_metrics, video_table
+
+VALIDATION = ("val", "valid", "validation")
+Thresholds = Mapping[str, Any]  # frame, fraction, source
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one model did on one split."""
+
+    model: str
+    split: str
+    thresholds: Thresholds
+    faces: pa.Table  # scores, without the rows of videos in which no face was found
+    videos: pa.Table  # see `video_table`
+    frame: dict[str, Any]
+    video: dict[str, Any]
+    groups: list[dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures, as metrics.json keeps them."""
+        return {name: getattr(self, name) for name in ("model", "split", "thresholds", "frame", "video", "groups")}
+
+
+def measure(scores: pa.Table, thresholds: Mapping[str, Thresholds]) -> list[Result]:
+    """Figures of every (split, model) of a checked scores table, test first; `thresholds` has an entry a model."""
+    pairs = scores.group_by(["split", "model"], use_threads=False).aggregate([]).to_pylist()
+    pairs.sort(key=lambda pair: (pair["split"] != "test", pair["split"], pair["model"]))
+    results = []
+    for pair in pairs:
+        model, split = pair["model"], pair["split"]
+        mine = scores.filter(pc.and_(pc.equal(scores["model"], model), pc.equal(scores["split"], split)))
+        faces, videos = faces_only(mine), video_table(mine, thresholds[model])
+        frame = frame_metrics(faces["label"], faces["prob"], thresholds[model]["frame"])
+        results.append(
+            Result(
+                model=model,
+                split=split,
+                thresholds=dict(thresholds[model]),
+                faces=faces,
+                videos=videos,
+                frame=frame,
+                video=video_metrics(videos),
+                groups=_groups(faces, videos, thresholds[model]["frame"]),
+            )
+        )
+    return results
+
+
+def choose_thresholds(
+    scores: pa.Table,
+    given: Thresholds | Mapping[str, Thresholds] | None = None,
+    validation_scores: pa.Table | None = None,
+) -> dict[str, dict[str, Any]]:
+    """The thresholds of each model: the given ones; else searched on its validation scores, or on the validation rows
+    of `scores`; else .5 and .5, which is said.
+
+    Args:
+        scores: a checked scores table.
+        given: `{"frame": …, "fraction": …}` for every model, or `{model: {"frame": …, "fraction": …}}`.
+        validation_scores: a checked scores table; not a row of the test split.
+
+    Raises:
+        ConfigError: a threshold outside 0..1.
+    """
+    chosen: dict[str, dict[str, Any]] = {}
+    for model in sorted(pc.unique(scores["model"]).to_pylist()):
+        mine: Any = given if given and "frame" in given else (given or {}).get(model)
+        if mine:
+            chosen[model] = {"source": "given", **mine}
+        else:
+            chosen[model] = _searched(model, scores, validation_scores)
+        for name in ("frame", "fraction"):
+            if not 0 <= chosen[model][name] <= 1:
+                raise ConfigError(f"the {name} threshold of {model} is {chosen[model][name]}, not within 0..1")
+    return chosen
+
+
+def _searched(model: str, scores: pa.Table, validation: pa.Table | None) -> dict[str, Any]:
+    if validation is None:
+        validation = scores.filter(pc.is_in(scores["split"], pa.array(VALIDATION)))
+    validation = validation.filter(pc.equal(validation["model"], model))
+    if validation.num_rows:
+        return search_thresholds(validation)
+    return {**DEFAULT_THRESHOLDS, "source": "default: there are no validation scores to search them on"}
+
+
+def _groups(faces: pa.Table, videos: pa.Table, threshold: float) -> list[dict[str, Any]]:
+    """Each kind of fake against the reals of its own data set and compression; reals without a fake for themselves.
+
+    A detector can learn where a picture comes from instead of whether it is forged; only rows within one source show
+    the difference.
+    """
+    rows = []
+    sources = sorted({(v["dataset"], v["compression"]) for v in videos.select(["dataset", "compression"]).to_pylist()})
+    for dataset, compression in sources:
+        ours = [_of_source(table, dataset, compression) for table in (faces, videos)]
+        methods = sorted(pc.unique(ours[1].filter(pc.equal(ours[1]["label"], 1))["method"]).to_pylist())
+        subsets = [(method, [_against_reals(table, method) for table in ours]) for method in methods]
+        if len(methods) != 1:
+            subsets.append(("all" if methods else "original", ours))
+        for method, (f, v) in subsets:
+            frame, video = frame_metrics(f["label"], f["prob"], threshold), video_metrics(v)
+            rows.append(
+                {"dataset": dataset, "method": method, "compression": compression, "frame": frame, "video": video}
+            )
+    return rows
+
+
+def _of_source(table: pa.Table, dataset: str, compression: str) -> pa.Table:
+    return table.filter(pc.and_(pc.equal(table["dataset"], dataset), pc.equal(table["compression"], compression)))
+
+
+def _against_reals(table: pa.Table, method: str) -> pa.Table:
+    """The reals, and the fakes of one method."""
+    return table.filter(pc.or_(pc.equal(table["label"], 0), pc.equal(table["method"], method)))

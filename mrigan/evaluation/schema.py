@@ -1,0 +1,52 @@
+"""The columns of the scores table, and how its rows are grouped.
+
+A video is (data set, method, compression, name); two methods may use one file name. A video in which no face was
+found has one row with `frame = -1`, `person = -1` and null `time`, `logit`, `prob`: it is no prediction, and it is
+counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+VIDEO = ("dataset", "method", "compression", "name")  # together a video's id
+SCORES_SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("method", pa.string()),
+        ("compression", pa.string()),
+        ("name", pa.string()),
+        ("split", pa.string()),
+        ("person", pa.int32()),
+        ("frame", pa.int32()),  # -1 in the row of a video without a face
+        ("time", pa.float64()),  # s
+        ("label", pa.int8()),  # 1 = fake, 0 = real
+        ("logit", pa.float64()),
+        ("prob", pa.float64()),  # prob = P(fake), 0..1
+        ("model", pa.string()),
+    ]
+)
+NULLABLE = ("time", "logit", "prob")
+
+
+def group_codes(table: pa.Table, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Number the distinct rows of `columns` as they appear: (code of each row (N,), first row of each code (K,))."""
+    codes = np.zeros(table.num_rows, np.int64)
+    for name in columns:
+        column = table[name].combine_chunks()
+        values = column.dictionary_encode().indices.to_numpy() if pa.types.is_string(column.type) else column.to_numpy()
+        _, part = np.unique(values, return_inverse=True)
+        _, codes = np.unique(codes * (part.max(initial=0) + 1) + part, return_inverse=True)
+    _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[codes], np.sort(first)
+
+
+def faces_only(table: pa.Table) -> pa.Table:
+    """The rows that are faces: without those of videos in which none was found."""
+    return table.filter(pc.greater_equal(table["frame"], 0))
