@@ -35,8 +35,16 @@ OF_VIDEOS = (
 )
 
 
-def render(by_split: Mapping[str, Sequence[Result]], figures: Mapping[str, Mapping[str, str]]) -> str:
-    """The page as HTML. `figures` are SVG elements by split and name (`roc`, `scores`, `confusion`)."""
+def render(
+    by_split: Mapping[str, Sequence[Result]], figures: Mapping[str, Mapping[str, str]], left_out: Mapping[str, int]
+) -> str:
+    """The page as HTML.
+
+    Args:
+        by_split: the results, in the order of the page.
+        figures: SVG elements by split and name (`roc`, `scores`, `confusion`).
+        left_out: videos that were never put before a model, by reason.
+    """
     environment = Environment(
         loader=PackageLoader("mrigan.evaluation", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -54,10 +62,12 @@ def render(by_split: Mapping[str, Sequence[Result]], figures: Mapping[str, Mappi
     ]
     everyone = [result for results in by_split.values() for result in results]
     models = list(dict.fromkeys(result.model for result in everyone))
-    return environment.get_template("page.html").render(models=models, sections=sections, summary=_summary(by_split))
+    return environment.get_template("page.html").render(
+        models=models, sections=sections, summary=_summary(by_split, left_out)
+    )
 
 
-def _summary(by_split: Mapping[str, Sequence[Result]]) -> list[str]:
+def _summary(by_split: Mapping[str, Sequence[Result]], left_out: Mapping[str, int]) -> list[str]:
     lines = []
     for split, results in by_split.items():
         video, faces = results[0].video, results[0].frame["n"]
@@ -66,6 +76,9 @@ def _summary(by_split: Mapping[str, Sequence[Result]]) -> list[str]:
             f"{split.capitalize() or 'All'}: {video['n']:,} videos ({video['real']:,} real, {video['fake']:,} fake), "
             f"{faces:,} faces, from {', '.join(sources)}."
         )
+    if left_out:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
+        lines.append(f"Not in here, because the shards leave them out: {reasons}.")
     return lines
 
 

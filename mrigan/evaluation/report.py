@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ def evaluate(
     thresholds: Thresholds | Mapping[str, Thresholds] | None,
     out: str | Path,
     validation_scores: pa.Table | None = None,
+    left_out: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Measure one or several models on a scores table and write the report into `out`.
 
@@ -33,9 +35,12 @@ def evaluate(
             those that fit its validation scores best, or .5 and .5 where there are none.
         out: folder; gets scores.parquet, metrics.json (last), index.html and figures/*.png, each whole or not at all.
         validation_scores: scores to search thresholds on; without them the validation rows of `scores`.
+        left_out: videos that were never put before a model, by reason (unchanged fakes, misaligned ones): the page says
+            how many.
 
     Returns:
-        What metrics.json holds: `{"schema_version": 1, "results": [{model, split, thresholds, frame, video, groups}]}`.
+        What metrics.json holds: `{"schema_version": 1, "left_out": {reason: videos}, "results": [{model, split,
+        thresholds, frame, video, groups}]}`.
 
     Raises:
         InputError: a table is wrong, or validation scores are test scores.
@@ -49,9 +54,12 @@ def evaluate(
     by_split: dict[str, list[Result]] = {}
     for result in results:
         by_split.setdefault(result.split, []).append(result)
+    left_out = dict(left_out or {})
     drawn = {split: {name: draw(figure, mine) for name, figure in FIGURES.items()} for split, mine in by_split.items()}
-    page = render(by_split, {split: {n: svg for n, (_, svg) in figures.items()} for split, figures in drawn.items()})
-    metrics = {"schema_version": 1, "results": [result.to_dict() for result in results]}
+    page = render(
+        by_split, {split: {n: svg for n, (_, svg) in figures.items()} for split, figures in drawn.items()}, left_out
+    )
+    metrics = {"schema_version": 1, "left_out": left_out, "results": [result.to_dict() for result in results]}
     _keep_scores(scores, out / "scores.parquet")
     for split, figures in drawn.items():
         for name, (png, _) in figures.items():
@@ -76,18 +84,21 @@ def evaluate_files(
     if target.resolve() in {Path(file).resolve() for file in files} and not _holds(target, scores):
         raise ConfigError("the report would overwrite its own input", where=target, fix="choose another folder with -o")
     remembered: dict[str, Thresholds] = {}
-    for folder in dict.fromkeys(Path(file).parent for file in files):
-        remembered |= _remembered(folder / "metrics.json")
-    return evaluate(scores, thresholds or remembered or None, out)
+    left_out: Counter[str] = Counter()
+    for folder in dict.fromkeys(Path(file).resolve().parent for file in files):
+        before = _before(folder / "metrics.json")
+        remembered |= before[0]
+        left_out.update(before[1])
+    return evaluate(scores, thresholds or remembered or None, out, left_out=left_out)
 
 
-def _remembered(path: Path) -> dict[str, Thresholds]:
-    """The thresholds of each model in a metrics.json; nothing where there is none."""
+def _before(path: Path) -> tuple[dict[str, Thresholds], dict[str, int]]:
+    """The thresholds of each model and the videos left out, of a metrics.json; nothing where there is none."""
     if not path.is_file():
-        return {}
+        return {}, {}
     try:
-        results = json.loads(path.read_text())["results"]
-        return {r["model"]: dict(r["thresholds"]) for r in results}
+        content = json.loads(path.read_text())
+        return {r["model"]: dict(r["thresholds"]) for r in content["results"]}, dict(content["left_out"])
     except (ValueError, KeyError, TypeError) as error:
         fix = "remove it, or give --thresholds FRAME,FRACTION"
         raise InputError(f"not a metrics.json of `mrigan evaluate`: {error}", where=path, fix=fix) from None

@@ -1,0 +1,67 @@
+"""The threshold search, against forty-two plain counts."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from mrigan.errors import InputError
+from mrigan.evaluation import check_scores, search_thresholds, video_metrics, video_table
+from mrigan.evaluation.thresholds import FRACTION_GRID, FRAME_GRID
+from tests.evaluation.tables import random_table, table, video
+
+
+def _val(seed: int) -> pa.Table:
+    return check_scores(random_table(seed, models=("face",), videos=(("val", 30),)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_best_setting_is_found(seed):
+    scores = _val(seed)
+    balanced = {
+        (t, f): video_metrics(video_table(scores, {"frame": t, "fraction": f}))["balanced_accuracy"]
+        for t in FRAME_GRID
+        for f in FRACTION_GRID
+    }
+    best = max(balanced.values())
+    got = search_thresholds(scores)
+    assert got["balanced_accuracy"] == pytest.approx(best)
+    assert balanced[got["frame"], got["fraction"]] == pytest.approx(best)
+    assert got["ties"] == sum(value == pytest.approx(best) for value in balanced.values())
+    assert got["videos"] == video_metrics(video_table(scores))["predicted"]
+    assert got["source"] == f"searched on {got['videos']} val videos"
+
+
+def test_the_papers_grid():
+    assert FRAME_GRID == (0.5, 0.55, 0.6, 0.7, 0.8, 0.9) and FRACTION_GRID == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+
+
+def test_equally_good_settings_give_the_middle_one():
+    rows = [r for i in range(8) for r in video(f"{i}", i % 2, [0.99 if i % 2 else 0.01] * 4, split="val")]
+    got = search_thresholds(check_scores(table(rows)))
+    assert got["ties"] == 42 and (got["frame"], got["fraction"]) == (0.6, 0.4)
+
+
+def test_test_scores_are_refused():
+    rows = video("a", 0, [0.1], split="val") + video("b", 1, [0.9], split="val") + video("c", 1, [0.9], split="test")
+    with pytest.raises(InputError, match="never searched on test"):
+        search_thresholds(check_scores(table(rows)))
+
+
+def test_several_models_are_refused():
+    with pytest.raises(InputError, match="belong to one model.*face, mri"):
+        search_thresholds(check_scores(random_table(0, videos=(("val", 6),))))
+
+
+@pytest.mark.parametrize(("labels", "says"), [((1, 1), "only fakes"), ((0, 0), "only reals")])
+def test_one_class_gives_the_defaults_and_a_reason(labels, says):
+    rows = [r for i, label in enumerate(labels) for r in video(f"{i}", label, [0.7], split="val")]
+    got = search_thresholds(check_scores(table(rows)))
+    assert (got["frame"], got["fraction"], got["balanced_accuracy"]) == (0.5, 0.5, None)
+    assert got["reason"].startswith(says) and got["source"].startswith("default")
+
+
+def test_videos_without_a_face_have_no_say():
+    rows = video("a", 0, [0.4], split="val") + video("b", 1, [0.95], split="val") + video("c", 1, [], split="val")
+    got = search_thresholds(check_scores(table(rows)))
+    assert (got["balanced_accuracy"], got["videos"]) == (1.0, 2)
