@@ -3,6 +3,7 @@
 Importing this is light: av, torch, OpenCV, SciPy and pyarrow are imported where they are used.
 """
 
+from mrigan.video.alignment import Alignment, FakeClip, Geometry, Paired, changed, follow, pair_frames
 from mrigan.video.container import VideoInfo, probe
 from mrigan.video.crops import RESIZE, crop, expand_box, resize_face
 from mrigan.video.faces import INFERENCE_THRESHOLDS, Detection, Face, FaceDetector, FaceTable, find_faces
@@ -12,17 +13,24 @@ from mrigan.video.table import faces_key, read_faces, write_faces
 __all__ = [
     "INFERENCE_THRESHOLDS",
     "RESIZE",
+    "Alignment",
     "Detection",
     "Face",
     "FaceDetector",
     "FaceTable",
+    "FakeClip",
     "Frame",
+    "Geometry",
+    "Paired",
     "TruncatedVideo",
     "VideoInfo",
+    "changed",
     "crop",
     "expand_box",
     "faces_key",
     "find_faces",
+    "follow",
+    "pair_frames",
     "probe",
     "read_faces",
     "read_frames",

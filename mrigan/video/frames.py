@@ -18,7 +18,7 @@ from __future__ import annotations
 import heapq
 import logging
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ class Decoded:
         return self._frame
 
 
-def decode(path: str | Path, threads: int = THREADS) -> Iterator[Decoded]:
+def decode(path: str | Path, threads: int = THREADS) -> Generator[Decoded]:
     """Every frame of a clip in presentation order, decoded but not converted. Raises as `read_frames`."""
     import av
 
