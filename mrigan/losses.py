@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mrigan.errors import ConfigError
+from mrigan.mri.gaussian import SIZE, ssim_terms
 
-WINDOW, SIGMA = 11, 1.5
-C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 EPSILON = 1e-8  # under the root of Eq. 11, whose slope is infinite at SSIM = 1; the loss there is sqrt(EPSILON) = 1e-4
 
 
@@ -93,25 +92,17 @@ def perceptual(predicted: Tensor, target: Tensor, per_root: str = "image",
 def ssim_distance(predicted: Tensor, target: Tensor) -> Tensor:
     """1 - SSIM of each picture, (N,) in 0...1, of (N, C, H, W) in [-1, 1] mapped to 0...255.
 
-    Window 11, sigma 1.5, no padding, a negative SSIM of a channel counts as 0, as in pytorch-msssim.
-
-    With d = x - y and s = x + y the SSIM map is (q - p)(e - f) / ((q + p)(e + f)), where p = mu_d^2 / 2,
-    q = mu_s^2 / 2 + C1, f = var_d / 2, e = var_s / 2 + C2; so 1 - SSIM = 2 (p e + q f) / ((q + p)(e + f)): four
-    filtered maps instead of five, and no difference of nearly equal numbers where the root is steepest.
+    Window 11, sigma 1.5, no padding, a channel of negative SSIM counts as 0, as in pytorch-msssim; exactly 0 for x = y.
 
     Raises:
         ConfigError: the pictures are smaller than the window.
     """
-    if min(predicted.shape[-2:]) < WINDOW:
-        raise ConfigError(f"SSIM needs pictures of {WINDOW} px or more, these are {tuple(predicted.shape)}",
-                          fix="a larger model.size")
+    if min(predicted.shape[-2:]) < SIZE:
+        raise ConfigError(f"SSIM needs pictures of {SIZE} px or more, these are {tuple(predicted.shape)}",
+                          where="model.size", fix="a larger one")
     with _float32(predicted):
         x, y = predicted.float() * 127.5 + 127.5, target.float() * 127.5 + 127.5
-        d, s = x - y, x + y
-        mu_d, mu_s, dd, ss = _blur(torch.cat([d, s, d * d, s * s], dim=1)).chunk(4, dim=1)
-        p, q = mu_d.square(), mu_s.square()
-        f, e = (dd - p) / 2, (ss - q) / 2 + C2
-        p, q = p / 2, q / 2 + C1
+        p, q, f, e = ssim_terms(x, y, border=False, centre=0.0)  # most targets are black: nothing to centre
         return (2 * (p * e + q * f) / ((q + p) * (e + f))).mean((2, 3)).clamp(0, 1).mean(1)
 
 
@@ -146,14 +137,6 @@ def _adversarial(logits: Tensor, target: float, kind: str) -> Tensor:
         raise ConfigError(f"no adversarial loss {kind!r}", where="loss.adversarial", fix="least_squares or log")
     loss = F.mse_loss if kind == "least_squares" else F.binary_cross_entropy_with_logits
     return loss(logits.float(), torch.full_like(logits, target, dtype=torch.float32))
-
-
-def _blur(x: Tensor) -> Tensor:
-    """Gaussian means over 11 x 11 windows that lie inside the picture: (N, C, H, W) → (N, C, H - 10, W - 10)."""
-    t = torch.arange(WINDOW, device=x.device, dtype=torch.float32) - WINDOW // 2
-    w = torch.exp(-t.square() / (2 * SIGMA**2))
-    w = (w / w.sum()).expand(x.shape[1], 1, 1, WINDOW)
-    return F.conv2d(F.conv2d(x, w, groups=x.shape[1]), w.transpose(2, 3), groups=x.shape[1])
 
 
 def _float32(x: Tensor) -> torch.autocast:

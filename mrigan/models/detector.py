@@ -74,4 +74,4 @@ def create_backbone(name: str, drop_path: float = 0.0) -> Any:
         return timm.create_model(name, pretrained=False, num_classes=0, global_pool="avg", **options)
     except (RuntimeError, TypeError) as error:
         raise ConfigError(f"timm cannot build {name}: {error}", where="model.backbone",
-                          fix="take another backbone or tag; model.drop_path=0 where it has no stochastic depth") from None
+                          fix="take another backbone or tag, or model.drop_path=0") from None
