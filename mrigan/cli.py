@@ -92,6 +92,32 @@ def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="
 
 # -------------------------------------------------------------------------------------------------------------- train
 
+
+ConfigArgument = Annotated[str, typer.Argument(help="A YAML file, or a shipped one by name: gan/paper.yaml.")]
+OverrideArgument = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Overrides: train.steps=100")]
+NewOption = Annotated[bool, typer.Option("--new", help="Start afresh; an earlier run is moved to <run.dir>.old-N.")]
+
+
+@train_app.command("gan")
+def train_gan_command(config: ConfigArgument, overrides: OverrideArgument = None, new: NewOption = False) -> None:
+    """Train MRI-GAN, or go on where RUN.DIR stopped. Exit code 75: stopped by a signal, saved, can go on."""
+    from mrigan.config import GanConfig
+    from mrigan.training import train_gan
+    from mrigan.training.launch import launch
+
+    raise typer.Exit(launch(train_gan, GanConfig, config, overrides or [], new))
+
+
+@train_app.command("detector")
+def train_detector_command(config: ConfigArgument, overrides: OverrideArgument = None, new: NewOption = False) -> None:
+    """Train a detector on faces or on predicted MRIs, or go on where RUN.DIR stopped. Exit codes as for gan."""
+    from mrigan.config import DetectorConfig
+    from mrigan.training import train_detector
+    from mrigan.training.launch import launch
+
+    raise typer.Exit(launch(train_detector, DetectorConfig, config, overrides or [], new))
+
+
 # ------------------------------------------------------------------------------------------------------------- models
 
 
@@ -126,6 +152,18 @@ def models_promote(
 
     promote(name, version)
     typer.echo(f"champion of {name}: version {version}")
+
+
+@models_app.command("import-reference")
+def models_import_reference(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that MRI-GAN's authors published.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The generator, as safetensors.")],
+) -> None:
+    """Turn a published MRI-GAN checkpoint into a generator file that Mrigan loads; its pickle is not executed."""
+    from mrigan.models import import_reference
+
+    G = import_reference(checkpoint, out)
+    typer.echo(f"wrote {out}: a generator for {G.size} px faces, {sum(p.numel() for p in G.parameters()):,} weights")
 
 
 # ----------------------------------------------------------------------------------------------------------- evaluate
