@@ -1,8 +1,10 @@
-"""Shards → batches: the indexed reader, the epoch plan, the torch loader."""
+"""Shards → batches: the indexed reader, the epoch plan, the torch loader, augmentation."""
 
+from mrigan.data.augment import Augment, random_erasing_, recipe
 from mrigan.data.batch import Batch
-from mrigan.data.loader import Augment, Loader, eval_batches, make_loader
+from mrigan.data.loader import Loader, eval_batches, make_loader
 from mrigan.data.plan import EpochPlan
 from mrigan.data.reader import ShardSet
 
-__all__ = ["Augment", "Batch", "EpochPlan", "Loader", "ShardSet", "eval_batches", "make_loader"]
+__all__ = ["Augment", "Batch", "EpochPlan", "Loader", "ShardSet", "eval_batches", "make_loader", "random_erasing_",
+           "recipe"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -18,7 +17,8 @@ class Batch:
         label: (B,) float32, 1 = fake.
         ids: (B,) int64, places in the `ShardSet`.
         epoch: (B,) int64, the epoch that each sample belongs to (a batch may straddle two).
-        seeds: (B,) int64 >= 0, from (seed, epoch, key): for chances drawn on the device, such as `random_erasing_`.
+        seeds: (B,) int64 >= 0, from (seed, epoch, key): for chances drawn after the loader, such as
+            `random_erasing_`.
         step: the number of the global batch.
     """
 
@@ -33,15 +33,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
-        """Pictures, labels, ids, epochs and seeds on `device`; copies from pinned memory do not block."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch with pictures and labels on `device`; copies from pinned memory do not block. Ids, epochs and seeds
+        stay where they are: they are read on the CPU, and fetching them back would wait for the device."""
+        mri = None if self.mri is None else self.mri.to(device, non_blocking=True)
+        face, label = self.face.to(device, non_blocking=True), self.label.to(device, non_blocking=True)
+        return replace(self, face=face, mri=mri, label=label)
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory (the DataLoader calls it)."""
-        return self._each(lambda tensor: tensor.pin_memory())
-
-    def _each(self, change: object) -> Batch:
-        assert callable(change)
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Batch(**{name: change(v) if isinstance(v, torch.Tensor) else v for name, v in values.items()})
+        """The batch with pictures and labels in page-locked memory (the DataLoader calls it)."""
+        mri = None if self.mri is None else self.mri.pin_memory()
+        return replace(self, face=self.face.pin_memory(), mri=mri, label=self.label.pin_memory())

@@ -13,10 +13,8 @@ class DecodeError(ValueError):
     """The bytes are no whole JPEG or PNG picture."""
 
 
-def decode(data: bytes | memoryview) -> Picture:
+def decode(data: bytes) -> Picture:
     """A JPEG or PNG as (H, W, 3) uint8 RGB.
-
-    Damage inside a JPEG's data may pass unseen: the format has no checksum (`mrigan shards verify` compares hashes).
 
     Raises:
         DecodeError: no picture, or one cut short.

@@ -7,7 +7,7 @@ one tensor in shared memory. Order and content depend on the plan and the keys, 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from mrigan.data.augment import Augment
 from mrigan.data.batch import Batch
 from mrigan.data.decode import DecodeError, Picture, decode, flip, resize, split_into
 from mrigan.data.draws import Draws
@@ -23,7 +24,6 @@ from mrigan.data.plan import EpochPlan, rank_range
 from mrigan.data.reader import ShardSet
 from mrigan.errors import ShardError
 
-Augment = Callable[[Picture, np.random.Generator], Picture]  # (H, W, 3) uint8 RGB → the same; H and W stay
 PREFETCH = 2  # batches a worker prepares ahead
 TIMEOUT = 600  # seconds without a batch: a worker hangs
 TERM_GRACE = 90  # seconds that a worker lives on after SIGTERM
@@ -134,6 +134,7 @@ class BatchDataset(Dataset[Any]):
         if mri and shards.kind != "pairs":
             raise ShardError("the shards hold no MRIs", where=shards.folders[0], fix="use shards of kind pairs")
         self.shards, self.size, self.mri, self.seed, self.flip, self.augment = shards, size, mri, seed, flip, augment
+        self._black = b""  # the bytes of the last black MRI: every real's, so half of all are the same and decoded once
 
     def __getitem__(self, request: Request) -> Batch | _Failure:
         try:
@@ -150,19 +151,26 @@ class BatchDataset(Dataset[Any]):
             draws = Draws.of(self.seed, epoch, self.shards.key(i))
             mirrored = draws.uniform < self.flip
             seeds[k] = draws.seed
-            image = self._picture(i, "face", mirrored)
+            face_data, mri_data, _ = self.shards.read(i)
+            image = self._picture(i, "face", face_data, mirrored)
             if self.augment is not None:
                 image = self.augment(image, draws.generator())
             split_into(image, face[k].numpy())
-            if mri is not None:
-                split_into(self._picture(i, "mri", mirrored), mri[k].numpy())
+            if mri is not None and mri_data is not None:
+                if mri_data == self._black:
+                    mri[k].zero_()
+                    continue
+                image = self._picture(i, "mri", mri_data, mirrored)
+                split_into(image, mri[k].numpy())
+                if self.shards.labels[i] == 0 and not image.any():
+                    self._black = mri_data
         labels = torch.from_numpy(self.shards.labels[request.ids].astype(np.float32))
         ids, epochs = torch.from_numpy(request.ids), torch.from_numpy(request.epochs)
         return Batch(face, mri, labels, ids, epochs, seeds, request.step)
 
-    def _picture(self, i: int, member: str, mirrored: bool) -> Picture:
+    def _picture(self, i: int, member: str, data: bytes, mirrored: bool) -> Picture:
         try:
-            image = decode(self.shards.member(i, member))
+            image = decode(data)
         except DecodeError as error:
             raise self.shards.damaged(i, member, str(error)) from None
         image = resize(image, self.size)

@@ -1,18 +1,20 @@
 """Shards by index: which samples a set of shard folders holds, and their bytes in any order.
 
 Plain webdataset reads tars from front to back; the offsets in `samples.parquet` let us read any sample at any time, so
-that the epoch plan alone decides the order.
+that the epoch plan alone decides the order. A sample is one positioned read: from page cache as fast as a memory map,
+and where storage fails or a shard is cut meanwhile, it is an error, while a map would kill the process (SIGBUS).
 """
 
 from __future__ import annotations
 
 import json
-import mmap
+import os
+import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +24,10 @@ import pyarrow.parquet as pq
 from mrigan.errors import ShardError
 from mrigan.files import hash_json, sha256_file
 
-MEMBERS = ("face", "mri", "json")
+MEMBERS = ("face", "mri", "json")  # in the order of the tar
+_TITLES = {"face": b".face.", "mri": b".mri.", "json": b".json\0"}  # the header's file name: the key, then this
 _BLOCK = 512  # bytes of a tar header, directly before the member's data
-_MAX_OPEN = 512  # maps; each holds a file descriptor, and 1,024 is the usual limit
+_MAX_OPEN = 256  # shards open at a time; 1,024 files a process is the usual limit
 _ORDER = [("key", "ascending")]
 
 
@@ -51,6 +54,8 @@ class ShardSet:
 
     def __init__(self, folders: list[Path], *, split: str, kind: str, hash: str, shards: list[Shard],
                  columns: pa.Table) -> None:
+        self._open: OrderedDict[int, BinaryIO] = OrderedDict()
+        self.max_open = _MAX_OPEN
         self.folders, self.split, self.kind, self.hash = folders, split, kind, hash
         self.labels: npt.NDArray[np.uint8] = np.asarray(columns["fake"]).astype(np.uint8)
         self._shards = shards
@@ -58,8 +63,7 @@ class ShardSet:
         self._shard = np.asarray(columns["shard"]).astype(np.int32)
         self._offsets = {m: np.asarray(columns[f"{m}_offset"]).astype(np.int64) for m in MEMBERS}
         self._sizes = {m: np.asarray(columns[f"{m}_size"]).astype(np.int64) for m in MEMBERS}
-        self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
-        self.max_open = _MAX_OPEN
+        self._crcs = np.asarray(columns["crc32"]).astype(np.int64)
 
     @classmethod
     def open(cls, folders: list[str | Path] | list[str] | list[Path], split: str, kind: str = "any") -> ShardSet:
@@ -123,24 +127,36 @@ class ShardSet:
         return pa.concat_tables(tables).sort_by(_ORDER)
 
     def read(self, i: int) -> tuple[bytes, bytes | None, bytes]:
-        """The encoded face, the encoded MRI (None in a set of faces) and the JSON of sample `i`."""
-        mri = bytes(self.member(i, "mri")) if self.kind == "pairs" else None
-        return bytes(self.member(i, "face")), mri, bytes(self.member(i, "json"))
-
-    def member(self, i: int, name: str) -> memoryview:
-        """The bytes of member "face", "mri" or "json" of sample `i`, not copied.
+        """The encoded face, the encoded MRI (None in a set of faces) and the JSON of sample `i`.
 
         Raises:
-            ShardError: the shard is gone, was cut, or holds something else at that place.
+            ShardError: the shard is gone or was cut, something else lies at that place, or a byte changed since it was
+                written (by the sample's CRC-32). Names the shard, the key and the offset.
         """
-        offset, size = int(self._offsets[name][i]), int(self._sizes[name][i])
-        data = memoryview(self._map(int(self._shard[i])))
-        key = self._keys[i] + b"." + name.encode() + b"."
-        if name == "json":
-            key = key[:-1]
-        if size < 0 or bytes(data[offset - _BLOCK:offset - _BLOCK + len(key)]) != key:
-            raise self.damaged(i, name, "is not where the index says")
-        return data[offset:offset + size]
+        offsets = [int(self._offsets[name][i]) for name in MEMBERS]
+        sizes = [int(self._sizes[name][i]) for name in MEMBERS]
+        start = offsets[0] - _BLOCK
+        data = memoryview(self._bytes(i, start, offsets[2] + sizes[2] - start))
+        key = self._keys[i]
+        parts: list[bytes | None] = []
+        crc = 0
+        for name, offset, size in zip(MEMBERS, offsets, sizes, strict=True):
+            if size < 0:  # the MRI in a set of faces
+                parts.append(None)
+                continue
+            at = offset - start
+            title = key + _TITLES[name]
+            if data[at - _BLOCK:at - _BLOCK + len(title)] != title:
+                raise self.damaged(i, name, "is not where the index says")
+            part = bytes(data[at:at + size])
+            crc = zlib.crc32(part, crc)
+            parts.append(part)
+        if crc != self._crcs[i]:
+            raise self.damaged(i, "face", "or its other parts changed since they were written (CRC-32)")
+        face, mri, text = parts
+        assert face is not None
+        assert text is not None
+        return face, mri, text
 
     def damaged(self, i: int, name: str, what: str) -> ShardError:
         """An error about member `name` of sample `i` that names the shard, the key and the offset."""
@@ -149,18 +165,26 @@ class ShardSet:
         return ShardError(f"the {name} of sample {self.key(i)} {what}", where=place, fix=_verify(shard.path.parent))
 
     def close(self) -> None:
-        """Drop the open maps; reading opens them again."""
-        self._maps.clear()
+        """Close the shards; reading opens them again."""
+        while self._open:
+            self._open.popitem()[1].close()
 
-    def _map(self, number: int) -> mmap.mmap:
-        opened = self._maps.get(number)
-        if opened is None:
-            while len(self._maps) >= self.max_open:
-                self._maps.popitem(last=False)
-            opened = self._maps[number] = _open_map(self._shards[number])
+    def _bytes(self, i: int, start: int, count: int) -> bytes:
+        number = int(self._shard[i])
+        file = self._open.get(number)
+        if file is None:
+            while len(self._open) >= self.max_open:
+                self._open.popitem(last=False)[1].close()
+            file = self._open[number] = _open(self._shards[number])
         else:
-            self._maps.move_to_end(number)
-        return opened
+            self._open.move_to_end(number)
+        try:
+            data = os.pread(file.fileno(), count, start)
+        except OSError as error:
+            raise self.damaged(i, "face", f"cannot be read: {error.strerror}") from None
+        if len(data) != count:
+            raise self.damaged(i, "face", "or its other parts lie behind the end of the shard: it was cut")
+        return data
 
     def _check(self) -> None:
         """No key twice, every member inside its shard, an MRI for every sample of a set of pairs."""
@@ -172,14 +196,20 @@ class ShardSet:
                              where=" and ".join(places),
                              fix="give each shard folder once, or plan the sets from disjoint catalogs")
         ends = np.asarray([shard.size for shard in self._shards])[self._shard]
-        for name in MEMBERS if self.kind == "pairs" else ("face", "json"):
+        before = np.zeros_like(ends)
+        for name in MEMBERS:
             offsets, sizes = self._offsets[name], self._sizes[name]
-            wrong = np.flatnonzero((offsets < _BLOCK) | (sizes <= 0) | (offsets + sizes > ends))
+            absent = (sizes < 0) & (name == "mri") & (self.kind != "pairs")
+            wrong = np.flatnonzero(~absent & ((offsets < before + _BLOCK) | (sizes <= 0) | (offsets + sizes > ends)))
             if len(wrong):
-                raise self.damaged(int(wrong[0]), name, "does not lie inside its shard")
+                raise self.damaged(int(wrong[0]), name, "does not lie where a sample's parts do")
+            before = np.where(absent, before, offsets + sizes)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in {**self.__dict__, "_maps": OrderedDict()}.items() if k != "rows"}
+    def __getstate__(self) -> dict[str, Any]:  # for workers: neither open files nor the columns that only people read
+        return {k: v for k, v in {**self.__dict__, "_open": OrderedDict()}.items() if k != "rows"}
+
+    def __del__(self) -> None:
+        self.close()
 
 
 @dataclass(frozen=True)
@@ -189,7 +219,7 @@ class _Folder:
     path: Path
     kind: str
     hash: str
-    plan_hash: str
+    plan: str
 
     @classmethod
     def open(cls, path: Path) -> _Folder:
@@ -204,12 +234,12 @@ class _Folder:
         if sha256_file(samples) != content.get("samples_sha256"):
             raise ShardError("samples.parquet is not the one that manifest.json describes", where=samples,
                              fix=_verify(path))
-        return cls(path, str(content.get("kind")), str(content["samples_sha256"]), str(content.get("plan_hash")))
+        return cls(path, str(content.get("kind")), str(content["samples_sha256"]), str(content.get("plan")))
 
     def columns(self, split: str) -> pa.Table:
         """What reading needs: key, fake, shard, offsets and sizes."""
         numbers = [f"{member}_{what}" for member in MEMBERS for what in ("offset", "size")]
-        table = pq.read_table(self.path / "samples.parquet", columns=["key", "label", "shard", *numbers],
+        table = pq.read_table(self.path / "samples.parquet", columns=["key", "label", "shard", "crc32", *numbers],
                               filters=[("split", "=", split), ("status", "=", "ok")])
         fake = pa.array(np.asarray(table["label"].to_pylist(), dtype=object) == "fake")
         return table.drop_columns("label").append_column("fake", fake)
@@ -223,24 +253,28 @@ class _Folder:
         promised = _json(marker)
         size = tar.stat().st_size
         if size != promised.get("bytes"):
-            raise ShardError(f"{name} has {size} bytes, and {promised.get('bytes')} were written: cut or replaced",
-                             where=tar, fix=_verify(self.path))
-        if promised.get("plan_hash") != self.plan_hash:
+            raise _wrong_size(tar, size, promised.get("bytes"))
+        if promised.get("plan") != self.plan:
             raise ShardError(f"{name} belongs to another plan than its folder", where=marker, fix=_verify(self.path))
         return Shard(tar, size)
 
 
-def _open_map(shard: Shard) -> mmap.mmap:
+def _open(shard: Shard) -> BinaryIO:
     try:
-        with open(shard.path, "rb") as file:
-            opened = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
-        raise ShardError(f"the shard cannot be opened: {error}", where=shard.path,
+        file = open(shard.path, "rb", buffering=0)  # noqa: SIM115 (stays open)
+    except OSError as error:
+        raise ShardError(f"the shard cannot be opened: {error.strerror}", where=shard.path,
                          fix=_verify(shard.path.parent)) from None
-    if len(opened) != shard.size:
-        raise ShardError(f"the shard has {len(opened)} bytes, and {shard.size} were written", where=shard.path,
-                         fix=_verify(shard.path.parent))
-    return opened
+    size = os.fstat(file.fileno()).st_size
+    if size != shard.size:
+        file.close()
+        raise _wrong_size(shard.path, size, shard.size)
+    return file
+
+
+def _wrong_size(path: Path, size: int, promised: object) -> ShardError:
+    return ShardError(f"{path.name} has {size} bytes, and {promised} were written: it was cut or replaced", where=path,
+                      fix=_verify(path.parent))
 
 
 def _splits(folders: list[_Folder]) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def write_shards(folder: Path, samples: list[Sample], *, kind: str = "pairs", mr
         rows.append(_row(Sample(f"{n:012x}-000000-00", "fake", "train"), "", {}, "dropped", "unchanged"))
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / "samples.parquet")
     digest = hashlib.sha256((folder / "samples.parquet").read_bytes()).hexdigest()
-    manifest = {"kind": kind, "plan_hash": plan, "samples_sha256": digest, "samples": len(samples)}
+    manifest = {"kind": kind, "plan": plan, "samples_sha256": digest, "samples": len(samples)}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
@@ -86,7 +87,8 @@ TEXT = ("key", "clip", "dataset", "method", "compression", "name", "label", "spl
 OFFSETS = tuple(f"{m}_{w}" for m in ("face", "mri", "json") for w in ("offset", "size"))
 SCHEMA = pa.schema([*((n, pa.string()) for n in TEXT), ("person", pa.int32()), ("frame", pa.int32()),
                     ("time", pa.float32()), *((n, pa.string()) for n in ("status", "reason", "shard")),
-                    *((n, pa.int64()) for n in OFFSETS), ("mri_mean", pa.float32())])
+                    *((n, pa.int64()) for n in OFFSETS), ("mri_mean", pa.float32()),
+                    ("crc32", pa.int64())])
 
 
 def _write_tar(path: Path, samples: list[Sample], mri_format: str, plan: str) -> list[dict]:
@@ -102,16 +104,21 @@ def _write_tar(path: Path, samples: list[Sample], mri_format: str, plan: str) ->
     with tarfile.open(path) as tar:
         places = {m.name: (m.offset_data, m.size) for m in tar.getmembers()}
     path.with_suffix(".json").write_text(json.dumps({
-        "samples": len(samples), "bytes": path.stat().st_size, "plan_hash": plan,
+        "samples": len(samples), "bytes": path.stat().st_size, "plan": plan,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
-    return [_row(s, path.name, {n.removeprefix(s.key + ".").split(".")[0]: p for n, p in places.items()
-                                if n.startswith(s.key)}, "ok", "") for s in samples]
+    data = path.read_bytes()
+    rows = []
+    for sample in samples:
+        mine = {n.split(".")[1]: p for n, p in places.items() if n.split(".")[0] == sample.key}
+        crc = zlib.crc32(b"".join(data[offset:offset + size] for offset, size in mine.values()))
+        rows.append(_row(sample, path.name, mine, "ok", "") | {"crc32": crc})
+    return rows
 
 
 def _row(sample: Sample, shard: str, places: dict[str, tuple[int, int]], status: str, reason: str) -> dict:
     row: dict = dict.fromkeys(TEXT, "") | {"person": 0, "frame": -1, "time": 0.0, "mri_mean": 0.0} | sample.row
     row |= {"key": sample.key, "label": sample.label, "split": sample.split, "status": status, "reason": reason,
-            "shard": shard}
+            "shard": shard, "crc32": -1}
     for member in ("face", "mri", "json"):
         row[f"{member}_offset"], row[f"{member}_size"] = places.get(member, (-1, -1))
     return row
