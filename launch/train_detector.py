@@ -1,0 +1,15 @@
+"""Train a detector, on faces or on the MRIs that a trained generator predicts from them, on one or many processes.
+
+    torchrun --nproc-per-node 8 launch/train_detector.py configs/detector/face.yaml data.shards=DIR run.dir=DIR
+    torchrun --nproc-per-node 8 launch/train_detector.py configs/detector/mri.yaml data.shards=DIR run.dir=DIR \
+        model.generator=GAN/model/generator.safetensors
+
+The same command goes on where the run stopped. `mrigan train detector` calls the same function in one process.
+"""
+
+from mrigan.config import DetectorConfig
+from mrigan.training import train_detector
+from mrigan.training.launch import main
+
+if __name__ == "__main__":
+    main(train_detector, DetectorConfig, __doc__ or "")

@@ -1,0 +1,124 @@
+"""Training of a detector (MRI-GAN, section 5), on faces or on the MRIs that a trained generator predicts from them.
+
+    mrigan train detector configs/detector/face.yaml data.shards=DIR run.dir=DIR
+    torchrun --nproc-per-node 8 launch/train_detector.py configs/detector/face.yaml data.shards=DIR run.dir=DIR
+
+The generator is frozen and in eval mode; its MRIs are predicted on the fly.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from mrigan.config import DetectorConfig
+from mrigan.data import Batch
+from mrigan.data.augment import random_erasing_, recipe
+from mrigan.engine.ddp import DdpEngine
+from mrigan.engine.distributed import World
+from mrigan.engine.interface import Engine
+from mrigan.engine.precision import Precision
+from mrigan.engine.seeding import seed_all
+from mrigan.errors import ConfigError
+from mrigan.files import sha256_file
+from mrigan.losses import detector_loss
+from mrigan.models import Detector, Generator, load_generator, predict_mri
+from mrigan.training.finish import face_settings, finish_detector
+from mrigan.training.hooks import Hooks
+from mrigan.training.job import open_job
+from mrigan.training.validation import Validation
+
+log = logging.getLogger(__name__)
+
+
+def train_detector(config: DetectorConfig, new: bool = False) -> Path:
+    """Train a detector, or go on where `config.run.dir` stopped.
+
+    Args:
+        config: see `configs/detector/`; `train.batch_size` is global.
+        new: start afresh; an earlier run in the folder is moved to `<dir>.old-N`.
+
+    Returns:
+        `run.dir`, with the best detector by its held-out loss in `model/`: see `mrigan.models.bundle`.
+
+    Raises:
+        Stopped: a signal came; all is saved.
+        MriganError: see `open_job`; `ConfigError` for `data.input=mri` without a generator; `DivergedError` when a loss
+            is no longer finite.
+    """
+    generator = _load_generator(config)
+    depends = {"generator": sha256_file(config.model.generator) if generator else ""}
+    faces = face_settings(config.data.shards)
+    with open_job("detector", config, shard_kind="any", depends=depends, new=new) as job:
+        if job.finished:
+            log.info("%s is finished", job.folder.path)
+            return job.folder.path
+        engine = build_engine(config, job.world)
+        job.resume({"detector": engine})
+        G = generator.to(job.world.device).requires_grad_(False) if generator else None
+        validation = Validation(job, engine, G, faces)
+        hooks = Hooks(job, {"detector": engine}, validation.evaluate)
+        augment = recipe(config.data.input) if config.data.augment else None
+        for batch in job.batches(size=faces["size"], augment=augment, mri=False):
+            losses = detector_step(engine, G, batch, config=config, precision=job.precision, world=job.world)
+            hooks.after_step(batch.step + 1, losses)
+            hooks.stop_if_asked(batch.step + 1)
+        finish_detector(job, engine, validation)
+        return job.folder.path
+
+
+def detector_step(
+    engine: Engine, G: Generator | None, batch: Batch, *, config: DetectorConfig, precision: Precision, world: World
+) -> dict[str, torch.Tensor]:
+    """One step of the detector, on the faces of `batch` or on what `G` makes of them.
+
+    Returns:
+        The loss and the share of right answers, detached scalars on the device.
+    """
+    with precision.autocast():
+        if config.data.input == "mri":
+            assert G is not None
+            pictures = predict_mri(G, batch.face)
+            if config.data.augment:  # the plain faces were augmented by the loader
+                pictures = random_erasing_(pictures, batch.seeds)
+        else:
+            pictures = batch.face.float() / 255
+        logits = engine(pictures)
+    # Each class is averaged over the global batch: a rank may hold none of one of them.
+    reals, fakes = world.sum(torch.stack([(1 - batch.label).sum(), batch.label.sum()]))
+    loss = detector_loss(
+        logits,
+        batch.label,
+        smoothing=config.loss.smoothing,
+        balanced=config.loss.balanced,
+        counts=(reals, fakes),
+        world_size=world.size,
+    )
+    engine.backward(loss)
+    engine.step()
+    right = ((logits.detach() > 0) == (batch.label > 0)).float().mean()
+    return {"loss": loss.detach(), "accuracy": right}
+
+
+def build_engine(config: DetectorConfig, world: World) -> Engine:
+    """A new detector, its head drawn from the seed, with its optimizer."""
+    model = config.model
+    seed_all(config.train.seed, "weights")
+    network = Detector(
+        model.backbone, model.weights, model.size, hidden=model.hidden, dropout=model.dropout, drop_path=model.drop_path
+    )
+    return DdpEngine(network, config.optim, world)
+
+
+def _load_generator(config: DetectorConfig) -> Generator | None:
+    if config.model.generator:
+        return load_generator(config.model.generator)
+    if config.data.input == "mri":
+        raise ConfigError(
+            "data.input=mri needs a trained generator",
+            where="model.generator",
+            fix="give model.generator=GAN_RUN/model/generator.safetensors",
+        )
+    return None

@@ -1,0 +1,101 @@
+"""What a detector run ends with: thresholds searched on validation, the model folder, the registry."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mrigan.config import DetectorConfig, FacesConfig, from_dict, to_dict
+from mrigan.engine.interface import Engine
+from mrigan.errors import ConfigError, ModelError, ShardError
+from mrigan.evaluation import search_thresholds
+from mrigan.evaluation.scores import write_scores
+from mrigan.models import save_bundle
+from mrigan.tracking import register
+from mrigan.training.job import Job
+from mrigan.training.scoring import scores_table
+from mrigan.training.validation import Validation
+
+log = logging.getLogger(__name__)
+
+
+def finish_detector(job: Job[DetectorConfig], engine: Engine, validation: Validation) -> None:
+    """Take the best checkpoint, score all held-out faces with it, and write `model/`. Every rank must call it."""
+    step = job.world.on_main(lambda: job.store.load_best().step)
+    engine.module.load_state_dict(job.store.load(step, verify=False).tensors("detector"))
+    logits = validation.logits(np.arange(len(job.val)))
+
+    def write() -> None:
+        scores = scores_table(job.val, logits, job.folder.path.resolve().name)
+        write_scores(scores, job.folder.path / "scores-val.parquet")
+        _write_model(job, validation, scores, step)
+
+    job.world.on_main(write)
+
+
+def _write_model(job: Job[DetectorConfig], validation: Validation, scores: pa.Table, step: int) -> None:
+    thresholds = search_thresholds(scores)
+    provenance = {**job.provenance(), "step": step, "thresholds": thresholds}
+    bundle = validation.bundle
+    save_bundle(
+        job.folder.model,
+        bundle.detector,
+        bundle.input,
+        bundle.generator,
+        faces=bundle.faces,
+        thresholds={name: thresholds[name] for name in ("frame", "fraction")},
+        provenance=provenance,
+    )
+    log.info("%s is of step %d; thresholds %s", job.folder.model, step, thresholds)
+    job.tracking.log_artifact(job.folder.path / "scores-val.parquet")
+    if job.config.tracking.register and job.tracking.active:
+        _register(job, step)
+
+
+def _register(job: Job[DetectorConfig], step: int) -> None:
+    name, tracking = f"mrigan-{job.config.data.input}", job.config.tracking
+    tags = {"data_hash": job.train.hash, "step": step}
+    try:
+        version = register(
+            job.folder.model, name, job.tracking.id, tags, uri=tracking.uri, experiment=tracking.experiment
+        )
+    except ModelError as error:  # the model is there; a registry that is not must not fail the run
+        log.warning("%s was not registered: %s", job.folder.model, error)
+    else:
+        log.info("registered as %s version %d, candidate", name, version)
+
+
+def face_settings(folders: Sequence[str]) -> dict[str, Any]:
+    """How the faces of the shards were found and cut (a `FacesConfig` as a dict), which a model must repeat.
+
+    Raises:
+        ShardError: a folder without a readable plan.
+        ConfigError: folders whose faces were cut differently.
+    """
+    found = [_settings_of(Path(folder)) for folder in folders]
+    for folder, settings in zip(folders, found, strict=True):
+        if settings != found[0]:
+            raise ConfigError(
+                f"faces of {folder} and of {folders[0]} were cut by different settings",
+                where="data.shards",
+                fix="build both with the same faces.* settings",
+            )
+    return found[0] if found else to_dict(FacesConfig())
+
+
+def _settings_of(folder: Path) -> dict[str, Any]:
+    plan = folder / "plan.json"
+    try:
+        return to_dict(from_dict(FacesConfig, json.loads(plan.read_bytes())["config"]["faces"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ShardError(
+            f"the plan of the shards cannot be read: {error!r}",
+            where=plan,
+            fix=f"build the set: mrigan shards build {folder}",
+        ) from None

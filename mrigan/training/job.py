@@ -1,0 +1,233 @@
+"""What every training job opens before its first step, and closes after its last: ranks, data, run folder, tracking.
+
+Errors of config and data come before anything is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Generic, TypeVar
+
+from mrigan.config import DetectorConfig, GanConfig, to_dict
+from mrigan.data import Augment, Batch, EpochPlan, ShardSet, make_loader
+from mrigan.engine.checkpoint import Checkpoint, CheckpointStore
+from mrigan.engine.distributed import World, join_world
+from mrigan.engine.interface import Engine
+from mrigan.engine.precision import Precision
+from mrigan.engine.seeding import make_deterministic, seed_all
+from mrigan.engine.signals import Stopped, StopRequest
+from mrigan.errors import ConfigError, MriganError
+from mrigan.progress import Advance, bar
+from mrigan.tracking import Run, code_version
+from mrigan.training.journal import Journal
+from mrigan.training.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+C = TypeVar("C", GanConfig, DetectorConfig)
+
+
+@dataclasses.dataclass
+class Job(Generic[C]):
+    """An open training job.
+
+    Attributes:
+        kind: "gan" or "detector".
+        depends: what the weights depend on besides the config: data hash, the hash of a generator.
+        steps: optimizer steps in all.
+        resumed: the checkpoint that the job goes on from; None at the start of a run.
+        waited: seconds that this rank has waited for batches.
+    """
+
+    kind: str
+    config: C
+    depends: dict[str, Any]
+    world: World
+    stop: StopRequest
+    train: ShardSet
+    val: ShardSet
+    plan: EpochPlan
+    steps: int
+    folder: RunFolder
+    store: CheckpointStore
+    resumed: Checkpoint | None
+    tracking: Run
+    journal: Journal
+    precision: Precision
+    waited: float = 0.0
+
+    @property
+    def start(self) -> int:
+        """Steps done before this start."""
+        return self.resumed.step if self.resumed else 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether an earlier start did all that is asked for, the model included."""
+        status = self.folder.status()
+        return status.get("state") == "finished" and status.get("step") == self.steps == self.start
+
+    def resume(self, engines: Mapping[str, Engine]) -> None:
+        """Load the weights and optimizers of the checkpoint, where there is one."""
+        if self.resumed is not None:
+            for name, engine in engines.items():
+                engine.load(self.resumed.tensors(name), self.resumed.tensors(f"{name}_optimizer"))
+            log.info("going on from %s", self.resumed.path)
+
+    def batches(self, size: int, augment: Augment | None = None, mri: bool | None = None) -> Iterator[Batch]:
+        """This rank's training batches from `start` on, on the device; every step's random state is set before it.
+
+        An augmentation holds its own flip, so that `data.flip` is for faces without one.
+        """
+        data, train, cuda = self.config.data, self.config.train, self.world.device.type == "cuda"
+        loader = make_loader(
+            self.train,
+            self.plan,
+            global_batch=train.batch_size,
+            start_step=self.start,
+            stop_step=self.steps,
+            rank=self.world.rank,
+            world_size=self.world.size,
+            workers=data.workers,
+            flip=0.0 if augment else data.flip,
+            size=size,
+            seed=train.seed,
+            augment=augment,
+            mri=mri,
+            pin_memory=cuda,
+        )
+        with loader, self._progress() as advance:
+            while True:
+                begin = time.perf_counter()
+                batch = next(loader, None)
+                self.waited += time.perf_counter() - begin
+                if batch is None:
+                    return
+                seed_all(train.seed, "step", batch.step, self.world.rank)
+                # Seeds stay in CPU memory: what they decide is drawn by the host, which must not wait for the device.
+                yield dataclasses.replace(batch.to(self.world.device), seeds=batch.seeds)
+                advance(train.batch_size)
+
+    def _progress(self) -> AbstractContextManager[Advance]:
+        if not self.world.main:
+            return nullcontext(lambda items=1, note="": None)
+        batch = self.config.train.batch_size
+        name = {"gan": "MRI-GAN", "detector": "detector"}[self.kind]
+        return bar(f"training {name}", self.steps * batch, "images", done=self.start * batch)
+
+    def provenance(self) -> dict[str, Any]:
+        """What a model must say about where it comes from."""
+        return {"config": to_dict(self.config), "code_version": code_version(), "data_hash": self.train.hash,
+                **self.depends, "mlflow_run_id": self.tracking.id}  # fmt: skip
+
+
+@contextmanager
+def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any], new: bool) -> Iterator[Job[C]]:
+    """Open a job; on the way out its status is written, MLflow's run closed, the folder unlocked, the ranks parted.
+
+    Args:
+        shard_kind: "pairs" or "any"; see `ShardSet.open`.
+        depends: see `Job`; the data hash is added.
+        new: start afresh; an earlier run in the folder is moved aside.
+
+    Raises:
+        ConfigError, ShardError: nothing has been written.
+        CheckpointError: the folder is in use, of another config, or holds only damaged checkpoints.
+    """
+    with join_world(config.train.device) as world, StopRequest(world) as stop:
+        train, val, plan = _open_data(config, shard_kind, world)
+        steps = config.train.steps or plan.steps(config.train.epochs, config.train.batch_size)
+        make_deterministic(config.train.deterministic, world.device)
+        folder = RunFolder(config.run.dir)
+        store = CheckpointStore(folder.checkpoints, config.checkpoint.keep)
+        depends = {"kind": kind, "data_hash": train.hash, **depends}
+
+        def prepare() -> int:
+            folder.open(to_dict(config), depends, new)
+            checkpoint = store.recover()
+            return checkpoint.step if checkpoint else 0
+
+        try:
+            step = world.on_main(prepare)
+            resumed = store.load(step, verify=False) if step else None
+            tracking = _track(config, folder, resumed, depends) if world.main else Run(None, None)
+            journal = Journal(folder.metrics if world.main else None, tracking)
+            precision = Precision(config.train.precision, world.device)
+            job = Job(
+                kind,
+                config,
+                depends,
+                world,
+                stop,
+                train,
+                val,
+                plan,
+                steps,
+                folder,
+                store,
+                resumed,
+                tracking,
+                journal,
+                precision,
+            )
+            with _recorded(job):
+                yield job
+        finally:
+            folder.close()
+
+
+def _open_data(
+    config: GanConfig | DetectorConfig, shard_kind: str, world: World
+) -> tuple[ShardSet, ShardSet, EpochPlan]:
+    train, data = config.train, config.data
+    if not train.steps and not train.epochs:
+        raise ConfigError("how long to train is not said", fix="give train.steps=… or train.epochs=…")
+    if train.batch_size % world.size:
+        raise ConfigError(
+            f"train.batch_size={train.batch_size} is for all ranks and cannot be divided by {world.size} of them",
+            fix=f"use a multiple of {world.size}",
+        )
+    if not data.shards:
+        raise ConfigError("data.shards is empty", fix="give data.shards=DIR, what `mrigan shards build DIR` has made")
+    shards = [ShardSet.open(data.shards, split, shard_kind) for split in (data.train_split, data.val_split)]
+    return shards[0], shards[1], EpochPlan(shards[0].labels, train.seed)
+
+
+def _track(
+    config: GanConfig | DetectorConfig, folder: RunFolder, resumed: Checkpoint | None, depends: dict[str, Any]
+) -> Run:
+    """The run's MLflow run: the one of its earlier starts, where there was one."""
+    run_id = folder.status().get("mlflow_run_id") or (resumed.state["mlflow_run_id"] if resumed else None)
+    name = config.run.name or folder.path.resolve().name
+    return Run.start(config.tracking, name, run_id, params=to_dict(config), tags=depends)
+
+
+@contextmanager
+def _recorded(job: Job[Any]) -> Iterator[None]:
+    """Say in `status.json` and in MLflow how the job ended, if it lives to say it."""
+    if not job.world.main:
+        yield
+        return
+    if job.finished:
+        state = "finished"
+    else:
+        state = "running"
+        job.journal.rewind(job.start)
+        job.folder.set_status("running", step=job.start, mlflow_run_id=job.tracking.id, error=None)
+    try:
+        yield
+    except Stopped as stopped:
+        job.folder.set_status("stopped", error=stopped.what)
+        job.tracking.close("KILLED")
+        raise
+    except BaseException as error:
+        job.folder.set_status("failed", error=error.what if isinstance(error, MriganError) else repr(error))
+        job.tracking.close("FAILED")
+        raise
+    if state == "running":
+        job.folder.set_status("finished", step=job.steps)
+    job.tracking.close("FINISHED")

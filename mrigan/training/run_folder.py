@@ -1,0 +1,136 @@
+"""The run folder decides: the same folder continues its run, a changed config is refused, two jobs never share it.
+
+run.dir/
+  config.json        the resolved config          run.json      what else the weights depend on: data hash, generator
+  status.json        running | stopped | failed | finished, the step, MLflow's run id (for scripts: the marker)
+  metrics.jsonl      a line a logged step          pictures/     checkpoints/          model/   when finished
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from mrigan.config import differences
+from mrigan.errors import CheckpointError
+from mrigan.files import sync_folder, write_json
+
+log = logging.getLogger(__name__)
+
+# May change between two starts of one run: none of them changes a step that both configs have. Everything else does.
+# `data.shards` and `model.generator` are compared by content (run.json): a folder may move.
+FREE = ("run.", "data.shards", "data.workers", "model.generator", "checkpoint.", "eval.", "tracking.", "train.steps",
+        "train.epochs", "train.device")  # fmt: skip
+
+
+class RunFolder:
+    """The folder of one run. Rank 0 opens it; all paths may be used anywhere."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.pictures = self.path / "pictures"
+        self.metrics = self.path / "metrics.jsonl"
+        self.model = self.path / "model"
+        self._lock: int | None = None
+
+    def open(self, config: dict[str, Any], depends: dict[str, Any], new: bool) -> None:
+        """Lock the folder and make sure that it is this run's, or a new one.
+
+        Args:
+            config: the resolved config.
+            depends: what the weights depend on besides: kind of run, data hash, the generator's hash.
+            new: start afresh; an earlier run is moved to `<dir>.old-N`, never deleted.
+
+        Raises:
+            CheckpointError: another job has the folder open, its config differs, or it holds what is no run.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._acquire()
+        known = (self.path / "config.json").is_file()
+        if new and any(p.name != ".lock" for p in self.path.iterdir()):
+            if not known:
+                raise CheckpointError(
+                    "--new would move a folder that holds something else than a run",
+                    where=self.path,
+                    fix="give another run.dir",
+                )
+            self._move_aside()
+            known = False
+        if known:
+            self._compare(config, depends)
+        elif self.checkpoints.exists():
+            raise CheckpointError(
+                "the folder has checkpoints but no config.json",
+                where=self.path,
+                fix="restore it, or give another run.dir",
+            )
+        write_json(self.path / "config.json", config)
+        write_json(self.path / "run.json", depends)
+
+    def status(self) -> dict[str, Any]:
+        """What `status.json` says; {} where there is none."""
+        try:
+            return json.loads((self.path / "status.json").read_bytes())
+        except FileNotFoundError:
+            return {}
+
+    def set_status(self, state: str, **more: Any) -> None:
+        """Replace `status.json`; what is not given stays as it was."""
+        write_json(self.path / "status.json", {**self.status(), "state": state, **more})
+
+    def close(self) -> None:
+        """Release the lock."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _acquire(self) -> None:
+        # A POSIX record lock: it dies with the process, and forked loader workers do not inherit it (they outlive a
+        # kill -9).
+        self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            raise CheckpointError(
+                "another job is writing this run",
+                where=self.path,
+                fix="wait for it or stop it, or give another run.dir",
+            ) from None
+
+    def _move_aside(self) -> None:
+        number = 1
+        while (aside := self.path.with_name(f"{self.path.name}.old-{number}")).exists():
+            number += 1
+        os.rename(self.path, aside)
+        sync_folder(self.path.parent)
+        log.warning("the run before is kept as %s", aside)
+        self.close()
+        self.path.mkdir()
+        self._acquire()
+
+    def _compare(self, config: dict[str, Any], depends: dict[str, Any]) -> None:
+        before, was = self._read("config.json"), self._read("run.json")
+        changed = differences(before, config)
+        refused = [line for line in changed if not line.startswith(FREE)] + differences(was, depends)
+        if refused:
+            raise CheckpointError(
+                "this run was started with other settings:\n    " + "\n    ".join(refused),
+                where=self.path,
+                fix="put them back to continue it, give another run.dir, or start afresh here with --new",
+            )
+        for line in changed:
+            log.info("changed since the last start: %s", line)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / name).read_bytes())
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{name} cannot be read: {error}", where=self.path, fix="restore it, or start afresh with --new"
+            ) from None

@@ -1,0 +1,99 @@
+"""From shards to a scores table: every face of a split, scored by a detector."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from mrigan.config import FacesConfig
+from mrigan.data import ShardSet, eval_batches
+from mrigan.engine.distributed import choose_device
+from mrigan.evaluation.schema import SCORES_SCHEMA, VIDEO
+from mrigan.evaluation.scores import check_scores
+from mrigan.models import Bundle
+from mrigan.progress import bar
+
+NO_PREDICTION = ("no_face", "unreadable")  # why a video that was asked about has no face in the shards
+
+
+def score_shards(
+    bundle: Bundle,
+    shards: ShardSet,
+    *,
+    model: str = "",
+    batch_size: int = 64,
+    workers: int = 2,
+    device: torch.device | str = "auto",
+    progress: bool = True,
+) -> pa.Table:
+    """Score every face of `shards` in this process.
+
+    Args:
+        bundle: moved to `device`.
+        model: what the table's `model` column says.
+        device: a torch device, or "auto".
+
+    Returns:
+        A checked scores table (see `mrigan.evaluation.scores`), with a row of its own for each video without a face.
+
+    Raises:
+        ShardError: a sample is damaged.
+    """
+    chosen = choose_device("auto") if device == "auto" else torch.device(device)
+    ids = np.arange(len(shards))
+    logits = score_faces(bundle.to(chosen), shards, ids, batch_size=batch_size, workers=workers, progress=progress)
+    return scores_table(shards, logits, model)
+
+
+def score_faces(
+    bundle: Bundle, shards: ShardSet, ids: Any, *, batch_size: int = 64, workers: int = 2, progress: bool = False
+) -> torch.Tensor:
+    """Logits (N,) float32 on the CPU of the samples `ids`, in their order; the bundle stays on its device."""
+    parts = [torch.zeros(0)]
+    shown = bar("scoring faces", len(ids), "faces") if progress else nullcontext(lambda items=1, note="": None)
+    size = int(bundle.faces.get("size", FacesConfig().size))
+    with eval_batches(shards, ids, batch_size, workers=workers, size=size, mri=False) as batches, shown as advance:
+        for batch in batches:
+            parts.append(bundle.score(batch.face, batch_size))
+            advance(len(batch))
+    return torch.cat(parts)
+
+
+def scores_table(shards: ShardSet, logits: torch.Tensor, model: str) -> pa.Table:
+    """The scores table of a whole split: `logits` (N,) of all samples of `shards` in order, and its faceless videos."""
+    wide = logits.double()
+    columns = {name: shards.rows[name] for name in (*VIDEO, "split", "person", "frame", "time")}
+    columns |= {
+        "label": pa.array(shards.labels),
+        "logit": pa.array(wide.numpy()),
+        "prob": pa.array(wide.sigmoid().numpy()),
+    }
+    scored = pa.table(columns)
+    table = pa.concat_tables([scored, _faceless(shards)], promote_options="permissive")
+    table = table.append_column("model", pa.array([model or "model"] * len(table)))
+    return check_scores(table.select(SCORES_SCHEMA.names), "the shards' scores")
+
+
+def _faceless(shards: ShardSet) -> pa.Table:
+    """A row for each video of the split in which no face was found: it is no prediction, and it is counted."""
+    known = set(zip(*(shards.rows[name].to_pylist() for name in VIDEO), strict=True))
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for folder in shards.folders:
+        rows = pq.read_table(
+            folder / "samples.parquet",
+            columns=[*VIDEO, "label", "reason"],
+            filters=[("split", "=", shards.split), ("status", "!=", "ok")],
+        )
+        for row in rows.to_pylist():
+            video = tuple(row[name] for name in VIDEO)
+            if video not in known and str(row["reason"]).startswith(NO_PREDICTION):
+                label = int(row["label"] == "fake")
+                found[video] = dict(zip(VIDEO, video, strict=True)) | {"split": shards.split, "label": label}
+    blank = {"person": -1, "frame": -1, "time": None, "logit": None, "prob": None}
+    schema = pa.schema([field for field in SCORES_SCHEMA if field.name != "model"])
+    return pa.Table.from_pylist([row | blank for _, row in sorted(found.items())], schema=schema)
