@@ -90,6 +90,57 @@ def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="
 
 # ------------------------------------------------------------------------------------------------------------- shards
 
+
+ShardFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The shard folder.")]
+WorkersOption = Annotated[int, typer.Option(min=0, help="0 = one a CPU core.")]
+
+
+@shards_app.command("plan")
+def shards_plan(
+    catalog: Annotated[Path, typer.Argument(help="Made by `mrigan catalog scan`.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="pack.kind=faces")] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The shard folder.")],
+    config: Annotated[str, typer.Option(help="A YAML file, or a shipped one by name.")] = "shards/pairs.yaml",
+) -> None:
+    """Decide which families go into which shard. The same plan again changes nothing, another one is refused."""
+    from mrigan.config import ShardsConfig, load_config
+    from mrigan.packing import plan_shards
+
+    plan = plan_shards(catalog, load_config(ShardsConfig, config, overrides), out)
+    for line in plan.lines():
+        typer.echo(line)
+    typer.echo(f"next: mrigan shards build {out}")
+
+
+@shards_app.command("build")
+def shards_build(out: ShardFolder, workers: WorkersOption = 0) -> None:
+    """Build what is missing of a plan. Exit code 75: stopped by a signal; start it again to go on."""
+    from mrigan.packing import build_shards
+    from mrigan.packing.log import show_log
+
+    show_log()
+    for line in build_shards(out, workers).lines():
+        typer.echo(line)
+
+
+@shards_app.command("verify")
+def shards_verify(
+    out: ShardFolder,
+    sample: Annotated[bool, typer.Option("--sample", help="Sizes and some samples of each shard only.")] = False,
+    workers: WorkersOption = 0,
+) -> None:
+    """Check every shard and sample against what was written; exit code 1 and a list where something is wrong."""
+    from mrigan.packing import verify_shards
+
+    damages = verify_shards(out, full=not sample, workers=workers)
+    for damage in damages:
+        typer.echo(str(damage))
+    typer.echo(f"{out}: {len(damages)} problems" if damages else f"{out}: all is well")
+    if damages:
+        raise typer.Exit(1)
+
+
 # -------------------------------------------------------------------------------------------------------------- train
 
 
@@ -204,6 +255,29 @@ def evaluate_command(
     typer.echo(f"report: {out / 'index.html'}")
 
 # ------------------------------------------------------------------------------------------------------------- detect
+
+
+@app.command("detect")
+def detect(  # noqa: PLR0917 (the command's options)
+    paths: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Videos, pictures, or folders of them.")],
+    image: Annotated[bool, typer.Option("--image", help="The files are pictures, whatever they are called.")] = False,
+    cropped: Annotated[bool, typer.Option("--cropped", help="Every picture is one face, cut out already.")] = False,
+    model: Annotated[str | None, typer.Option(
+        metavar="MODEL", help="A registered model (models:/mrigan-face@champion) or a folder; default: the champion."
+    )] = None,
+    json_out: Annotated[str | None, typer.Option("--json", metavar="OUT", help="Write verdicts; - = print.")] = None,
+    html_out: Annotated[Path | None, typer.Option("--html", metavar="OUT", help="Write a page to read.")] = None,
+    small_faces: Annotated[bool, typer.Option("--small-faces", help="Look for small faces too; slower.")] = False,
+    every: Annotated[int, typer.Option(min=0, help="Look at one frame in so many; 0 = as the model says.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Judge videos: fake, real or undecided. Exit codes: 0 all answered, 3 some unreadable, 1 none, 2 wrong use."""
+    from mrigan.detect import Options
+    from mrigan.detect.command import run
+
+    options = Options(pictures=image, cropped=cropped, small_faces=small_faces, every=every, device=device)
+    raise typer.Exit(run(paths, model, options, json_out=json_out, html_out=html_out))
+
 
 
 def main() -> None:

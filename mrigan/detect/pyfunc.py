@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import mlflow
 import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
 
 
-class VerdictModel(mlflow.pyfunc.PythonModel):
+class VerdictModel(PythonModel):
     """Paths of videos or pictures in, one row of verdict a path out."""
 
     def load_context(self, context: Any) -> None:
@@ -47,4 +48,4 @@ def _paths(model_input: Any) -> list[str]:
     return [str(path) for path in model_input]
 
 
-mlflow.models.set_model(VerdictModel())
+set_model(VerdictModel())

@@ -19,7 +19,7 @@ import yaml
 from mrigan import __version__
 from mrigan.errors import ModelError
 from mrigan.tracking.provenance import environment
-from mrigan.tracking.store import default_store, experiment_id, open_store, store_errors, tracking_uri
+from mrigan.tracking.store import default_store, experiment_id, open_store, store_errors, store_exists, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -155,6 +155,8 @@ def list_models(uri: str = "") -> list[Version]:
     Raises:
         ModelError: the registry cannot be used.
     """
+    if not store_exists(tracking_uri(uri)):
+        return []
     try:
         client = open_store(uri)
         found = []

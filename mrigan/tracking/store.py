@@ -51,6 +51,12 @@ def open_store(uri: str = "") -> MlflowClient:
         return mlflow.MlflowClient(uri)
 
 
+def store_exists(uri: str) -> bool:
+    """Whether there may be something in the store: to look into an sqlite file that is not there would make it."""
+    database = _sqlite_file(uri)
+    return database is None or database.is_file()
+
+
 @contextmanager
 def default_store(uri: str) -> Iterator[None]:
     """Make `uri` the process's store for the calls of MLflow that take none; afterwards all is as it was.

@@ -139,3 +139,4 @@ def test_an_empty_registry_says_how_to_fill_it(tmp_path: Path, monkeypatch: pyte
     listed = CliRunner().invoke(app, ["models", "list"])
     assert listed.exit_code == 0
     assert "mrigan train detector" in listed.output
+    assert list(tmp_path.iterdir()) == []  # looking makes nothing

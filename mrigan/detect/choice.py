@@ -1,0 +1,51 @@
+"""Which model gives the verdict when none is named."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from mrigan.errors import ModelError
+from mrigan.tracking import list_models, resolve, tracking_uri
+from mrigan.tracking.registry import CANDIDATE, CHAMPION, MODEL_FILE, NAMES
+from mrigan.tracking.store import store_exists
+
+log = logging.getLogger(__name__)
+
+DEMO_STORE = "sqlite:///demo/mlflow.db"  # the demo keeps its own, so that a toy is no champion of a real registry
+MODEL_FOLDERS = ("runs/*/model", "demo/*/model", "demo/runs/*/model")
+
+
+def choose_model(ref: str | Path | None = None) -> tuple[Path, str]:
+    """The model's folder, and how it is called.
+
+    Named: a folder, or `models:/NAME@ALIAS`. Not named, the first that exists of: the champion of the registry in use
+    (`mrigan-face` before `mrigan-mri`), its candidate, the same of the demo's registry, the newest model folder of
+    `runs/` or `demo/`.
+
+    Raises:
+        ModelError: there is none; says how to get one.
+    """
+    if ref is not None:
+        return resolve(ref), str(ref)
+    for uri in dict.fromkeys((tracking_uri(), tracking_uri(DEMO_STORE))):
+        if not store_exists(uri):
+            continue
+        versions = list_models(uri)
+        for alias in (CHAMPION, CANDIDATE):
+            for name in NAMES:
+                if any(v.name == name and alias in v.aliases for v in versions):
+                    chosen = f"models:/{name}@{alias}"
+                    if alias == CANDIDATE:
+                        log.warning("no champion in %s: the verdict comes from the newest candidate, %s. "
+                                    "To do: mrigan models promote %s VERSION", uri, chosen, name)
+                    return resolve(chosen, uri), chosen
+    folders = [file.parent for pattern in MODEL_FOLDERS for file in Path().glob(f"{pattern}/{MODEL_FILE}")]
+    if folders:
+        newest = max(folders, key=lambda folder: os.stat(folder / MODEL_FILE).st_mtime)
+        log.warning("no registered model: the verdict comes from the newest model folder, %s", newest)
+        return newest, str(newest)
+    raise ModelError("there is no model to judge with", where=f"{tracking_uri()}, {Path.cwd()}/runs and demo",
+                     fix="make one with: mrigan train detector CONFIG (or make demo); or give one: --model DIR, "
+                         "--model models:/mrigan-face@champion")

@@ -1,0 +1,197 @@
+"""Looking at one input: frames → faces → probabilities, with only a batch of pictures in memory at any time."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count, islice
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from mrigan.config import FacesConfig
+from mrigan.detect.inputs import Input, read_picture
+from mrigan.errors import InputError, ModelError
+from mrigan.video import Detection, Face, FaceDetector, Frame, TruncatedVideo, crop, probe, read_frames, resize_face
+from mrigan.video.tracks import Tracker
+
+if TYPE_CHECKING:
+    from mrigan.models.bundle import Bundle
+
+BATCH = 32  # faces that the networks see at once
+CHUNK = 256 << 20  # bytes of frames that a GPU's face detector gets at once
+GPU_FRAMES = 32
+
+
+class Progress(Protocol):
+    """Called with the number of frames looked at."""
+
+    def __call__(self, items: int = 1, note: str = "") -> None: ...
+
+
+@dataclass(frozen=True)
+class Example:
+    """A face kept to be shown: (S, S, 3) uint8 RGB, and its MRI where the model has a generator."""
+
+    frame: int
+    box: tuple[float, float, float, float]
+    prob: float
+    face: np.ndarray
+    mri: np.ndarray | None = None
+
+
+@dataclass
+class Findings:
+    """What was seen in one input.
+
+    Args:
+        faces: by frame, then person.
+        probs: one a face, 0 (real) to 1 (fake).
+        frames: pictures looked at; `empty` of them without a face.
+        total: pictures that the input says it has, None where it does not say.
+        size: (w, h) in px as displayed.
+        crowded: pictures in which as many faces were found as are looked at; there may have been more.
+        examples: the most suspicious faces first.
+        error: why the input, or the rest of it, cannot be read; "" if all is well.
+    """
+
+    faces: list[Face] = field(default_factory=list)
+    probs: list[float] = field(default_factory=list)
+    frames: int = 0
+    empty: int = 0
+    total: int | None = None
+    size: tuple[int, int] = (0, 0)
+    crowded: int = 0
+    examples: list[Example] = field(default_factory=list)
+    error: str = ""
+
+
+def expected_frames(item: Input, every: int) -> int:
+    """How many frames will be looked at, for a progress bar; 0 where the file does not say."""
+    if item.picture:
+        return 1
+    try:
+        return math.ceil((_total_frames(item) or 0) / every)
+    except InputError:
+        return 0
+
+
+def look_at(item: Input, bundle: Bundle, config: FacesConfig, detector: FaceDetector | None, *, examples: int,
+            progress: Progress) -> Findings:
+    """Find and score the faces of a video or picture.
+
+    Args:
+        detector: None = every picture is one face, already cropped.
+        examples: how many of the most suspicious faces are kept, and how many MRIs predicted for them.
+    """
+    findings = Findings()
+    scorer = _Scorer(bundle, config, examples)
+    tracker = Tracker()
+    try:
+        frames = _frames(item, config.every, findings)
+        while chunk := list(islice(frames, _chunk_length(findings, detector))):
+            for frame, found in zip(chunk, _detect(chunk, detector), strict=True):
+                tracker.add(frame.index, frame.time, found)
+                findings.empty += not found
+                findings.crowded += len(found) == config.max_persons
+                for detection in found:
+                    scorer.add(frame, detection, whole=detector is None)
+            progress(len(chunk))
+    except InputError as error:
+        findings.error = error.what
+    scorer.flush()
+    findings.faces = tracker.faces()
+    findings.probs = [scorer.probs[face.frame, face.box] for face in findings.faces]
+    findings.examples = scorer.examples()
+    return findings
+
+
+def _frames(item: Input, every: int, findings: Findings) -> Iterator[Frame]:
+    """The pictures to look at; a file that is cut off ends early, with its error kept in `findings`."""
+    if item.picture:
+        image, findings.total = read_picture(item.path)
+        frames = iter([Frame(0, 0.0, image)])
+    else:
+        findings.total = _total_frames(item)
+        frames = read_frames(item.path, every)
+    try:
+        for frame in frames:
+            findings.frames += 1
+            findings.size = frame.image.shape[1], frame.image.shape[0]
+            yield frame
+    except TruncatedVideo as error:
+        findings.error = error.what
+
+
+def _total_frames(item: Input) -> int | None:
+    info = probe(item.path)
+    if info.frames is not None:
+        return info.frames
+    return round(info.duration * info.fps) if info.duration and info.fps else None
+
+
+def _chunk_length(findings: Findings, detector: FaceDetector | None) -> int:
+    """One picture at a time on a CPU, where batching gains nothing; else as many as `CHUNK` holds."""
+    w, h = findings.size
+    if detector is None or detector.device == "cpu" or not w:
+        return 1
+    return max(1, min(GPU_FRAMES, CHUNK // (3 * w * h)))
+
+
+def _detect(chunk: list[Frame], detector: FaceDetector | None) -> list[list[Detection]]:
+    if detector is not None:
+        return detector.detect([frame.image for frame in chunk])
+    sizes = [(float(f.image.shape[1]), float(f.image.shape[0])) for f in chunk]
+    return [[Detection((0.0, 0.0, w, h), 1.0, ())] for w, h in sizes]
+
+
+class _Scorer:
+    """Faces in, probabilities out, `BATCH` at a time; keeps the pictures of the most suspicious ones only."""
+
+    def __init__(self, bundle: Bundle, config: FacesConfig, keep: int) -> None:
+        self.bundle, self.config, self.keep = bundle, config, keep
+        self.probs: dict[tuple[int, tuple[float, float, float, float]], float] = {}
+        self._waiting: list[tuple[int, tuple[float, float, float, float], np.ndarray]] = []
+        self._kept: list[tuple[float, int, Example]] = []  # a heap, the least suspicious on top
+        self._order = count()
+
+    def add(self, frame: Frame, detection: Detection, whole: bool) -> None:
+        image = frame.image if whole else crop(frame.image, detection.box, self.config.margin)
+        face = resize_face(image, self.config.size, self.config.resize)
+        self._waiting.append((frame.index, detection.box, face))
+        if len(self._waiting) == BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Score what waits."""
+        import torch
+
+        if not self._waiting:
+            return
+        faces = torch.from_numpy(np.stack([face for _, _, face in self._waiting]).transpose(0, 3, 1, 2).copy())
+        probs = torch.sigmoid(self.bundle.score(faces).double()).tolist()
+        if not all(map(math.isfinite, probs)):
+            raise ModelError("the model gives no number for a face: its weights are damaged", fix="train it again")
+        for (frame, box, face), prob in zip(self._waiting, probs, strict=True):
+            self.probs[frame, box] = prob
+            if self.keep:
+                entry = (prob, -next(self._order), Example(frame, box, prob, face))  # among equals the earlier stays
+                (heapq.heappush if len(self._kept) < self.keep else heapq.heappushpop)(self._kept, entry)
+        self._waiting.clear()
+
+    def examples(self) -> list[Example]:
+        """The kept faces, the most suspicious first, with their MRIs."""
+        import torch
+
+        from mrigan.models.predict import predict_mri
+
+        kept = [example for _, _, example in sorted(self._kept, key=lambda e: e[:2], reverse=True)]
+        G = self.bundle.generator
+        if G is None or not kept:
+            return kept
+        faces = torch.from_numpy(np.stack([e.face for e in kept]).transpose(0, 3, 1, 2).copy())
+        mris = (predict_mri(G, faces.to(next(G.parameters()).device)) * 255).round().to(torch.uint8).cpu()
+        pictures = mris.permute(0, 2, 3, 1).numpy()
+        return [Example(e.frame, e.box, e.prob, e.face, mri) for e, mri in zip(kept, pictures, strict=True)]

@@ -1,0 +1,168 @@
+"""The whole job of `mrigan detect`: a model, many inputs, a verdict on each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mrigan import __version__
+from mrigan.config import FacesConfig, from_dict
+from mrigan.detect.choice import choose_model
+from mrigan.detect.findings import Example, Progress, expected_frames, look_at
+from mrigan.detect.inputs import Input, expand, shown
+from mrigan.detect.verdict import verdict
+from mrigan.errors import ConfigError
+from mrigan.progress import bar
+from mrigan.video import INFERENCE_THRESHOLDS, FaceDetector
+
+if TYPE_CHECKING:
+    from mrigan.models.bundle import Bundle
+
+
+@dataclass(frozen=True)
+class Options:
+    """How inputs are looked at.
+
+    Args:
+        pictures: every file is a picture.
+        cropped: every picture is one face, cut out already.
+        small_faces: look for faces in frames of full size: slower, but finds those below 3 % of the width.
+        every: one frame in so many; 0 = as the model was trained.
+        device: auto, cpu, cuda or cuda:N.
+    """
+
+    pictures: bool = False
+    cropped: bool = False
+    small_faces: bool = False
+    every: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict, and the faces to show beside it, the most suspicious first."""
+
+    verdict: dict[str, Any]
+    picture: bool
+    examples: list[Example] = field(default_factory=list)
+
+
+def detect_paths(paths: Iterable[str | Path], model: Bundle | str | Path | None = None,
+                 options: Options | None = None) -> list[dict[str, Any]]:
+    """A verdict on each video or picture; a folder stands for the files in it.
+
+    Args:
+        model: a loaded one, a folder, a registered one (`models:/mrigan-face@champion`), or None: see `choose_model`.
+
+    Returns:
+        A verdict an input, in order; one that cannot be read is undecided with the reason `unreadable`.
+
+    Raises:
+        ModelError: no model, or a damaged one.
+    """
+    options = options or Options()
+    inputs, _ = expand(paths, options.pictures)
+    return [judged.verdict for judged in Judge(model, options).each(inputs)]
+
+
+class Judge:
+    """A loaded model that judges inputs one after the other.
+
+    Raises:
+        ModelError: no model, or a damaged one.
+        ConfigError: no such device.
+    """
+
+    def __init__(self, model: Bundle | str | Path | None, options: Options) -> None:
+        from mrigan.models.bundle import Bundle, load_bundle
+
+        self.options = options
+        name = "given"
+        if not isinstance(model, Bundle):
+            folder, name = choose_model(model)
+            model = load_bundle(folder)
+        device = pick_device(options.device)
+        self.bundle = model.to(device)
+        trained = from_dict(FacesConfig, model.faces)
+        self.config = replace(trained, every=options.every or trained.every,
+                              long_side=0 if options.small_faces else trained.long_side,
+                              thresholds=list(INFERENCE_THRESHOLDS))
+        self.detector = None if options.cropped else FaceDetector(self.config, device)
+        self.about = about_model(model, name, self.config)
+
+    def each(self, inputs: list[Input], examples: int = 0) -> Iterator[Judged]:
+        """Judge the inputs in order, under a progress bar.
+
+        Args:
+            examples: faces kept of each input, to be shown.
+        """
+        expected = [expected_frames(item, self.config.every) for item in inputs]
+        with bar("looking at frames", sum(expected), "frames") as advance:
+            for item, frames in zip(inputs, expected, strict=True):
+                counter = _Counter(advance, f"({shown(os.path.basename(item.path))})", frames)
+                judged = self._one(item, examples, counter)
+                counter.finish()
+                yield judged
+
+    def _one(self, item: Input, examples: int, progress: Progress) -> Judged:
+        findings = look_at(item, self.bundle, self.config, self.detector, examples=examples, progress=progress)
+        result = verdict(item.path, findings, picture=item.picture, thresholds=self.bundle.thresholds,
+                         config=self.config, model=self.about, cropped=self.options.cropped)
+        return Judged(result, item.picture, findings.examples)
+
+
+class _Counter:
+    """Moves the bar by what was expected of an input, whatever it then holds, so that the bar ends at its end."""
+
+    def __init__(self, advance: Progress, name: str, expected: int) -> None:
+        self._advance, self._name, self._left = advance, name, expected
+
+    def __call__(self, items: int = 1, note: str = "") -> None:
+        items = min(items, self._left)
+        self._left -= items
+        if items:
+            self._advance(items, note or self._name)
+
+    def finish(self) -> None:
+        self(self._left)
+
+
+def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any]:
+    """What a verdict says of the model that gave it."""
+    provenance = _part(bundle.meta, "provenance")
+    return {
+        "name": name,
+        "input": bundle.input,
+        "generator": bundle.generator is not None,
+        "backbone": str(_part(bundle.meta, "detector").get("backbone", "")),
+        "sha256": str(_part(_part(bundle.meta, "files"), "detector.safetensors").get("sha256", "")),
+        "provenance": {k: v for k, v in provenance.items() if isinstance(v, str | int | float) and v != ""},
+        "thresholds_source": str(_part(provenance, "thresholds").get("source", "")),
+        "faces": {"every": config.every, "long_side": config.long_side, "min_face": config.min_face,
+                  "thresholds": config.thresholds},
+        "mrigan": __version__,
+    }
+
+
+def _part(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A mapping inside model.json, whose less important parts nobody has checked."""
+    part = data.get(key)
+    return part if isinstance(part, Mapping) else {}
+
+
+def pick_device(name: str) -> str:
+    """`auto` → cuda where there is one, else cpu."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"no device {name!r}", where="--device", fix="auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"this machine has no {name}", where="--device", fix="--device cpu")
+    return name
