@@ -76,8 +76,9 @@ class PackConfig:
     mri_format: str = _choice("jpg", "png")
     jpeg_quality: int = 95  # 4:4:4
     shard_mib: int = _at_least(1, 256)  # MiB, target size of the larger shard of a unit
-    shard_samples: int = _at_least(1, 10000)  # cap on samples a shard
+    shard_samples: int = _at_least(1, 10000)  # cap on the samples planned for a shard
     seed: int = 0
+    faces_dir: str = ""  # folder of the detections, which several sets may share; empty = faces/ in the shard folder
 
 
 @dataclass
@@ -303,7 +304,7 @@ def _check_values(config: Any, prefix: str, where: Any) -> None:
             _check_values(value, f"{key}.", where)
         elif value not in item.metadata.get("choices", (value,)):
             raise ConfigError(f"{key}={value}", where=where, fix=f"use one of: {', '.join(item.metadata['choices'])}")
-        elif value < item.metadata.get("least", value):
+        elif "least" in item.metadata and value < item.metadata["least"]:
             raise ConfigError(f"{key}={value}", where=where, fix=f"use at least {item.metadata['least']}")
 
 
