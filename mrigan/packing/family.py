@@ -1,0 +1,234 @@
+"""One family: faces are found once, on the original, and cut at the same place out of every fake that is aligned to it.
+
+Kind `pairs`: a real sample is a face of the original with a black MRI, a fake one is a fake's face with the MRI of both
+faces, computed from decoded frames before any JPEG (MRI-GAN, sections 3 and 4.3). Kind `faces`: every face without an
+MRI; a fake that is not aligned throughout, or has no original, is searched for faces by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrigan.catalog import Clip, Family
+from mrigan.errors import InputError
+from mrigan.packing.pictures import black, encode
+from mrigan.packing.rows import Row, row_of, sample_json
+from mrigan.packing.shard import Member
+from mrigan.packing.tools import Stages, Tools
+from mrigan.video import Face, FaceTable, FakeClip, Frame, Paired, VideoInfo, changed, follow, probe
+
+BATCH = 8  # pairs in one computation of MRIs
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row to be stored and its members, encoded, in the order of the tar."""
+
+    row: Row
+    members: list[Member]
+
+
+def family_samples(family: Family, tools: Tools, stages: Stages) -> list[Sample | Row]:
+    """Everything that becomes of a family: samples to store, and rows about what is not stored.
+
+    In the order of clips, frames, persons. No file that is damaged raises; it becomes a row.
+    """
+    work = _Family(family, tools, stages)
+    work.run()
+    place = {clip.id: i for i, clip in enumerate(family.clips)}
+    return sorted(work.items, key=lambda item: _place(item, place))
+
+
+def _place(item: Sample | Row, clips: dict[str, int]) -> tuple[int, int, int, str]:
+    row = item.row if isinstance(item, Sample) else item
+    return clips[row.clip], row.frame, row.person, row.reason
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A fake's face, the original's, and what is stored about the fake's."""
+
+    row: Row
+    fake_face: np.ndarray
+    original_face: np.ndarray
+    about: dict[str, Any]
+
+
+@dataclass
+class _Fake:
+    """A fake on its way along the original: its items are kept back until it is known to be aligned."""
+
+    clip: Clip
+    frames: FakeClip
+    path: Path
+    items: list[Sample | Row] = field(default_factory=list)
+    waiting: list[_Pair] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+    reasons: set[str] = field(default_factory=set)
+
+    @cached_property
+    def info(self) -> VideoInfo:
+        return probe(self.path)
+
+    def time(self, paired: Paired) -> float:
+        """Seconds of the fake's own frame."""
+        late = paired.fake_index - paired.index
+        return paired.time + late / self.info.fps if late and self.info.fps else paired.time
+
+
+class _Family:
+    def __init__(self, family: Family, tools: Tools, stages: Stages) -> None:
+        self.family, self.tools, self.stages = family, tools, stages
+        self.pairs = tools.config.pack.kind == "pairs"
+        self.items: list[Sample | Row] = []
+
+    def run(self) -> None:
+        original = self.family.original
+        if original is None:
+            self._without_original("missing_original")
+            return
+        try:
+            table, frames = self.tools.faces(original, self.stages)
+        except InputError as error:
+            self.items.append(row_of(original, "failed", f"unreadable: {error.what}"))
+            self._without_original("missing_original")
+            return
+        if table.note:
+            self.items.append(row_of(original, "failed", f"unreadable: {table.note}"))
+        if not table.faces:
+            self.items.append(row_of(original, "dropped", "no_face"))
+            self._without_original("no_face")
+            return
+        fakes = self.family.fakes
+        with follow([self.tools.path(clip) for clip in fakes], self.tools.config.pairs) as followed:
+            along = [_Fake(clip, frames_, self.tools.path(clip)) for clip, frames_ in zip(fakes, followed, strict=True)]
+            self._follow(original, table, frames, along)
+        for fake in along:
+            self._finish(fake)
+
+    def _without_original(self, reason: str) -> None:
+        """Fakes that have nothing to be compared with."""
+        for clip in self.family.fakes:
+            if self.pairs:
+                self.items.append(row_of(clip, "dropped", reason))
+            else:
+                self._alone(clip)
+
+    def _alone(self, clip: Clip) -> None:
+        """Store the faces of a clip that is searched by itself."""
+        broken = False
+        try:
+            table, frames = self.tools.faces(clip, self.stages)
+            if table.note:
+                broken = True
+                self.items.append(row_of(clip, "failed", f"unreadable: {table.note}"))
+            if not table.faces:
+                self.items.append(row_of(clip, "dropped", "no_face"))
+            by_frame = table.by_frame()
+            for frame in frames:
+                for face in by_frame[frame.index]:
+                    self.items.append(self._found(clip, frame, face, table))
+        except InputError as error:
+            failed = row_of(clip, "failed", f"unreadable: {error.what}")
+            self.items += [failed] if not broken else []
+
+    def _follow(self, original: Clip, table: FaceTable, frames: Iterable[Frame], fakes: list[_Fake]) -> None:
+        by_frame = table.by_frame()
+        try:
+            for frame in frames:
+                for face in by_frame[frame.index]:
+                    self.items.append(self._found(original, frame, face, table))
+                for fake in fakes:
+                    with self.stages("pair"):
+                        paired = fake.frames.pair(frame)
+                    self._pair(fake, paired, by_frame[frame.index])
+        except InputError as error:
+            if not table.note:  # else it has its row
+                self.items.append(row_of(original, "failed", f"unreadable: {error.what}"))
+
+    def _found(self, clip: Clip, frame: Frame, face: Face, table: FaceTable) -> Sample:
+        """A face as it was detected in this clip: real, or of a fake that is searched by itself."""
+        row = row_of(clip, "ok", frame=frame.index, person=face.person, time=frame.time)
+        about = {"box": face.box, "frame_size": table.frame_size, "prob": face.prob}
+        with self.stages("crop"):
+            picture = self.tools.cut(frame.image, face.box)
+        if not self.pairs:
+            return self._sample(clip, row, picture, ("none", None), about)
+        row.mri_mean = 0.0
+        pack, size = self.tools.config.pack, self.tools.config.faces.size
+        mri = black(size, pack.mri_format, pack.jpeg_quality)
+        return self._sample(clip, row, picture, ("black", mri), about)
+
+    def _pair(self, fake: _Fake, paired: Paired, faces: list[Face]) -> None:
+        """What the fake shows of the original's faces in one frame."""
+        if paired.reason:
+            fake.reasons.add(paired.reason)
+        if paired.reason == "misaligned":
+            fake.items += [row_of(fake.clip, "dropped", "misaligned", frame=paired.index, person=face.person,
+                                  time=paired.time) for face in faces]  # fmt: skip
+        if paired.geometry is None or paired.original is None or paired.fake is None:
+            return
+        for face in faces:
+            row = row_of(fake.clip, "ok", frame=paired.fake_index, person=face.person, time=fake.time(paired))
+            box = paired.geometry.box(face.box)
+            if box is None or row.key in fake.keys:  # not in the fake's window; or one frame for two of the original
+                fake.items.append(row_of(fake.clip, "dropped", "outside_window" if box is None else "misaligned",
+                                         frame=paired.index, person=face.person, time=paired.time))  # fmt: skip
+                continue
+            fake.keys.add(row.key)
+            with self.stages("crop"):
+                ours, theirs = self.tools.cut(paired.original, box), self.tools.cut(paired.fake, box)
+                differs = changed(ours, theirs, self.tools.config.pairs)
+            if not differs:
+                row.status, row.reason = "dropped", "unchanged"
+                fake.items.append(row)
+                continue
+            w, h = fake.info.width, fake.info.height
+            pw, ph = paired.geometry.size
+            native = tuple(v * s for v, s in zip(box, (w / pw, h / ph, w / pw, h / ph), strict=True))
+            fake.waiting.append(_Pair(row, theirs, ours, {"box": native, "frame_size": (w, h), "prob": face.prob}))
+        if len(fake.waiting) >= BATCH:
+            self._store(fake)
+
+    def _store(self, fake: _Fake) -> None:
+        """Encode the faces that wait, with their MRIs."""
+        waiting, fake.waiting = fake.waiting, []
+        if not self.pairs:
+            fake.items += [self._sample(fake.clip, p.row, p.fake_face, ("none", None), p.about) for p in waiting]
+            return
+        pack = self.tools.config.pack
+        for start in range(0, len(waiting), BATCH):
+            chunk = waiting[start : start + BATCH]
+            with self.stages("mri"):
+                mris = self.tools.mris([p.original_face for p in chunk], [p.fake_face for p in chunk])
+            for pair, mri in zip(chunk, mris, strict=True):
+                pair.row.mri_mean = float(mri.mean())
+                with self.stages("encode"):
+                    data = encode(mri, pack.mri_format, pack.jpeg_quality)
+                metric = self.tools.config.mri.metric
+                fake.items.append(self._sample(fake.clip, pair.row, pair.fake_face, (metric, data), pair.about))
+
+    def _finish(self, fake: _Fake) -> None:
+        if not self.pairs and (not fake.keys or "misaligned" in fake.reasons):
+            self._alone(fake.clip)  # its faces are somewhere else than the original's
+            return
+        self._store(fake)
+        broken = sorted(reason for reason in fake.reasons if reason.startswith("unreadable"))
+        fake.items += [row_of(fake.clip, "failed", reason) for reason in broken]
+        self.items += fake.items or [row_of(fake.clip, "dropped", "too_short")]
+
+    def _sample(self, clip: Clip, row: Row, face: np.ndarray, mri: tuple[str, bytes | None],
+                about: dict[str, Any]) -> Sample:  # fmt: skip
+        pack = self.tools.config.pack
+        with self.stages("encode"):
+            members: list[Member] = [("face.jpg", encode(face, "jpg", pack.jpeg_quality))]
+            if mri[1] is not None:
+                members.append((f"mri.{pack.mri_format}", mri[1]))
+            members.append(("json", sample_json(row, clip, mri=mri[0], **about)))
+        return Sample(row, members)

@@ -1,0 +1,87 @@
+"""Where everything lies in a shard folder, and how units, shards and samples are called.
+
+    plan.json, plan.parquet          the resolved config and the clips, unit by unit
+    faces/<key>.parquet              detections, reused by every later build
+    <split>-<label>-NNNNNN.tar       samples, with .idx (wds2idx v1.2) and .json (counts, bytes, sha256) beside
+    units/<split>-NNNNNN.parquet     all rows of a unit, and its done marker .json, written last
+    samples.parquet, manifest.json   all rows in plan order and the totals, once every unit is done
+    build.log.jsonl                  one line a unit with its times; the only file whose bytes vary from build to build
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+FORMAT = 1  # raised whenever the same config and catalog give other bytes
+
+
+def unit_name(split: str, number: int) -> str:
+    """`train-000000`."""
+    return f"{split}-{number:06d}"
+
+
+def shard_name(split: str, label: str, number: int) -> str:
+    """`train-fake-000000.tar`."""
+    return f"{split}-{label}-{number:06d}.tar"
+
+
+def clip_key(clip: str) -> str:
+    """First 12 hex digits of the SHA-1 of a clip's id."""
+    return hashlib.sha1(clip.encode(), usedforsecurity=False).hexdigest()[:12]
+
+
+def sample_key(clip: str, frame: int, person: int) -> str:
+    """`<sha1(clip id)[:12]>-<frame, 6 digits>-<person, 2 digits>`; without dots, which would merge samples in a tar."""
+    return f"{clip_key(clip)}-{frame:06d}-{person:02d}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths in one shard folder."""
+
+    root: Path
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "plan.json"
+
+    @property
+    def clips(self) -> Path:
+        return self.root / "plan.parquet"
+
+    @property
+    def faces(self) -> Path:
+        return self.root / "faces"
+
+    @property
+    def units(self) -> Path:
+        return self.root / "units"
+
+    @property
+    def samples(self) -> Path:
+        return self.root / "samples.parquet"
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "manifest.json"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "build.log.jsonl"
+
+    def unit_rows(self, unit: str) -> Path:
+        return self.units / f"{unit}.parquet"
+
+    def unit_marker(self, unit: str) -> Path:
+        return self.units / f"{unit}.json"
+
+    def shard(self, name: str) -> Path:
+        return self.root / name
+
+    def index(self, name: str) -> Path:
+        return (self.root / name).with_suffix(".idx")
+
+    def sidecar(self, name: str) -> Path:
+        return (self.root / name).with_suffix(".json")

@@ -1,0 +1,126 @@
+"""The end of a build: all rows in one table, the totals, and what a person wants to know."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+
+from mrigan.catalog import LABELS
+from mrigan.errors import ShardError
+from mrigan.files import sha256_file, write_json
+from mrigan.packing.layout import FORMAT, Layout
+from mrigan.packing.rows import merge_rows, read_rows
+
+if TYPE_CHECKING:
+    from mrigan.packing.plan import Plan
+    from mrigan.packing.unit import UnitReport
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A built set.
+
+    Attributes:
+        families, clips, units: in the plan.
+        samples: stored, by (split, label).
+        dropped: rows by reason. failed: (clip id, reason) of the clips that could not be read, or not to their end.
+        built: samples stored by this build, others were there. seconds: CPU-seconds of this build by stage.
+        wall: seconds that this build took.
+    """
+
+    families: int
+    clips: int
+    units: int
+    samples: Counter[tuple[str, str]]
+    dropped: Counter[str]
+    failed: list[tuple[str, str]]
+    built: int
+    seconds: Counter[str]
+    wall: float
+
+    @property
+    def stored(self) -> int:
+        return self.samples.total()
+
+    @property
+    def failures(self) -> Counter[str]:
+        """Clips by reason, without its details."""
+        return Counter(reason.split(":")[0] for _, reason in self.failed)
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        stored = ", ".join(f"{n} {label} in {split}" for (split, label), n in self.samples.items())
+        lines = [f"{self.families} families, {self.clips} clips, {self.units} units",
+                 f"{self.stored} faces stored: {stored or 'none'}",
+                 "dropped: " + (", ".join(f"{n} {reason}" for reason, n in self.dropped.most_common()) or "none")]
+        if self.failed:
+            lines.append(f"{len(self.failed)} clips failed:")
+            lines += [f"    {clip}: {reason}" for clip, reason in self.failed[:20]]
+            lines += [f"    … and {len(self.failed) - 20} more, see samples.parquet"] if len(self.failed) > 20 else []
+        if self.built:
+            stages = ", ".join(f"{stage} {1000 * s / self.built:.1f}" for stage, s in self.seconds.most_common())
+            lines.append(f"{self.built} faces now, {self.built / self.wall:.1f} faces/s, "
+                         f"{1000 * self.seconds.total() / self.built:.1f} CPU-ms a face ({stages})")
+        return lines
+
+
+def write_manifest(plan: Plan) -> None:
+    """Merge the rows of all units and write the totals. Needs every unit done; depends on nothing but them."""
+    layout = plan.layout
+    markers = [json.loads(layout.unit_marker(unit.name).read_text()) for unit in plan.units]
+    merge_rows((layout.unit_rows(unit.name) for unit in plan.units), layout.samples)
+    counts: Counter[str] = Counter()
+    splits: dict[str, Counter[str]] = {}
+    for unit, marker in zip(plan.units, markers, strict=True):
+        counts.update(marker["counts"])
+        stored = {label: marker["counts"].get(label, 0) for label in LABELS}
+        splits.setdefault(unit.split, Counter()).update(stored)
+    pack = plan.config.pack
+    write_json(layout.manifest, {
+        "format": FORMAT, "plan_hash": plan.hash, "kind": pack.kind, "size": plan.config.faces.size,
+        "mri": {"format": pack.mri_format, "metric": plan.config.mri.metric} if pack.kind == "pairs" else None,
+        "rows": sum(marker["rows"] for marker in markers), "counts": dict(sorted(counts.items())),
+        "splits": {split: dict(sorted(numbers.items())) for split, numbers in splits.items()},
+        "samples_sha256": sha256_file(layout.samples),
+        "shards": [{key: shard[key] for key in ("shard", "samples", "bytes", "sha256")}
+                   for marker in markers for shard in marker["shards"]],
+    })  # fmt: skip
+
+
+def read_manifest(layout: Layout) -> dict[str, Any]:
+    """The totals of a finished set.
+
+    Raises:
+        ShardError: the set is not finished, or the file is damaged.
+    """
+    try:
+        return dict(json.loads(layout.manifest.read_text()))
+    except FileNotFoundError:
+        raise ShardError("the shard set is not finished: it has no manifest", where=layout.root,
+                         fix=f"mrigan shards build {layout.root}") from None
+    except ValueError as error:
+        raise ShardError(f"the manifest is damaged: {error}", where=layout.manifest,
+                         fix=f"mrigan shards build {layout.root}") from None
+
+
+def summarise(plan: Plan, reports: Sequence[UnitReport], wall: float) -> Summary:
+    """Counts from the table of rows, times from the units that this build made."""
+    table = read_rows(plan.layout.samples).select(["clip", "split", "label", "status", "reason"])
+    ok = table.filter(pc.equal(table["status"], "ok"))
+    dropped = table.filter(pc.equal(table["status"], "dropped"))
+    failed = table.filter(pc.equal(table["status"], "failed"))
+    seconds: Counter[str] = Counter()
+    for report in reports:
+        seconds.update(report.seconds)
+    return Summary(
+        families=sum(len(unit.families) for unit in plan.units), clips=sum(unit.clips for unit in plan.units),
+        units=len(plan.units), samples=Counter(zip(ok["split"].to_pylist(), ok["label"].to_pylist(), strict=True)),
+        dropped=Counter(dropped["reason"].to_pylist()),
+        failed=list(zip(failed["clip"].to_pylist(), failed["reason"].to_pylist(), strict=True)),
+        built=sum(report.stored for report in reports), seconds=seconds, wall=wall,
+    )  # fmt: skip

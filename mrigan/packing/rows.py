@@ -1,0 +1,112 @@
+"""The table of everything that was looked at: a row a stored sample, a row a dropped face, a row a failed clip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mrigan.catalog import Clip
+from mrigan.files import atomic_write
+from mrigan.packing.layout import clip_key, sample_key
+
+SCHEMA = pa.schema([
+    ("key", pa.string()), ("clip", pa.string()), ("dataset", pa.string()), ("method", pa.string()),
+    ("compression", pa.string()), ("name", pa.string()), ("label", pa.string()), ("split", pa.string()),
+    ("family", pa.string()), ("group", pa.string()), ("person", pa.int32()), ("frame", pa.int32()),
+    ("time", pa.float32()), ("status", pa.string()), ("reason", pa.string()), ("shard", pa.string()),
+    ("face_offset", pa.int64()), ("face_size", pa.int64()), ("mri_offset", pa.int64()), ("mri_size", pa.int64()),
+    ("json_offset", pa.int64()), ("json_size", pa.int64()), ("mri_mean", pa.float32()), ("crc32", pa.int64()),
+])  # fmt: skip
+
+
+@dataclass
+class Row:
+    """One line of `samples.parquet`.
+
+    Attributes:
+        key: of the sample (see `sample_key`), or of the clip for a clip-level row.
+        person, frame: -1 for a row about a whole clip. time: seconds, of the clip's own frame.
+        status: ok (stored), dropped (looked at, left out on purpose) or failed (could not be read).
+        reason: "" | unchanged | misaligned… | no_face | missing_original | unreadable: ….
+        shard: file name, "" where nothing is stored.
+        face_offset, mri_offset, json_offset: of the member's data in the tar, bytes; -1 where absent. *_size likewise.
+        mri_mean: mean of the MRI before encoding, 0...255; 0 for reals, NaN where there is none.
+        crc32: of the members' data one after another, -1 where nothing is stored.
+    """
+
+    key: str
+    clip: str
+    dataset: str
+    method: str
+    compression: str
+    name: str
+    label: str
+    split: str
+    family: str
+    group: str
+    person: int
+    frame: int
+    time: float
+    status: str
+    reason: str
+    shard: str = ""
+    face_offset: int = -1
+    face_size: int = -1
+    mri_offset: int = -1
+    mri_size: int = -1
+    json_offset: int = -1
+    json_size: int = -1
+    mri_mean: float = float("nan")
+    crc32: int = -1
+
+
+def row_of(clip: Clip, status: str, reason: str = "", *, frame: int = -1, person: int = -1, time: float = 0.0) -> Row:
+    """A row about one face of `clip`, or about the whole clip."""
+    key = clip_key(clip.id) if frame < 0 else sample_key(clip.id, frame, person)
+    return Row(key, clip.id, clip.dataset, clip.method, clip.compression, clip.name, clip.label, clip.split,
+               clip.family, clip.group, person, frame, time, status, reason)  # fmt: skip
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write `rows` as Parquet, atomically; the same rows give the same bytes."""
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+    with atomic_write(path) as file:
+        pq.write_table(pa.table(columns, schema=SCHEMA), file, compression="zstd")
+
+
+def read_rows(path: Path) -> pa.Table:
+    """All rows of a unit or of a whole set, as one table with the columns of `SCHEMA`."""
+    return pq.read_table(path, schema=SCHEMA)
+
+
+def merge_rows(paths: Iterable[Path], out: Path) -> None:
+    """The rows of the units, in the order given, as one Parquet, one row group a unit."""
+    with atomic_write(out) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        for path in paths:
+            table = read_rows(path)
+            if table.num_rows:
+                writer.write_table(table)
+
+
+def sample_json(row: Row, clip: Clip, *, box: Sequence[float], frame_size: Sequence[int], prob: float,
+                mri: str) -> bytes:  # fmt: skip
+    """The `json` member of a sample.
+
+    Args:
+        box: (x0, y0, x1, y1) as found, in native px of the frame as displayed, without the margin.
+        frame_size: (w, h) in px.
+        mri: name of the perceptual function, `black` for a real face, `none` where there is no MRI.
+    """
+    data: dict[str, Any] = {
+        "clip": clip.id, "label": clip.label, "person": row.person, "frame": row.frame, "time": row.time,
+        "box": [float(v) for v in box], "frame_size": [int(v) for v in frame_size], "detect_prob": float(prob),
+        "original": clip.original, "targets": list(clip.targets), "donors": list(clip.donors), "split": clip.split,
+        "mri": mri, "augment": {}, "landmarks": None,
+    }  # fmt: skip
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -1,0 +1,100 @@
+"""One tar shard with its index and its counts: the same samples give the same bytes, whoever writes them and when.
+
+The members of a sample lie one after another: face, MRI, json. Owner, group, time and mode are fixed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mrigan.files import atomic_write, write_json, write_text
+
+BLOCK = tarfile.BLOCKSIZE
+INDEX_VERSION = "v1.2"
+
+Member = tuple[str, bytes]  # extension after the key, data
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where the members of one sample ended up.
+
+    Attributes:
+        key: of the sample.
+        members: (extension, offset of the data, size) each, bytes, in the order of the tar.
+        crc32: of the members' data one after another.
+    """
+
+    key: str
+    members: list[tuple[str, int, int]]
+    crc32: int
+
+
+def member_header(name: str, size: int) -> bytes:
+    """The 512 bytes before a member's data."""
+    info = tarfile.TarInfo(name)  # mtime, uid and gid 0, no names, mode 0644
+    info.size = size
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def padding(size: int) -> bytes:
+    """The zeros after `size` bytes of data."""
+    return bytes(-size % BLOCK)
+
+
+def tail(length: int) -> bytes:
+    """The zeros that end an archive of `length` bytes: two blocks, then up to a whole record (as GNU tar does)."""
+    return bytes(2 * BLOCK + -(length + 2 * BLOCK) % tarfile.RECORDSIZE)
+
+
+def index_text(samples: Iterable[Placed]) -> str:
+    """The index DALI's reader wants, as NVIDIA's `wds2idx` makes it: `ext offset size name` for each member."""
+    lines = [" ".join(f"{ext} {offset} {size} {sample.key}.{ext}" for ext, offset, size in sample.members)
+             for sample in samples]  # fmt: skip
+    return "\n".join([f"{INDEX_VERSION} {len(lines)}", *lines]) + "\n"
+
+
+def write_shard(path: Path, samples: Iterable[tuple[str, Sequence[Member]]], facts: dict[str, Any]) -> list[Placed]:
+    """Write a tar, its `.idx` and at last its `.json` (`facts`, samples, bytes, sha256), each atomically.
+
+    Args:
+        samples: (key, members) each, in the order they shall have.
+
+    Returns:
+        The place of each sample, in the same order.
+    """
+    placed = []
+    with atomic_write(path) as raw:
+        file = _Hashing(raw)
+        for key, members in samples:
+            spots, crc = [], 0
+            for extension, data in members:
+                file.write(member_header(f"{key}.{extension}", len(data)))
+                spots.append((extension, file.length, len(data)))
+                file.write(data)
+                file.write(padding(len(data)))
+                crc = zlib.crc32(data, crc)
+            placed.append(Placed(key, spots, crc))
+        file.write(tail(file.length))
+    write_text(path.with_suffix(".idx"), index_text(placed))
+    counts = {"samples": len(placed), "bytes": file.length, "sha256": file.sha256.hexdigest()}
+    write_json(path.with_suffix(".json"), {"shard": path.name, **facts, **counts})
+    return placed
+
+
+class _Hashing:
+    """Writes through, counting and hashing."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.length, self.sha256 = file, 0, hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data)
+        self.sha256.update(data)
+        self.length += len(data)

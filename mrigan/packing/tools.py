@@ -1,0 +1,139 @@
+"""What a worker needs for every family: detections on disk, cutting, MRIs; and a clock for its stages."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from mrigan.catalog import Clip
+from mrigan.config import ShardsConfig
+from mrigan.errors import InputError
+from mrigan.packing.plan import Plan
+from mrigan.video import (
+    FaceDetector,
+    FaceTable,
+    Frame,
+    crop,
+    faces_key,
+    find_faces,
+    read_faces,
+    read_frames,
+    resize_face,
+    write_faces,
+)
+
+T = TypeVar("T")
+KEEP = 256 * 2**20  # bytes of frames kept from detection for cutting; a longer clip is decoded a second time
+
+
+class Stages:
+    """CPU-seconds of this process by stage; time in a stage within a stage counts for the inner one."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._stack: list[str] = []
+        self._mark = 0.0
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        self._switch()
+        self._stack.append(stage)
+        try:
+            yield
+        finally:
+            self._switch()
+            self._stack.pop()
+
+    def each(self, stage: str, items: Iterable[T]) -> Iterator[T]:
+        """Yield `items`; what it takes to get them counts for `stage`."""
+        iterator = iter(items)
+        while True:
+            with self(stage):
+                item = next(iterator, self)
+            if item is self:
+                return
+            yield item  # type: ignore[misc]
+
+    def _switch(self) -> None:
+        now = time.process_time()
+        if self._stack:
+            self.seconds[self._stack[-1]] += now - self._mark
+        self._mark = now
+
+
+class Tools:
+    """What a worker needs for every family: the plan's settings, the detector, the detections on disk."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.config: ShardsConfig = plan.config
+
+    @cached_property
+    def detector(self) -> FaceDetector:
+        return FaceDetector(self.config.faces)
+
+    def path(self, clip: Clip) -> Path:
+        return self.plan.root / clip.path
+
+    def faces(self, clip: Clip, stages: Stages) -> tuple[FaceTable, Iterable[Frame]]:
+        """The faces of a clip, from disk where they are known, and its frames with faces.
+
+        Raises:
+            InputError: the clip cannot be read.
+        """
+        path, settings = self.path(clip), self.config.faces
+        key = faces_key(path, clip.id, settings)
+        file = self.plan.faces / f"{key}.parquet"
+        kept: list[Frame] | None = None
+        try:
+            table = read_faces(file, key)
+        except InputError:  # not there yet, or damaged
+            seen = _Kept(stages.each("decode", read_frames(path, every=settings.every)))
+            with stages("detect"):
+                table = find_faces(seen, self.detector)
+            write_faces(file, table, key)
+            kept = seen.frames
+        wanted = table.by_frame()
+        if kept is not None:
+            return table, [frame for frame in kept if frame.index in wanted]
+        return table, stages.each("decode", read_frames(path, wanted=wanted))
+
+    def cut(self, image: np.ndarray, box: Sequence[float]) -> np.ndarray:
+        """The square face of the stored size."""
+        faces = self.config.faces
+        return resize_face(crop(image, box, faces.margin), faces.size, faces.resize)
+
+    def mris(self, originals: Sequence[np.ndarray], fakes: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The MRI images of pairs of faces, (size, size, 3) uint8 each."""
+        import torch
+
+        from mrigan.mri import mri_image
+
+        a, b = (torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2) for faces in (originals, fakes))
+        images = mri_image(a, b, self.config.mri.metric, weights=self.config.mri.weights)
+        return list(images.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy())
+
+
+class _Kept:
+    """Passes frames on and keeps them, as long as they are small enough together."""
+
+    def __init__(self, frames: Iterator[Frame]) -> None:
+        self.source = frames
+        self.frames: list[Frame] | None = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        size = 0
+        for frame in self.source:
+            size += frame.image.nbytes
+            if size > KEEP:
+                self.frames = None
+            if self.frames is not None:
+                self.frames.append(frame)
+            yield frame

@@ -1,0 +1,161 @@
+"""One unit by one worker: its families' faces and MRIs into one shard of reals and one of fakes.
+
+Encoded samples are kept in an unnamed temporary file until the unit is through, because a shard's order is a seeded
+shuffle: who reads a shard from front to back meets its families mixed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from mrigan.catalog import LABELS
+from mrigan.files import sha256_file, write_json
+from mrigan.packing.family import Sample, family_samples
+from mrigan.packing.layout import shard_name
+from mrigan.packing.leftovers import hold
+from mrigan.packing.plan import Plan, Unit
+from mrigan.packing.rows import Row, write_rows
+from mrigan.packing.shard import Member, write_shard
+from mrigan.packing.tools import Stages, Tools
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a worker tells before each family: its id, how many of the unit are done, and faces stored by them."""
+
+    family: str
+    done: int
+    stored: int
+
+
+@dataclass(frozen=True)
+class UnitReport:
+    """What a worker tells about a unit: counts of rows by label (stored) or status, CPU-seconds by stage, seconds."""
+
+    unit: str
+    counts: dict[str, int]
+    seconds: dict[str, float]
+    wall: float
+
+    @property
+    def stored(self) -> int:
+        return sum(self.counts.get(label, 0) for label in LABELS)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the log."""
+        return asdict(self)
+
+
+class UnitMaker:
+    """A worker's tools: one thread, the detector in memory, the folder held as long as the process lives."""
+
+    def __init__(self, plan: Plan) -> None:
+        import cv2
+        import torch
+
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+        self.plan, self.tools, self.lock = plan, Tools(plan), hold(plan.layout)
+
+    def __call__(self, unit: Unit, report: Callable[[Progress], None]) -> UnitReport:
+        return build_unit(self.plan, unit, self.tools, report)
+
+
+def is_done(plan: Plan, unit: Unit) -> bool:
+    """Whether a unit's marker is there, is of this plan, and its files are there in full length."""
+    try:
+        marker = json.loads(plan.layout.unit_marker(unit.name).read_text())
+        if marker["plan_hash"] != plan.hash or plan.layout.unit_rows(unit.name).stat().st_size != marker["rows_bytes"]:
+            return False
+        for shard in marker["shards"]:
+            size = plan.layout.shard(shard["shard"]).stat().st_size
+            beside = plan.layout.index(shard["shard"]), plan.layout.sidecar(shard["shard"])
+            if size != shard["bytes"] or not all(path.is_file() for path in beside):
+                return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
+def build_unit(plan: Plan, unit: Unit, tools: Tools, report: Callable[[Progress], None]) -> UnitReport:
+    """Make a unit's shards, its rows, and at last its marker. Made again, the files come out the same."""
+    started = time.monotonic()
+    layout, stages, table = plan.layout, Stages(), plan.layout.unit_rows(unit.name)
+    layout.units.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    with _Spill(layout.root) as spill:
+        for done, family in enumerate(unit.families):
+            report(Progress(family.id, done, len(spill.places)))
+            for item in family_samples(family, tools, stages):
+                if isinstance(item, Sample):
+                    with stages("write"):
+                        spill.add(item)
+                    rows.append(item.row)
+                else:
+                    rows.append(item)
+        with stages("write"):
+            spill.file.flush()
+            shards = [_write_label(plan, unit, label, spill) for label in LABELS if spill.samples[label]]
+            write_rows(table, rows)
+    counts = Counter(row.label if row.status == "ok" else row.status for row in rows)
+    write_json(layout.unit_marker(unit.name), {
+        "unit": unit.name, "plan_hash": plan.hash, "rows": len(rows), "counts": dict(sorted(counts.items())),
+        "rows_bytes": table.stat().st_size, "rows_sha256": sha256_file(table), "shards": shards,
+    })  # fmt: skip
+    return UnitReport(unit.name, dict(counts), dict(stages.seconds), time.monotonic() - started)
+
+
+def _write_label(plan: Plan, unit: Unit, label: str, spill: _Spill) -> dict[str, Any]:
+    """Write the shard of one label; its samples' rows learn their place."""
+    name = shard_name(unit.split, label, unit.number)
+    rows = {row.key: row for row in spill.samples[label]}
+    order = sorted(rows, key=lambda key: hashlib.sha256(f"{plan.config.pack.seed} {key}".encode()).digest())
+    facts = {"plan_hash": plan.hash, "unit": unit.name, "split": unit.split, "label": label,
+             "kind": plan.config.pack.kind}  # fmt: skip
+    path = plan.layout.shard(name)
+    for placed in write_shard(path, ((key, spill.read(key)) for key in order), facts):
+        row = rows[placed.key]
+        row.shard, row.crc32 = name, placed.crc32
+        for extension, offset, size in placed.members:
+            part = extension.split(".")[0]
+            setattr(row, f"{part}_offset", offset)
+            setattr(row, f"{part}_size", size)
+    return dict(json.loads(path.with_suffix(".json").read_text()))
+
+
+@dataclass
+class _Spill:
+    """Encoded samples on disk, without a name: nothing is left of it however the process ends."""
+
+    folder: Path
+    samples: dict[str, list[Row]] = field(default_factory=lambda: {label: [] for label in LABELS})
+    places: dict[str, list[tuple[str, int, int]]] = field(default_factory=dict)
+
+    def __enter__(self) -> _Spill:
+        self.file: IO[bytes] = tempfile.TemporaryFile(dir=self.folder)
+        self.length = 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def add(self, sample: Sample) -> None:
+        places = []
+        for extension, data in sample.members:
+            places.append((extension, self.length, len(data)))
+            self.file.write(data)
+            self.length += len(data)
+        self.places[sample.row.key] = places
+        self.samples[sample.row.label].append(sample.row)
+
+    def read(self, key: str) -> list[Member]:
+        return [(extension, os.pread(self.file.fileno(), size, offset)) for extension, offset, size in self.places[key]]

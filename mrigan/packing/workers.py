@@ -1,0 +1,182 @@
+"""Worker processes that may die: each takes one task at a time, and what one takes with it is one task.
+
+`concurrent.futures` gives up all running tasks when one process is killed (by the kernel for its memory, by a decoder's
+segmentation fault). A unit of shards is minutes of work, so here only the task at hand is given back, with the way
+its worker died.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing as mp
+import os
+import signal
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 2
+PRELOAD = ("torch", "cv2", "av", "facenet_pytorch", "scipy.optimize", "pyarrow.parquet")  # once, not in each worker
+JOIN = 10.0  # seconds that a worker gets to clean up after SIGTERM
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task that came back with its result."""
+
+    task: Any
+    result: Any
+
+
+@dataclass(frozen=True)
+class Busy:
+    """What a worker reported while it was at a task."""
+
+    task: Any
+    note: Any
+
+
+@dataclass(frozen=True)
+class Died:
+    """A task that killed its worker again and again; `reason` says how, `note` what it reported last."""
+
+    task: Any
+    reason: str
+    note: Any
+
+
+Report = Callable[[Any], None]
+Setup = Callable[..., Callable[[Any, Report], Any]]
+
+
+def run_tasks(setup: Setup, arguments: tuple[Any, ...], tasks: Iterable[Any], *, workers: int,
+              stop: Callable[[], bool] = lambda: False, attempts: int = ATTEMPTS) -> Iterator[Done | Busy | Died]:
+    """Run `setup(*arguments)(task, report)` for each task in `workers` processes; yield outcomes as they come.
+
+    `report(note)` says what a task is busy with. An exception of a task is raised here, once the workers have been
+    stopped. When `stop()` turns true no more is yielded and the workers are stopped at once. All of them are gone when
+    this returns, and they end by themselves when this process is killed.
+
+    Args:
+        setup: a module-level function, called once in each worker.
+    """
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload([setup.__module__, *PRELOAD])
+    queue = deque((task, attempts) for task in tasks)
+    crew: list[_Worker] = []
+    try:
+        while (queue or crew) and not stop():
+            while queue and len(crew) < workers:
+                crew.append(_Worker(context, setup, arguments))
+            for worker in crew:
+                if worker.task is None and queue:
+                    worker.give(*queue.popleft())
+            idle = [worker for worker in crew if worker.task is None]
+            for worker in idle:
+                worker.end()
+                crew.remove(worker)
+            ready = set(wait([w.connection for w in crew] + [w.process.sentinel for w in crew], timeout=0.5))
+            for worker in [w for w in crew if w.connection in ready or w.process.sentinel in ready]:
+                outcome = worker.receive()
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                if isinstance(outcome, Died):
+                    crew.remove(worker)
+                    if worker.attempts > 1:
+                        log.warning("%s at %s; its task is tried again", outcome.reason, outcome.note)
+                        queue.append((outcome.task, worker.attempts - 1))
+                        continue
+                yield outcome
+    finally:
+        for worker in crew:
+            worker.kill()
+
+
+class _Worker:
+    """One process, its pipe, and the task that it has."""
+
+    def __init__(self, context: Any, setup: Setup, arguments: tuple[Any, ...]) -> None:
+        self.connection, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, setup, arguments), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.task: Any = None
+        self.attempts = 0
+        self.note: Any = None
+
+    def give(self, task: Any, attempts: int) -> None:
+        self.task, self.attempts, self.note = task, attempts, None
+        try:
+            self.connection.send(task)
+        except OSError:
+            log.debug("worker %s died before its task arrived", self.process.pid)  # `receive` reports it
+
+    def receive(self) -> Done | Busy | Died | BaseException:
+        """What came: an outcome, a note, or the exception of a task."""
+        try:
+            kind, value = self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return Died(self.task, f"a worker was {_way(self.process.exitcode)}", self.note)
+        if kind == "busy":
+            self.note = value
+            return Busy(self.task, value)
+        task, self.task = self.task, None
+        return Done(task, value) if kind == "done" else value
+
+    def end(self) -> None:
+        """No more tasks: the worker leaves by itself."""
+        self.connection.close()
+        self.process.join()
+
+    def kill(self) -> None:
+        """Stop at once; the worker removes its temporary files if it can."""
+        self.process.terminate()
+        self.process.join(JOIN)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.connection.close()
+
+
+def _way(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        return f"killed by {name}" + (" (the kernel does so when memory runs out)" if name == "SIGKILL" else "")
+    return f"gone with exit code {exitcode}"
+
+
+def _serve(connection: Connection, setup: Setup, arguments: tuple[Any, ...]) -> None:
+    """A worker's life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    try:
+        work = setup(*arguments)
+        while True:
+            task = connection.recv()
+            connection.send(("done", work(task, lambda note: connection.send(("busy", note)))))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # no more tasks, or nobody is left to tell
+    except Exception as error:  # noqa: BLE001 (whatever it is, the parent raises it)
+        error.add_note(traceback.format_exc())
+        connection.send(("failed", error))
+
+
+def _leave(signum: int, frame: Any) -> None:
+    raise SystemExit(128 + signum)  # unwinds, so that temporary files go
+
+
+def _follow_parent() -> None:
+    """End this process when its parent has died: an orphan would go on writing."""
+    parent = mp.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
