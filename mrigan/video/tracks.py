@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,28 +14,42 @@ GAP = 6.0  # seconds that a face may be out of sight and still be the same perso
 REACH = 1.0  # of the face's size: how far a centre may move between two samples
 MAX_COST = 1.6
 MAX_RATIO = 2.5  # of areas: a face does not grow faster between two samples
+AHEAD = 1.0  # seconds that a motion is taken to go on
+
+Box = Sequence[float]
 
 
 @dataclass
 class _Track:
     number: int
-    last: Detection
-    frame: int
+    box: Box
     time: float
     area: float = 0.0
+    velocity: tuple[float, float] = (0.0, 0.0)  # px a second
     members: list[tuple[int, float, Detection]] = field(default_factory=list)
 
     def append(self, frame: int, time: float, detection: Detection) -> None:
+        if self.members and time > self.time:
+            (x, y), (px, py), dt = _centre(detection.box), _centre(self.box), time - self.time
+            vx, vy = self.velocity
+            self.velocity = (vx + (x - px) / dt) / 2, (vy + (y - py) / dt) / 2
         self.members.append((frame, time, detection))
-        self.last, self.frame, self.time = detection, frame, time
+        self.box, self.time = detection.box, time
         self.area += detection.area
+
+    def expected(self, time: float) -> Box:
+        """Where the face should be by its motion: two people who pass each other keep their ways."""
+        dt = min(time - self.time, AHEAD)
+        dx, dy = self.velocity[0] * dt, self.velocity[1] * dt
+        return self.box[0] + dx, self.box[1] + dy, self.box[2] + dx, self.box[3] + dy
 
 
 class Tracker:
     """Joins the detections of successive samples into tracks by an optimal assignment.
 
-    The cost of a pair is (1 − IoU) plus the distance of the centres in face sizes; pairs too far apart or of too
-    different a size are never joined. The order of the detections within a frame does not matter.
+    The cost of a pair is (1 − IoU) plus the distance of the centres in face sizes, between the detection and where the
+    track should be by its motion; pairs too far apart or of too different a size are never joined. The order of the
+    detections within a frame does not matter.
     """
 
     def __init__(self) -> None:
@@ -48,14 +63,14 @@ class Tracker:
         open_tracks = [t for t in self._tracks if time - t.time <= GAP]
         joined: set[int] = set()
         if open_tracks and detections:
-            cost = np.array([[_cost(t.last, d) for d in detections] for t in open_tracks])
+            cost = np.array([[_cost(t.expected(time), d.box) for d in detections] for t in open_tracks])
             for row, column in zip(*linear_sum_assignment(np.minimum(cost, 1e3)), strict=True):
                 if cost[row, column] <= MAX_COST:
                     open_tracks[row].append(frame, time, detections[column])
                     joined.add(int(column))
         for column, detection in enumerate(detections):
             if column not in joined:
-                track = _Track(len(self._tracks), detection, frame, time)
+                track = _Track(len(self._tracks), detection.box, time)
                 track.append(frame, time, detection)
                 self._tracks.append(track)
 
@@ -70,22 +85,28 @@ class Tracker:
         return sorted(faces, key=lambda f: (f.frame, f.person))
 
 
-def iou(a: Sequence[float], b: Sequence[float]) -> float:
+def iou(a: Box, b: Box) -> float:
     """Intersection over union of two boxes (x0, y0, x1, y1), 0..1."""
     w = min(a[2], b[2]) - max(a[0], b[0])
     h = min(a[3], b[3]) - max(a[1], b[1])
     if w <= 0 or h <= 0:
         return 0.0
     both = w * h
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+    return both / (_area(a) + _area(b) - both)
 
 
-def _cost(a: Detection, b: Detection) -> float:
-    small, large = sorted((a.area, b.area))
-    size = float(np.sqrt(np.sqrt(a.area * b.area)))
-    dx = (a.box[0] + a.box[2] - b.box[0] - b.box[2]) / 2
-    dy = (a.box[1] + a.box[3] - b.box[1] - b.box[3]) / 2
-    distance = float(np.hypot(dx, dy)) / size
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _centre(box: Box) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def _cost(a: Box, b: Box) -> float:
+    small, large = sorted((_area(a), _area(b)))
+    (ax, ay), (bx, by) = _centre(a), _centre(b)
+    distance = math.hypot(ax - bx, ay - by) / (small * large) ** 0.25
     if distance > REACH or large > MAX_RATIO * small:
-        return float("inf")
-    return 1.0 - iou(a.box, b.box) + distance
+        return math.inf
+    return 1.0 - iou(a, b) + distance
