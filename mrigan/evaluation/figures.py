@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ STYLE: dict[Any, Any] = {
     "text.color": INK,
     "legend.frameon": False,
     "figure.facecolor": PAPER,
+    "figure.dpi": 160,
     "axes.facecolor": "none",
 }
 MAX_POINTS = 400  # of a drawn curve
@@ -52,13 +54,18 @@ MAX_POINTS = 400  # of a drawn curve
 def draw(figure: Callable[[Sequence[Result]], Figure], results: Sequence[Result]) -> tuple[bytes, str]:
     """Render one of the figures below: (PNG file, SVG element)."""
     import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in another script: the page's fonts have it
         drawn = figure(results)
+        # The canvases and not savefig, which would lay out and draw everything once more for each file.
         png, svg = io.BytesIO(), io.StringIO()
-        drawn.savefig(png, format="png", dpi=160, metadata={"Software": None})
+        FigureCanvasAgg(drawn).print_png(png, metadata={"Software": None})
+        drawn.set_layout_engine("none")  # the first drawing has laid it out
         drawn.patch.set_visible(False)  # the page's own ground shows through
-        drawn.savefig(svg, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        FigureCanvasSVG(drawn).print_svg(svg, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return png.getvalue(), _inline(svg.getvalue())
 
 

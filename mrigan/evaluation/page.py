@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mrigan.evaluation.results import Result
+from mrigan.evaluation.results import VALIDATION, Result
 from mrigan.evaluation.schema import VIDEO
 
 FEW = 30  # videos of a class; below, a figure moves by several points with one video
@@ -92,9 +92,10 @@ def _warnings(results: Sequence[Result]) -> list[str]:
     if len({(r.video["n"], r.frame["n"]) for r in results}) > 1:
         warnings.append("The models were not scored on the same faces; their columns are not strictly comparable.")
     for r in results:
-        if r.thresholds.get("videos") and r.split and f" {r.split} videos" in r.thresholds["source"]:
+        if r.split in VALIDATION and not str(r.thresholds["source"]).startswith(("default", "given")):
             warnings.append(
-                f"The thresholds of {r.model} were searched on these very videos: its verdicts look too good here."
+                f"The thresholds of {r.model} come from validation scores, perhaps these very ones: here its verdicts "
+                "look better than they are."
             )
     return warnings
 

@@ -82,7 +82,7 @@ def choose_thresholds(
     for model in sorted(pc.unique(scores["model"]).to_pylist()):
         mine: Any = given if given and "frame" in given else (given or {}).get(model)
         if mine:
-            chosen[model] = {"source": "given", **mine}
+            chosen[model] = {**mine, "source": mine.get("source", "given")}
         else:
             chosen[model] = _searched(model, scores, validation_scores)
         for name in ("frame", "fraction"):

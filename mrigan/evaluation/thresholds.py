@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mrigan.errors import InputError
+from mrigan.errors import ConfigError, InputError
 from mrigan.evaluation.metrics import one_class
 from mrigan.evaluation.schema import VIDEO, group_codes
 from mrigan.evaluation.videos import DEFAULT_THRESHOLDS, enough
@@ -77,3 +77,20 @@ def search_thresholds(scores: pa.Table) -> dict[str, Any]:
         "ties": len(best),
         "source": f"searched on {len(labels)} {splits} videos",
     }
+
+
+def parse_thresholds(text: str) -> dict[str, Any]:
+    """`"0.8,0.3"` as `{"frame": 0.8, "fraction": 0.3, "source": "given"}`.
+
+    Raises:
+        ConfigError: not two numbers within 0..1.
+    """
+    try:
+        frame, fraction = (float(part) for part in text.split(","))
+    except ValueError:
+        frame = fraction = -1.0
+    if not (0 <= frame <= 1 and 0 <= fraction <= 1):
+        raise ConfigError(
+            f"{text!r} is not FRAME,FRACTION, both within 0..1", where="--thresholds", fix="for example 0.8,0.3"
+        )
+    return {"frame": frame, "fraction": fraction, "source": "given"}

@@ -40,9 +40,11 @@ def video(
 
 
 def random_table(
-    seed: int = 0, models: Sequence[str] = ("face", "mri"), videos: Sequence[tuple[str, int]] = (("val", 20), ("test", 30))
+    seed: int = 0,
+    models: Sequence[str] = ("face", "mri"),
+    videos: Sequence[tuple[str, int]] = (("val", 20), ("test", 30)),
 ) -> pa.Table:
-    """Random scores, better than guessing, of several models on the same videos; about one video in ten has no face."""
+    """Random scores, better than guessing, of several models on the same videos; one video in ten has no face."""
     rng = np.random.default_rng(seed)
     rows: list[tuple[Any, ...]] = []
     for split, count in videos:

@@ -76,7 +76,8 @@ def test_every_figure_agrees_with_scikit_learn_and_torchmetrics():
     assert got["precision"] == pytest.approx(sk.precision_score(labels, called))
     assert got["tpr"] == pytest.approx(sk.recall_score(labels, called))
     assert got["tnr"] == pytest.approx(sk.recall_score(labels, called, pos_label=0))
-    assert got["tpr"] + got["fnr"] == pytest.approx(1) and got["tnr"] + got["fpr"] == pytest.approx(1)
+    assert got["tpr"] + got["fnr"] == pytest.approx(1)
+    assert got["tnr"] + got["fpr"] == pytest.approx(1)
     assert (got["n"], got["fake"], got["threshold"], got["undefined"]) == (400, labels.sum(), 0.6, {})
 
 
@@ -112,8 +113,10 @@ def test_the_order_of_faces_does_not_matter(pairs, random):
 def test_calling_fakes_reals_mirrors_the_figures(pairs):
     labels, probs = _case(pairs)
     a, flipped, reversed_ = (frame_metrics(*c) for c in ((labels, probs), (1 - labels, 1 - probs), (1 - labels, probs)))
-    assert flipped["auc"] == pytest.approx(a["auc"]) and reversed_["auc"] == pytest.approx(1 - a["auc"])
-    assert flipped["eer"] == pytest.approx(a["eer"]) and flipped["log_loss"] == pytest.approx(a["log_loss"])
+    assert flipped["auc"] == pytest.approx(a["auc"])
+    assert reversed_["auc"] == pytest.approx(1 - a["auc"])
+    assert flipped["eer"] == pytest.approx(a["eer"])
+    assert flipped["log_loss"] == pytest.approx(a["log_loss"])
 
 
 @settings(max_examples=60, deadline=None)
@@ -137,9 +140,12 @@ def test_one_class_gives_null_and_a_reason(label):
     for name in ("auc", "eer", "ap", "balanced_accuracy"):
         assert got[name] is None
         assert got["undefined"][name].startswith("only fakes" if label else "only reals")
-    assert got["log_loss"] > 0 and got["accuracy"] == pytest.approx(1 / 3 if label else 2 / 3)
-    assert (got["fpr"] is None) == bool(label) and (got["tpr"] is None) == (not label)
-    assert "auc" not in numbers(got) and numbers(got, "val/")["val/n"] == 3.0
+    assert got["log_loss"] > 0
+    assert got["accuracy"] == pytest.approx(1 / 3 if label else 2 / 3)
+    assert (got["fpr"] is None) == bool(label)
+    assert (got["tpr"] is None) == (not label)
+    assert "auc" not in numbers(got)
+    assert numbers(got, "val/")["val/n"] == 3.0
 
 
 def test_nothing_scored_gives_null_everywhere():
@@ -149,7 +155,8 @@ def test_nothing_scored_gives_null_everywhere():
 
 def test_nothing_called_fake_has_no_precision_but_an_f1_of_zero():
     got = frame_metrics([0, 1], [0.1, 0.2])
-    assert got["precision"] is None and got["f1"] == 0
+    assert got["precision"] is None
+    assert got["f1"] == 0
     assert got["undefined"] == {"precision": "nothing was called fake"}
 
 

@@ -33,13 +33,15 @@ def test_the_best_setting_is_found(seed):
 
 
 def test_the_papers_grid():
-    assert FRAME_GRID == (0.5, 0.55, 0.6, 0.7, 0.8, 0.9) and FRACTION_GRID == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+    assert FRAME_GRID == (0.5, 0.55, 0.6, 0.7, 0.8, 0.9)
+    assert FRACTION_GRID == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 def test_equally_good_settings_give_the_middle_one():
     rows = [r for i in range(8) for r in video(f"{i}", i % 2, [0.99 if i % 2 else 0.01] * 4, split="val")]
     got = search_thresholds(check_scores(table(rows)))
-    assert got["ties"] == 42 and (got["frame"], got["fraction"]) == (0.6, 0.4)
+    assert got["ties"] == 42
+    assert (got["frame"], got["fraction"]) == (0.6, 0.4)
 
 
 def test_test_scores_are_refused():
@@ -49,7 +51,7 @@ def test_test_scores_are_refused():
 
 
 def test_several_models_are_refused():
-    with pytest.raises(InputError, match="belong to one model.*face, mri"):
+    with pytest.raises(InputError, match=r"belong to one model.*face, mri"):
         search_thresholds(check_scores(random_table(0, videos=(("val", 6),))))
 
 
@@ -58,7 +60,8 @@ def test_one_class_gives_the_defaults_and_a_reason(labels, says):
     rows = [r for i, label in enumerate(labels) for r in video(f"{i}", label, [0.7], split="val")]
     got = search_thresholds(check_scores(table(rows)))
     assert (got["frame"], got["fraction"], got["balanced_accuracy"]) == (0.5, 0.5, None)
-    assert got["reason"].startswith(says) and got["source"].startswith("default")
+    assert got["reason"].startswith(says)
+    assert got["source"].startswith("default")
 
 
 def test_videos_without_a_face_have_no_say():

@@ -25,7 +25,8 @@ def test_two_methods_with_one_file_name_are_two_videos():
             rows += video(f"{i:03d}.mp4", label, rng.random(40).tolist())
     scores = check_scores(table(rows))
     videos = video_table(scores)
-    assert videos.num_rows == 20 and sorted(set(videos["method"].to_pylist())) == ["deepfakes", "original"]
+    assert videos.num_rows == 20
+    assert sorted(set(videos["method"].to_pylist())) == ["deepfakes", "original"]
     assert abs(video_metrics(videos)["auc"] - 0.5) < 0.25
     assert frame_metrics(scores["label"], scores["prob"])["auc"] == pytest.approx(0.5, abs=0.06)
 
@@ -40,7 +41,9 @@ def test_video_auc_ranks_means_and_not_thresholded_answers():
     # Every face is below .5: thresholded answers are all "real" and rank nothing, the means rank perfectly.
     rows = [r for i in range(6) for r in video(f"{i}.mp4", i % 2, [0.1 + 0.2 * (i % 2), 0.12 + 0.01 * i])]
     got = video_metrics(video_table(check_scores(table(rows))))
-    assert got["auc"] == 1.0 and got["fraction_auc"] == 0.5 and got["tp"] == 0
+    assert got["auc"] == 1.0
+    assert got["fraction_auc"] == 0.5
+    assert got["tp"] == 0
 
 
 def test_video_figures_agree_with_a_plain_count():
@@ -59,14 +62,16 @@ def test_video_figures_agree_with_a_plain_count():
     truth, said = np.array(truth), np.array(said)
     assert got["auc"] == pytest.approx(roc_auc_score(truth, means))
     assert (got["tp"], got["fp"]) == ((truth & said).sum(), ((1 - truth) & said).sum())
-    assert (got["n"], got["predicted"]) == (60, len(truth)) and got["coverage"] == pytest.approx(len(truth) / 60)
+    assert (got["n"], got["predicted"]) == (60, len(truth))
+    assert got["coverage"] == pytest.approx(len(truth) / 60)
 
 
 def test_a_video_without_a_face_is_counted_and_never_called_real():
     rows = video("a", 0, [0.1]) + video("b", 1, [0.9]) + video("c", 1, []) + video("d", 0, [])
     videos = video_table(check_scores(table(rows)))
     silent = videos.filter(pc.equal(videos["faces"], 0))
-    assert silent["verdict"].to_pylist() == ["undecided"] * 2 and silent["prob"].to_pylist() == [None] * 2
+    assert silent["verdict"].to_pylist() == ["undecided"] * 2
+    assert silent["prob"].to_pylist() == [None] * 2
     got = video_metrics(videos)
     assert (got["n"], got["predicted"], got["coverage"]) == (4, 2, 0.5)
     assert got["undecided"] == {"real": 1, "fake": 1}

@@ -1,0 +1,111 @@
+"""Models and shards in, a report out: scores each model on one split, then hands the scores to `mrigan.evaluation`."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mrigan.data import ShardSet
+from mrigan.errors import ConfigError
+from mrigan.evaluation import evaluate
+from mrigan.evaluation.schema import VIDEO
+from mrigan.models.bundle import Bundle, load_bundle
+from mrigan.packing import load_plan
+from mrigan.tracking import resolve
+from mrigan.training.scoring import score_shards
+
+log = logging.getLogger(__name__)
+CUT = ("margin", "size", "resize")  # settings that change what a face looks like
+
+
+def evaluate_models(
+    models: Sequence[str | Path],
+    shards: Sequence[str | Path],
+    out: str | Path,
+    *,
+    split: str = "test",
+    thresholds: Mapping[str, Any] | None = None,
+    batch_size: int = 64,
+    workers: int = 2,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Score one or several models on a split of shard folders, and write the report (see `mrigan.evaluation.evaluate`).
+
+    Args:
+        models: model folders, or registry references such as `models:/mrigan-face@champion`.
+        shards: finished shard folders.
+        out: the report's folder.
+        thresholds: `{"frame": …, "fraction": …}` in place of each model's own.
+        batch_size: faces a forward pass.
+        workers: loader processes.
+        device: auto, cpu, cuda.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        ConfigError: one model is given twice.
+        ModelError, ShardError: a model or a shard folder cannot be used.
+    """
+    names = _names(models)
+    bundles = {name: load_bundle(resolve(model)) for name, model in zip(names, models, strict=True)}
+    opened = ShardSet.open(list(shards), split, "any")
+    for name, bundle in bundles.items():
+        _warn_of_other_faces(name, bundle, opened.folders)
+    scored = [
+        score_shards(bundle, opened, model=name, batch_size=batch_size, workers=workers, device=device)
+        for name, bundle in bundles.items()
+    ]
+    own = {name: {**bundle.thresholds, "source": "stored with the model"} for name, bundle in bundles.items()}
+    table = pa.concat_tables(scored)
+    return evaluate(table, thresholds or own, out, left_out=left_out(opened.folders, split, scored[0]))
+
+
+def left_out(folders: Sequence[Path], split: str, scores: pa.Table) -> dict[str, int]:
+    """Videos of a split that the shards name but that are not in `scores`, counted by reason."""
+    known = _videos(scores)
+    reasons: dict[tuple[str, ...], str] = {}
+    for folder in folders:
+        columns = [*VIDEO, "reason"]
+        rows = pq.read_table(folder / "samples.parquet", columns=columns, filters=[("split", "=", split)])
+        for video, reason in zip(_rows(rows), rows["reason"].to_pylist(), strict=True):
+            if video not in known:
+                reasons.setdefault(video, str(reason).split(":")[0].replace("_", " "))
+    return dict(sorted(Counter(reasons.values()).items()))
+
+
+def _videos(table: pa.Table) -> set[tuple[str, ...]]:
+    return set(_rows(table))
+
+
+def _rows(table: pa.Table) -> list[tuple[str, ...]]:
+    return list(zip(*(table[name].to_pylist() for name in VIDEO), strict=True))
+
+
+def _names(models: Sequence[str | Path]) -> list[str]:
+    """A short name a model: its registry reference, or its run's folder."""
+    if len(set(map(str, models))) < len(models):
+        raise ConfigError("one model is given twice", where=", ".join(map(str, models)))
+    names = []
+    for model in models:
+        text = str(model).removeprefix("models:/")
+        folder = Path(text)
+        if text == str(model):
+            text = folder.resolve().parent.name if folder.name == "model" else folder.resolve().name
+        names.append(text)
+    return names if len(set(names)) == len(names) else [str(model) for model in models]
+
+
+def _warn_of_other_faces(name: str, bundle: Bundle, folders: Sequence[Path]) -> None:
+    for folder in folders:
+        faces = load_plan(folder).config.faces
+        for key in CUT:
+            theirs, ours = getattr(faces, key), bundle.faces.get(key)
+            if ours is not None and theirs != ours:
+                log.warning("%s was trained on faces with %s %s; those in %s have %s", name, key, ours, folder, theirs)
