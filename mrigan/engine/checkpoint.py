@@ -101,10 +101,10 @@ class CheckpointStore:
         Raises:
             CheckpointError: the disk is full or not writable; earlier checkpoints are untouched.
         """
-        if score is not None and math.isfinite(score) and (self.best is None or score > self.best["score"]):
-            best: dict[str, Any] | None = {"step": step, "score": score}
-        else:
-            best = self.best
+        score = score if score is not None and math.isfinite(score) else None
+        best = self.best
+        if score is not None and (best is None or score > best["score"]):
+            best = {"step": step, "score": score}
         final = self.path(step)
         beside = self.folder / f".{final.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
         try:

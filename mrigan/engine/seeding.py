@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -21,7 +23,14 @@ def seed_all(*key: int | str) -> None:
     torch.manual_seed(number)
 
 
-def make_deterministic(wanted: bool, device: torch.device) -> None:
+@contextmanager
+def deterministic(wanted: bool, device: torch.device) -> Iterator[None]:
     """On a CPU, refuse operations whose result depends on timing; on a GPU let cuDNN choose the fastest kernels."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(wanted and device.type == "cpu")
     torch.backends.cudnn.benchmark = device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]

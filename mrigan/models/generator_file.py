@@ -14,6 +14,7 @@ from mrigan.files import atomic_write
 from mrigan.models.generator import Generator
 
 FORMAT, VERSION = "mrigan-generator", 1
+KEY = "mrigan"  # of the metadata
 LARGEST_SIZE, LARGEST_WIDTH = 4096, 1024  # beyond these a damaged file asks for more memory than a machine has
 
 
@@ -26,8 +27,10 @@ def save_generator(path: str | Path, G: Generator, extra: dict[str, Any] | None 
 
 def generator_metadata(G: Generator, extra: dict[str, Any] | None = None) -> dict[str, str]:
     """The safetensors metadata that makes a file with `G.state_dict()` readable by `load_generator`."""
-    return {"format": FORMAT, "format_version": str(VERSION), "size": str(G.size), "width": str(G.width),
-            "dropout": repr(G.dropout), "extra": json.dumps(extra or {}, sort_keys=True)}
+    facts = {"format": FORMAT, "format_version": VERSION, "size": G.size, "width": G.width, "dropout": G.dropout,
+             "extra": extra or {}}
+    # One entry: safetensors writes several in random order, and equal generators should be equal files.
+    return {KEY: json.dumps(facts, sort_keys=True)}
 
 
 def load_generator(path: str | Path) -> Generator:
@@ -38,8 +41,7 @@ def load_generator(path: str | Path) -> Generator:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            G = _build(metadata, path)
+            G = _build(_facts(file.metadata()), path)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError:
         raise ModelError("there is no such generator file", where=path, fix=_FIX) from None
@@ -55,17 +57,25 @@ def load_generator(path: str | Path) -> Generator:
 def generator_info(path: str | Path) -> dict[str, Any]:
     """What `save_generator` was given as `extra`."""
     with safe_open(path, framework="pt") as file:
-        return json.loads((file.metadata() or {}).get("extra", "{}"))
+        return _facts(file.metadata()).get("extra", {})
 
 
 _FIX = ("give a G.safetensors that `mrigan train gan` wrote (run.dir/model/generator.safetensors), "
         "or that `mrigan models import-reference` made from a published checkpoint")
 
 
-def _build(metadata: dict[str, str], path: str | Path) -> Generator:
+def _facts(metadata: dict[str, str] | None) -> dict[str, Any]:
+    try:
+        facts = json.loads((metadata or {}).get(KEY, "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _build(metadata: dict[str, Any], path: str | Path) -> Generator:
     if metadata.get("format") != FORMAT:
         raise ModelError("the file holds no Mrigan generator", where=path, fix=_FIX)
-    if metadata.get("format_version") != str(VERSION):
+    if metadata.get("format_version") != VERSION:
         raise ModelError(f"format version {metadata.get('format_version')} is not known (known: {VERSION})",
                          where=path, fix="use the Mrigan version that wrote it, or a newer one")
     try:
@@ -73,5 +83,5 @@ def _build(metadata: dict[str, str], path: str | Path) -> Generator:
         if size > LARGEST_SIZE or width > LARGEST_WIDTH:
             raise ConfigError(f"size {size}, width {width}")
         return Generator(size, width, dropout)
-    except (KeyError, ValueError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelError(f"the generator file's metadata is wrong: {error}", where=path, fix=_FIX) from None

@@ -18,7 +18,7 @@ from mrigan.engine.checkpoint import Checkpoint, CheckpointStore
 from mrigan.engine.distributed import World, join_world
 from mrigan.engine.interface import Engine
 from mrigan.engine.precision import Precision
-from mrigan.engine.seeding import make_deterministic, seed_all
+from mrigan.engine.seeding import deterministic, seed_all
 from mrigan.engine.signals import Stopped, StopRequest
 from mrigan.errors import ConfigError, MriganError
 from mrigan.progress import Advance, bar
@@ -141,7 +141,6 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
     with join_world(config.train.device) as world, StopRequest(world) as stop:
         train, val, plan = _open_data(config, shard_kind, world)
         steps = config.train.steps or plan.steps(config.train.epochs, config.train.batch_size)
-        make_deterministic(config.train.deterministic, world.device)
         folder = RunFolder(config.run.dir)
         store = CheckpointStore(folder.checkpoints, config.checkpoint.keep)
         depends = {"kind": kind, "data_hash": train.hash, **depends}
@@ -174,7 +173,7 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
                 journal,
                 precision,
             )
-            with _recorded(job):
+            with deterministic(config.train.deterministic, world.device), _recorded(job):
                 yield job
         finally:
             folder.close()

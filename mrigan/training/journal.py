@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,10 +34,11 @@ class Journal:
             file.writelines(kept)
 
     def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
-        """Record numbers of one step; None = not defined there."""
+        """Record numbers of one step; None = not defined there, which is also what a NaN becomes: JSON has none."""
         if self.path is None:
             return
-        line = json.dumps({"step": step, **metrics}, allow_nan=False) + "\n"
+        metrics = {name: x if x is None or math.isfinite(x) else None for name, x in metrics.items()}
+        line = json.dumps({"step": step, **metrics}) + "\n"
         with open(self.path, "a") as file:
             file.write(line)
         known = {name: value for name, value in metrics.items() if value is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -244,6 +245,9 @@ def test_a_generator_file_holds_all_that_is_needed(tmp_path: Path) -> None:
         assert torch.equal(loaded.state_dict()[name], value)
     assert generator_info(tmp_path / "G.safetensors") == {"step": 12}
     assert [path.name for path in tmp_path.iterdir()] == ["G.safetensors"]
+    for again in ("a", "b", "c"):  # the same generator is the same file
+        save_generator(tmp_path / again, G, {"step": 12})
+        assert (tmp_path / again).read_bytes() == (tmp_path / "G.safetensors").read_bytes()
 
 
 def test_damaged_and_foreign_generator_files_are_refused(tmp_path: Path) -> None:
@@ -258,14 +262,15 @@ def test_damaged_and_foreign_generator_files_are_refused(tmp_path: Path) -> None
         with pytest.raises(ModelError, match="to do: give a G"):
             load_generator(path)
     state = G.state_dict()
-    ours = {"format": "mrigan-generator", "format_version": "1", "size": "16", "width": "4", "dropout": "0.5"}
-    wrong = [{"format": "other"}, {"format_version": "9"}, {"size": "17"}, {"size": "1048576"}, {"width": "99999"},
-             {"width": "x"}, {"size": "32"}, {"dropout": "no"}]
-    for metadata in (None, {}, *(ours | change for change in wrong)):
+    ours = {"format": "mrigan-generator", "format_version": 1, "size": 16, "width": 4, "dropout": 0.5}
+    wrong = [{"format": "other"}, {"format_version": 9}, {"size": 17}, {"size": 1048576}, {"width": 99999},
+             {"width": "x"}, {"width": None}, {"size": 32}, {"dropout": "no"}]
+    facts = [json.dumps(ours | change) for change in wrong]
+    for metadata in (None, {}, *({"mrigan": text} for text in (*facts, "", "[]", "{", "[" * 100_000))):
         save_file(state, path, metadata)
         with pytest.raises(ModelError):
             load_generator(path)
-    save_file({key: value for key, value in state.items() if "head" not in key}, path, ours)
+    save_file({key: value for key, value in state.items() if "head" not in key}, path, {"mrigan": json.dumps(ours)})
     with pytest.raises(ModelError, match="do not fit"):
         load_generator(path)
     with pytest.raises(ModelError, match="no such generator"):

@@ -1,0 +1,117 @@
+"""Runs of the smoke config on a tiny shard set, in this process or in one of their own that can be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, load_config, to_dict
+from mrigan.training import train_detector, train_gan
+from tests.data.shards import make_samples, write_shards
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 120  # seconds until a process that says nothing is called hung
+STEPS = 16
+GAN = [f"train.steps={STEPS}", "checkpoint.every=5", "eval.every=8", "tracking.enabled=false"]
+NETWORKS = ("generator", "generator_optimizer", "discriminator", "discriminator_optimizer")
+
+
+def write_tiny_shards(folder: Path, pairs: bool = True) -> Path:
+    """21 reals and 30 fakes to train on, 6 and 9 held out: an epoch of 42, which no batch of 8 divides."""
+    samples = [
+        *make_samples(21, 30, size=64, pairs=pairs),
+        *make_samples(6, 9, split="val", seed=1, size=64, pairs=pairs),
+    ]
+    write_shards(folder, samples, kind="pairs" if pairs else "faces")
+    config = to_dict(ShardsConfig())
+    config["faces"]["size"] = 64
+    (folder / "plan.json").write_text(json.dumps({"config": config}))
+    return folder
+
+
+def gan_config(shards: Path, run: Path, *overrides: str) -> GanConfig:
+    return load_config(GanConfig, "gan/cpu-smoke.yaml", [f"data.shards={shards}", f"run.dir={run}", *GAN, *overrides])
+
+
+def detector_config(shards: Path, run: Path, *overrides: str) -> DetectorConfig:
+    own = [f"data.shards={shards}", f"run.dir={run}", "tracking.enabled=false"]
+    return load_config(DetectorConfig, "detector/cpu-smoke.yaml", [*own, *overrides])
+
+
+def run_gan(shards: Path, run: Path, *overrides: str, new: bool = False) -> Path:
+    return train_gan(gan_config(shards, run, *overrides), new)
+
+
+def run_detector(shards: Path, run: Path, *overrides: str, new: bool = False) -> Path:
+    return train_detector(detector_config(shards, run, *overrides), new)
+
+
+def start(*arguments: str, ranks: int = 0, page: str = "train_gan.py") -> subprocess.Popen[str]:
+    """Start `launch/<page>` in its own process, or under torchrun."""
+    command = [sys.executable]
+    if ranks:
+        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--shutdown-timeout=60"]
+    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    return subprocess.Popen(
+        [*command, str(ROOT / "launch" / page), *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def start_gan(shards: Path, run: Path, *overrides: str, ranks: int = 0) -> subprocess.Popen[str]:
+    return start("gan/cpu-smoke.yaml", f"data.shards={shards}", f"run.dir={run}", *GAN, *overrides, ranks=ranks)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for a process; its exit code and all that it said."""
+    out, _ = process.communicate(timeout=PATIENCE)
+    return process.returncode, out
+
+
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Watch until `ready()`; fails when the process ends before that."""
+    deadline = time.monotonic() + PATIENCE
+    while not ready():
+        assert process.poll() is None, f"it ended first:\n{finish(process)[1]}"
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.002)
+
+
+def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
+    """Wait until the training step `step` is in the log."""
+    wait_until(lambda: last_step(run) >= step, process)
+
+
+def logged(run: Path, key: str = "train/generator") -> dict[int, Any]:
+    """Step → value, of the whole lines in metrics.jsonl."""
+    path = run / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    rows = [json.loads(line) for line in lines if line.endswith("\n")]
+    return {row["step"]: row[key] for row in rows if key in row}
+
+
+def last_step(run: Path, key: str = "train/generator") -> int:
+    return max(logged(run, key), default=0)
+
+
+def state(run: Path, step: int = STEPS) -> dict[str, Any]:
+    return json.loads((run / "checkpoints" / f"step-{step:06d}" / "state.json").read_bytes())
+
+
+def status(run: Path) -> dict[str, Any]:
+    return json.loads((run / "status.json").read_bytes())
+
+
+def hashes(run: Path, step: int = STEPS) -> dict[str, str]:
+    """SHA-256 of the networks and optimizers at a step: equal = bit-identical."""
+    return state(run, step)["files"]

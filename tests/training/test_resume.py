@@ -1,0 +1,172 @@
+"""However a run is stopped, and at whatever step: started again it ends with the very same bits. Dropout is on."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mrigan.data import EpochPlan, ShardSet
+from mrigan.engine.signals import Stopped
+from mrigan.training import gan
+from mrigan.training.hooks import Evaluation, Hooks
+from mrigan.training.job import open_job
+from tests.training.runs import (
+    STEPS,
+    finish,
+    gan_config,
+    hashes,
+    last_step,
+    logged,
+    run_gan,
+    start_gan,
+    state,
+    status,
+    wait_for_step,
+)
+
+
+def test_killed_in_the_middle_of_an_epoch(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    killed_run(shards, run, step=8)
+    assert status(run)["state"] == "running"  # it could not say anything else
+    saved = max(int(p.name[5:]) for p in (run / "checkpoints").glob("step-*"))
+    assert 5 <= saved < last_step(run) < STEPS
+    assert run_gan(shards, run) == run
+    assert hashes(run) == hashes(undisturbed)
+    assert logged(run) == logged(undisturbed)  # each step once, with the same loss
+    assert logged(run, "val/ssim") == logged(undisturbed, "val/ssim")
+    assert (run / "model" / "generator.safetensors").is_file()
+
+
+def killed_run(shards: Path, run: Path, step: int) -> None:
+    """Start or go on, and kill -9 when `step` is in the log; or let it end, if it is faster."""
+    process = start_gan(shards, run)
+    wait_for_step(run, step, process)
+    process.kill()
+    assert finish(process)[0] == -signal.SIGKILL
+
+
+@pytest.mark.faults
+def test_killed_twenty_times(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    moments = random.Random(1)
+    for number in range(20):
+        run = tmp_path / f"run-{number}"
+        killed_run(shards, run, step=moments.randrange(1, STEPS - 1))
+        run_gan(shards, run)
+        assert hashes(run) == hashes(undisturbed)
+        shutil.rmtree(run)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM"])
+def test_asked_to_stop(shards: Path, undisturbed: Path, tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    process = start_gan(shards, run, "tracking.log_every=1")
+    wait_for_step(run, 7, process)
+    process.send_signal(signal.Signals[name])
+    code, said = finish(process)
+    assert code == 75, said
+    stopped = status(run)
+    assert (stopped["state"], stopped["step"]) == ("stopped", last_step(run))
+    assert name in said
+    assert "the same command goes on" in said
+    assert state(run, stopped["step"])["step"] == stopped["step"]
+    run_gan(shards, run)
+    assert hashes(run) == hashes(undisturbed)
+
+
+def test_stopped_at_every_step(
+    shards: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step at a time, each from the checkpoint of the one before."""
+    monkeypatch.setattr("mrigan.engine.signals.StopRequest.agreed", lambda self, step: "SIGUSR1")
+    run = tmp_path / "run"
+    for step in range(1, STEPS + 1):
+        with pytest.raises(Stopped):
+            run_gan(shards, run)
+        assert status(run) == {"state": "stopped", "step": step, "mlflow_run_id": None, "error": status(run)["error"]}
+    assert hashes(run) == hashes(undisturbed)
+    run_gan(shards, run)  # only the model is missing
+    assert status(run)["state"] == "finished"
+    assert logged(run) == logged(undisturbed)
+
+
+def test_means_that_span_a_stop_are_whole(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    run_gan(shards, tmp_path, "tracking.log_every=8", "train.steps=10", "checkpoint.every=3")
+    shutil.rmtree(tmp_path / "checkpoints" / "step-000010")
+    run_gan(shards, tmp_path, "tracking.log_every=16", "checkpoint.every=3")
+    losses = logged(undisturbed)
+    assert logged(tmp_path)[16] == pytest.approx(np.mean([losses[step] for step in range(9, 17)]), rel=1e-5)
+
+
+def test_a_longer_run_goes_on(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    run_gan(shards, tmp_path, "train.steps=7", "checkpoint.every=100", "data.workers=0", "eval.every=3")
+    run_gan(shards, tmp_path, "data.workers=2")
+    assert hashes(tmp_path) == hashes(undisturbed)
+
+
+def test_a_finished_run_is_left_alone(shards: Path, tmp_path: Path) -> None:
+    run_gan(shards, tmp_path, "train.steps=1")
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")}
+    run_gan(shards, tmp_path, "train.steps=1")
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")} == before
+
+
+def test_a_damaged_newest_checkpoint(
+    shards: Path, undisturbed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    newest = run / "checkpoints" / f"step-{STEPS:06d}" / "generator.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    run_gan(shards, run)
+    assert f"step-{STEPS:06d}" in caplog.text
+    assert hashes(run) == hashes(undisturbed)
+    assert logged(run) == logged(undisturbed)
+
+
+def test_no_sample_is_lost_or_seen_twice(shards: Path, tmp_path: Path) -> None:
+    """The rest of an epoch is not lost with a stop in its middle, and epochs differ (each as the plan says)."""
+    config = gan_config(shards, tmp_path / "run")
+    seen = []
+    for steps in (3, 7, STEPS):
+        config.train.steps = steps
+        with open_job("gan", config, shard_kind="pairs", depends={}, new=False) as job:
+            engines = gan.build_engines(config, job.world)
+            job.resume(engines)
+            hooks = Hooks(job, engines, lambda step: Evaluation())
+            for batch in job.batches(size=64):
+                seen.append(batch.ids.numpy().copy())
+                losses = gan.gan_step(
+                    engines["generator"],
+                    engines["discriminator"],
+                    batch,
+                    config=config,
+                    precision=job.precision,
+                    world=job.world,
+                )
+                hooks.after_step(batch.step + 1, losses)
+    train = ShardSet.open([str(shards)], "train", "pairs")
+    plan = EpochPlan(train.labels, config.train.seed)
+    stream = np.concatenate(seen)
+    assert len(stream) == STEPS * 8
+    for epoch in range(3):
+        part = stream[epoch * 42 : (epoch + 1) * 42]
+        assert np.array_equal(part, plan.epoch(epoch))
+        assert set(np.flatnonzero(train.labels == 0)) <= set(part)  # the smaller class, whole
+    assert not np.array_equal(plan.epoch(0), plan.epoch(1))
+
+
+def test_the_state_is_enough_to_know_the_run(undisturbed: Path) -> None:
+    kept = state(undisturbed)
+    assert kept["config"] == json.loads((undisturbed / "config.json").read_bytes())
+    assert (kept["epoch"], kept["sample"]) == divmod(STEPS * 8, 42)
+    assert kept["code_version"]
+    assert kept["depends"]["kind"] == "gan"
+    assert len(kept["depends"]["data_hash"]) == 64
+    assert not [p for p in undisturbed.rglob("*") if p.suffix in (".pt", ".pth", ".pkl", ".bin")]
