@@ -7,9 +7,9 @@ from torch import Tensor
 
 def l1_mri(original: Tensor, face: Tensor) -> Tensor:
     """|a - b|, (N, 3, H, W) in 0...255."""
-    return (original - face).abs()
+    return (original.float() - face.float()).abs()
 
 
 def l2_mri(original: Tensor, face: Tensor) -> Tensor:
     """(a - b)**2 / 255, (N, 3, H, W) in 0...255: the squared difference on the scale of the picture."""
-    return (original - face).square() / 255
+    return (original.float() - face.float()).square() / 255

@@ -35,7 +35,7 @@ def dists_mri(original: Tensor, face: Tensor, weights: str | None = None) -> Ten
         ModelError: no weight file, or it lacks tensors.
         InputError: the pictures are smaller than 32 px.
     """
-    total = torch.zeros_like(original[:, :1])
+    total = torch.zeros_like(original[:, :1], dtype=torch.float32)
     for loss in _stage_losses(original, face, weights, blur_mirrored):
         total += F.interpolate(loss, original.shape[-2:], mode="bilinear", align_corners=False)
     return total.expand(-1, 3, -1, -1) * 255
@@ -43,7 +43,7 @@ def dists_mri(original: Tensor, face: Tensor, weights: str | None = None) -> Ten
 
 def dists_index(a: Tensor, b: Tensor, weights: str) -> Tensor:
     """The DISTS of each picture, (N,), of (N, 3, H, W) in 0...255; 0 = alike."""
-    losses = _stage_losses(a.float(), b.float(), weights, lambda x: x.mean((2, 3), keepdim=True))
+    losses = _stage_losses(a, b, weights, lambda x: x.mean((2, 3), keepdim=True))
     return torch.stack(losses).sum(0).view(-1)
 
 
@@ -67,7 +67,7 @@ def _stage_losses(a: Tensor, b: Tensor, weights: str | None, mean: Callable[[Ten
 
 
 def _stages(picture: Tensor, tensors: dict[str, Tensor]) -> list[Tensor]:
-    x = picture / 255
+    x = picture.float() / 255
     mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (MEAN, STD))
     return [x, *vgg16((x - mean) / std, tensors, _l2_pool)]
 

@@ -20,7 +20,7 @@ def gmsd_mri(original: Tensor, face: Tensor) -> Tensor:
 
 def gradient_magnitude(x: Tensor) -> Tensor:
     """Length of the Prewitt gradient after means over 2 x 2 px: (N, C, H, W) → (N, C, H / 2, W / 2), rounded up."""
-    x = F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+    x = F.avg_pool2d(x.float(), 2, ceil_mode=True, count_include_pad=False)
     across = torch.tensor([[1.0, 0.0, -1.0]] * 3, device=x.device) / 3
     kernels = torch.stack([across, across.T])[:, None]
     n, c, height, width = x.shape

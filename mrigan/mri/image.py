@@ -18,7 +18,7 @@ from mrigan.mri.ms_ssim import ms_ssim_mri
 from mrigan.mri.ssim import ssim_mri
 
 # By name: (original, face, **options) → MRI on the scale 0...255 (0 = alike), not yet clipped. Both pictures come as
-# (N, 3, H, W) float32 in 0...255. To add a metric: a file with such a function, a line here, an oracle in the tests.
+# (N, 3, H, W), uint8 or float. To add a metric: a file with such a function, a line here, an oracle in the tests.
 METRICS: dict[str, Callable[..., Tensor]] = {
     "ssim": ssim_mri,
     "ms-ssim": ms_ssim_mri,
@@ -58,4 +58,4 @@ def mri_image(original: Tensor, face: Tensor, metric: str = "ssim", **options: A
     unknown = given.keys() - inspect.signature(METRICS[name]).parameters.keys()
     if unknown:
         raise ConfigError(f"{name} has no option {', '.join(sorted(unknown))}", where="mri", fix="leave it out")
-    return METRICS[name](original.float(), face.float(), **given).clamp_(0, 255)
+    return METRICS[name](original, face, **given).clamp_(0, 255)

@@ -41,12 +41,12 @@ def lpips_mri(original: Tensor, face: Tensor, weights: str | None = None) -> Ten
 
 
 def distance_map(original: Tensor, face: Tensor, weights: str | None) -> Tensor:
-    """The LPIPS distance at each pixel, (N, 1, H, W), of pictures (N, 3, H, W) float32 in 0...255."""
+    """The LPIPS distance at each pixel, (N, 1, H, W), of pictures (N, 3, H, W) in 0...255."""
     if min(original.shape[-2:]) < SMALLEST:
         raise InputError(f"LPIPS of pictures of {original.shape[-1]} x {original.shape[-2]} px",
                          fix=f"{SMALLEST} px or more")
     network = _network(weights, original.device)
-    total = torch.zeros_like(original[:, :1])
+    total = torch.zeros_like(original[:, :1], dtype=torch.float32)
     for linear, fa, fb in zip(LINEAR, network(original), network(face), strict=True):
         distance = F.conv2d((_unit(fa) - _unit(fb)).square(), network.weights[linear])
         total += F.interpolate(distance, original.shape[-2:], mode="bilinear", align_corners=False)
@@ -59,7 +59,7 @@ class _Network(NamedTuple):
 
     def __call__(self, picture: Tensor) -> list[Tensor]:
         shift, scale = (torch.tensor(v, device=picture.device).view(3, 1, 1) for v in (SHIFT, SCALE))
-        x = (picture / 127.5 - 1 - shift) / scale
+        x = (picture.float() / 127.5 - 1 - shift) / scale
         return list(vgg16(x, self.weights, lambda y: F.max_pool2d(y, 2)) if self.is_vgg else alexnet(x, self.weights))
 
 

@@ -23,7 +23,7 @@ def ms_ssim_mri(original: Tensor, face: Tensor) -> Tensor:
         InputError: the pictures are smaller than 176 px.
     """
     size = original.shape[-2:]
-    product = torch.ones_like(original)
+    product = torch.ones_like(original, dtype=torch.float32)
     for weight, loss in zip(WEIGHTS, _scale_losses(original, face), strict=True):
         grown = F.interpolate(loss, size, mode="bilinear", align_corners=False)
         product *= (1 - grown).clamp(min=0) ** weight
@@ -33,7 +33,7 @@ def ms_ssim_mri(original: Tensor, face: Tensor) -> Tensor:
 def ms_ssim_index(a: Tensor, b: Tensor) -> Tensor:
     """The MS-SSIM index of each picture, (N,), of (N, C, H, W) in 0...255, each scale's border of 5 px left out."""
     inside = slice(RADIUS, -RADIUS)
-    means = [1 - loss[..., inside, inside].mean((2, 3)) for loss in _scale_losses(a.float(), b.float())]
+    means = [1 - loss[..., inside, inside].mean((2, 3)) for loss in _scale_losses(a, b)]
     powers = [mean.clamp(min=0) ** weight for weight, mean in zip(WEIGHTS, means, strict=True)]
     return torch.stack(powers).prod(0).mean(1)
 
@@ -44,6 +44,7 @@ def _scale_losses(a: Tensor, b: Tensor) -> list[Tensor]:
     if min(height, width) < SMALLEST:
         raise InputError(f"MS-SSIM of pictures of {width} x {height} px: the coarsest of five scales is too small",
                          fix=f"faces.size of {SMALLEST} or more, or mri.metric=ssim")
+    a, b = a.float(), b.float()
     losses = []
     for scale in range(len(WEIGHTS)):
         if scale:

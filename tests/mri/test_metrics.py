@@ -117,7 +117,7 @@ def test_lpips_equals_torchmetrics(net: str, size: int, tmp_path: Path, monkeypa
     published = Path(tm_lpips.__file__).parent / "lpips_models" / f"{net}.pth"
     state |= torch.load(published, map_location="cpu", weights_only=True)
     save_file(state, tmp_path / "lpips.safetensors")
-    a, b = (tensor(picture).float() for picture in face_pair(size, size))
+    a, b = (tensor(picture) for picture in face_pair(size, size))
     expected = oracle(a / 127.5 - 1, b / 127.5 - 1)
     found = distance_map(a, b, str(tmp_path / "lpips.safetensors"))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
@@ -151,7 +151,7 @@ def test_dists_equals_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     state = {f"features.{name}": value for name, value in features.state_dict().items()}
     torch.save(state | {"alpha": oracle.alpha.data, "beta": oracle.beta.data}, tmp_path / "dists.pt")
     weights = str(tmp_path / "dists.pt")
-    a, b = (torch.cat([tensor(picture), tensor(picture).flip(-1)]).float() for picture in face_pair(64, 64))
+    a, b = (torch.cat([tensor(picture), tensor(picture).flip(-1)]) for picture in face_pair(64, 64))
     torch.testing.assert_close(dists_index(a, b, weights), oracle(a / 255, b / 255), atol=1e-5, rtol=1e-4)
     fa, fb = ([stage[0].double().numpy() for stage in oracle.forward_once(x[:1] / 255)] for x in (a, b))
     expected = local_dists(fa, fb, *(p.detach().double().numpy().ravel() for p in (oracle.alpha, oracle.beta)))

@@ -1,0 +1,67 @@
+"""Speed of the MRI image on one CPU thread, beside scikit-image in the same run: python benchmarks/mri.py [rounds]"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import cv2
+import numpy as np
+import torch
+from skimage.data import astronaut
+from skimage.metrics import structural_similarity
+from threadpoolctl import threadpool_limits
+
+from mrigan.mri import mri_image
+
+PAIRS, SIZE = 8, 256
+
+
+def pairs() -> tuple[np.ndarray, np.ndarray]:
+    """(PAIRS, SIZE, SIZE, 3) uint8: crops of a portrait, and the same with noise and a blurred middle."""
+    rng = np.random.default_rng(0)
+    faces = np.stack([astronaut()[i : i + SIZE, 80 + 8 * i : 80 + 8 * i + SIZE] for i in range(PAIRS)])
+    fakes = np.clip(faces + rng.normal(0, 3, faces.shape), 0, 255).astype(np.uint8)
+    for fake in fakes:
+        fake[60:200, 60:200] = cv2.GaussianBlur(fake[60:200, 60:200], (0, 0), 2)
+    return faces, fakes
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """CPU seconds of this process for one pair."""
+    start = time.process_time()
+    work()
+    return (time.process_time() - start) / PAIRS
+
+
+def main(rounds: int = 9) -> None:
+    """Alternate the two, round by round, and print the medians."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    faces, fakes = pairs()
+    a, b = (torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))) for x in (faces, fakes))
+
+    def skimage() -> list[np.ndarray]:
+        options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}
+        return [structural_similarity(x, y, channel_axis=-1, data_range=255, **options)[1]
+                for x, y in zip(faces, fakes, strict=True)]
+
+    with threadpool_limits(1):
+        expected = np.clip(1 - np.stack(skimage()).transpose(0, 3, 1, 2), 0, 1)
+        error = np.abs(mri_image(a, b).numpy() / 255 - expected).max()
+        times = [(cpu_seconds(skimage), cpu_seconds(lambda: mri_image(a, b))) for _ in range(rounds)]
+        theirs, ours = np.median(times, axis=0)
+        ratio = np.median([t / o for t, o in times])
+        print(f"SSIM MRI of a {SIZE}x{SIZE}x3 pair: scikit-image {theirs * 1e3:.2f} ms, mrigan {ours * 1e3:.2f} ms")
+        print(f"  ratio {ratio:.1f}; largest difference of S {error:.1e}")
+        for metric in ("ms-ssim", "gmsd", "l1", "l2"):
+            took = np.median([cpu_seconds(lambda name=metric: mri_image(a, b, name)) for _ in range(3)])
+            print(f"  {metric}: {took * 1e3:.2f} ms")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:2]))
