@@ -3,11 +3,12 @@
 Importing this is light: av, torch, OpenCV, SciPy and pyarrow are imported where they are used.
 """
 
-from mrigan.video.alignment import Alignment, FakeClip, Geometry, Paired, changed, follow, pair_frames
+from mrigan.video.alignment import Alignment, FakeClip, Paired, follow, pair_frames
 from mrigan.video.container import VideoInfo, probe
 from mrigan.video.crops import RESIZE, crop, expand_box, resize_face
 from mrigan.video.faces import INFERENCE_THRESHOLDS, Detection, Face, FaceDetector, FaceTable, find_faces
 from mrigan.video.frames import Frame, TruncatedVideo, read_frames
+from mrigan.video.geometry import Geometry, changed
 from mrigan.video.table import faces_key, read_faces, write_faces
 
 __all__ = [

@@ -5,8 +5,8 @@ moment. Public fakes are shorter, longer, cut out of the middle (some FaceForens
 away from their original in mid-clip (Celeb-DF). A forged face says nothing about that, the border of the frame does:
 its outer eighth is the same picture in both. So every frame is judged by the mean grey difference there:
 
-1. the same index, in the geometry of the clip: same size; else cut out (the window is searched, before any scaling);
-   else scaled;
+1. the same index, in the geometry of the clip: same size; else cut out (of the centre, else of a window that is
+   searched, both before any scaling); else scaled;
 2. otherwise up to `offset` frames earlier or later; an offset that was found is held for the frames that follow;
 3. otherwise the frame is misaligned.
 
@@ -28,53 +28,16 @@ import numpy as np
 from mrigan.config import PairsConfig
 from mrigan.errors import InputError
 from mrigan.video.frames import Decoded, Frame, decode, read_frames
+from mrigan.video.geometry import Geometry, border_difference, geometries, grey
 
-INSIDE = 0.9  # of a box's area must lie in a cut-out fake's window
 CLEARLY = 0.6  # another offset must bring the difference below this part of the held one's
 SUSPECT = 1.5  # times the clip's usual difference: above it the neighbours are looked at
 USUAL = 3.0  # times the clip's usual difference: above it a newly found offset is a chance hit
 QUIET = 1.0  # of 255: differences below this are never suspect
 LOST = "unreadable: this frame of the fake cannot be decoded"
+FLAT = 8.0  # of 255, standard deviation: darker or emptier frames match at every offset and tell nothing
+TRUSTED = 3  # pairs after which the geometry is settled
 RECENT = 25  # frames that make the clip's usual difference
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """How both pictures of a pair come to one size, and where a box of the original lies in it.
-
-    Args:
-        size: (w, h) in px of the pair's pictures.
-        window: (dx, dy) in px of the original: where a cut-out fake's corner lies.
-        scale: (x, y), size of the pair's pictures over that of the original (after the window); 1 = as it is.
-    """
-
-    size: tuple[int, int]
-    window: tuple[int, int] = (0, 0)
-    scale: tuple[float, float] = (1.0, 1.0)
-
-    def original(self, image: np.ndarray) -> np.ndarray:
-        """The original's picture in the pair's geometry."""
-        if self.scale != (1.0, 1.0):
-            return _scale(image, self.size)
-        (w, h), (dx, dy) = self.size, self.window
-        return image[dy : dy + h, dx : dx + w]
-
-    def fake(self, image: np.ndarray) -> np.ndarray:
-        """The fake's picture in the pair's geometry."""
-        return image if image.shape[1::-1] == self.size else _scale(image, self.size)
-
-    def box(self, box: Sequence[float]) -> tuple[float, float, float, float] | None:
-        """A box in px of the original, in px of the pair's pictures and clipped to them.
-
-        None where less than nine tenths of it lie in the window: then the fake does not show this face whole.
-        """
-        (w, h), (dx, dy), (sx, sy) = self.size, self.window, self.scale
-        x0, y0, x1, y1 = (box[0] - dx) * sx, (box[1] - dy) * sy, (box[2] - dx) * sx, (box[3] - dy) * sy
-        cx0, cy0, cx1, cy1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(w)), min(y1, float(h))
-        area = (x1 - x0) * (y1 - y0)
-        if cx1 <= cx0 or cy1 <= cy0 or (cx1 - cx0) * (cy1 - cy0) < INSIDE * area:
-            return None
-        return cx0, cy0, cx1, cy1
 
 
 @dataclass(frozen=True)
@@ -87,6 +50,7 @@ class Paired:
         original, fake: (h, w, 3) uint8 RGB of one size, None unless this is a pair.
         geometry: maps the original's boxes into these pictures: `paired.geometry.box(face.box)`.
         fake_index: of the fake's frame, -1 unless this is a pair.
+        fake_time: of the fake's frame, seconds since the fake's first one.
         difference: mean grey difference in the outer eighth, 0..255, of the best candidate; NaN where there is none.
     """
 
@@ -97,6 +61,7 @@ class Paired:
     fake: np.ndarray | None = None
     geometry: Geometry | None = None
     fake_index: int = -1
+    fake_time: float = float("nan")
     difference: float = float("nan")
 
 
@@ -137,6 +102,7 @@ class FakeClip:
         self._window: deque[Decoded] = deque()
         self._ended = ""  # the reason of all frames after the last
         self._offset = 0
+        self._usual: deque[float] = deque(maxlen=RECENT)
 
     def close(self) -> None:
         """Close the file before its end; `pair` must not be called afterwards."""
@@ -147,7 +113,9 @@ class FakeClip:
         """Find the fake's frame for this frame of the original."""
         paired = self._pair(frame)
         self.alignment.frames[paired.reason.split(":", maxsplit=1)[0]] += 1
-        if not paired.reason:
+        if paired.original is not None:
+            if grey(paired.original).std() > FLAT:
+                self._usual.append(paired.difference)
             self.alignment.offsets[paired.fake_index - paired.index] += 1
             self.alignment.differences.append(paired.difference)
         return paired
@@ -172,6 +140,7 @@ class FakeClip:
             fake=geometry.fake(image),
             geometry=geometry,
             fake_index=near[offset].index,
+            fake_time=near[offset].time,
             difference=difference,
         )
 
@@ -194,32 +163,38 @@ class FakeClip:
         """The best offset with its difference and geometry; `near` holds at least the held offset."""
         geometry = self.alignment.geometry
         order = sorted(near, key=lambda o: (o != self._offset, abs(o), o))
-        grey = _grey(original)
+        gray = grey(original)
         if geometry is None:
-            return self._first(grey, near, order)
-        reference = _grey(geometry.original(original))
+            return self._first(gray, near, order)
+        reference = grey(geometry.original(original))
 
         def difference(offset: int) -> float:
-            return border_difference(reference, _grey(geometry.fake(near[offset].frame().image)))
+            return border_difference(reference, grey(geometry.fake(near[offset].frame().image)))
 
-        usual = statistics.median(self.alignment.differences[-RECENT:]) if self.alignment.differences else 0.0
+        limit = self.config.border_difference
+        usual = statistics.median(self._usual) if self._usual else limit
         held = difference(self._offset)
-        if held <= max(QUIET, SUSPECT * usual) and held <= self.config.border_difference:
+        if held <= min(max(QUIET, SUSPECT * usual), limit):
             return self._offset, held, geometry
         others = [(difference(o), o) for o in order if o != self._offset]
         if others:
             best, offset = min(others)
             if best < CLEARLY * held and best <= max(QUIET, USUAL * usual):
                 return offset, best, geometry
+        if held > limit and len(self._usual) < TRUSTED:  # a dark first frame may have settled a wrong window
+            return self._first(gray, near, order)
         return self._offset, held, geometry
 
-    def _first(self, grey: np.ndarray, near: dict[int, Decoded], order: list[int]) -> tuple[int, float, Geometry]:
-        """Before the first pair the geometry is unknown: each is tried at each offset, the nearest offset first."""
+    def _first(self, gray: np.ndarray, near: dict[int, Decoded], order: list[int]) -> tuple[int, float, Geometry]:
+        """While the geometry is unknown, each is tried at each offset, the likeliest and nearest first.
+
+        A panning camera makes a wrong window at a wrong offset look right: so a later candidate must be clearly better.
+        """
         found: list[tuple[int, float, Geometry]] = []
-        for offset in order:
-            fake = _grey(near[offset].frame().image)
-            for geometry in geometries(grey, fake):
-                value = border_difference(geometry.original(grey), geometry.fake(fake))
+        for geometry in geometries(gray, grey(near[self._offset].frame().image)):
+            reference = geometry.original(gray)
+            for offset in order:
+                value = border_difference(reference, grey(geometry.fake(near[offset].frame().image)))
                 if not found or value < CLEARLY * found[-1][1]:
                     found.append((offset, value, geometry))
             if found[-1][1] <= QUIET:
@@ -249,55 +224,3 @@ def pair_frames(
     with follow([fake], config) as (clip,):
         for frame in read_frames(original, wanted=wanted):
             yield clip.pair(frame)
-
-
-def geometries(original: np.ndarray, fake: np.ndarray) -> Iterator[Geometry]:
-    """The ways in which a fake's picture may lie in its original's (both (h, w) grey), the likeliest first."""
-    import cv2
-
-    (H, W), (h, w) = original.shape, fake.shape
-    if (h, w) == (H, W):
-        yield Geometry((w, h))
-        return
-    if h <= H and w <= W:
-        match = cv2.matchTemplate(original, fake, cv2.TM_SQDIFF)
-        dy, dx = np.unravel_index(int(match.argmin()), match.shape)
-        yield Geometry((w, h), window=(int(dx), int(dy)))
-    size = (w, h) if w * h <= W * H else (W, H)
-    yield Geometry(size, scale=(size[0] / W, size[1] / H))
-
-
-def border_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean absolute difference of two (h, w) uint8 grey pictures in the outer eighth on each side, 0..255."""
-    import cv2
-
-    h, w = a.shape
-    y, x = max(h // 8, 1), max(w // 8, 1)
-    difference = cv2.absdiff(a, b)
-    inner = difference[y : h - y, x : w - x]
-    total = int(difference.sum(dtype=np.int64)) - int(inner.sum(dtype=np.int64))
-    return total / (h * w - inner.size)
-
-
-def changed(original_face: np.ndarray, fake_face: np.ndarray, config: PairsConfig) -> bool:
-    """Whether a fake face differs from the original's: more than `changed_pixels` pixels by more than `changed_by`.
-
-    The DFDC winner's rule, on the grey values of two (h, w, 3) uint8 faces of one size. DFDC has fakes with an altered
-    sound and an unchanged picture, and fakes in which only one of several people is swapped.
-    """
-    import cv2
-
-    difference = cv2.absdiff(_grey(original_face), _grey(fake_face))
-    return int(np.count_nonzero(difference > config.changed_by)) > config.changed_pixels
-
-
-def _grey(image: np.ndarray) -> np.ndarray:
-    import cv2
-
-    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-
-
-def _scale(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    import cv2
-
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -11,7 +11,7 @@ import pytest
 from mrigan.config import PairsConfig
 from mrigan.errors import InputError
 from mrigan.video import Alignment, FakeClip, Frame, changed, crop, follow, pair_frames, read_frames
-from mrigan.video.alignment import border_difference
+from mrigan.video.geometry import border_difference
 from tests.clips import write_clip
 
 CONFIG = PairsConfig()
@@ -145,6 +145,16 @@ def test_a_scaled_fake_is_compared_at_the_smaller_size(
         assert p.original.shape == p.fake.shape == (small[1], small[0], 3)
         sx, sy = small[0] / 192, small[1] / 144
         assert p.geometry.box(FACE) == pytest.approx((FACE[0] * sx, FACE[1] * sy, FACE[2] * sx, FACE[3] * sy))
+
+
+def test_a_dark_beginning_does_not_settle_window_or_offset(tmp_path: Path) -> None:
+    dark = [np.full_like(ORIGINAL[0], 16)] * 8
+    original = write_clip(tmp_path / "o.mp4", [*dark, *ORIGINAL])
+    fake = write(tmp_path, [f[:, 8:184] for f in [*dark, ORIGINAL[0], *map(forged, ORIGINAL)]])
+    pairs = list(pair_frames(original, fake, range(0, 45, 3), CONFIG))
+    bright = [p for p in pairs if p.index >= 9]
+    assert {(p.reason, p.fake_index - p.index) for p in bright} == {("", 1)}
+    assert {p.geometry.window for p in bright if p.geometry is not None} == {(8, 0)}
 
 
 def test_boxes_beyond_the_picture_are_clipped_or_dropped(tmp_path: Path, original: Path) -> None:

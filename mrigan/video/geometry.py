@@ -1,0 +1,108 @@
+"""How a fake's picture may lie in its original's, and how far the two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrigan.config import PairsConfig
+
+INSIDE = 0.9  # of a box's area must lie in a cut-out fake's window
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How both pictures of a pair come to one size, and where a box of the original lies in it.
+
+    Args:
+        size: (w, h) in px of the pair's pictures.
+        window: (dx, dy) in px of the original: where a cut-out fake's corner lies.
+        scale: (x, y), size of the pair's pictures over that of the original (after the window); 1 = as it is.
+    """
+
+    size: tuple[int, int]
+    window: tuple[int, int] = (0, 0)
+    scale: tuple[float, float] = (1.0, 1.0)
+
+    def original(self, image: np.ndarray) -> np.ndarray:
+        """The original's picture in the pair's geometry."""
+        if self.scale != (1.0, 1.0):
+            return scale_to(image, self.size)
+        (w, h), (dx, dy) = self.size, self.window
+        return image[dy : dy + h, dx : dx + w]
+
+    def fake(self, image: np.ndarray) -> np.ndarray:
+        """The fake's picture in the pair's geometry."""
+        return image if image.shape[1::-1] == self.size else scale_to(image, self.size)
+
+    def box(self, box: Sequence[float]) -> tuple[float, float, float, float] | None:
+        """A box in px of the original, in px of the pair's pictures and clipped to them.
+
+        None where less than nine tenths of it lie in the window: then the fake does not show this face whole.
+        """
+        (w, h), (dx, dy), (sx, sy) = self.size, self.window, self.scale
+        x0, y0, x1, y1 = (box[0] - dx) * sx, (box[1] - dy) * sy, (box[2] - dx) * sx, (box[3] - dy) * sy
+        cx0, cy0, cx1, cy1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(w)), min(y1, float(h))
+        area = (x1 - x0) * (y1 - y0)
+        if cx1 <= cx0 or cy1 <= cy0 or (cx1 - cx0) * (cy1 - cy0) < INSIDE * area:
+            return None
+        return cx0, cy0, cx1, cy1
+
+
+def geometries(original: np.ndarray, fake: np.ndarray) -> Iterator[Geometry]:
+    """The ways in which a fake's picture may lie in its original's (both (h, w) grey), the likeliest first."""
+    import cv2
+
+    (H, W), (h, w) = original.shape, fake.shape
+    if (h, w) == (H, W):
+        yield Geometry((w, h))
+        return
+    if h <= H and w <= W:
+        centre = (W - w) // 2, (H - h) // 2
+        yield Geometry((w, h), window=centre)
+        match = cv2.matchTemplate(original, fake, cv2.TM_SQDIFF)
+        dy, dx = np.unravel_index(int(match.argmin()), match.shape)
+        if (dx, dy) != centre:
+            yield Geometry((w, h), window=(int(dx), int(dy)))
+    size = (w, h) if w * h <= W * H else (W, H)
+    yield Geometry(size, scale=(size[0] / W, size[1] / H))
+
+
+def border_difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean absolute difference of two (h, w) uint8 grey pictures in the outer eighth on each side, 0..255."""
+    import cv2
+
+    h, w = a.shape
+    y, x = max(h // 8, 1), max(w // 8, 1)
+    difference = cv2.absdiff(a, b)
+    inner = difference[y : h - y, x : w - x]
+    total = int(difference.sum(dtype=np.int64)) - int(inner.sum(dtype=np.int64))
+    return total / (h * w - inner.size)
+
+
+def changed(original_face: np.ndarray, fake_face: np.ndarray, config: PairsConfig) -> bool:
+    """Whether a fake face differs from the original's: more than `changed_pixels` pixels by more than `changed_by`.
+
+    The DFDC winner's rule, on the grey values of two (h, w, 3) uint8 faces of one size. DFDC has fakes with an altered
+    sound and an unchanged picture, and fakes in which only one of several people is swapped.
+    """
+    import cv2
+
+    difference = cv2.absdiff(grey(original_face), grey(fake_face))
+    return int(np.count_nonzero(difference > config.changed_by)) > config.changed_pixels
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    """(h, w, 3) uint8 RGB → (h, w) uint8 luma (BT.601)."""
+    import cv2
+
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
+def scale_to(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Area-scale a picture to (w, h)."""
+    import cv2
+
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
