@@ -16,8 +16,8 @@ from mrigan.errors import ConfigError
 from mrigan.evaluation import evaluate
 from mrigan.evaluation.schema import VIDEO
 from mrigan.models.bundle import Bundle, load_bundle
-from mrigan.packing import load_plan
 from mrigan.tracking import resolve
+from mrigan.training.finish import face_settings
 from mrigan.training.scoring import score_shards
 
 log = logging.getLogger(__name__)
@@ -62,9 +62,9 @@ def evaluate_models(
         score_shards(bundle, opened, model=name, batch_size=batch_size, workers=workers, device=device)
         for name, bundle in bundles.items()
     ]
-    own = {name: {**bundle.thresholds, "source": "stored with the model"} for name, bundle in bundles.items()}
-    table = pa.concat_tables(scored)
-    return evaluate(table, thresholds or own, out, left_out=left_out(opened.folders, split, scored[0]))
+    own = {name: _thresholds(bundle) for name, bundle in bundles.items()}
+    absent = left_out(opened.folders, split, scored[0])
+    return evaluate(pa.concat_tables(scored), thresholds or own, out, left_out=absent)
 
 
 def left_out(folders: Sequence[Path], split: str, scores: pa.Table) -> dict[str, int]:
@@ -102,10 +102,17 @@ def _names(models: Sequence[str | Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(model) for model in models]
 
 
+def _thresholds(bundle: Bundle) -> dict[str, Any]:
+    """The thresholds that travel with a model, and what its provenance says of them."""
+    searched = bundle.meta.get("provenance", {}).get("thresholds")
+    source = searched.get("source") if isinstance(searched, dict) else None
+    return {**bundle.thresholds, "source": f"the model's own, {source}" if source else "the model's own"}
+
+
 def _warn_of_other_faces(name: str, bundle: Bundle, folders: Sequence[Path]) -> None:
     for folder in folders:
-        faces = load_plan(folder).config.faces
+        faces = face_settings([str(folder)])
         for key in CUT:
-            theirs, ours = getattr(faces, key), bundle.faces.get(key)
+            theirs, ours = faces[key], bundle.faces.get(key)
             if ours is not None and theirs != ours:
                 log.warning("%s was trained on faces with %s %s; those in %s have %s", name, key, ours, folder, theirs)

@@ -1,0 +1,133 @@
+"""`mrigan evaluate --model … --shards …`: two untrained detectors, real shards, every figure from the scores."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from mrigan.cli import app
+from mrigan.config import FacesConfig, ShardsConfig, to_dict
+from mrigan.data import ShardSet
+from mrigan.errors import ConfigError, ShardError
+from mrigan.evaluation import read_scores
+from mrigan.models import Detector, Generator
+from mrigan.models.bundle import load_bundle, save_bundle
+from mrigan.training.evaluate import evaluate_models
+from tests.data.shards import SCHEMA, Sample, _row, make_samples, write_shards
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, Path]:
+    """Untrained; under RUN/model, as a training leaves them."""
+    torch.manual_seed(0)
+    folder, faces = tmp_path_factory.mktemp("models"), to_dict(FacesConfig(size=SIZE))
+    provenance = {"thresholds": {"source": "searched on 7 val videos"}}
+    for name, thresholds in (("face", {"frame": 0.5, "fraction": 0.5}), ("mri", {"frame": 0.4, "fraction": 0.1})):
+        detector = Detector("mobilenetv3_small_050", size=SIZE, hidden=8)
+        options = {"faces": faces, "thresholds": thresholds, "provenance": provenance}
+        save_bundle(folder / name / "model", detector, name, Generator(16, 4) if name == "mri" else None, **options)
+    return {name: folder / name / "model" for name in ("face", "mri")}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("shards") / "set"
+    samples = make_samples(8, 12, split="test", size=SIZE)
+    write_shards(folder, samples)
+    _add(folder, "silent", "no_face")
+    _add(folder, "broken", "unreadable: moov atom not found")
+    _add(folder, "same", "unchanged")
+    _add(folder, samples[-1].row["name"], "no_face", method=samples[-1].row["method"])  # has faces in other frames
+    (folder / "plan.json").write_text(json.dumps({"config": to_dict(ShardsConfig(faces=FacesConfig(size=SIZE)))}))
+    return folder
+
+
+def _add(folder: Path, name: str, reason: str, method: str = "swap") -> None:
+    """A dropped row in samples.parquet, as the builder writes one."""
+    ident = {"dataset": "toy", "method": method, "compression": "", "name": name}
+    row = _row(Sample(f"{name:0<12}"[:12], "fake", "test", row=ident), "", {}, "dropped", reason)
+    table = pa.concat_tables([pq.read_table(folder / "samples.parquet"), pa.Table.from_pylist([row], schema=SCHEMA)])
+    pq.write_table(table, folder / "samples.parquet")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["samples_sha256"] = hashlib.sha256((folder / "samples.parquet").read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture(scope="module")
+def report(models, shards, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "out"
+    given = ["--model", str(models["face"]), "--model", str(models["mri"]), "--shards", str(shards), "--workers", "0"]
+    result = CliRunner().invoke(app, ["evaluate", *given, "-o", str(out)])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return out
+
+
+def test_every_face_is_scored_by_both_models(report, models, shards):
+    rows = read_scores(report / "scores.parquet").to_pylist()
+    opened = ShardSet.open([shards], "test", "any")
+    pictures = [np.asarray(Image.open(io.BytesIO(opened.read(i)[0]))) for i in range(len(opened))]
+    faces = torch.tensor(np.stack(pictures)).permute(0, 3, 1, 2)
+    for name, path in models.items():
+        logits = load_bundle(path).score(faces)
+        mine = {(r["method"], r["name"], r["frame"]): r for r in rows if r["model"] == name and r["frame"] >= 0}
+        assert len(mine) == 20
+        near = 0.05 * logits.std().item()  # untrained, it tells faces apart by little, but by more than rounding
+        keys = zip(*(opened.rows[c].to_pylist() for c in ("method", "name", "frame")), strict=True)
+        for key, logit in zip(keys, logits.tolist(), strict=True):
+            assert mine[key]["logit"] == pytest.approx(logit, abs=near)
+            assert mine[key]["prob"] == pytest.approx(1 / (1 + np.exp(-mine[key]["logit"])), abs=1e-12)
+            assert mine[key]["label"] == (key[0] != "original")
+
+
+def test_videos_without_a_face_are_in_the_coverage_and_left_out_ones_are_named(report):
+    metrics = json.loads((report / "metrics.json").read_text())
+    for result in metrics["results"]:
+        assert result["video"]["undecided"] == {"real": 0, "fake": 2}
+        assert result["video"]["predicted"] == result["video"]["n"] - 2
+        assert result["frame"]["n"] == 20
+    assert metrics["left_out"] == {"unchanged": 1}
+
+
+def test_thresholds_come_from_the_models(report):
+    found = {r["model"]: r["thresholds"] for r in json.loads((report / "metrics.json").read_text())["results"]}
+    source = "the model's own, searched on 7 val videos"
+    assert found == {"face": {"frame": 0.5, "fraction": 0.5, "source": source},
+                     "mri": {"frame": 0.4, "fraction": 0.1, "source": source}}  # fmt: skip
+
+
+def test_the_report_is_made_again_from_its_scores(report, tmp_path):
+    result = CliRunner().invoke(app, ["evaluate", "--scores", str(report / "scores.parquet"), "-o", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    for name in ("metrics.json", "index.html", "scores.parquet"):
+        assert (tmp_path / name).read_bytes() == (report / name).read_bytes()
+
+
+def test_faces_cut_otherwise_than_the_models_are_said(models, shards, tmp_path, caplog):
+    bundle = load_bundle(models["face"])
+    other = to_dict(replace(FacesConfig(size=SIZE), margin=0.3))
+    save_bundle(tmp_path / "wide", bundle.detector, faces=other, thresholds=bundle.thresholds)
+    with caplog.at_level(logging.WARNING, logger="mrigan.training.evaluate"):
+        evaluate_models([tmp_path / "wide"], [shards], tmp_path / "out", workers=0)
+    assert "wide was trained on faces with margin 0.3" in caplog.text
+
+
+def test_an_empty_split_and_a_model_given_twice(models, shards, tmp_path):
+    with pytest.raises(ShardError, match="no usable sample in split 'val'"):
+        evaluate_models([models["face"]], [shards], tmp_path / "out", split="val")
+    with pytest.raises(ConfigError, match="given twice"):
+        evaluate_models([models["face"], models["face"]], [shards], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
