@@ -1,0 +1,108 @@
+"""The rule, the numbers beside it, and what a verdict must admit."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mrigan.config import FacesConfig
+from mrigan.detect.findings import Findings
+from mrigan.detect.verdict import interval, smallest_face, verdict
+from mrigan.video import Face
+from tests.detect.schema import check
+
+MODEL = {"name": "m", "input": "face", "generator": False, "sha256": "", "provenance": {}, "mrigan": "0"}
+
+
+def findings(probs: list[float], **more: object) -> Findings:
+    faces = [Face(10 * i, 0.4 * i, 0, (1.0, 2.0, 30.0, 40.0), 0.9, ()) for i in range(len(probs))]
+    return Findings(faces, probs, **{"frames": len(probs), "size": (320, 240), **more})  # type: ignore[arg-type]
+
+
+def judged(seen: Findings, frame: float = 0.7, fraction: float = 0.3, picture: bool = False, **limits: float) -> dict:
+    result = verdict("a.mp4", seen, picture=picture, thresholds={"frame": frame, "fraction": fraction, **limits},
+                     config=FacesConfig(), model=MODEL)
+    check([result])
+    return result
+
+
+def test_the_rule_against_exact_fractions() -> None:
+    draw = random.Random(0)
+    for _ in range(300):
+        n = draw.randint(3, 40)
+        probs = [draw.choice([0.0, 0.5, 0.55, 0.7, 0.71, 0.9, 1.0]) for _ in range(n)]
+        frame, percent = draw.choice([0.5, 0.55, 0.7, 0.9]), draw.choice([10, 20, 30, 40, 50, 60, 70])
+        expected = Fraction(sum(p > frame for p in probs), n) >= Fraction(percent, 100)
+        result = judged(findings(probs), frame, percent / 100)
+        assert result["verdict"] == ("fake" if expected else "real")
+        assert result["probability"] == pytest.approx(sum(probs) / n)
+        assert result["fraction"] == pytest.approx(sum(p > frame for p in probs) / n)
+
+
+def test_no_face_is_never_real() -> None:
+    result = judged(findings([], frames=12, empty=12))
+    assert (result["verdict"], result["reason"]) == ("undecided", "no_face")
+    assert result["probability"] is result["fraction"] is result["interval"] is None
+
+
+def test_few_faces_are_no_verdict_on_a_video_but_on_a_picture() -> None:
+    assert judged(findings([0.9, 0.9]))["reason"] == "too_few_faces"
+    assert judged(findings([0.9, 0.9]))["verdict"] == "undecided"
+    assert judged(findings([0.9] * 3))["verdict"] == "fake"
+    assert judged(findings([0.9]), picture=True)["verdict"] == "fake"
+    assert judged(findings([0.9] * 5), min_faces=6)["reason"] == "too_few_faces"
+    assert judged(findings([0.9] * 5), min_faces=6)["thresholds"]["min_faces"] == 6
+
+
+def test_unreadable_and_cut_off_are_told_apart() -> None:
+    unreadable = judged(findings([], error="no video stream in this file"))
+    assert (unreadable["verdict"], unreadable["reason"]) == ("undecided", "unreadable")
+    assert unreadable["not_analysed"] == [{"what": "file", "detail": "No video stream in this file."}]
+    cut = judged(findings([0.1] * 5, error="the file ends after 3 of 9 s"))
+    assert (cut["verdict"], cut["reason"]) == ("real", None)
+    assert cut["not_analysed"][0]["what"] == "rest_of_file"
+    assert "3 of 9 s" in cut["not_analysed"][0]["detail"]
+
+
+def test_one_of_two_people_may_be_forged() -> None:
+    faces = [Face(i // 2, i / 2, i % 2, (0.0, 0.0, 9.0, 9.0), 0.9, ()) for i in range(20)]
+    seen = Findings(faces, [0.95, 0.05] * 10, frames=10, size=(64, 64))
+    result = judged(seen, fraction=0.6)
+    assert result["verdict"] == "real"
+    assert [(p["person"], p["faces"], p["verdict"], p["fraction"]) for p in result["persons"]] == [
+        (0, 10, "fake", 1.0), (1, 10, "real", 0.0)]  # fmt: skip
+
+
+def test_what_was_not_looked_at() -> None:
+    def said(seen: Findings, config: FacesConfig, picture: bool = False) -> dict[str, str]:
+        result = verdict("a", seen, picture=picture, thresholds={"frame": 0.5, "fraction": 0.5}, config=config,
+                         model=MODEL)
+        return {item["what"]: item["detail"] for item in result["not_analysed"]}
+
+    large = findings([0.5] * 4, size=(1920, 1080), total=300, empty=2, crowded=1)
+    told = said(large, FacesConfig())
+    assert set(told) == {"frames", "small_faces", "frames_without_face", "more_faces"}
+    assert "4 of 300" in told["frames"]
+    assert "60 px" in told["small_faces"]
+    assert set(said(large, FacesConfig(long_side=0, every=1))) == {"frames_without_face", "more_faces"}
+    assert said(findings([0.5]), FacesConfig(), picture=True) == {}
+    assert set(said(findings([0.5], total=7), FacesConfig(), picture=True)) == {"other_pictures"}
+    assert smallest_face((1920, 1080), FacesConfig()) == 60
+    assert smallest_face((320, 240), FacesConfig()) == 20
+
+
+def test_the_interval_is_a_bootstrap_over_frames() -> None:
+    rng = np.random.default_rng(1)
+    probs = rng.uniform(0.2, 0.9, 400)
+    low, high = interval(range(400), probs) or [0.0, 0.0]
+    half = 1.96 * probs.std() / 20  # the normal approximation
+    assert (low, high) == (pytest.approx(probs.mean() - half, abs=4e-3), pytest.approx(probs.mean() + half, abs=4e-3))
+    assert interval(range(400), probs) == [low, high]
+    # Two faces a frame that say the same are no more evidence than one.
+    assert interval(np.repeat(range(400), 2).tolist(), np.repeat(probs, 2)) == pytest.approx([low, high])
+    assert interval([0, 10, 20], np.array([0.4, 0.4, 0.4])) == pytest.approx([0.4, 0.4])
+    assert interval([0, 0, 0], np.array([0.1, 0.5, 0.9])) is None
+    assert interval([], np.array([])) is None
