@@ -32,17 +32,18 @@ def main(batch_size: int = 4, steps: int = 3, threads: int = 0) -> None:
             world = World(0, 1, 0, device)
             engines = build_engines(config, world)
             took = [seconds(engines, batch, config, Precision(name, device), world) for _ in range(steps + 1)][1:]
+            wall, cpu = (batch_size * steps / sum(column) for column in zip(*took, strict=True))
             layout = "channels last" if channels_last else "contiguous"
-            print(f"  {name}, {layout}: {batch_size * steps / sum(took):.3f} images/s")
+            print(f"  {name}, {layout}: {wall:.3f} images/s, {cpu:.3f} images/CPU-second")
 
 
-def seconds(engines: dict, batch: Batch, config: GanConfig, precision: Precision, world: World) -> float:
-    """Seconds of one step, until its result is there."""
-    start = time.perf_counter()
+def seconds(engines: dict, batch: Batch, config: GanConfig, precision: Precision, world: World) -> tuple[float, float]:
+    """Wall and CPU seconds of one step, until its result is there."""
+    start, cpu = time.perf_counter(), time.process_time()
     losses = gan_step(engines["generator"], engines["discriminator"], batch, config=config, precision=precision,
                       world=world)
     assert torch.isfinite(losses["generator"]).item()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - cpu
 
 
 if __name__ == "__main__":

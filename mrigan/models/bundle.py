@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from mrigan.errors import ConfigError, ModelError
-from mrigan.files import sha256_file, sync_folder, write_json
+from mrigan.files import atomic_write, sha256_file, sync_folder, write_json
 from mrigan.models.detector import Detector
 from mrigan.models.generator import Generator
 from mrigan.models.generator_file import load_generator, save_generator
@@ -110,7 +110,8 @@ def save_bundle(folder: str | Path, detector: Detector, input: str = "face", gen
     beside.mkdir(parents=True)
     try:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-        save_file(state, beside / DETECTOR_FILE)
+        with atomic_write(beside / DETECTOR_FILE) as file:
+            file.write(save(state))
         if generator is not None:
             save_generator(beside / GENERATOR_FILE, generator)
         files = {path.name: {"sha256": sha256_file(path), "bytes": path.stat().st_size} for path in beside.iterdir()}
@@ -152,8 +153,9 @@ def _check(input: str, generator: Generator | None, thresholds: dict[str, float]
         having = "with" if generator else "without"
         raise ConfigError(f"a detector of input {input!r} {having} a generator", where="data.input",
                           fix="face, or mri with model.generator=G.safetensors")
-    if not all(isinstance(thresholds.get(name), int | float) for name in ("frame", "fraction")):
-        raise ConfigError("thresholds lack frame or fraction", fix="search them on validation scores")
+    numbers = all(isinstance(value, int | float) for value in thresholds.values())
+    if not {"frame", "fraction"} <= thresholds.keys() or not numbers:
+        raise ConfigError("thresholds without a number for frame or fraction", fix="search them on validation scores")
 
 
 def _read_meta(path: Path) -> dict[str, Any]:

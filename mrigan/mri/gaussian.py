@@ -21,6 +21,7 @@ def window(device: torch.device | str = "cpu") -> Tensor:
 def blur(x: Tensor) -> Tensor:
     """Weighted means over the windows that lie inside the picture: (N, C, H, W) → (N, C, H - 10, W - 10)."""
     channels = x.shape[1]
+    x = x.contiguous()  # in channels last, a GPU would take cuDNN and TF32: too coarse for differences of squares
     weights = window(x.device).expand(channels, 1, 1, SIZE)
     return F.conv2d(F.conv2d(x, weights, groups=channels), weights.transpose(2, 3), groups=channels)
 

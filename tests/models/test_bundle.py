@@ -121,6 +121,7 @@ def test_a_changed_or_missing_weight_file_is_refused(name: str, tmp_path: Path,
 
 @pytest.mark.parametrize("change", [
     {"schema_version": 2}, {"kind": "other"}, {"input": 3}, {"input": "eyes"}, {"thresholds": {}}, {"faces": []},
+    {"thresholds": THRESHOLDS | {"other": "high"}},
     {"detector": None}, {"detector": {"backbone": "x"}}, {"detector": {"backbone": "hf-hub:a/b"}},
     {"detector": {"backbone": "resnet18", "weights": "/etc/passwd"}},
     {"detector": {"backbone": "mobilenetv3_small_075", "size": 32, "hidden": 8}},

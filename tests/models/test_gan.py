@@ -39,21 +39,21 @@ class _Block(nn.Module):
 class Published(nn.Module):
     """The published generator, written from its description for this test alone, with its checkpoints' keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, w: int = 64) -> None:
         super().__init__()
-        down = [(3, 64), (64, 128), (128, 256), (256, 512), (512, 512), (512, 512), (512, 512), (512, 512)]
+        down = [(3, w), (w, 2 * w), (2 * w, 4 * w), (4 * w, 8 * w), *[(8 * w, 8 * w)] * 4]
         for i, (into, out) in enumerate(down, 1):
             norm = [] if i in (1, 8) else [nn.InstanceNorm2d(out)]
             drop = [nn.Dropout(0.5)] if i >= 4 else []
             layers = [nn.Conv2d(into, out, 4, 2, 1, bias=False), *norm, nn.LeakyReLU(0.2), *drop]
             self.add_module(f"down{i}", _Block(*layers))
-        up = [(512, 512), (1024, 512), (1024, 512), (1024, 512), (1024, 256), (512, 128), (256, 64)]
+        up = [(8 * w, 8 * w), *[(16 * w, 8 * w)] * 3, (16 * w, 4 * w), (8 * w, 2 * w), (4 * w, w)]
         for i, (into, out) in enumerate(up, 1):
             drop = [nn.Dropout(0.5)] if i <= 4 else []
             layers = [nn.ConvTranspose2d(into, out, 4, 2, 1, bias=False), nn.InstanceNorm2d(out), nn.ReLU(), *drop]
             self.add_module(f"up{i}", _Block(*layers))
         self.final = nn.Sequential(
-            nn.Upsample(scale_factor=2), nn.ZeroPad2d((1, 0, 1, 0)), nn.Conv2d(128, 3, 4, padding=1), nn.Tanh()
+            nn.Upsample(scale_factor=2), nn.ZeroPad2d((1, 0, 1, 0)), nn.Conv2d(2 * w, 3, 4, padding=1), nn.Tanh()
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,9 +66,9 @@ class Published(nn.Module):
         return self.final(x)
 
 
-def published_checkpoint(path: Path, prefix: str = "") -> Published:
+def published_checkpoint(path: Path, width: int, prefix: str) -> Published:
     torch.manual_seed(3)
-    network = Published().eval()
+    network = Published(width).eval()
     state = {prefix + key: value for key, value in network.state_dict().items()}
     optimizer = {"state": {}, "param_groups": [{"lr": 2e-4, "betas": (0.5, 0.999)}]}
     torch.save({"epoch": 7, "model_params": {"imsize": 256, "tau": 0.3}, "log_dir": "logs",
@@ -76,13 +76,13 @@ def published_checkpoint(path: Path, prefix: str = "") -> Published:
     return network
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_a_published_checkpoint_gives_the_same_pictures(prefix: str, tmp_path: Path) -> None:
-    published = published_checkpoint(tmp_path / "checkpoint.chkpt", prefix)
+@pytest.mark.parametrize(("width", "prefix", "weights"), [(64, "", "54,404,099"), (4, "module.", "")])
+def test_a_published_checkpoint_gives_the_same_pictures(width: int, prefix: str, weights: str, tmp_path: Path) -> None:
+    published = published_checkpoint(tmp_path / "checkpoint.chkpt", width, prefix)
     out = tmp_path / "G.safetensors"
     result = CliRunner().invoke(app, ["models", "import-reference", str(tmp_path / "checkpoint.chkpt"), "-o", str(out)])
     assert result.exit_code == 0, result.output
-    assert "54,404,099" in result.output
+    assert weights in result.output
     G = load_generator(out)
     face = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(4)) * 2 - 1
     with torch.no_grad():
@@ -112,7 +112,7 @@ def test_a_checkpoint_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
 
 def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
     path, out = tmp_path / "c.pt", tmp_path / "G.safetensors"
-    state = {key: value[:8, :8].clone() for key, value in Published().state_dict().items() if "weight" in key}
+    state = {key: value[:8, :8].clone() for key, value in Published(4).state_dict().items() if "weight" in key}
     for content, message in [
         ({"state_dict": {}}, "no generator_state_dict"),
         ([1, 2], "holds a list"),
