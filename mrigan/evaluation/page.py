@@ -111,7 +111,11 @@ def _tables(results: Sequence[Result]) -> list[dict[str, Any]]:
         _texts("Where from", [str(r.thresholds["source"]) for r in results]),
     ]
     return [
-        {"title": "Videos", "rows": [*videos, _texts("Without a face", silent), _texts("Videos", counts)], "prose": False},
+        {
+            "title": "Videos",
+            "rows": [*videos, _texts("Without a face", silent), _texts("Videos", counts)],
+            "prose": False,
+        },
         {"title": "Faces", "rows": [*faces, _texts("Faces", [f"{r.frame['n']:,}" for r in results])], "prose": False},
         {"title": "Thresholds", "rows": thresholds, "prose": True},
     ]
