@@ -1,0 +1,164 @@
+"""Killed at any moment and started again, a set is byte for byte the same (METHOD's sixth known error: finished
+folders without their rows)."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mrigan.errors import ShardError
+from mrigan.packing import build_shards, plan_shards, verify_shards
+from mrigan.packing.layout import Layout
+from mrigan.packing.leftovers import leftovers
+from tests.packing.conftest import PNG, Built, config, tree
+
+BUILD = [sys.executable, "-m", "mrigan.cli", "shards", "build"]
+
+
+def start(folder: Path, **options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen([*BUILD, str(folder), "--workers", "2"], start_new_session=True, text=True,
+                            stderr=subprocess.PIPE, stdout=subprocess.PIPE, **options)  # type: ignore[call-overload]
+
+
+def workers(pid: int) -> list[int]:
+    """The processes below `pid` that build shards: those of its fork server."""
+    return [grandchild for child in children(pid) for grandchild in children(child)]
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
+    while not happened() and process.poll() is None:
+        threading.Event().wait(0.002)
+
+
+def kill_at(folder: Path, files: int, whom: str) -> None:
+    """Start a build and SIGKILL it, or its workers only, or all, as soon as the folder holds so many files."""
+    process = start(folder)
+    wait_for(process, lambda: sum(len(names) for _, _, names in os.walk(folder)) >= files)
+    crew = workers(process.pid)
+    targets = {"parent": [process.pid], "workers": crew, "all": [process.pid, *crew]}[whom]
+    for pid in targets:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.communicate()
+
+
+def kill_often(built: Built, folder: Path, kills: int, seed: int) -> None:
+    plan_shards(built.catalog, config(*PNG), folder)
+    draw = random.Random(seed)
+    whole = len(tree(built.folder))
+    moments = sorted(draw.sample(range(3, whole), kills))
+    for moment in moments:
+        kill_at(folder, moment, draw.choice(["parent", "parent", "workers", "all"]))
+    build_shards(folder, workers=2)
+    assert tree(folder) == tree(built.folder)
+    assert not leftovers(Layout(folder))
+
+
+def test_killed_builds_end_in_the_same_bytes(built: Built, tmp_path: Path) -> None:
+    kill_often(built, tmp_path / "shards", kills=3, seed=1)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(4))
+def test_twenty_kills(built: Built, tmp_path: Path, seed: int) -> None:
+    kill_often(built, tmp_path / "shards", kills=5, seed=10 + seed)
+
+
+def test_a_signal_stops_cleanly(built: Built, tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    plan_shards(built.catalog, config(*PNG), folder)
+    process = start(folder)
+    wait_for(process, lambda: any(folder.glob("faces/*.parquet")))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 75, said
+    assert "stopped by SIGINT" in said
+    assert not leftovers(Layout(folder))
+    assert not workers(process.pid)
+    build_shards(folder, workers=2)
+    assert tree(folder) == tree(built.folder)
+
+
+def test_a_killed_worker_costs_one_more_try(built: Built, tmp_path: Path) -> None:
+    """The build goes on, and says nothing worse."""
+    folder = tmp_path / "shards"
+    plan_shards(built.catalog, config(*PNG), folder)
+    process = start(folder)
+    wait_for(process, lambda: any(folder.glob("faces/*.parquet")))
+    os.kill(workers(process.pid)[-1], signal.SIGKILL)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert tree(folder) == tree(built.folder)
+
+
+def test_a_full_disk_stops_the_build_and_keeps_what_is_whole(built: Built, tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    plan_shards(built.catalog, config(*PNG), folder)
+    most = 300_000  # bytes a file: enough for the detections, not for every shard
+
+    process = start(folder, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)))
+    _, said = process.communicate()
+    assert process.returncode == 1, said
+    assert "no room left" in said
+    assert "Traceback" not in said
+    assert not leftovers(Layout(folder))
+    for path in folder.glob("*.tar"):
+        assert path.read_bytes() == (built.folder / path.name).read_bytes()
+    build_shards(folder, workers=2)
+    assert tree(folder) == tree(built.folder)
+
+
+def test_a_lost_shard_is_made_again(built: Built, copy: Callable[[], Path]) -> None:
+    folder = copy()
+    (folder / "train-fake-000001.tar").unlink()
+    (folder / "units" / "train-000003.parquet").unlink()
+    summary = build_shards(folder, workers=1)
+    assert 0 < summary.built < summary.stored
+    assert tree(folder) == tree(built.folder)
+    assert verify_shards(folder) == []
+
+
+def test_a_unit_that_always_kills_its_worker_is_named(built: Built, tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    plan_shards(built.catalog, config(*PNG), folder)
+    stopped = threading.Event()
+
+    def hunt() -> None:  # every worker of this process dies as soon as it is there
+        while not stopped.wait(0.005):
+            for pid in workers(os.getpid()):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
+    try:
+        with pytest.raises(ShardError) as error:
+            build_shards(folder, workers=1)
+    finally:
+        stopped.set()
+        hunter.join()
+    assert "6 of 6 units could not be built" in error.value.what
+    assert "SIGKILL" in error.value.what
+    assert not (folder / "manifest.json").exists()
+    build_shards(folder, workers=2)
+    assert tree(folder) == tree(built.folder)

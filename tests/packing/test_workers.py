@@ -1,0 +1,50 @@
+"""Worker processes: one that dies takes its task along and nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mrigan.packing.workers import Busy, Died, Done, run_tasks
+from tests.packing.toys import setup
+
+
+def outcomes(folder: Path, tasks: list[tuple[str, int]], **options: Any) -> list[Done | Died]:
+    return [o for o in run_tasks(setup, (folder,), tasks, **{"workers": 2} | options) if not isinstance(o, Busy)]
+
+
+def test_all_tasks_are_done_by_other_processes(tmp_path: Path) -> None:
+    done = outcomes(tmp_path, [("work", i) for i in range(20)])
+    assert sorted(o.result[0] for o in done if isinstance(o, Done)) == list(range(20))
+    pids = {o.result[1] for o in done if isinstance(o, Done)}
+    assert os.getpid() not in pids
+    assert len(pids) <= 2
+
+
+def test_a_task_that_kills_its_worker_is_tried_again_and_then_given_back(tmp_path: Path) -> None:
+    tasks = [("work", 0), ("die", 1), ("die once", 2), ("exit", 3), ("work", 4)]
+    found = {o.task: o for o in outcomes(tmp_path, tasks)}
+    assert {task for task, o in found.items() if isinstance(o, Done)} == {("work", 0), ("die once", 2), ("work", 4)}
+    died = found["die", 1]
+    assert isinstance(died, Died)
+    assert "SIGKILL" in died.reason
+    assert died.note == "about to die"
+    assert (tmp_path / "die-1").read_bytes() == b"xx"
+    gone = found["exit", 3]
+    assert isinstance(gone, Died)
+    assert "exit code 7" in gone.reason
+
+
+def test_an_exception_comes_through_with_its_traceback(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as error:
+        outcomes(tmp_path, [("raise", 0)] + [("work", i) for i in range(1, 5)])
+    assert error.value.errno == 28
+    assert "toys.py" in "".join(error.value.__notes__)
+
+
+def test_a_stop_ends_workers_at_their_task(tmp_path: Path) -> None:
+    waiting = tmp_path / "waiting"
+    assert outcomes(tmp_path, [("wait", 0), ("wait", 1)], stop=waiting.exists) == []

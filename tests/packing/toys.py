@@ -1,0 +1,33 @@
+"""Tasks for `run_tasks`, in a module of their own: worker processes import it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def setup(folder: Path) -> Callable[[Any, Callable[[Any], None]], Any]:
+    """A worker whose tasks are words: what to do."""
+
+    def work(task: tuple[str, int], report: Callable[[Any], None]) -> Any:
+        what, number = task
+        report(f"about to {what}")
+        with open(folder / f"{what}-{number}", "ab") as file:
+            file.write(b"x")
+        tries = (folder / f"{what}-{number}").stat().st_size
+        if what == "die" or (what == "die once" and tries == 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == "exit":
+            os._exit(7)
+        if what == "raise":
+            raise OSError(28, "No space left on device")
+        if what == "wait":
+            (folder / "waiting").touch()
+            time.sleep(600)
+        return number, os.getpid()
+
+    return work
