@@ -19,6 +19,7 @@ from mrigan.cli import app
 from mrigan.config import TrackingConfig
 from mrigan.errors import ModelError
 from mrigan.tracking import Run, list_models, promote, register, resolve
+from tests.tracking.stores import new_store
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     model.mkdir()
     (model / "model.json").write_text(json.dumps({"version": 1}))
     save_file({"weight": np.arange(6, dtype=np.float32)}, model / "detector.safetensors")
+    new_store(folder / "mlflow.db")
     with Run.start(TrackingConfig(), "job") as run:
         run.log_artifact(model)
         assert register(model, "mrigan-face", run.id, {"data_hash": "abc"}) == 1
@@ -68,7 +70,7 @@ def test_what_a_reference_means(registered: Path) -> None:
 
 
 def test_a_store_given_by_name_stays_out_of_the_environment(registered: Path, tmp_path: Path) -> None:
-    store = f"sqlite:///{tmp_path / 'other.db'}"
+    store = new_store(tmp_path / "other.db")
     assert register(registered / "model", "mrigan-mri", uri=store) == 1
     promote("mrigan-mri", 1, uri=store)
     assert tmp_path in resolve("models:/mrigan-mri@champion", uri=store).parents

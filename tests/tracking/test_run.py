@@ -17,14 +17,22 @@ from mlflow import MlflowClient
 from mrigan import __version__
 from mrigan.config import GanConfig, TrackingConfig, flatten, to_dict
 from mrigan.tracking import Run, tracking_uri
+from tests.tracking.stores import new_store
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that a job is started in."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The empty folder that a job is started in."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def store(folder: Path) -> Path:
+    """The same with a store in it, as the second job finds it."""
+    new_store(folder / "mlflow.db")
+    return folder
 
 
 def rows(file: Path, query: str, *values: str) -> list[tuple]:
@@ -32,20 +40,20 @@ def rows(file: Path, query: str, *values: str) -> list[tuple]:
         return database.execute(query, values).fetchall()
 
 
-def test_a_run_holds_config_tags_metrics_and_files(store: Path) -> None:
+def test_a_run_holds_config_tags_metrics_and_files(folder: Path) -> None:
     config = to_dict(GanConfig())
     config["data"]["shards"] = ["x" * 7000]
     config["many"] = {f"k{i}": i for i in range(250)}
     with Run.start(TrackingConfig(), "first", params=config, tags={"data_hash": "abc"}) as run:
         run.log_metrics({"loss/g": 1.5, "loss/d": 0.25}, step=7)
         run.log_metrics({"odd": float("nan"), "huge": float("inf")}, step=8)
-        (store / "grid").mkdir()
-        (store / "grid" / "a.txt").write_text("a")
-        run.log_artifact(store / "grid", "kept")
-        run.log_artifact(store / "grid" / "a.txt")
+        (folder / "grid").mkdir()
+        (folder / "grid" / "a.txt").write_text("a")
+        run.log_artifact(folder / "grid", "kept")
+        run.log_artifact(folder / "grid" / "a.txt")
         run.log_figure(np.zeros((8, 8, 3), np.uint8), "pictures/step-000007.png")
 
-    file = store / "mlflow.db"
+    file = folder / "mlflow.db"
     assert run.id is not None
     params = dict(rows(file, "select key, value from params where run_uuid = ?", run.id))
     assert params.keys() == flatten(config).keys()
@@ -61,12 +69,12 @@ def test_a_run_holds_config_tags_metrics_and_files(store: Path) -> None:
     assert [m[3] for m in metrics if m[0] == "odd"] == [1]
     [[status, name, where]] = rows(file, "select status, name, artifact_uri from runs where run_uuid = ?", run.id)
     assert (status, name) == ("FINISHED", "first")
-    folder = store / "mlruns" / "mrigan" / run.id / "artifacts"
-    assert where == folder.as_uri()
-    assert json.loads((folder / "config.json").read_text())["data"]["shards"] == ["x" * 7000]
-    assert json.loads((folder / "environment.json").read_text())["python"].startswith("3.")
+    artifacts = folder / "mlruns" / "mrigan" / run.id / "artifacts"
+    assert where == artifacts.as_uri()
+    assert json.loads((artifacts / "config.json").read_text())["data"]["shards"] == ["x" * 7000]
+    assert json.loads((artifacts / "environment.json").read_text())["python"].startswith("3.")
     for kept in ("kept/grid/a.txt", "a.txt", "pictures/step-000007.png"):
-        assert (folder / kept).is_file()
+        assert (artifacts / kept).is_file()
 
 
 def test_a_resumed_job_continues_its_run(store: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -103,6 +111,7 @@ def test_a_failed_block_marks_the_run_failed(store: Path) -> None:
 
 def test_which_store(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tracking_uri() == f"sqlite:///{store / 'mlflow.db'}"
+    new_store(store / "config.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'sub' / 'env.db'}")
     with Run.start(TrackingConfig(), "job"):
         pass
@@ -113,7 +122,7 @@ def test_which_store(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows(store / "config.db", "select run_uuid from runs") == [(run.id,)]
 
 
-def test_disabled_is_the_same_shape_and_does_nothing(store: Path) -> None:
+def test_disabled_is_the_same_shape_and_does_nothing(folder: Path) -> None:
     with Run.start(TrackingConfig(enabled=False), "job", params={"a": 1}) as run:
         run.log_params({"a": 1})
         run.set_tags({"a": 1})
@@ -123,7 +132,7 @@ def test_disabled_is_the_same_shape_and_does_nothing(store: Path) -> None:
         run.log_json({}, "a.json")
     assert not run.active
     assert run.id is None
-    assert list(store.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_a_store_out_of_reach_never_stops_a_job(store: Path, caplog: pytest.LogCaptureFixture,
@@ -153,12 +162,12 @@ def test_a_store_that_breaks_on_the_way_is_given_up(store: Path, caplog: pytest.
     assert caplog.text.count("goes on without it") == 1
 
 
-def test_two_jobs_may_open_a_new_store_at_once(store: Path) -> None:
+def test_two_jobs_may_open_a_new_store_at_once(folder: Path) -> None:
     program = ("from mrigan.config import TrackingConfig; from mrigan.tracking import Run\n"
                "with Run.start(TrackingConfig(), 'job') as run: assert run.active")
-    jobs = [subprocess.Popen([sys.executable, "-c", program], cwd=store, stderr=subprocess.PIPE, text=True)
+    jobs = [subprocess.Popen([sys.executable, "-c", program], cwd=folder, stderr=subprocess.PIPE, text=True)
             for _ in range(2)]
     for job in jobs:
         _, said = job.communicate(timeout=120)
         assert (job.returncode, said) == (0, "")
-    assert rows(store / "mlflow.db", "select count(*) from runs where status = 'FINISHED'") == [(2,)]
+    assert rows(folder / "mlflow.db", "select count(*) from runs where status = 'FINISHED'") == [(2,)]
