@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrigan.errors import InputError
 
-RATES = ("tpr", "fpr", "tnr", "fnr", "accuracy", "balanced_accuracy", "f1", "precision")
 RANKINGS = ("auc", "eer", "ap", "log_loss")
 
 
