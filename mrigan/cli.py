@@ -43,6 +43,23 @@ def _root(version: VersionOption = False) -> None:
 
 # ------------------------------------------------------------------------------------------------------------- sample
 
+
+@app.command("sample")
+def sample(
+    *,
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty folder.")],
+    people: Annotated[int, typer.Option(help="Invented people, two a part, five clips each.")] = 14,
+    seconds: Annotated[float, typer.Option(help="Length of a clip, at 25 frames/s.")] = 2.0,
+    seed: Annotated[int, typer.Option(help="Draws everything; one seed, the same bytes.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; 0 = one for each core.")] = 0,
+) -> None:
+    """Make a small data set of invented people and their fakes, in DFDC's layout; no download. No benchmark."""
+    from mrigan.sample import make_sample
+
+    folder = make_sample(out, people=people, seed=seed, seconds=seconds, workers=workers)
+    typer.echo(f"{folder}: next, mrigan catalog scan dfdc {folder} -o catalog.parquet")
+
+
 # ------------------------------------------------------------------------------------------------------------ catalog
 
 
@@ -278,6 +295,20 @@ def detect(  # noqa: PLR0917 (the command's options)
     options = Options(pictures=image, cropped=cropped, small_faces=small_faces, every=every, device=device)
     raise typer.Exit(run(paths, model, options, json_out=json_out, html_out=html_out))
 
+
+# --------------------------------------------------------------------------------------------------------------- demo
+
+
+@app.command("demo")
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all that the demo makes.")] = Path("demo"),
+    people: Annotated[int, typer.Option(help="Invented people in the sample.")] = 14,
+    seed: Annotated[int, typer.Option(help="Draws the sample.")] = 0,
+) -> None:
+    """Run the whole job on an embedded sample, from videos to a verdict; a second run reuses what is done."""
+    from mrigan.demo import run_demo
+
+    run_demo(out, people, seed)
 
 
 def main() -> None:
