@@ -87,18 +87,24 @@ class FakeClip:
 
     Holds at most 2 · `offset` + 1 decoded frames, so that several fakes can follow one pass over their original:
 
-        fakes = [FakeClip(path, config) for path in paths]
-        for frame in read_frames(original, wanted=table.by_frame()):
-            for fake in fakes:
-                paired = fake.pair(frame)
+        wanted = table.by_frame()
+        with follow(paths, config, wanted) as fakes:
+            for frame in read_frames(original, wanted=wanted):
+                for fake in fakes:
+                    paired = fake.pair(frame)
 
     Errors of the fake's file do not raise: its frames come back as `unreadable: ...`.
+
+    Args:
+        wanted: the indices of all frames that will be asked for; spares the decoder others. None = any may be.
     """
 
-    def __init__(self, path: str | Path, config: PairsConfig) -> None:
+    def __init__(self, path: str | Path, config: PairsConfig, wanted: Collection[int] | None = None) -> None:
         self.config = config
         self.alignment = Alignment()
-        self._frames = decode(path)
+        around = range(-config.offset, config.offset + 1)
+        needed = {index + offset for index in wanted for offset in around} if wanted is not None else None
+        self._frames = decode(path, needed=needed.__contains__ if needed is not None else None)
         self._window: deque[Decoded] = deque()
         self._ended = ""  # the reason of all frames after the last
         self._offset = 0
@@ -203,9 +209,11 @@ class FakeClip:
 
 
 @contextmanager
-def follow(paths: Sequence[str | Path], config: PairsConfig) -> Iterator[list[FakeClip]]:
-    """Open the fakes of a family; they are closed when the block ends."""
-    clips = [FakeClip(path, config) for path in paths]
+def follow(
+    paths: Sequence[str | Path], config: PairsConfig, wanted: Collection[int] | None = None
+) -> Iterator[list[FakeClip]]:
+    """Open the fakes of a family (see `FakeClip`); they are closed when the block ends."""
+    clips = [FakeClip(path, config, wanted) for path in paths]
     try:
         yield clips
     finally:
@@ -221,6 +229,6 @@ def pair_frames(
     Raises:
         InputError, TruncatedVideo: of the original, as `read_frames`; a bad fake gives `unreadable: ...` frames.
     """
-    with follow([fake], config) as (clip,):
+    with follow([fake], config, wanted) as (clip,):
         for frame in read_frames(original, wanted=wanted):
             yield clip.pair(frame)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,11 @@ from mrigan.video.container import (
     open_video,
     stated_duration,
 )
-from mrigan.video.numbering import Clock, Numbering
+from mrigan.video.numbering import Clock, LookAhead, Numbering
 
 log = logging.getLogger(__name__)
 
+LEAVES_OUT = {"h264", "hevc"}  # decoders that are checked to leave out unreferenced frames and nothing else
 RUNAWAY = 4  # a demuxer that hands out so many times the file's own size is going in circles
 
 
@@ -59,7 +60,7 @@ class TruncatedVideo(InputError):  # noqa: N818 (a kind of input, raised after i
     """The file stops before its end; what comes before has been read.
 
     Args:
-        frames_read: frames decoded until then, wanted or not.
+        frames_read: frames that can be decoded before the cut, wanted or not.
     """
 
     def __init__(self, what: str, *, where: str, frames_read: int) -> None:
@@ -72,7 +73,8 @@ def read_frames(
 ) -> Iterator[Frame]:
     """Yield the frames with `index % every == 0`, or exactly those in `wanted`, in order.
 
-    All frames up to the last wanted one are decoded, only the yielded ones are converted to RGB.
+    Decodes in sequence up to the last wanted frame (less what no other frame refers to), and converts to RGB only what
+    is yielded.
 
     Args:
         threads: decoder threads (slice threads; frame threads would blur which packet an error belongs to). 1 suits one
@@ -85,8 +87,12 @@ def read_frames(
     last = max(wanted, default=-1) if wanted is not None else None
     if last is not None and last < 0:
         return
-    for decoded in decode(path, threads):
-        if (decoded.index in wanted) if wanted is not None else decoded.index % every == 0:
+
+    def needed(index: int) -> bool:
+        return index in wanted if wanted is not None else index % every == 0
+
+    for decoded in decode(path, threads, needed):
+        if needed(decoded.index):
             yield decoded.frame()
         if last is not None and decoded.index >= last:
             return
@@ -108,51 +114,78 @@ class Decoded:
         return self._frame
 
 
-def decode(path: str | Path, threads: int = THREADS) -> Generator[Decoded]:
-    """Every frame of a clip in presentation order, decoded but not converted. Raises as `read_frames`."""
+def decode(
+    path: str | Path, threads: int = THREADS, needed: Callable[[int], bool] | None = None
+) -> Generator[Decoded]:
+    """Every frame of a clip in presentation order, decoded but not converted. Raises as `read_frames`.
+
+    Args:
+        needed: tells by index which frames are wanted; others may come or not. A decoder can leave out frames that no
+            other frame refers to (half of many H.264 files); the frames that come are the same, bit by bit.
+    """
     import av
 
     where = os.fsdecode(path)
     with open_video(path, threads) as (container, stream):
-        numbering = Numbering(presentation_times=container.format.name != "avi")
+        context = stream.codec_context
+        presentation_times = container.format.name != "avi"
+        numbering = Numbering(presentation_times, context.name)
+        ahead = LookAhead() if needed and presentation_times and context.name in LEAVES_OUT else None
         converter = _Converter(where)
-        limit = RUNAWAY * os.path.getsize(where) + 65_536
-        handed_out = frames = 0
         clock = Clock(stream)
-        stopped = ""
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.error.FFmpegError as error:
-                stopped = f"cannot be read on: {error.strerror}"
-                break
-            if packet is None:
-                break
-            handed_out += packet.size + 16
-            if handed_out > limit:
-                stopped = "the container repeats itself without end"
-                break
-            numbering.sent(packet, stream.codec_context.name)
-            try:
-                pictures = packet.decode()
-            except av.error.FFmpegError as error:
-                numbering.refused(packet)
-                log.debug("%s: a packet cannot be decoded: %s", where, error)
-                continue
-            for picture in pictures:
-                index, pts = numbering.number(picture)
-                if index is None:
+        came = False
+        packets = _Packets(container, stream, RUNAWAY * os.path.getsize(where) + 65_536)
+        for packet in packets:
+            place = numbering.place(packet)
+            for ready, its_place, rank in ahead.take(packet, place) if ahead else [(packet, place, None)]:
+                optional = came and rank is not None and not needed(rank - numbering.leading) if needed else False
+                context.skip_frame = "NONREF" if optional else "DEFAULT"
+                numbering.sent(its_place, optional)
+                try:
+                    pictures = ready.decode()
+                except av.error.FFmpegError as error:
+                    numbering.refused(ready)
+                    log.debug("%s: a packet cannot be decoded: %s", where, error)
                     continue
-                frames += 1
-                yield Decoded(index, clock(index, pts), picture, converter)
+                for picture in pictures:
+                    index, pts = numbering.number(picture)
+                    if index is not None:
+                        came = True
+                        yield Decoded(index, clock(index, pts), picture, converter)
         if numbering.lost:
             log.warning("%s: %d of %d frames cannot be decoded", where, numbering.lost, numbering.next)
-        stopped = stopped or _cut_short(container, stream, clock.seconds, where)
-    if not frames:
+        stopped = packets.stopped or _cut_short(container, stream, clock.reached(numbering.latest), where)
+    if not came:
         raise InputError(f"no frame can be decoded{': ' + stopped if stopped else ''}", where=where)
     if stopped:
-        raise TruncatedVideo(f"{stopped}; {frames} frames could be read", where=where, frames_read=frames)
+        good = numbering.next - numbering.lost
+        raise TruncatedVideo(f"{stopped}; {good} frames could be read", where=where, frames_read=good)
+
+
+class _Packets:
+    """The packets of the video stream; ends in any case, and `stopped` says why it ended too early."""
+
+    def __init__(self, container: Any, stream: Any, limit: int) -> None:
+        self.packets = container.demux(stream)
+        self.left = limit
+        self.stopped = ""
+
+    def __iter__(self) -> Iterator[Any]:
+        import av
+
+        while True:
+            try:
+                packet = next(self.packets, None)
+            except av.error.FFmpegError as error:
+                self.stopped = f"cannot be read on: {error.strerror}"
+                return
+            if packet is None:
+                return
+            self.left -= packet.size + 16
+            if self.left < 0:
+                self.stopped = "the container repeats itself without end"
+                return
+            yield packet
 
 
 class _Converter:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mrigan.video import probe, read_frames
+from mrigan.video.frames import decode
 from tests.clips import counter_frames, read_counter, write_clip
 
 
@@ -61,6 +62,34 @@ def test_exactly_the_wanted_frames_are_read(tmp_path: Path) -> None:
     assert [f.index for f in read_frames(path, wanted={7, 3, 25, 99})] == [3, 7, 25]
     assert [read_counter(f.image) for f in read_frames(path, wanted=[7, 3])] == [3, 7]
     assert list(read_frames(path, wanted=[])) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("a.mp4", {"options": {"bf": "3", "b-pyramid": "none", "x264-params": "keyint=30"}}),
+        ("a.mkv", {"options": {"bf": "3", "x264-params": "keyint=20:open-gop=1:b-pyramid=strict"}}),
+        ("a.ts", {"options": {"bf": "2"}}),
+        ("vfr.mp4", {"options": {"bf": "3"}, "pts": [i * 0.04 + (i > 17) * 1.5 for i in range(70)]}),
+        ("a.mov", {"codec": "libx265", "options": {"x265-params": "log-level=none:bframes=4"}}),
+    ],
+)
+def test_leaving_out_what_nobody_refers_to_changes_nothing(tmp_path: Path, name: str, settings: dict) -> None:
+    """Frames that are not wanted are spared where the codec allows it; index, time and every pixel stay the same."""
+    rng = np.random.default_rng(0)
+    texture = rng.integers(-20, 20, (128, 262, 1))
+    frames = [np.clip(f.astype(int) + texture[:, i : i + 192], 0, 255).astype(np.uint8)
+              for i, f in enumerate(counter_frames(70))]
+    path = write_clip(tmp_path / name, frames, **settings)
+    everything = {f.index: f for f in read_frames(path, every=1)}
+    assert list(everything) == list(range(70))
+    assert sum(1 for _ in decode(path, needed=lambda i: i % 7 == 0)) < 60  # some were spared
+    for choice in ({"every": 7}, {"wanted": {0, 3, 4, 41, 68, 69}}, {"wanted": {11}}):
+        some = list(read_frames(path, **choice))
+        assert [f.index for f in some] == sorted(choice.get("wanted", range(0, 70, 7)))
+        for frame in some:
+            assert frame.time == everything[frame.index].time
+            np.testing.assert_array_equal(frame.image, everything[frame.index].image)
 
 
 def test_times_of_a_variable_frame_rate_come_from_the_file(tmp_path: Path) -> None:
