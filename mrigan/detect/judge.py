@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omegaconf.errors import OmegaConfBaseException
+
 from mrigan import __version__
 from mrigan.config import FacesConfig, from_dict
 from mrigan.detect.choice import choose_model
 from mrigan.detect.findings import Example, Progress, expected_frames, look_at
 from mrigan.detect.inputs import Input, expand, shown
 from mrigan.detect.verdict import verdict
-from mrigan.errors import ConfigError
+from mrigan.errors import ConfigError, ModelError
 from mrigan.progress import bar
 from mrigan.video import INFERENCE_THRESHOLDS, FaceDetector
 
@@ -86,7 +88,7 @@ class Judge:
             model = load_bundle(folder)
         device = pick_device(options.device)
         self.bundle = model.to(device)
-        trained = from_dict(FacesConfig, model.faces)
+        trained = _trained_on(model)
         self.config = replace(trained, every=options.every or trained.every,
                               long_side=0 if options.small_faces else trained.long_side,
                               thresholds=list(INFERENCE_THRESHOLDS))
@@ -128,6 +130,23 @@ class _Counter:
 
     def finish(self) -> None:
         self(self._left)
+
+
+def _trained_on(bundle: Bundle) -> FacesConfig:
+    """How the faces were cut that the model was trained on.
+
+    Raises:
+        ModelError: model.json says something that cannot be.
+    """
+    try:
+        config = from_dict(FacesConfig, bundle.faces)
+    except OmegaConfBaseException as error:
+        raise ModelError(f"model.json has unusable face settings: {str(error).splitlines()[0]}",
+                         fix="give a model folder as a training wrote it") from None
+    if config.every < 1 or not 16 <= config.size <= 4096 or config.long_side < 0 or not 0 <= config.margin <= 2:
+        raise ModelError(f"model.json has unusable face settings: {bundle.faces}",
+                         fix="give a model folder as a training wrote it")
+    return config
 
 
 def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any]:

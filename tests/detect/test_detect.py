@@ -178,6 +178,14 @@ def test_a_model_that_gives_no_number_is_no_verdict(clips: Path, models: dict[st
         detect_paths([clips / "face.png"], bundle)
 
 
+@pytest.mark.parametrize("change", [{"zzz": 1}, {"every": "x"}, {"every": 0}, {"size": -5}, {"long_side": None}])
+def test_a_model_with_impossible_face_settings(models: dict[str, Path], change: dict) -> None:
+    bundle = load_bundle(models["fake"])
+    bundle.faces.update(change)
+    with pytest.raises(ModelError, match="face settings"):
+        Judge(bundle, Options())
+
+
 def test_no_such_device(models: dict[str, Path]) -> None:
     for device in ("quantum", "cuda:99"):
         with pytest.raises(ConfigError, match=device):
