@@ -17,10 +17,13 @@ import webdataset
 from PIL import Image, JpegImagePlugin
 from skimage.metrics import structural_similarity
 
-from mrigan.catalog import Catalog, write_catalog
+from mrigan.catalog import Catalog, Clip, write_catalog
 from mrigan.errors import ShardError
 from mrigan.packing import build_shards, plan_shards, read_rows
+from mrigan.video import crop, resize_face
+from tests.clips import write_clip
 from tests.packing.conftest import PNG, Built, config, tree
+from tests.packing.videos import SHARP, portraits
 
 LONG, SHORT = range(0, 31, 3), range(0, 21, 3)  # sampled frames
 
@@ -218,3 +221,27 @@ def test_videos_that_are_not_there_are_an_error(built: Built, tmp_path: Path) ->
         build_shards(tmp_path / "out")
     with pytest.raises(ShardError, match="no shard plan"):
         build_shards(tmp_path / "nowhere")
+
+
+def test_boxes_are_in_the_pixels_of_their_own_clip(built: Built, tmp_path: Path) -> None:
+    """Fakes that are cut out of their original, or larger than it, as in FaceForensics."""
+    root, (portrait, _) = tmp_path / "videos", portraits()
+    root.mkdir()
+    original, forged = portrait.frames(11), portrait.frames(11, forged=True)
+    write_clip(root / "o.mp4", original, options=SHARP)
+    write_clip(root / "cut.mp4", [image[6:-6, 10:-10] for image in forged], options=SHARP)
+    write_clip(root / "large.mp4", [cv2.resize(image, (480, 360)) for image in forged], options=SHARP)
+    real = Clip("d", "original", "", "o", "o.mp4", "real", split="train")
+    fakes = [Clip("d", "swap", "", name, f"{name}.mp4", "fake", real.id, split="train") for name in ("cut", "large")]
+    write_catalog(Catalog(root, [real, *fakes]), tmp_path / "catalog.parquet")
+    plan_shards(tmp_path / "catalog.parquet", config(), tmp_path / "out")
+    assert build_shards(tmp_path / "out", workers=1).samples == {("train", "real"): 2, ("train", "fake"): 4}
+    sizes = {"o": [320, 240], "cut": [300, 228], "large": [480, 360]}
+    for sample in webdataset.WebDataset([str(path) for path in (tmp_path / "out").glob("*.tar")], shardshuffle=False):
+        about = json.loads(sample["json"])
+        name = about["clip"].split("/")[-1]
+        assert about["frame_size"] == sizes[name]
+        image = frames(root / f"{name}.mp4")[about["frame"]]
+        face = resize_face(crop(image, about["box"]))
+        stored = np.asarray(Image.open(BytesIO(sample["face.jpg"])), np.float32)
+        assert np.abs(face - stored).mean() < (6 if name == "large" else 3)  # the large one was scaled, then cut

@@ -58,6 +58,15 @@ def kill_at(folder: Path, files: int, whom: str) -> None:
         except ProcessLookupError:
             continue
     process.communicate()
+    while any(alive(pid) for pid in crew):  # orphans end by themselves
+        threading.Event().wait(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def kill_often(built: Built, folder: Path, kills: int, seed: int) -> None:
@@ -80,6 +89,17 @@ def test_killed_builds_end_in_the_same_bytes(built: Built, tmp_path: Path) -> No
 @pytest.mark.parametrize("seed", range(4))
 def test_twenty_kills(built: Built, tmp_path: Path, seed: int) -> None:
     kill_often(built, tmp_path / "shards", kills=5, seed=10 + seed)
+
+
+@pytest.mark.faults
+def test_two_builders_at_once_do_no_harm(built: Built, tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    plan_shards(built.catalog, config(*PNG), folder)
+    for process in [start(folder), start(folder)]:
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+    assert tree(folder) == tree(built.folder)
+    assert not leftovers(Layout(folder))
 
 
 def test_a_signal_stops_cleanly(built: Built, tmp_path: Path) -> None:
