@@ -98,7 +98,8 @@ def test_several_files(judged: list[Judged]) -> None:
 
 def test_one_video_with_two_people(judged: list[Judged]) -> None:
     two = next(one for one in judged if "alert" in one.verdict["path"])
-    page = checked(render([two]))
+    page = checked(render([two], ["notes.txt: no video"]))
+    assert page.text.count("notes.txt: no video") == 1
     dots = page.all("circle")
     assert len(dots) == len(two.verdict["faces"]) == 10
     heights = sorted(float((dot["cy"] or "").rstrip("%")) for dot in dots)
