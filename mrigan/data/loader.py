@@ -6,36 +6,29 @@ one tensor in shared memory. Order and content depend on the plan and the keys, 
 
 from __future__ import annotations
 
-import signal
+import atexit
+import os
+import weakref
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader
 
 from mrigan.data.augment import Augment
 from mrigan.data.batch import Batch
-from mrigan.data.decode import DecodeError, Picture, decode, flip, resize, split_into
-from mrigan.data.draws import Draws
 from mrigan.data.plan import EpochPlan, rank_range
 from mrigan.data.reader import ShardSet
-from mrigan.errors import ShardError
+from mrigan.data.worker import BatchDataset, Failure, Request, start_worker
+from mrigan.errors import ConfigError, MriganError, ShardError
 
 PREFETCH = 2  # batches a worker prepares ahead
 TIMEOUT = 600  # seconds without a batch: a worker hangs
-TERM_GRACE = 90  # seconds that a worker lives on after SIGTERM
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the main process asks of a worker: the samples of one batch of one rank."""
-
-    step: int
-    ids: npt.NDArray[np.int64]
-    epochs: npt.NDArray[np.int64]
+SHARED_MEMORY = Path("/dev/shm")
 
 
 def make_loader(shards: ShardSet, plan: EpochPlan, *, global_batch: int, start_step: int, stop_step: int, rank: int = 0,
@@ -54,8 +47,10 @@ def make_loader(shards: ShardSet, plan: EpochPlan, *, global_batch: int, start_s
         pin_memory: hand out page-locked batches, for a GPU.
 
     Raises:
-        ConfigError: `global_batch` is no multiple of `world_size`.
+        ConfigError: `global_batch` is no multiple of `world_size`, or shared memory is too small for `workers`.
         ShardError: while iterating, a missing, cut or damaged sample: names the shard, the key and the offset.
+        MriganError: while iterating, a worker was killed or hangs. (Where it dies during a training step, torch's own
+            RuntimeError, which says so too, can come there.)
     """
     part = rank_range(global_batch, rank, world_size)
     if plan.samples != len(shards):
@@ -71,7 +66,7 @@ def make_loader(shards: ShardSet, plan: EpochPlan, *, global_batch: int, start_s
             yield Request(step, ids[part], epochs[part])
 
     dataset = BatchDataset(shards, size=size, seed=seed, flip=flip, augment=augment, mri=mri)
-    return Loader(dataset, requests(), workers, pin_memory)
+    return Loader(dataset, requests(), batch_size=part.stop - part.start, workers=workers, pin_memory=pin_memory)
 
 
 def eval_batches(shards: ShardSet, ids: npt.ArrayLike, batch_size: int, *, workers: int = 0, size: int = 256,
@@ -85,19 +80,26 @@ def eval_batches(shards: ShardSet, ids: npt.ArrayLike, batch_size: int, *, worke
             yield Request(step, part, np.zeros_like(part))
 
     mri = shards.kind == "pairs" if mri is None else mri
-    return Loader(BatchDataset(shards, size=size, mri=mri), requests(), workers, pin_memory)
+    dataset = BatchDataset(shards, size=size, mri=mri)
+    return Loader(dataset, requests(), batch_size=batch_size, workers=workers, pin_memory=pin_memory)
 
 
 class Loader(Iterator[Batch]):
     """An iterator over batches; its workers stop at the end, on an error, and on `close` (or after `with`)."""
 
-    def __init__(self, dataset: BatchDataset, requests: Iterable[Request], workers: int, pin_memory: bool) -> None:
+    def __init__(self, dataset: BatchDataset, requests: Iterable[Request], *, batch_size: int, workers: int,
+                 pin_memory: bool) -> None:
+        self._batches: Any = None  # torch's iterator, while there is something to come
+        _check_shared_memory(dataset.batch_bytes(batch_size), workers)
         # The DataLoader draws a base seed: from a generator of its own, so that torch's global state stays as it is,
         # which an exact resume needs.
         several = {"prefetch_factor": PREFETCH, "timeout": TIMEOUT} if workers else {}
-        self._batches: Iterator[Any] | None = iter(DataLoader(
+        self._batches = iter(DataLoader(
             dataset, batch_size=None, sampler=requests, num_workers=workers, collate_fn=_as_is, pin_memory=pin_memory,
-            worker_init_fn=_start_worker, generator=torch.Generator(), **several))  # type: ignore[arg-type]
+            worker_init_fn=start_worker, generator=torch.Generator(), **several))  # type: ignore[arg-type]
+        # At exit, before multiprocessing's own handler: that one waits for workers, and nobody has told them to stop.
+        self._at_exit = partial(_close, weakref.ref(self))
+        atexit.register(self._at_exit)
 
     def __iter__(self) -> Loader:
         return self
@@ -110,14 +112,31 @@ class Loader(Iterator[Batch]):
         except StopIteration:
             self.close()
             raise
-        if isinstance(batch, _Failure):
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if type(error) is RuntimeError and not str(error).startswith("DataLoader "):  # torch's word for a lost one
+                raise
+            self.close()
+            raise MriganError(f"a loader process is lost: {error}",
+                              fix="see whether memory ran out and take fewer data.workers; then start again") from error
+        if isinstance(batch, Failure):
             self.close()
             raise ShardError(batch.what, where=batch.where, fix=batch.fix)
         return batch
 
     def close(self) -> None:
-        """Stop the workers."""
-        self._batches = None
+        """Stop the workers, and wait for them."""
+        batches, self._batches = self._batches, None
+        if batches is None:
+            return
+        atexit.unregister(self._at_exit)
+        if hasattr(batches, "_shutdown_workers"):  # not left to its __del__: a traceback may hold it
+            batches._shutdown_workers()
+            for worker in batches._workers:
+                if worker.is_alive():  # stuck in a read, and deaf to SIGTERM for a while
+                    worker.kill()
+
+    def __del__(self) -> None:
+        self.close()
 
     def __enter__(self) -> Loader:
         return self
@@ -126,88 +145,23 @@ class Loader(Iterator[Batch]):
         self.close()
 
 
-class BatchDataset(Dataset[Any]):
-    """Runs in the workers: `dataset[request]` is the batch, or what went wrong."""
-
-    def __init__(self, shards: ShardSet, *, size: int, mri: bool, seed: int = 0, flip: float = 0.0,
-                 augment: Augment | None = None) -> None:
-        if mri and shards.kind != "pairs":
-            raise ShardError("the shards hold no MRIs", where=shards.folders[0], fix="use shards of kind pairs")
-        self.shards, self.size, self.mri, self.seed, self.flip, self.augment = shards, size, mri, seed, flip, augment
-        self._black = b""  # the bytes of the last black MRI: every real's, so half of all are the same and decoded once
-
-    def __getitem__(self, request: Request) -> Batch | _Failure:
-        try:
-            return self._batch(request)
-        except ShardError as error:  # passed on as data: the DataLoader would turn it into a traceback as text
-            return _Failure(error.what, str(error.where), error.fix)
-
-    def _batch(self, request: Request) -> Batch:
-        count = len(request.ids)
-        face = _empty(count, self.size)
-        mri = _empty(count, self.size) if self.mri else None
-        seeds = torch.empty(count, dtype=torch.int64)
-        for k, (i, epoch) in enumerate(zip(request.ids.tolist(), request.epochs.tolist(), strict=True)):
-            draws = Draws.of(self.seed, epoch, self.shards.key(i))
-            mirrored = draws.uniform < self.flip
-            seeds[k] = draws.seed
-            face_data, mri_data, _ = self.shards.read(i)
-            image = self._picture(i, "face", face_data, mirrored)
-            if self.augment is not None:
-                image = self.augment(image, draws.generator())
-            split_into(image, face[k].numpy())
-            if mri is not None and mri_data is not None:
-                if mri_data == self._black:
-                    mri[k].zero_()
-                    continue
-                image = self._picture(i, "mri", mri_data, mirrored)
-                split_into(image, mri[k].numpy())
-                if self.shards.labels[i] == 0 and not image.any():
-                    self._black = mri_data
-        labels = torch.from_numpy(self.shards.labels[request.ids].astype(np.float32))
-        ids, epochs = torch.from_numpy(request.ids), torch.from_numpy(request.epochs)
-        return Batch(face, mri, labels, ids, epochs, seeds, request.step)
-
-    def _picture(self, i: int, member: str, data: bytes, mirrored: bool) -> Picture:
-        try:
-            image = decode(data)
-        except DecodeError as error:
-            raise self.shards.damaged(i, member, str(error)) from None
-        image = resize(image, self.size)
-        return flip(image) if mirrored else image
+def _close(loader: weakref.ref[Loader]) -> None:
+    alive = loader()
+    if alive is not None:
+        alive.close()
 
 
-@dataclass(frozen=True)
-class _Failure:
-    what: str
-    where: str
-    fix: str | None
-
-
-def _empty(count: int, size: int) -> torch.Tensor:
-    """(count, 3, size, size) uint8; in a worker in shared memory, so that handing the batch over copies nothing."""
-    shape = (count, 3, size, size)
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=torch.uint8)
-    storage = torch.UntypedStorage._new_shared(count * 3 * size * size)
-    return torch.tensor([], dtype=torch.uint8).set_(storage, 0, shape)  # type: ignore[call-overload]
+def _check_shared_memory(batch_bytes: int, workers: int) -> None:
+    """Containers often have 64 MiB of it; a worker that finds none left is killed in the middle of a run."""
+    if not workers or not SHARED_MEMORY.is_dir():
+        return
+    state = os.statvfs(SHARED_MEMORY)
+    free, needed = state.f_bavail * state.f_frsize, (PREFETCH * workers + 2) * batch_bytes
+    if free < needed:
+        raise ConfigError(f"{workers} loader processes need {needed >> 20} MiB of shared memory, {free >> 20} are free",
+                          where=SHARED_MEMORY,
+                          fix="give the container more (docker run --shm-size=8g), or set data.workers=0")
 
 
 def _as_is(batch: Any) -> Any:
     return batch
-
-
-def _start_worker(_: int) -> None:
-    """One thread a worker; signals that are meant for the training process leave the workers at work.
-
-    Launchers and Slurm signal whole process groups. The training process then saves a checkpoint, for which it may need
-    some more batches, and stops its workers itself. A worker whose parent died ends by itself, and after SIGTERM it
-    lives on for `TERM_GRACE` seconds at most.
-    """
-    import cv2
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(TERM_GRACE))

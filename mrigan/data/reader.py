@@ -7,11 +7,9 @@ and where storage fails or a shard is cut meanwhile, it is an error, while a map
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections import OrderedDict
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,22 +19,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mrigan.data.folder import MEMBERS, Shard, ShardFolder, splits_of, verify, wrong_size
 from mrigan.errors import ShardError
-from mrigan.files import hash_json, sha256_file
+from mrigan.files import hash_json
 
-MEMBERS = ("face", "mri", "json")  # in the order of the tar
 _TITLES = {"face": b".face.", "mri": b".mri.", "json": b".json\0"}  # the header's file name: the key, then this
 _BLOCK = 512  # bytes of a tar header, directly before the member's data
 _MAX_OPEN = 256  # shards open at a time; 1,024 files a process is the usual limit
 _ORDER = [("key", "ascending")]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One tar: its path, and the size that its done marker promises."""
-
-    path: Path
-    size: int
 
 
 class ShardSet:
@@ -62,7 +52,7 @@ class ShardSet:
         self._keys = np.asarray(columns["key"].to_pylist(), dtype=np.bytes_)
         self._shard = np.asarray(columns["shard"]).astype(np.int32)
         self._offsets = {m: np.asarray(columns[f"{m}_offset"]).astype(np.int64) for m in MEMBERS}
-        self._sizes = {m: np.asarray(columns[f"{m}_size"]).astype(np.int64) for m in MEMBERS}
+        self._sizes = {m: np.asarray(columns[f"{m}_size"]).astype(np.int32) for m in MEMBERS}
         self._crcs = np.asarray(columns["crc32"]).astype(np.int64)
 
     @classmethod
@@ -80,7 +70,7 @@ class ShardSet:
             raise ValueError(f"kind {kind!r} is neither 'pairs' nor 'any'")
         if not folders:
             raise ShardError("no shard folder was given", fix="set data.shards=DIR")
-        opened = [_Folder.open(Path(folder)) for folder in folders]
+        opened = [ShardFolder.open(Path(folder)) for folder in folders]
         for folder in opened:
             if kind == "pairs" and folder.kind != "pairs":
                 raise ShardError(f"the shards are of kind {folder.kind!r} and hold no MRIs, which MRI-GAN needs",
@@ -99,7 +89,7 @@ class ShardSet:
         columns = pa.concat_tables(parts).sort_by(_ORDER)
         if len(columns) == 0:
             raise ShardError(f"no usable sample in split {split!r}", where=", ".join(str(f.path) for f in opened),
-                             fix=f"there are: {_splits(opened)}")
+                             fix=f"there are: {splits_of(opened)}")
         data_hash = hash_json(sorted(folder.hash for folder in opened))
         pairs = all(folder.kind == "pairs" for folder in opened)
         result = cls([f.path for f in opened], split=split, kind="pairs" if pairs else "faces", hash=data_hash,
@@ -162,7 +152,7 @@ class ShardSet:
         """An error about member `name` of sample `i` that names the shard, the key and the offset."""
         shard = self._shards[self._shard[i]]
         place = f"{shard.path} at byte {self._offsets[name][i]} ({self._sizes[name][i]} bytes)"
-        return ShardError(f"the {name} of sample {self.key(i)} {what}", where=place, fix=_verify(shard.path.parent))
+        return ShardError(f"the {name} of sample {self.key(i)} {what}", where=place, fix=verify(shard.path.parent))
 
     def close(self) -> None:
         """Close the shards; reading opens them again."""
@@ -212,89 +202,14 @@ class ShardSet:
         self.close()
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """A finished shard folder: what its manifest says."""
-
-    path: Path
-    kind: str
-    hash: str
-    plan: str
-
-    @classmethod
-    def open(cls, path: Path) -> _Folder:
-        manifest = path / "manifest.json"
-        if not manifest.is_file():
-            raise ShardError("no finished shard set: manifest.json is missing", where=path,
-                             fix=f"mrigan shards build {path}")
-        content = _json(manifest)
-        samples = path / "samples.parquet"
-        if not samples.is_file():
-            raise ShardError("samples.parquet is missing", where=path, fix=_verify(path))
-        if sha256_file(samples) != content.get("samples_sha256"):
-            raise ShardError("samples.parquet is not the one that manifest.json describes", where=samples,
-                             fix=_verify(path))
-        return cls(path, str(content.get("kind")), str(content["samples_sha256"]), str(content.get("plan")))
-
-    def columns(self, split: str) -> pa.Table:
-        """What reading needs: key, fake, shard, offsets and sizes."""
-        numbers = [f"{member}_{what}" for member in MEMBERS for what in ("offset", "size")]
-        table = pq.read_table(self.path / "samples.parquet", columns=["key", "label", "shard", "crc32", *numbers],
-                              filters=[("split", "=", split), ("status", "=", "ok")])
-        fake = pa.array(np.asarray(table["label"].to_pylist(), dtype=object) == "fake")
-        return table.drop_columns("label").append_column("fake", fake)
-
-    def shard(self, name: str) -> Shard:
-        """Check a tar's size and its plan against its done marker; contents are what `verify` checks."""
-        tar, marker = self.path / name, (self.path / name).with_suffix(".json")
-        for file in (tar, marker):
-            if not file.is_file():
-                raise ShardError(f"{file.name} is missing", where=file, fix=_verify(self.path))
-        promised = _json(marker)
-        size = tar.stat().st_size
-        if size != promised.get("bytes"):
-            raise _wrong_size(tar, size, promised.get("bytes"))
-        if promised.get("plan") != self.plan:
-            raise ShardError(f"{name} belongs to another plan than its folder", where=marker, fix=_verify(self.path))
-        return Shard(tar, size)
-
-
 def _open(shard: Shard) -> BinaryIO:
     try:
         file = open(shard.path, "rb", buffering=0)  # noqa: SIM115 (stays open)
     except OSError as error:
         raise ShardError(f"the shard cannot be opened: {error.strerror}", where=shard.path,
-                         fix=_verify(shard.path.parent)) from None
+                         fix=verify(shard.path.parent)) from None
     size = os.fstat(file.fileno()).st_size
     if size != shard.size:
         file.close()
-        raise _wrong_size(shard.path, size, shard.size)
+        raise wrong_size(shard.path, size, shard.size)
     return file
-
-
-def _wrong_size(path: Path, size: int, promised: object) -> ShardError:
-    return ShardError(f"{path.name} has {size} bytes, and {promised} were written: it was cut or replaced", where=path,
-                      fix=_verify(path.parent))
-
-
-def _splits(folders: list[_Folder]) -> str:
-    counts: dict[str, int] = {}
-    for folder in folders:
-        table = pq.read_table(folder.path / "samples.parquet", columns=["split"], filters=[("status", "=", "ok")])
-        for row in table["split"].value_counts().to_pylist():
-            counts[row["values"]] = counts.get(row["values"], 0) + row["counts"]
-    return ", ".join(f"{split or '(none)'} {count}" for split, count in sorted(counts.items())) or "no samples at all"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise ShardError(f"{path.name} is damaged: it is no JSON object", where=path, fix=_verify(path.parent))
-    return content
-
-
-def _verify(folder: Path) -> str:
-    return f"mrigan shards verify {folder}"

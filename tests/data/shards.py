@@ -78,7 +78,7 @@ def write_shards(folder: Path, samples: list[Sample], *, kind: str = "pairs", mr
         rows.append(_row(Sample(f"{n:012x}-000000-00", "fake", "train"), "", {}, "dropped", "unchanged"))
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / "samples.parquet")
     digest = hashlib.sha256((folder / "samples.parquet").read_bytes()).hexdigest()
-    manifest = {"kind": kind, "plan": plan, "samples_sha256": digest, "samples": len(samples)}
+    manifest = {"kind": kind, "plan_hash": plan, "samples_sha256": digest, "samples": len(samples)}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
@@ -104,7 +104,7 @@ def _write_tar(path: Path, samples: list[Sample], mri_format: str, plan: str) ->
     with tarfile.open(path) as tar:
         places = {m.name: (m.offset_data, m.size) for m in tar.getmembers()}
     path.with_suffix(".json").write_text(json.dumps({
-        "samples": len(samples), "bytes": path.stat().st_size, "plan": plan,
+        "samples": len(samples), "bytes": path.stat().st_size, "plan_hash": plan,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
     data = path.read_bytes()
     rows = []

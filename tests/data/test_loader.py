@@ -1,0 +1,300 @@
+"""Loaders: the right pictures in the right order, whatever the number of workers and ranks; and damage that is told."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mrigan.data import Batch, EpochPlan, Loader, ShardSet, eval_batches, make_loader
+from mrigan.data import loader as loader_module
+from mrigan.data.worker import BatchDataset, Request
+from mrigan.errors import ConfigError, ShardError
+from tests.data.shards import SIZE, encode, make_samples, picture, write_shards
+
+
+@pytest.fixture(scope="module")
+def shards(pairs: Path) -> ShardSet:
+    return ShardSet.open([pairs], "train", kind="pairs")
+
+
+@pytest.fixture(scope="module")
+def plan(shards: ShardSet) -> EpochPlan:
+    return EpochPlan(shards.labels, seed=1)
+
+
+def load(shards: ShardSet, plan: EpochPlan, **changes) -> list[Batch]:
+    options = {"global_batch": 12, "start_step": 0, "stop_step": 7, "workers": 0, "size": SIZE, "seed": 3} | changes
+    with make_loader(shards, plan, **options) as batches:
+        return list(batches)
+
+
+def decoded(data: bytes | None) -> np.ndarray:
+    """(3, H, W) by PIL."""
+    assert data is not None
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).transpose(2, 0, 1)
+
+
+def same(a: Batch, b: Batch) -> bool:
+    pictures = torch.equal(a.face, b.face) and (a.mri is b.mri is None or torch.equal(a.mri, b.mri))
+    return pictures and a.step == b.step and all(
+        torch.equal(getattr(a, n), getattr(b, n)) for n in ("label", "ids", "epoch", "seeds"))
+
+
+def jitter(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An augmentation whose every value shows the generator's state."""
+    return face ^ rng.integers(0, 256, face.shape, dtype=np.uint8)
+
+
+def test_batches_hold_what_the_plan_names(shards: ShardSet, plan: EpochPlan) -> None:
+    batches = load(shards, plan, flip=0.0)
+    assert [b.step for b in batches] == list(range(7))
+    for batch in batches:
+        assert len(batch) == 12
+        assert (batch.face.shape, batch.face.dtype) == ((12, 3, SIZE, SIZE), torch.uint8)
+        assert batch.label.dtype == torch.float32
+        assert batch.mri is not None
+        ids, epochs = plan.batch_with_epochs(batch.step, 12)
+        assert batch.ids.tolist() == ids.tolist()
+        assert batch.epoch.tolist() == epochs.tolist()
+        assert batch.label.tolist() == shards.labels[ids].tolist()
+        for k, i in enumerate(ids):
+            face, mri, _ = shards.read(i)
+            assert (batch.face[k].numpy() == decoded(face)).all()
+            assert (batch.mri[k].numpy() == decoded(mri)).all()
+            assert batch.mri[k].any() == bool(batch.label[k])  # a real's MRI is black
+
+
+def test_the_number_of_workers_changes_nothing(shards: ShardSet, plan: EpochPlan) -> None:
+    alone = load(shards, plan)
+    for workers in (1, 2):
+        several = load(shards, plan, workers=workers)
+        assert len(several) == len(alone)
+        assert all(same(a, b) for a, b in zip(alone, several, strict=True))
+        assert several[0].face.is_shared()
+
+
+def test_ranks_share_each_batch_and_a_resume_on_other_ranks_sees_the_same(shards: ShardSet, plan: EpochPlan) -> None:
+    one = load(shards, plan, augment=jitter)
+    for world, start in ((2, 0), (3, 4)):  # step 4 lies within epoch 0, step 5 straddles
+        again = EpochPlan(shards.labels, 1)
+        ranks = [load(shards, again, augment=jitter, rank=rank, world_size=world, start_step=start)
+                 for rank in range(world)]
+        assert {len(batches) for batches in ranks} == {7 - start}
+        for whole, *parts in zip(one[start:], *ranks, strict=True):
+            assert torch.equal(whole.face, torch.cat([p.face for p in parts]))
+            assert torch.equal(whole.ids, torch.cat([p.ids for p in parts]))
+            assert torch.equal(whole.seeds, torch.cat([p.seeds for p in parts]))
+
+
+def test_an_epoch_is_told_to_the_loader(shards: ShardSet, plan: EpochPlan) -> None:
+    batches = load(shards, plan, global_batch=60, stop_step=2)  # an epoch is 30 + 30
+    assert [set(b.epoch.tolist()) for b in batches] == [{0}, {1}]
+    assert batches[0].ids.tolist() != batches[1].ids.tolist()
+
+
+def test_flips_are_joint_and_hang_on_seed_epoch_and_key(shards: ShardSet, plan: EpochPlan) -> None:
+    def flips(seed: int) -> dict[tuple[int, int], bool]:
+        seen = {}
+        for batch in load(shards, plan, stop_step=40, seed=seed):
+            assert batch.mri is not None
+            for k, i in enumerate(batch.ids.tolist()):
+                face, mri, _ = (decoded(part) if part and part[:1] != b"{" else None for part in shards.read(i))
+                assert face is not None
+                assert mri is not None
+                mirrored = not (batch.face[k].numpy() == face).all()
+                step = -1 if mirrored else 1
+                assert (batch.face[k].numpy() == face[:, :, ::step]).all()
+                assert (batch.mri[k].numpy() == mri[:, :, ::step]).all()
+                assert seen.setdefault((i, int(batch.epoch[k])), mirrored) == mirrored
+        return seen
+
+    first, other = flips(3), flips(4)
+    assert len(first) == 480
+    assert abs(sum(first.values()) - 240) < 66  # 6 standard deviations
+    assert 150 < sum(first[s] != other[s] for s in first) < 330
+    by_sample: dict[int, set[bool]] = {}
+    for (i, _), mirrored in first.items():
+        by_sample.setdefault(i, set()).add(mirrored)
+    assert sum(len(kinds) == 2 for kinds in by_sample.values()) > 60  # not the same in every epoch
+
+
+def test_augmentation_draws_from_seed_epoch_and_key_only(shards: ShardSet, plan: EpochPlan) -> None:
+    a, b = (load(shards, plan, augment=jitter, workers=w, global_batch=n, stop_step=120 // n)
+            for w, n in ((0, 12), (2, 20)))
+    faces = [torch.cat([batch.face for batch in batches]) for batches in (a, b)]
+    assert torch.equal(*faces)
+    assert a[0].mri is None
+    assert not torch.equal(a[0].face, load(shards, plan, augment=jitter, seed=4)[0].face)
+    by_sample: dict[int, list[torch.Tensor]] = {}
+    for batch in a:
+        for i, face in zip(batch.ids.tolist(), batch.face, strict=True):
+            by_sample.setdefault(i, []).append(face)
+    assert all(not torch.equal(*pair) for pair in by_sample.values() if len(pair) == 2)  # two epochs
+
+
+def test_pictures_of_another_size_are_resized_alike(tmp_path: Path) -> None:
+    folder = write_shards(tmp_path / "big", make_samples(2, 3, size=64, mri_format="png"), mri_format="png")
+    shards = ShardSet.open([folder], "train", kind="pairs")
+    batch = next(eval_batches(shards, range(5), 5, size=SIZE))
+    assert batch.mri is not None
+    for k in range(5):
+        for mine, data in zip((batch.face[k], batch.mri[k]), shards.read(k), strict=False):
+            mean = decoded(data).reshape(3, SIZE, 2, SIZE, 2).mean(axis=(2, 4))  # area = the mean of 2 x 2
+            assert np.abs(mine.numpy() - mean).max() <= 0.76
+    assert next(eval_batches(shards, range(5), 5, size=96)).face.shape == (5, 3, 96, 96)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_eval_batches_keep_the_order_and_the_rest(shards: ShardSet, workers: int) -> None:
+    ids = [7, 3, 3, 80, 0, 11, 5]
+    batches = list(eval_batches(shards, ids, 3, workers=workers, size=SIZE, mri=False))
+    assert [len(b) for b in batches] == [3, 3, 1]
+    assert torch.cat([b.ids for b in batches]).tolist() == ids
+    assert (batches[2].face[0].numpy() == decoded(shards.read(5)[0])).all()
+    assert all(b.mri is None for b in batches)
+    assert list(eval_batches(shards, [], 3, workers=workers, size=SIZE)) == []
+
+
+def test_torchs_random_state_is_left_alone(shards: ShardSet, plan: EpochPlan) -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    load(shards, plan, workers=1, stop_step=2)
+    list(eval_batches(shards, [1, 2], 1, workers=1, size=SIZE))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_loader_within_a_loader_leaves_it_whole(shards: ShardSet, plan: EpochPlan) -> None:
+    expected = load(shards, plan)
+    with make_loader(shards, plan, global_batch=12, start_step=0, stop_step=7, workers=2, size=SIZE, seed=3) as batches:
+        for k, batch in enumerate(batches):
+            assert same(batch, expected[k])
+            if k in (1, 4):
+                assert len(list(eval_batches(shards, range(9), 2, workers=1, size=SIZE))) == 5
+    assert k == 6
+    assert multiprocessing.active_children() == []
+
+
+def test_workers_decode_after_opencv_used_threads_here(shards: ShardSet, plan: EpochPlan) -> None:
+    import cv2
+
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (0, 0), 5)  # starts OpenCV's threads, which a fork loses
+    torch.ones(300, 300) @ torch.ones(300, 300)
+    batches = load(shards, plan, workers=2, stop_step=2, augment=_blur)
+    assert len(batches) == 2
+
+
+def _blur(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    import cv2
+
+    big = cv2.GaussianBlur(cv2.resize(face, (1024, 1024)), (0, 0), 3)
+    return cv2.resize(big, face.shape[:2])
+
+
+def test_a_dataset_travels_to_a_spawned_process(shards: ShardSet) -> None:
+    dataset = pickle.loads(pickle.dumps(BatchDataset(shards, size=SIZE, mri=True)))
+    request = Request(0, np.array([4, 2]), np.array([0, 0]))
+    assert same(dataset[request], BatchDataset(shards, size=SIZE, mri=True)[request])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_flipped_bit_stops_with_its_place(pairs: Path, tmp_path: Path, workers: int) -> None:
+    folder = Path(shutil.copytree(pairs, tmp_path / "pairs"))
+    shards = ShardSet.open([folder], "train")
+    row = shards.rows.slice(40, 1).to_pylist()[0]
+    with open(folder / row["shard"], "r+b") as file:
+        file.seek(row["face_offset"] + row["face_size"] // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 64]))
+    batches = eval_batches(shards, range(83), 4, workers=workers, size=SIZE)
+    seen: list[int] = []
+    with pytest.raises(ShardError) as caught:
+        seen.extend(i for batch in batches for i in batch.ids.tolist())
+    assert seen == list(range(40))  # all before it, in order
+    for part in (row["key"], row["shard"], str(row["face_offset"]), "shards verify"):
+        assert part in str(caught.value)
+    assert caught.value.where is not None
+    assert "Traceback" not in str(caught.value)
+    assert next(batches, None) is None
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    (b"not a picture", "the mri of sample .* is not a whole JPEG or PNG"),
+    (encode(picture(1))[:-40], "is not a whole"),
+    (b"\xff\xd8" + bytes(300) + b"\xff\xd9", "cannot be decoded"),
+])
+def test_a_picture_written_wrong_is_named(tmp_path: Path, data: bytes, words: str) -> None:
+    samples = make_samples(2, 2)
+    samples[3].mri = data
+    shards = ShardSet.open([write_shards(tmp_path / "bad", samples)], "train")
+    with pytest.raises(ShardError, match=words):
+        list(eval_batches(shards, range(4), 4, size=SIZE))
+    assert len(list(eval_batches(shards, range(4), 4, size=SIZE, mri=False))) == 1  # not asked for, not decoded
+
+
+def test_an_error_in_an_augmentation_is_not_hidden(shards: ShardSet, plan: EpochPlan) -> None:
+    with pytest.raises(RuntimeError, match="mine"):
+        load(shards, plan, augment=_fails, workers=1)
+
+
+def _fails(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    raise RuntimeError("mine")
+
+
+def test_closing_early_stops_the_workers(shards: ShardSet, plan: EpochPlan) -> None:
+    batches = make_loader(shards, plan, global_batch=12, start_step=0, stop_step=100_000, workers=2, size=SIZE)
+    assert isinstance(batches, Loader)
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    batches.close()
+    assert multiprocessing.active_children() == []
+    assert next(batches, None) is None
+    batches.close()
+
+
+def test_wrong_use_is_told_before_anything_runs(shards: ShardSet, plan: EpochPlan, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="12 cannot be shared evenly by 5"):
+        load(shards, plan, world_size=5)
+    with pytest.raises(ValueError, match="plan is for 2 samples"):
+        load(shards, EpochPlan([0, 1], 0))
+    with pytest.raises(ValueError, match="no longer fits its MRI"):
+        load(shards, plan, augment=jitter, mri=True)
+    faces = ShardSet.open([write_shards(tmp_path / "f", make_samples(2, 2, pairs=False), kind="faces")], "train")
+    with pytest.raises(ShardError, match="hold no MRIs"):
+        eval_batches(faces, [0], 1, mri=True)
+    assert next(eval_batches(faces, [0], 1, size=SIZE)).mri is None
+
+
+def test_too_little_shared_memory_is_told_before_anything_runs(
+        shards: ShardSet, plan: EpochPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader_module, "PREFETCH", 10**12)
+    with pytest.raises(ConfigError, match=r"shared memory(.|\n)*--shm-size(.|\n)*workers=0"):
+        load(shards, plan, workers=2)
+    assert len(load(shards, plan, workers=0)) == 7
+
+
+def test_a_batch_moves_its_pictures(shards: ShardSet, plan: EpochPlan) -> None:
+    batch = load(shards, plan, stop_step=1)[0]
+    moved = batch.to("meta")
+    assert moved.mri is not None
+    assert {t.device.type for t in (moved.face, moved.mri, moved.label)} == {"meta"}
+    assert {t.device.type for t in (moved.ids, moved.epoch, moved.seeds)} == {"cpu"}
+    assert same(batch.to("cpu"), batch)
+    assert load(shards, plan, stop_step=1, augment=jitter)[0].to("meta").mri is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="pinned memory needs a GPU")
+def test_pinned_batches(shards: ShardSet, plan: EpochPlan) -> None:
+    batch = load(shards, plan, stop_step=1, workers=1, pin_memory=True)[0]
+    assert batch.face.is_pinned()
+    assert batch.to("cuda").face.is_cuda
