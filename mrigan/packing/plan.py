@@ -27,10 +27,10 @@ from mrigan.packing.layout import FORMAT, Layout, clip_key, unit_name
 
 CLIP_FRAMES = 300  # assumed length of a clip: DFDC's 10 s; Celeb-DF and FaceForensics are about as long
 # Mean bytes a stored 256 x 256 picture, measured on Celeb-DF and FaceForensics faces
-FACE_BYTES = 25_000
-MRI_BYTES = {"jpg": 20_000, "png": 70_000}
-BLACK_BYTES = {"jpg": 2_500, "png": 700}
-TAR_BYTES = 3_000  # headers, padding and json of a sample
+FACE_BYTES = 18_000
+MRI_BYTES = {"jpg": 30_000, "png": 70_000}
+BLACK_BYTES = {"jpg": 2_400, "png": 700}
+TAR_BYTES = 2_800  # headers, padding and json of a sample
 
 
 @dataclass(frozen=True)
