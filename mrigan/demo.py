@@ -1,0 +1,168 @@
+"""`mrigan demo`: the whole job on the embedded sample, stage by stage, each by the call that its own command makes.
+
+Every stage decides from its own folder whether it is done, so that a second demo reuses the first, and one that was
+interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.table import Table
+
+from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, load_config
+from mrigan.progress import console
+
+NAMES = {"face": "mrigan-face", "mri": "mrigan-mri"}  # a detector's input, and its name in the registry
+
+
+def run_demo(folder: Path, people: int = 14, seed: int = 0) -> None:
+    """Run all stages in `folder`, then print a table and where to look further.
+
+    The demo has its own MLflow store in the folder: a toy must not become the champion of a real registry.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
+    console.print(f"$ export MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}", style="dim", highlight=False)
+    _Demo(folder, people, seed).run()
+
+
+class _Demo:
+    def __init__(self, folder: Path, people: int, seed: int) -> None:
+        self.folder, self.people, self.seed = folder, people, seed
+        self.rows: list[tuple[str, float, str]] = []
+        self.shards = folder / "shards"
+        self.generator = folder / "gan" / "model" / "generator.safetensors"
+        self.models = {name: folder / name / "model" for name in NAMES}
+        self.unseen = [folder / "sample" / "unseen" / f"{label}.mp4" for label in ("real", "fake")]
+
+    def run(self) -> None:
+        here, shards = self.folder, self.shards
+        self.stage("sample", f"mrigan sample {here}/sample --people {self.people} --seed {self.seed}", self.sample)
+        self.stage("catalog", f"mrigan catalog scan dfdc {here}/sample -o {here}/catalog.parquet", self.catalog)
+        plan = f"mrigan shards plan {here}/catalog.parquet -o {shards} --config shards/demo.yaml"
+        self.stage("faces, MRIs, shards", f"{plan} && mrigan shards build {shards}", self.build)
+        self.stage("MRI-GAN", f"mrigan train gan gan/demo.yaml {' '.join(self.gan_options())}", self.gan)
+        for name in NAMES:
+            command = f"mrigan train detector detector/demo.yaml {' '.join(self.detector_options(name))}"
+            self.stage(f"detector on {name}s", command, lambda name=name: self.detector(name))  # type: ignore[misc]
+        models = " ".join(f"--model {model}" for model in self.models.values())
+        self.stage("evaluation", f"mrigan evaluate {models} --shards {shards} -o {here}/evaluation", self.evaluate)
+        self.stage("registry", "mrigan models promote mrigan-face 1 && mrigan models promote mrigan-mri 1", self.promote)
+        options = f"--model models:/mrigan-face@champion --html {here}/verdict.html --json {here}/verdict.json"
+        self.stage("verdict", f"mrigan detect {' '.join(map(str, self.unseen))} {options}", self.verdict)
+        self.summary()
+
+    def stage(self, name: str, command: str, work: Callable[[], str]) -> None:
+        """Run one stage under a heading that says how to run it by hand."""
+        console.rule(f"[bold]{len(self.rows) + 1}. {name}[/]", align="left")
+        console.print(f"$ {command}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        start = time.monotonic()
+        result = work()
+        self.rows.append((name, time.monotonic() - start, result))
+
+    # The stages, in the order that data flows; each returns a line for the table.
+
+    def sample(self) -> str:
+        from mrigan.sample import make_sample
+
+        make_sample(self.folder / "sample", people=self.people, seed=self.seed)
+        return f"{self.people} invented people"
+
+    def catalog(self) -> str:
+        from mrigan.catalog import audit, scan_catalog, summary_table, write_catalog
+
+        catalog, _ = scan_catalog("dfdc", self.folder / "sample")
+        write_catalog(catalog, self.folder / "catalog.parquet")
+        console.print(summary_table(catalog))
+        return f"{len(catalog.clips)} clips, {len(catalog.families())} families, leaks: {len(audit(catalog))}"
+
+    def build(self) -> str:
+        from mrigan.packing import build_shards, plan_shards
+
+        plan_shards(self.folder / "catalog.parquet", load_config(ShardsConfig, "shards/demo.yaml"), self.shards)
+        summary = build_shards(self.shards)
+        return f"{summary.stored} faces stored, {summary.dropped.total()} dropped, {len(summary.failed)} clips failed"
+
+    def gan_options(self) -> list[str]:
+        return [f"data.shards={self.shards}", f"run.dir={self.folder / 'gan'}"]
+
+    def gan(self) -> str:
+        from mrigan.models import generator_info
+        from mrigan.training import train_gan
+
+        train_gan(load_config(GanConfig, "gan/demo.yaml", self.gan_options()))
+        info = generator_info(self.generator)
+        return f"SSIM of held-out MRIs {float(info['ssim']):.3f}, at step {info['step']}"
+
+    def detector_options(self, name: str) -> list[str]:
+        return [f"data.input={name}", f"model.generator={self.generator}", f"data.shards={self.shards}",
+                f"run.dir={self.folder / name}"]  # fmt: skip
+
+    def detector(self, name: str) -> str:
+        from mrigan.training import train_detector
+
+        train_detector(load_config(DetectorConfig, "detector/demo.yaml", self.detector_options(name)))
+        thresholds = json.loads((self.models[name] / "model.json").read_text())["thresholds"]
+        return f"fake when {thresholds['fraction']:.0%} of the faces are above {thresholds['frame']}"
+
+    def evaluate(self) -> str:
+        from mrigan.evaluation import headline
+        from mrigan.training.evaluate import evaluate_models
+
+        report = self.folder / "evaluation" / "metrics.json"
+        if _newer(report, [model / "model.json" for model in self.models.values()]):
+            metrics = json.loads(report.read_text())
+        else:
+            metrics = evaluate_models(list(self.models.values()), [self.shards], report.parent)
+        console.print(headline(metrics))
+        found = {result["model"]: result for result in metrics["results"]}
+        parts = [f"{name} {found[name]['video']['auc']:.2f} (faces {found[name]['frame']['auc']:.2f})" for name in NAMES]
+        return f"AUC of test videos: {', '.join(parts)}"
+
+    def promote(self) -> str:
+        from mrigan.tracking import list_models, promote
+
+        newest = {version.name: version for version in reversed(list_models())}
+        for name in NAMES.values():
+            if "champion" not in newest[name].aliases:
+                promote(name, newest[name].version)
+        return ", ".join(f"{name} {newest[name].version}" for name in NAMES.values()) + " are champions"
+
+    def verdict(self) -> str:
+        from mrigan.detect import Options
+        from mrigan.detect.command import run
+
+        page, answers = self.folder / "verdict.html", self.folder / "verdict.json"
+        if not _newer(page, [*self.unseen, self.models["face"] / "model.json"]) or not answers.exists():
+            paths = [str(path) for path in self.unseen]
+            run(paths, "models:/mrigan-face@champion", Options(), json_out=str(answers), html_out=page)
+        said = [verdict["verdict"] for verdict in json.loads(answers.read_text())]
+        return f"the unseen real clip: {said[0]}; the unseen fake: {said[1]}"
+
+    def summary(self) -> None:
+        table = Table("stage", "seconds", "result", title="from videos to a verdict")
+        table.columns[1].justify = "right"
+        for name, seconds, result in self.rows:
+            table.add_row(name, f"{seconds:.0f}", result)
+        table.add_section()
+        table.add_row("in all", f"{sum(seconds for _, seconds, _ in self.rows):.0f}", "invented people: no benchmark")
+        console.print(table)
+        newest = max((self.folder / "gan" / "pictures").glob("*.png"))
+        for what, where in {
+            "the verdict": self.folder / "verdict.html",
+            "the evaluation": self.folder / "evaluation" / "index.html",
+            "faces, true and predicted MRIs": newest,
+            "all runs": f"mlflow ui --backend-store-uri {os.environ['MLFLOW_TRACKING_URI']}",
+            "your own video": f"mrigan detect VIDEO --html verdict.html --model {self.models['face']}",
+        }.items():
+            console.print(f"{what:>32}: {where}", highlight=False, soft_wrap=True)
+
+
+def _newer(result: Path, sources: list[Path]) -> bool:
+    """Whether `result` is there and was made after all `sources`."""
+    return result.exists() and all(result.stat().st_mtime_ns > source.stat().st_mtime_ns for source in sources)
