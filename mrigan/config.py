@@ -278,8 +278,17 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(schema: type[C], data: dict[str, Any]) -> C:
-    """The inverse of `to_dict`; checks keys and types."""
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), data))  # type: ignore[return-value]
+    """The inverse of `to_dict`.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, or a value out of bounds.
+    """
+    try:
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), data))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"no {schema.__name__}: {str(error).splitlines()[0]}") from None
+    _check_values(config, "", schema.__name__)
+    return config  # type: ignore[return-value]
 
 
 def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

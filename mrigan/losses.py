@@ -108,7 +108,9 @@ def ssim_distance(predicted: Tensor, target: Tensor) -> Tensor:
 
 def detector_loss(logits: Tensor, labels: Tensor, *, smoothing: Sequence[float] = (0.05, 0.95), balanced: bool = True,
                   counts: tuple[Tensor, Tensor] | None = None, world_size: int = 1) -> Tensor:
-    """Cross-entropy with smoothed labels, the mean over the reals and the mean over the fakes averaged (section 5).
+    """Cross-entropy with smoothed labels, the mean over the reals and the mean over the fakes averaged.
+
+    Section 5 has the smoothing; that the classes weigh the same is of the authors' code.
 
     Args:
         logits, labels: (N,); a label is 1 for fake, 0 for real.

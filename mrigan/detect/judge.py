@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf.errors import OmegaConfBaseException
-
 from mrigan import __version__
 from mrigan.config import FacesConfig, from_dict
 from mrigan.detect.choice import choose_model
@@ -140,10 +138,10 @@ def _trained_on(bundle: Bundle) -> FacesConfig:
     """
     try:
         config = from_dict(FacesConfig, bundle.faces)
-    except OmegaConfBaseException as error:
-        raise ModelError(f"model.json has unusable face settings: {str(error).splitlines()[0]}",
+    except ConfigError as error:
+        raise ModelError(f"model.json has unusable face settings: {error.what}",
                          fix="give a model folder as a training wrote it") from None
-    if config.every < 1 or not 16 <= config.size <= 4096 or config.long_side < 0 or not 0 <= config.margin <= 2:
+    if config.size > 4096 or not 0 <= config.margin <= 2:
         raise ModelError(f"model.json has unusable face settings: {bundle.faces}",
                          fix="give a model folder as a training wrote it")
     return config

@@ -1,7 +1,7 @@
 """One family: faces are found once, on the original, and cut at the same place out of every fake that is aligned to it.
 
 Kind `pairs`: a real sample is a face of the original with a black MRI, a fake one is a fake's face with the MRI of both
-faces, computed from decoded frames before any JPEG (MRI-GAN, sections 3 and 4.3). Kind `faces`: every face without an
+faces, computed from decoded frames before any JPEG (MRI-GAN, sections 3 and 4.4). Kind `faces`: every face without an
 MRI; a fake that is not aligned throughout, or has no original, is searched for faces by itself.
 """
 

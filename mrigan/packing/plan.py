@@ -126,7 +126,7 @@ def load_plan(folder: str | Path) -> Plan:
         config = from_dict(ShardsConfig, data["config"])
         units = tuple(_read_units(table))
         return Plan(layout.root, config, data["plan_hash"], Path(data["root"]), units)
-    except (KeyError, TypeError, OSError, pa.ArrowException) as error:
+    except (KeyError, TypeError, OSError, pa.ArrowException, ConfigError) as error:
         raise ShardError(f"the plan cannot be read: {error}", where=layout.plan, fix="plan into a new folder") from None
 
 

@@ -93,7 +93,7 @@ def _settings_of(folder: Path) -> dict[str, Any]:
     plan = folder / "plan.json"
     try:
         return to_dict(from_dict(FacesConfig, json.loads(plan.read_bytes())["config"]["faces"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise ShardError(
             f"the plan of the shards cannot be read: {error!r}",
             where=plan,

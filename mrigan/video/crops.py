@@ -12,7 +12,7 @@ from mrigan.errors import ConfigError
 def expand_box(box: Sequence[float], margin: float, frame_size: tuple[int, int]) -> tuple[int, int, int, int]:
     """A detected box as ints with `margin` of its width and height added on each side, clipped to the frame.
 
-    MRI-GAN, section 4.2. The box is truncated to ints first and the margin is truncated too, as the authors do.
+    The box is truncated to ints first and the margin is truncated too, as in the code of MRI-GAN's authors.
 
     Args:
         box: (x0, y0, x1, y1) in px.
