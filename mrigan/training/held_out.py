@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,10 +54,12 @@ class HeldOutFaces:
         with eval_batches(shards, ids, len(ids), size=config.model.size, mri=True) as batches:
             return next(batches).to(self.job.world.device)
 
-    def _captions(self, batch: Batch, ssim: torch.Tensor) -> list[str]:
+    def _captions(self, batch: Batch, ssim: torch.Tensor) -> list[tuple[str, str]]:
         rows = self.job.val.rows.take(batch.ids.cpu().numpy()).to_pylist()
-        return [f"{row['label']} {row['dataset']}/{row['method']}/{row['name']} #{row['frame']}  ssim {value:.2f}"
-                for row, value in zip(rows, ssim.tolist(), strict=True)]  # fmt: skip
+        return [
+            (f"{row['label']}: {row['method']}, {Path(row['name']).name}, frame {row['frame']}", f"SSIM {value:.2f}")
+            for row, value in zip(rows, ssim.tolist(), strict=True)
+        ]
 
 
 def choose_faces(shards: ShardSet, count: int) -> Any:
