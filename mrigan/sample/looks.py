@@ -10,7 +10,7 @@ import numpy as np
 from mrigan.sample.portraits import point, polygon_mask, ring
 
 # Mean colours in CIELAB.
-SKINS = ((74, 13, 17), (48, 14, 22), (66, 15, 24), (77, 10, 13), (38, 12, 17), (60, 18, 22), (70, 8, 20))
+SKINS = ((71, 13, 17), (48, 14, 22), (65, 15, 24), (73, 9, 12), (38, 12, 17), (60, 18, 22), (70, 8, 20))
 HAIRS = ((12, 1, 2), (56, 8, 34), (74, 0, 4), (26, 9, 14), (40, 24, 26), (38, -8, -22), (66, 3, 18), (34, 24, 2))
 
 
@@ -42,7 +42,7 @@ def dress(layers: Layers, number: int, rng: np.random.Generator) -> tuple[np.nda
 
     pair, kind = divmod(number, 2)
     tone, shade = SKINS[(3 * pair + 2 * kind) % len(SKINS)], HAIRS[(5 * pair + 3 * kind) % len(HAIRS)]
-    lab = _recolour(lab, skin * (1 - 0.75 * eyes), tone, (min(0.85, tone[0] / 74), 0.7, 0.7))
+    lab = _recolour(lab, skin * (1 - 0.75 * eyes), tone, (min(0.78, tone[0] / 74), 0.7, 0.7))
     lab = _recolour(lab, hair * alpha, shade, (0.45 + shade[0] / 110, 0.3, 0.3))
 
     turn, more = rng.uniform(0, 2 * np.pi), rng.uniform(0, 22)
@@ -57,7 +57,7 @@ def dress(layers: Layers, number: int, rng: np.random.Generator) -> tuple[np.nda
     darker = 1 - rng.uniform(0.1, 0.5) * _strokes(brows, skin.shape, int(rng.integers(3, 7)), 1.6)
     lab[..., 0] = lab[..., 0] * darker
     if rng.random() < 0.3:
-        lab = _beard(lab, points, rng)
+        lab = _beard(lab, points, rng.uniform(0.2, 0.42) * (0.5 if kind else 1), rng)  # wrinkles and beard hide a face
     if pair % 3 != 1:
         lab, alpha = _wig(lab, alpha, points, shade, rng)
     result = np.clip(cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB) * 255, 0, 255)
@@ -105,9 +105,9 @@ def _wig(
     outer = np.vstack([dome, ends])
     part = rng.uniform(-0.5, 0.5) * half
     opening = np.array([
-        point(points, "jaw_l_top", -3, 60), point(points, "jaw_l_top", -5), point(points, "brim_l", -6, 2),
-        point(points, "brim", part - 30), point(points, "brim", part, rng.uniform(-10, -2)),
-        point(points, "brim", part + 30), point(points, "brim_r", 6, 2), point(points, "jaw_r_top", 5),
+        point(points, "jaw_l_top", -3, 60), point(points, "jaw_l_top", -5), point(points, "brim_l", -8, -4),
+        point(points, "brim", part - 30, -6), point(points, "brim", part, rng.uniform(-16, -8)),
+        point(points, "brim", part + 30, -6), point(points, "brim_r", 8, -4), point(points, "jaw_r_top", 5),
         point(points, "jaw_r_top", 3, 60), (right[0] + 4, low + 200), (left[0] - 4, low + 200),
     ])
     shape = alpha.shape
@@ -126,15 +126,15 @@ def _wig(
     return lab + mask[..., None] * (wig - lab), np.maximum(alpha, mask)
 
 
-def _beard(lab: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _beard(lab: np.ndarray, points: np.ndarray, density: float, rng: np.random.Generator) -> np.ndarray:
     jaw = ring(points, "jaw_l_mid", "jaw_l_low", "chin", "jaw_r_low", "jaw_r_mid")
     upper = [point(points, "mouth_r", 8, -6), point(points, "nose_base", 0, 4), point(points, "mouth_l", -8, -6)]
     area = polygon_mask([np.vstack([jaw, upper])], lab.shape[:2], 4)
     lips = polygon_mask([_lips(points)], lab.shape[:2], 1.5)
     hairs = cv2.GaussianBlur(rng.standard_normal(lab.shape[:2], np.float32), (0, 0), 0.7)
-    density = rng.uniform(0.2, 0.42) * area * (1 - lips)
-    lab[..., 0] *= 1 - density * np.clip(0.9 + 0.2 * hairs / hairs.std(), 0.3, 1.4)
-    lab[..., 1:] *= (1 - 0.5 * density)[..., None]
+    cover = density * area * (1 - lips)
+    lab[..., 0] *= 1 - cover * np.clip(0.9 + 0.2 * hairs / hairs.std(), 0.3, 1.4)
+    lab[..., 1:] *= (1 - 0.5 * cover)[..., None]
     return lab
 
 
