@@ -10,6 +10,7 @@ import atexit
 import os
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,11 @@ class Loader(Iterator[Batch]):
         # The DataLoader draws a base seed: from a generator of its own, so that torch's global state stays as it is,
         # which an exact resume needs.
         several = {"prefetch_factor": PREFETCH, "timeout": TIMEOUT} if workers else {}
-        self._batches = iter(DataLoader(
+        loader = DataLoader(
             dataset, batch_size=None, sampler=requests, num_workers=workers, collate_fn=_as_is, pin_memory=pin_memory,
-            worker_init_fn=start_worker, generator=torch.Generator(), **several))  # type: ignore[arg-type]
+            worker_init_fn=start_worker, generator=torch.Generator(), **several)  # type: ignore[arg-type]
+        with _without_opencv_threads():
+            self._batches = iter(loader)
         # At exit, before multiprocessing's own handler: that one waits for workers, and nobody has told them to stop.
         self._at_exit = partial(_close, weakref.ref(self))
         atexit.register(self._at_exit)
@@ -149,6 +152,22 @@ def _close(loader: weakref.ref[Loader]) -> None:
     alive = loader()
     if alive is not None:
         alive.close()
+
+
+@contextmanager
+def _without_opencv_threads() -> Iterator[None]:
+    """End OpenCV's thread pool while workers are forked.
+
+    A forked child has the pool's locks but none of its threads: one child in seven hung at its first OpenCV call.
+    """
+    import cv2
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _check_shared_memory(batch_bytes: int, workers: int) -> None:

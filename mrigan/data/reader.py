@@ -27,6 +27,8 @@ _TITLES = {"face": b".face.", "mri": b".mri.", "json": b".json\0"}  # the header
 _BLOCK = 512  # bytes of a tar header, directly before the member's data
 _MAX_OPEN = 256  # shards open at a time; 1,024 files a process is the usual limit
 _ORDER = [("key", "ascending")]
+_INDEX = np.dtype([("shard", np.int32), *((f"{m}_offset", np.int64) for m in MEMBERS),
+                   *((f"{m}_size", np.int32) for m in MEMBERS), ("crc32", np.int64)])
 
 
 class ShardSet:
@@ -50,10 +52,9 @@ class ShardSet:
         self.labels: npt.NDArray[np.uint8] = np.asarray(columns["fake"]).astype(np.uint8)
         self._shards = shards
         self._keys = np.asarray(columns["key"].to_pylist(), dtype=np.bytes_)
-        self._shard = np.asarray(columns["shard"]).astype(np.int32)
-        self._offsets = {m: np.asarray(columns[f"{m}_offset"]).astype(np.int64) for m in MEMBERS}
-        self._sizes = {m: np.asarray(columns[f"{m}_size"]).astype(np.int32) for m in MEMBERS}
-        self._crcs = np.asarray(columns["crc32"]).astype(np.int64)
+        self._index = np.empty(len(columns), _INDEX)
+        for name in _INDEX.fields or ():
+            self._index[name] = np.asarray(columns[name])
 
     @classmethod
     def open(cls, folders: list[str | Path] | list[str] | list[Path], split: str, kind: str = "any") -> ShardSet:
@@ -123,25 +124,23 @@ class ShardSet:
             ShardError: the shard is gone or was cut, something else lies at that place, or a byte changed since it was
                 written (by the sample's CRC-32). Names the shard, the key and the offset.
         """
-        offsets = [int(self._offsets[name][i]) for name in MEMBERS]
-        sizes = [int(self._sizes[name][i]) for name in MEMBERS]
+        shard, *offsets, face_size, mri_size, json_size, crc32 = self._index[i].item()
         start = offsets[0] - _BLOCK
-        data = memoryview(self._bytes(i, start, offsets[2] + sizes[2] - start))
+        data = self._bytes(i, shard, start, offsets[2] + json_size - start)
         key = self._keys[i]
         parts: list[bytes | None] = []
         crc = 0
-        for name, offset, size in zip(MEMBERS, offsets, sizes, strict=True):
+        for name, offset, size in zip(MEMBERS, offsets, (face_size, mri_size, json_size), strict=True):
             if size < 0:  # the MRI in a set of faces
                 parts.append(None)
                 continue
             at = offset - start
-            title = key + _TITLES[name]
-            if data[at - _BLOCK:at - _BLOCK + len(title)] != title:
+            if not data.startswith(key + _TITLES[name], at - _BLOCK):
                 raise self.damaged(i, name, "is not where the index says")
-            part = bytes(data[at:at + size])
+            part = data[at:at + size]
             crc = zlib.crc32(part, crc)
             parts.append(part)
-        if crc != self._crcs[i]:
+        if crc != crc32:
             raise self.damaged(i, "face", "or its other parts changed since they were written (CRC-32)")
         face, mri, text = parts
         assert face is not None
@@ -150,8 +149,9 @@ class ShardSet:
 
     def damaged(self, i: int, name: str, what: str) -> ShardError:
         """An error about member `name` of sample `i` that names the shard, the key and the offset."""
-        shard = self._shards[self._shard[i]]
-        place = f"{shard.path} at byte {self._offsets[name][i]} ({self._sizes[name][i]} bytes)"
+        row = self._index[i]
+        shard = self._shards[row["shard"]]
+        place = f"{shard.path} at byte {row[f'{name}_offset']} ({row[f'{name}_size']} bytes)"
         return ShardError(f"the {name} of sample {self.key(i)} {what}", where=place, fix=verify(shard.path.parent))
 
     def close(self) -> None:
@@ -159,8 +159,7 @@ class ShardSet:
         while self._open:
             self._open.popitem()[1].close()
 
-    def _bytes(self, i: int, start: int, count: int) -> bytes:
-        number = int(self._shard[i])
+    def _bytes(self, i: int, number: int, start: int, count: int) -> bytes:
         file = self._open.get(number)
         if file is None:
             while len(self._open) >= self.max_open:
@@ -181,14 +180,14 @@ class ShardSet:
         twice = np.flatnonzero(self._keys[1:] == self._keys[:-1])
         if len(twice):
             i = int(twice[0])
-            places = [str(self._shards[self._shard[j]].path) for j in (i, i + 1)]
+            places = [str(self._shards[self._index["shard"][j]].path) for j in (i, i + 1)]
             raise ShardError(f"key {self.key(i)} is there twice ({len(twice)} such keys): the folders overlap",
                              where=" and ".join(places),
                              fix="give each shard folder once, or plan the sets from disjoint catalogs")
-        ends = np.asarray([shard.size for shard in self._shards])[self._shard]
+        ends = np.asarray([shard.size for shard in self._shards])[self._index["shard"]]
         before = np.zeros_like(ends)
         for name in MEMBERS:
-            offsets, sizes = self._offsets[name], self._sizes[name]
+            offsets, sizes = self._index[f"{name}_offset"], self._index[f"{name}_size"]
             absent = (sizes < 0) & (name == "mri") & (self.kind != "pairs")
             wrong = np.flatnonzero(~absent & ((offsets < before + _BLOCK) | (sizes <= 0) | (offsets + sizes > ends)))
             if len(wrong):
