@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -15,6 +16,10 @@ from mrigan.engine.distributed import World
 from mrigan.engine.interface import Tensors
 from mrigan.errors import CheckpointError
 
+# `broadcast_buffers` until torch 2.13.
+_KNOWN = inspect.signature(DistributedDataParallel).parameters
+_NO_BUFFERS: dict[str, Any] = {next(n for n in ("forward_sync_buffers", "broadcast_buffers") if n in _KNOWN): False}
+
 
 class DdpEngine:
     """A network under DDP, or bare where the world is one process; trained by Adam.
@@ -24,7 +29,7 @@ class DdpEngine:
     less for G), and may rely on the graph being the same in every step.
 
     Args:
-        network: moved to the rank's device.
+        network: moved to the rank's device; parameters that require no gradient now never will.
         optim: Adam's settings.
         world: this process among its peers.
         channels_last: keep convolution weights in NHWC order.
@@ -37,18 +42,15 @@ class DdpEngine:
         if world.size > 1:
             devices = [world.device] if world.device.type == "cuda" else None
             self._call = DistributedDataParallel(
-                self.module,
-                device_ids=devices,
-                broadcast_buffers=False,
-                gradient_as_bucket_view=True,
-                static_graph=True,
+                self.module, device_ids=devices, gradient_as_bucket_view=True, static_graph=True, **_NO_BUFFERS
             )
         self._world = world
+        self._trained = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
         kept = self.module.state_dict(keep_vars=True)
         self._averaged = [buffer for name, buffer in self.module.named_buffers() if name in kept and
                           buffer.is_floating_point() and world.size > 1]  # fmt: skip
         self._optimizer = torch.optim.Adam(
-            self.module.parameters(),
+            self._trained.values(),
             optim.lr,
             (optim.betas[0], optim.betas[1]),
             weight_decay=optim.weight_decay,
@@ -76,16 +78,18 @@ class DdpEngine:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        self.module.requires_grad_(False)
+        for parameter in self._trained.values():
+            parameter.requires_grad_(False)
         try:
             yield
         finally:
-            self.module.requires_grad_(True)
+            for parameter in self._trained.values():
+                parameter.requires_grad_(True)
 
     def state(self) -> tuple[Tensors, Tensors]:
         optimizer = {
             f"{name}.{key}": value
-            for name, parameter in self.module.named_parameters()
+            for name, parameter in self._trained.items()
             for key, value in self._optimizer.state[parameter].items()
         }
         return self.module.state_dict(), optimizer
@@ -98,7 +102,7 @@ class DdpEngine:
         """
         try:
             self.module.load_state_dict(dict(weights))
-            for name, parameter in self.module.named_parameters():
+            for name, parameter in self._trained.items():
                 # The layout of the parameter, whatever the file's: the fused kernel walks both as flat memory.
                 moments = {
                     key: torch.empty_like(parameter).copy_(optimizer[f"{name}.{key}"])

@@ -12,6 +12,7 @@ import logging
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from mrigan.config import GanConfig
 from mrigan.data import Batch
@@ -22,6 +23,7 @@ from mrigan.engine.precision import Precision
 from mrigan.engine.seeding import seed_all
 from mrigan.losses import discriminator_loss, generator_loss
 from mrigan.models import Discriminator, Generator, load_generator, save_generator
+from mrigan.models.layers import Down
 from mrigan.training.held_out import HeldOutFaces
 from mrigan.training.hooks import Hooks
 from mrigan.training.job import Job, open_job
@@ -113,11 +115,23 @@ def build_engines(config: GanConfig, world: World) -> dict[str, Engine]:
     """New networks, drawn from the seed, with their optimizers."""
     model = config.model
     seed_all(config.train.seed, "weights")
-    networks = {
-        "generator": Generator(model.size, model.width, model.dropout),
-        "discriminator": Discriminator(model.width),
+    G, D = Generator(model.size, model.width, model.dropout), Discriminator(model.width)
+    _freeze_idle_biases(D)
+    return {
+        name: DdpEngine(network, config.optim, world, model.channels_last)
+        for name, network in (("generator", G), ("discriminator", D))
     }
-    return {name: DdpEngine(network, config.optim, world, model.channels_last) for name, network in networks.items()}
+
+
+def _freeze_idle_biases(D: Discriminator) -> None:
+    """Biases in front of an InstanceNorm, which takes them out again: their gradient is rounding noise around zero.
+
+    Adam would scale that noise up to full steps: the output would stay the same, but the weights of two equal runs on
+    different numbers of ranks would not.
+    """
+    for layer in D.modules():
+        if isinstance(layer, Down) and isinstance(layer.norm, nn.InstanceNorm2d) and layer.conv.bias is not None:
+            layer.conv.bias.requires_grad_(False)
 
 
 def _keep_best(job: Job[GanConfig]) -> None:

@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, load_config, to_dict
 from mrigan.training import train_detector, train_gan
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 120  # seconds until a process that says nothing is called hung
 STEPS = 16
 GAN = [f"train.steps={STEPS}", "checkpoint.every=5", "eval.every=8", "tracking.enabled=false"]
-NETWORKS = ("generator", "generator_optimizer", "discriminator", "discriminator_optimizer")
+_SAID: dict[int, IO[str]] = {}  # by process
 
 
 def write_tiny_shards(folder: Path, pairs: bool = True) -> Path:
@@ -58,14 +59,12 @@ def start(*arguments: str, ranks: int = 0, page: str = "train_gan.py") -> subpro
     if ranks:
         command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--shutdown-timeout=60"]
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    return subprocess.Popen(
-        [*command, str(ROOT / "launch" / page), *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    # A file, not a pipe: loader processes hold a pipe open for seconds after their rank was killed.
+    said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `finish` closes it
+    command += [str(ROOT / "launch" / page), *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=subprocess.STDOUT, text=True)
+    _SAID[process.pid] = said
+    return process
 
 
 def start_gan(shards: Path, run: Path, *overrides: str, ranks: int = 0) -> subprocess.Popen[str]:
@@ -74,8 +73,10 @@ def start_gan(shards: Path, run: Path, *overrides: str, ranks: int = 0) -> subpr
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Wait for a process; its exit code and all that it said."""
-    out, _ = process.communicate(timeout=PATIENCE)
-    return process.returncode, out
+    code = process.wait(timeout=PATIENCE)
+    with _SAID.pop(process.pid) as said:
+        said.seek(0)
+        return code, said.read()
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[str]) -> None:

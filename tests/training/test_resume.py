@@ -88,7 +88,7 @@ def test_stopped_at_every_step(
     run = tmp_path / "run"
     for step in range(1, STEPS + 1):
         with pytest.raises(Stopped):
-            run_gan(shards, run)
+            run_gan(shards, run, "data.workers=0")
         assert status(run) == {"state": "stopped", "step": step, "mlflow_run_id": None, "error": status(run)["error"]}
     assert hashes(run) == hashes(undisturbed)
     run_gan(shards, run)  # only the model is missing
