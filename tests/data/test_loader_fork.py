@@ -1,6 +1,6 @@
 """Workers are forked from a process that has used OpenCV, whose thread pool does not survive a fork.
 
-Of 400 children forked right after a call of OpenCV, 57 hung in `cv2.setNumThreads`; none where the pool was ended first.
+Of 400 children forked right after a call of OpenCV, 57 hung in `cv2.setNumThreads`; none where the pool ended first.
 """
 
 from __future__ import annotations

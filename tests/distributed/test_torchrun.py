@@ -115,10 +115,3 @@ def test_every_rank_scores_its_part_of_the_held_out_faces(shards: Path, tmp_path
     torch.testing.assert_close(
         torch.tensor(scores["logit"].to_pylist()), torch.tensor(alone["logit"].to_pylist()), rtol=1e-4, atol=1e-5
     )
-
-
-def test_a_batch_that_cannot_be_divided(shards: Path, tmp_path: Path) -> None:
-    code, said = finish(start_gan(shards, tmp_path / "run", "train.batch_size=7", ranks=2))
-    assert code != 0
-    assert "use a multiple of 2" in said
-    assert not (tmp_path / "run").exists()

@@ -15,6 +15,7 @@ from skimage.metrics import structural_similarity
 
 from mrigan.data import ShardSet
 from mrigan.data.decode import decode
+from mrigan.engine.distributed import World
 from mrigan.errors import CheckpointError, ConfigError, MriganError, ShardError
 from mrigan.models import generator_info, load_generator
 from mrigan.training.held_out import choose_faces
@@ -22,6 +23,7 @@ from mrigan.training.meters import DivergedError
 from tests.training.runs import (
     STEPS,
     finish,
+    gan_config,
     hashes,
     logged,
     run_gan,
@@ -167,6 +169,14 @@ def test_wrong_settings(shards: Path, tmp_path: Path, overrides: list[str], expe
         pytest.skip("this machine has a GPU")
     with pytest.raises(MriganError, match=expected):
         run_gan(shards, tmp_path / "run", *overrides)
+
+
+def test_a_batch_that_the_ranks_cannot_share(shards: Path, tmp_path: Path) -> None:
+    from mrigan.training.job import _open_data
+
+    config = gan_config(shards, tmp_path, "train.batch_size=7")
+    with pytest.raises(ConfigError, match="use a multiple of 2"):
+        _open_data(config, "pairs", World(0, 2, 0, torch.device("cpu")))
 
 
 def test_errors_of_the_command_line(shards: Path, tmp_path: Path) -> None:
