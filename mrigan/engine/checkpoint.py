@@ -8,6 +8,7 @@ It holds the SHA-256 of every other file, so that a damaged checkpoint is notice
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -22,7 +23,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from mrigan.errors import CheckpointError
 from mrigan.files import sha256_file, sync_folder, write_json
@@ -214,10 +215,14 @@ class CheckpointStore:
 
 
 def _write(path: Path, file: TensorFile) -> str:
-    save_file({k: t.detach().contiguous() for k, t in file.tensors.items()}, path, dict(file.metadata) or None)
-    with open(path, "rb") as written:
+    """Write a safetensors file, and give the SHA-256 of its bytes."""
+    # Not `save_file`: that one makes files that only their owner can read.
+    data = save({k: t.detach().contiguous() for k, t in file.tensors.items()}, dict(file.metadata) or None)
+    with open(path, "xb") as written:
+        written.write(data)
+        written.flush()
         os.fsync(written.fileno())
-    return sha256_file(path)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _remove(folder: Path) -> None:

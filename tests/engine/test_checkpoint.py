@@ -20,6 +20,8 @@ from mrigan.errors import CheckpointError
 from mrigan.files import sha256_file
 
 ROOT = Path(__file__).parents[2]
+UMASK = os.umask(0)
+os.umask(UMASK)
 
 
 def files(step: int) -> dict[str, TensorFile]:
@@ -44,6 +46,8 @@ def test_round_trip(tmp_path: Path) -> None:
     names = {p.name for p in (tmp_path / "step-000007").iterdir()}
     assert names == {"net.safetensors", "net_optimizer.safetensors", "state.json"}  # nothing that needs a pickle
     sums = json.loads((tmp_path / "step-000007" / "state.json").read_text())["files"]
+    modes = {p.stat().st_mode & 0o777 for p in (tmp_path / "step-000007").iterdir()}
+    assert modes == {0o666 & ~UMASK}  # colleagues may read it
     assert sums == {name: sha256_file(tmp_path / "step-000007" / name) for name in names - {"state.json"}}
 
 
@@ -164,7 +168,8 @@ def kill_while_saving(folder: Path, kills: int) -> None:
     moments = random.Random(5)
     said = 0
     for _ in range(kills):
-        saver = subprocess.Popen([sys.executable, "-c", SAVER, str(folder)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        command = [sys.executable, "-c", SAVER, str(folder)]
+        saver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert saver.stdout is not None
         assert int(saver.stdout.readline()) >= said  # what it recovered
         for _ in range(moments.randrange(1, 6)):
