@@ -32,6 +32,7 @@ test-faults: venv  ## the full counts of kills and broken files
 
 lint: venv  ## ruff, mypy on mrigan/, import-linter
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -40,8 +40,9 @@ def main(batch_size: int = 4, steps: int = 3, threads: int = 0) -> None:
 def seconds(engines: dict, batch: Batch, config: GanConfig, precision: Precision, world: World) -> tuple[float, float]:
     """Wall and CPU seconds of one step, until its result is there."""
     start, cpu = time.perf_counter(), time.process_time()
-    losses = gan_step(engines["generator"], engines["discriminator"], batch, config=config, precision=precision,
-                      world=world)
+    losses = gan_step(
+        engines["generator"], engines["discriminator"], batch, config=config, precision=precision, world=world
+    )
     assert torch.isfinite(losses["generator"]).item()
     return time.perf_counter() - start, time.process_time() - cpu
 

@@ -45,8 +45,10 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     print(f"{args.pairs} pairs of {SIZE} px, batches of {BATCH}, best of {args.rounds}")
-    print(f"{'':34}{'pairs/s: webdataset':>20}{'mrigan':>10}{'ratio':>7}"
-          f"{'CPU-µs a pair: webdataset':>28}{'mrigan':>10}{'ratio':>7}")
+    print(
+        f"{'':34}{'pairs/s: webdataset':>20}{'mrigan':>10}{'ratio':>7}"
+        f"{'CPU-µs a pair: webdataset':>28}{'mrigan':>10}{'ratio':>7}"
+    )
     for mri_format in ("jpg", "png"):
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "shards"
@@ -54,8 +56,11 @@ def main() -> None:
             for work, workers in itertools.product(("raw", "decoded"), (0, 2)):
                 (rate, cpu), (our_rate, our_cpu) = race(CONTESTANTS[work], out, workers, args.rounds)
                 name = f"JPEG + {mri_format.upper().replace('JPG', 'JPEG')}, {work}, {workers or 'no'} workers"
-                print(f"{name:34}{rate:20,.0f}{our_rate:10,.0f}{our_rate / rate:7.1f}"
-                      f"{cpu:28,.0f}{our_cpu:10,.0f}{cpu / our_cpu:7.1f}", flush=True)
+                print(
+                    f"{name:34}{rate:20,.0f}{our_rate:10,.0f}{our_rate / rate:7.1f}"
+                    f"{cpu:28,.0f}{our_cpu:10,.0f}{cpu / our_cpu:7.1f}",
+                    flush=True,
+                )
             print(f"    mean sizes: {sizes}")
 
 
@@ -105,15 +110,28 @@ def _webdataset(shards: ShardSet) -> Any:
 def our_raw(shards: ShardSet, workers: int) -> Iterator[int]:
     plan = EpochPlan(shards.labels, seed=0)
     steps = (plan.batch(step, BATCH) for step in range(RAW_EPOCHS * len(shards) // BATCH))
-    batches: Any = DataLoader(RawBatches(shards), batch_size=None, sampler=steps, num_workers=workers,  # type: ignore
-                              collate_fn=_as_is)
+    batches: Any = DataLoader(
+        RawBatches(shards),
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,  # type: ignore
+        collate_fn=_as_is,
+    )
     return _sizes(batches)
 
 
 def our_decoded(shards: ShardSet, workers: int) -> Iterator[int]:
     plan = EpochPlan(shards.labels, seed=0)
-    with make_loader(shards, plan, global_batch=BATCH, start_step=0, stop_step=len(shards) // BATCH, workers=workers,
-                     flip=0.0, size=SIZE) as batches:
+    with make_loader(
+        shards,
+        plan,
+        global_batch=BATCH,
+        start_step=0,
+        stop_step=len(shards) // BATCH,
+        workers=workers,
+        flip=0.0,
+        size=SIZE,
+    ) as batches:
         for batch in batches:
             yield len(batch)
 
@@ -154,11 +172,19 @@ def write_set(out: Path, pairs: int, mri_format: str) -> str:
         for number, start in enumerate(range(0, len(keys), SHARD)):
             name = f"train-{label}-{number:06d}.tar"
             samples = []
-            for n, key in enumerate(keys[start:start + SHARD], start):
+            for n, key in enumerate(keys[start : start + SHARD], start):
                 face, mri = pictures[n % DISTINCT]
                 text = json.dumps({"clip": f"photo/-/-/{n}", "label": label, "frame": n, "person": 0}).encode()
-                samples.append((key, [("face.jpg", face), (f"mri.{mri_format}", mri if label == "fake" else nothing),
-                                      ("json", text)]))
+                samples.append(
+                    (
+                        key,
+                        [
+                            ("face.jpg", face),
+                            (f"mri.{mri_format}", mri if label == "fake" else nothing),
+                            ("json", text),
+                        ],
+                    )
+                )
             for placed in write_shard(out / name, samples, facts):
                 row = Row(placed.key, "photo", "photo", "", "", "", label, "train", "", "", 0, 0, 0.0, "ok", "", name)
                 row.crc32 = placed.crc32
@@ -181,7 +207,7 @@ def encoded_pair(rng: np.random.Generator, mri_format: str) -> tuple[bytes, byte
     photo = (data.astronaut, data.coffee, data.chelsea)[int(rng.integers(3))]()
     y, x = (int(rng.integers(0, side - SIZE + 1)) for side in photo.shape[:2])
     noise = cv2.GaussianBlur(rng.normal(0, 5, (SIZE, SIZE, 3)), (0, 0), 0.7)
-    original = np.clip(photo[y:y + SIZE, x:x + SIZE] + noise, 0, 255).astype(np.uint8)
+    original = np.clip(photo[y : y + SIZE, x : x + SIZE] + noise, 0, 255).astype(np.uint8)
     mask = np.zeros((SIZE, SIZE, 1), np.float32)
     cv2.ellipse(mask, (SIZE // 2, SIZE // 2), (70, 90), 0, 0, 360, 1.0, -1)
     mask = cv2.GaussianBlur(mask, (0, 0), 8)[:, :, None]

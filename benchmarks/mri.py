@@ -47,8 +47,10 @@ def main(rounds: int = 9) -> None:
 
     def skimage() -> list[np.ndarray]:
         options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}
-        return [structural_similarity(x, y, channel_axis=-1, data_range=255, **options)[1]
-                for x, y in zip(faces, fakes, strict=True)]
+        return [
+            structural_similarity(x, y, channel_axis=-1, data_range=255, **options)[1]
+            for x, y in zip(faces, fakes, strict=True)
+        ]
 
     with threadpool_limits(1):
         expected = np.clip(1 - np.stack(skimage()).transpose(0, 3, 1, 2), 0, 1)

@@ -70,14 +70,18 @@ def measure(path: Path) -> None:
     sampled = cpu_ms(lambda: sum(1 for _ in read_frames(path, every=10))) * total_sampled / total
     every = cpu_ms(lambda: sum(1 for _ in read_frames(path, every=1)))
     print(f"\n{path.name}: {info.codec} {info.pix_fmt} {info.width} × {info.height}, {total} frames")
-    print(f"  a source frame: all decoded {plain:.2f} ms; every 10th converted {sampled:.2f} ms; all converted "
-          f"{every:.2f} ms  → every 10th costs {sampled / every:.2f} of all")
+    print(
+        f"  a source frame: all decoded {plain:.2f} ms; every 10th converted {sampled:.2f} ms; all converted "
+        f"{every:.2f} ms  → every 10th costs {sampled / every:.2f} of all"
+    )
     frames = list(read_frames(path, wanted=range(0, total, max(total // FRAMES, 1))))[:FRAMES]
     shrunk, small = detect(FaceDetector(FacesConfig()), frames)
     native, full = detect(FaceDetector(FacesConfig(long_side=0)), frames)
     both = [(a[0], b[0]) for a, b in zip(shrunk, native, strict=True) if a and b]
-    print(f"  a sampled frame: faces at long side 640 {small:.0f} ms, at full size {full:.0f} ms"
-          f"  → {full / small:.1f} times as fast")
+    print(
+        f"  a sampled frame: faces at long side 640 {small:.0f} ms, at full size {full:.0f} ms"
+        f"  → {full / small:.1f} times as fast"
+    )
     if both:
         overlap = np.mean([iou(a.box, b.box) for a, b in both])
         moved = np.median([np.abs(np.subtract(a.box, b.box)).max() for a, b in both])

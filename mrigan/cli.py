@@ -15,8 +15,13 @@ from mrigan import __version__
 from mrigan.errors import MriganError
 from mrigan.progress import console
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
-                  help="Train and run DeepFake-video detectors.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Train and run DeepFake-video detectors.",
+)
 catalog_app = typer.Typer(no_args_is_help=True, help="What videos exist: scan a data set, split by family, audit.")
 shards_app = typer.Typer(no_args_is_help=True, help="Faces and MRIs in WebDataset tar shards: plan, build, verify.")
 train_app = typer.Typer(no_args_is_help=True, help="Train MRI-GAN or a detector (many processes: torchrun launch/…).")
@@ -264,12 +269,14 @@ def evaluate_command(
         from mrigan.training.evaluate import evaluate_models
 
         folders = [*shards, *(more or [])]
-        metrics = evaluate_models(model, folders, out, split=split, thresholds=given, batch_size=batch_size,
-                                  workers=workers, device=device)
+        metrics = evaluate_models(
+            model, folders, out, split=split, thresholds=given, batch_size=batch_size, workers=workers, device=device
+        )
     else:
         raise ConfigError("evaluate takes either --model and --shards, or --scores", fix="mrigan evaluate --help")
     Console().print(headline(metrics))
     typer.echo(f"report: {out / 'index.html'}")
+
 
 # ------------------------------------------------------------------------------------------------------------- detect
 
@@ -279,9 +286,13 @@ def detect(  # noqa: PLR0917 (the command's options)
     paths: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Videos, pictures, or folders of them.")],
     image: Annotated[bool, typer.Option("--image", help="The files are pictures, whatever they are called.")] = False,
     cropped: Annotated[bool, typer.Option("--cropped", help="Every picture is one face, cut out already.")] = False,
-    model: Annotated[str | None, typer.Option(
-        metavar="MODEL", help="A registered model (models:/mrigan-face@champion) or a folder; default: the champion."
-    )] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A registered model (models:/mrigan-face@champion) or a folder; default: the champion.",
+        ),
+    ] = None,
     json_out: Annotated[str | None, typer.Option("--json", metavar="OUT", help="Write verdicts; - = print.")] = None,
     html_out: Annotated[Path | None, typer.Option("--html", metavar="OUT", help="Write a page to read.")] = None,
     small_faces: Annotated[bool, typer.Option("--small-faces", help="Look for small faces too; slower.")] = False,

@@ -52,7 +52,9 @@ class _Demo:
             self.stage(f"detector on {name}s", command, lambda name=name: self.detector(name))  # type: ignore[misc]
         models = " ".join(f"--model {model}" for model in self.models.values())
         self.stage("evaluation", f"mrigan evaluate {models} --shards {shards} -o {here}/evaluation", self.evaluate)
-        self.stage("registry", "mrigan models promote mrigan-face 1 && mrigan models promote mrigan-mri 1", self.promote)
+        self.stage(
+            "registry", "mrigan models promote mrigan-face 1 && mrigan models promote mrigan-mri 1", self.promote
+        )
         options = f"--model models:/mrigan-face@champion --html {here}/verdict.html --json {here}/verdict.json"
         self.stage("verdict", f"mrigan detect {' '.join(map(str, self.unseen))} {options}", self.verdict)
         self.summary()
@@ -121,7 +123,9 @@ class _Demo:
             metrics = evaluate_models(list(self.models.values()), [self.shards], report.parent)
         console.print(headline(metrics))
         found = {result["model"]: result for result in metrics["results"]}
-        parts = [f"{name} {found[name]['video']['auc']:.2f} (faces {found[name]['frame']['auc']:.2f})" for name in NAMES]
+        parts = [
+            f"{name} {found[name]['video']['auc']:.2f} (faces {found[name]['frame']['auc']:.2f})" for name in NAMES
+        ]
         return f"AUC of test videos: {', '.join(parts)}"
 
     def promote(self) -> str:

@@ -28,9 +28,18 @@ class GeneratorLoss:
     perceptual: Tensor
 
 
-def generator_loss(fake_logits: Tensor, predicted: Tensor, target: Tensor, *, adversarial: str = "least_squares",
-                   pixel: str = "l2", per_root: str = "image", tau: float = 0.3, weight: float = 100.0,
-                   reduce_mean: Callable[[Tensor], Tensor] | None = None) -> GeneratorLoss:
+def generator_loss(
+    fake_logits: Tensor,
+    predicted: Tensor,
+    target: Tensor,
+    *,
+    adversarial: str = "least_squares",
+    pixel: str = "l2",
+    per_root: str = "image",
+    tau: float = 0.3,
+    weight: float = 100.0,
+    reduce_mean: Callable[[Tensor], Tensor] | None = None,
+) -> GeneratorLoss:
     """Eq. 12: the loss of G. The keywords are those of `config.GanLossConfig`.
 
     Args:
@@ -63,8 +72,9 @@ def pixel_loss(predicted: Tensor, target: Tensor, kind: str = "l2") -> Tensor:
         return (F.mse_loss if kind == "l2" else F.l1_loss)(predicted.float(), target.float())
 
 
-def perceptual(predicted: Tensor, target: Tensor, per_root: str = "image",
-               reduce_mean: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+def perceptual(
+    predicted: Tensor, target: Tensor, per_root: str = "image", reduce_mean: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """Eq. 11: sqrt(1 - SSIM) of pictures in [-1, 1].
 
     Args:
@@ -98,16 +108,26 @@ def ssim_distance(predicted: Tensor, target: Tensor) -> Tensor:
         ConfigError: the pictures are smaller than the window.
     """
     if min(predicted.shape[-2:]) < SIZE:
-        raise ConfigError(f"SSIM needs pictures of {SIZE} px or more, these are {tuple(predicted.shape)}",
-                          where="model.size", fix="a larger one")
+        raise ConfigError(
+            f"SSIM needs pictures of {SIZE} px or more, these are {tuple(predicted.shape)}",
+            where="model.size",
+            fix="a larger one",
+        )
     with _float32(predicted):
         x, y = predicted.float() * 127.5 + 127.5, target.float() * 127.5 + 127.5
         p, q, f, e = ssim_terms(x, y, border=False, centre=0.0)  # most targets are black: nothing to centre
         return (2 * (p * e + q * f) / ((q + p) * (e + f))).mean((2, 3)).clamp(0, 1).mean(1)
 
 
-def detector_loss(logits: Tensor, labels: Tensor, *, smoothing: Sequence[float] = (0.05, 0.95), balanced: bool = True,
-                  counts: tuple[Tensor, Tensor] | None = None, world_size: int = 1) -> Tensor:
+def detector_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    smoothing: Sequence[float] = (0.05, 0.95),
+    balanced: bool = True,
+    counts: tuple[Tensor, Tensor] | None = None,
+    world_size: int = 1,
+) -> Tensor:
     """Cross-entropy with smoothed labels, the mean over the reals and the mean over the fakes averaged.
 
     Section 5 has the smoothing; that the classes weigh the same is of the authors' code.

@@ -47,8 +47,14 @@ def bar(description: str, total: int, unit: str = "it", done: int = 0, every: fl
     On a terminal a live bar; elsewhere (a log file, Slurm) one line every `every` seconds and one at the end.
     """
     if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit),
-                   TimeRemainingColumn(), TextColumn("{task.fields[note]}", style="dim"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(unit),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", style="dim"),
+        )
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(description, total=total, completed=done, note="")
 

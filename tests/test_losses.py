@@ -34,8 +34,9 @@ def pictures(n: int = 4, size: int = 40, seed: int = 0) -> tuple[Tensor, Tensor]
 
 
 def msssim(predicted: Tensor, target: Tensor) -> Tensor:
-    return ssim((predicted + 1) / 2 * 255, (target + 1) / 2 * 255, data_range=255, size_average=False,
-                nonnegative_ssim=True)
+    return ssim(
+        (predicted + 1) / 2 * 255, (target + 1) / 2 * 255, data_range=255, size_average=False, nonnegative_ssim=True
+    )
 
 
 # ----------------------------------------------------------------------------------------------------- perceptual
@@ -157,11 +158,17 @@ def test_unknown_losses_are_refused(kwargs: dict) -> None:
 def test_autocast_does_not_reach_the_losses() -> None:
     predicted, target = pictures()
     logits, labels = torch.randn(4), torch.tensor([0.0, 1, 1, 0])
-    expected = (generator_loss(logits, predicted, target).total, discriminator_loss(logits, logits),
-                detector_loss(logits, labels))
+    expected = (
+        generator_loss(logits, predicted, target).total,
+        discriminator_loss(logits, logits),
+        detector_loss(logits, labels),
+    )
     with torch.autocast("cpu", torch.bfloat16):
-        found = (generator_loss(logits, predicted, target).total, discriminator_loss(logits, logits),
-                 detector_loss(logits, labels))
+        found = (
+            generator_loss(logits, predicted, target).total,
+            discriminator_loss(logits, logits),
+            detector_loss(logits, labels),
+        )
         half = generator_loss(logits.bfloat16(), predicted.bfloat16(), target.bfloat16()).total
     for a, b in zip(found, expected, strict=True):
         assert torch.equal(a, b)
@@ -199,7 +206,11 @@ def test_ranks_average_to_the_global_batch(balanced: bool, labels: list[float]) 
     whole = detector_loss(logits, y, balanced=balanced)
     expected = torch.autograd.grad(whole, logits)[0]
     counts = ((1 - y).sum().long(), y.sum().long())
-    parts = torch.stack([detector_loss(logits[i : i + 2], y[i : i + 2], balanced=balanced, counts=counts, world_size=3)
-                         for i in (0, 2, 4)])
+    parts = torch.stack(
+        [
+            detector_loss(logits[i : i + 2], y[i : i + 2], balanced=balanced, counts=counts, world_size=3)
+            for i in (0, 2, 4)
+        ]
+    )
     torch.testing.assert_close(parts.mean(), whole)
     torch.testing.assert_close(torch.autograd.grad(parts.mean(), logits)[0], expected)

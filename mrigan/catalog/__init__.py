@@ -10,7 +10,23 @@ from mrigan.catalog.splits import assign_splits, components, official_splits
 from mrigan.catalog.store import read_catalog, write_catalog
 
 __all__ = [
-    "LABELS", "READERS", "SPLITS", "Catalog", "Clip", "Family", "Leak", "Problem", "Reader", "ScanResult",
-    "assign_splits", "audit", "clip_id", "components", "official_splits", "read_catalog", "scan_catalog",
-    "summary_table", "write_catalog",
+    "LABELS",
+    "READERS",
+    "SPLITS",
+    "Catalog",
+    "Clip",
+    "Family",
+    "Leak",
+    "Problem",
+    "Reader",
+    "ScanResult",
+    "assign_splits",
+    "audit",
+    "clip_id",
+    "components",
+    "official_splits",
+    "read_catalog",
+    "scan_catalog",
+    "summary_table",
+    "write_catalog",
 ]

@@ -24,8 +24,10 @@ class Leak:
     clips: dict[str, list[str]]
 
     def __str__(self) -> str:
-        sides = "; ".join(f"{split}: {ids[0]}" + (f" and {len(ids) - 1} more" if len(ids) > 1 else "")
-                          for split, ids in self.clips.items())
+        sides = "; ".join(
+            f"{split}: {ids[0]}" + (f" and {len(ids) - 1} more" if len(ids) > 1 else "")
+            for split, ids in self.clips.items()
+        )
         return f"{self.kind} {self.key} is in {sides}"
 
 
@@ -36,5 +38,8 @@ def audit(catalog: Catalog) -> list[Leak]:
         if clip.split:
             for tie in dict.fromkeys(ties(clip)):
                 holders[tie][clip.split].append(clip)
-    return [Leak(kind, key, {s: [clip.id for clip in sides[s]] for s in SPLITS if s in sides})
-            for (kind, key), sides in sorted(holders.items()) if len(sides) > 1]
+    return [
+        Leak(kind, key, {s: [clip.id for clip in sides[s]] for s in SPLITS if s in sides})
+        for (kind, key), sides in sorted(holders.items())
+        if len(sides) > 1
+    ]

@@ -14,8 +14,14 @@ from mrigan.catalog.splits import DEFAULT_FRACTIONS, assign_splits, check_fracti
 from mrigan.errors import ConfigError
 
 
-def scan_catalog(reader: str, root: str | Path, *, base: str | Path | None = None,
-                 fractions: Mapping[str, float] = DEFAULT_FRACTIONS, seed: int = 0) -> tuple[Catalog, ScanResult]:
+def scan_catalog(
+    reader: str,
+    root: str | Path,
+    *,
+    base: str | Path | None = None,
+    fractions: Mapping[str, float] = DEFAULT_FRACTIONS,
+    seed: int = 0,
+) -> tuple[Catalog, ScanResult]:
     """List the clips of `root` with the reader of that name, and split them.
 
     Args:
@@ -28,8 +34,9 @@ def scan_catalog(reader: str, root: str | Path, *, base: str | Path | None = Non
     """
     if reader not in READERS:
         close = difflib.get_close_matches(reader, READERS, n=1)
-        raise ConfigError(f"no reader {reader}",
-                          fix=f"did you mean {close[0]}?" if close else f"readers: {', '.join(READERS)}")
+        raise ConfigError(
+            f"no reader {reader}", fix=f"did you mean {close[0]}?" if close else f"readers: {', '.join(READERS)}"
+        )
     if base is not None and reader != "manifest":
         raise ConfigError(f"--root goes with a manifest; {reader} knows where its videos lie")
     check_fractions(fractions)

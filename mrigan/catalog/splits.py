@@ -121,8 +121,10 @@ def official_splits(catalog: Catalog) -> Catalog:
     """
     without = [clip.id for clip in catalog.clips if not clip.official_split]
     if without:
-        raise CatalogError(f"{len(without)} of {len(catalog)} clips have no split, for example {without[0]}",
-                           fix="fill the split of every clip, or of none (then splits are drawn by family)")
+        raise CatalogError(
+            f"{len(without)} of {len(catalog)} clips have no split, for example {without[0]}",
+            fix="fill the split of every clip, or of none (then splits are drawn by family)",
+        )
     return catalog.with_splits({clip.id: clip.official_split for clip in catalog.clips})
 
 

@@ -13,12 +13,24 @@ from mrigan.catalog.clips import LABELS, SPLITS, Catalog, Clip
 from mrigan.errors import CatalogError
 from mrigan.files import atomic_write
 
-SCHEMA = pa.schema([
-    ("clip", pa.string()), ("dataset", pa.string()), ("method", pa.string()), ("compression", pa.string()),
-    ("name", pa.string()), ("path", pa.string()), ("label", pa.string()), ("original", pa.string()),
-    ("targets", pa.list_(pa.string())), ("donors", pa.list_(pa.string())), ("group", pa.string()),
-    ("official_split", pa.string()), ("family", pa.string()), ("split", pa.string()),
-])
+SCHEMA = pa.schema(
+    [
+        ("clip", pa.string()),
+        ("dataset", pa.string()),
+        ("method", pa.string()),
+        ("compression", pa.string()),
+        ("name", pa.string()),
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("original", pa.string()),
+        ("targets", pa.list_(pa.string())),
+        ("donors", pa.list_(pa.string())),
+        ("group", pa.string()),
+        ("official_split", pa.string()),
+        ("family", pa.string()),
+        ("split", pa.string()),
+    ]
+)
 ROOT_KEY = b"mrigan.root"
 MAKE_ONE = "make one: mrigan catalog scan dfdc|manifest ROOT -o CATALOG"
 
@@ -31,8 +43,11 @@ def write_catalog(catalog: Catalog, path: str | Path) -> None:
     """
     path = Path(path)
     if path.exists() and (not path.is_file() or not _is_catalog(path)):
-        raise CatalogError("something else than a catalog is there, and is not overwritten", where=path,
-                           fix="choose another name with -o")
+        raise CatalogError(
+            "something else than a catalog is there, and is not overwritten",
+            where=path,
+            fix="choose another name with -o",
+        )
     rows = [{"clip": clip.id, **asdict(clip)} for clip in catalog.clips]
     table = pa.Table.from_pylist(rows, schema=SCHEMA).replace_schema_metadata({ROOT_KEY: str(catalog.root.resolve())})
     with atomic_write(path) as file:
@@ -84,8 +99,11 @@ def _check(clips: list[Clip], path: Path) -> list[Clip]:
         if relative.is_absolute() or ".." in relative.parts or not relative.parts:
             raise CatalogError(f"clip {clip.id} has a path outside the root: {clip.path!r}", where=path)
         if clip.label not in LABELS or clip.split not in ("", *SPLITS):
-            raise CatalogError(f"clip {clip.id} has label {clip.label!r} and split {clip.split!r}", where=path,
-                               fix=f"labels are {', '.join(LABELS)}; splits are {', '.join(SPLITS)}")
+            raise CatalogError(
+                f"clip {clip.id} has label {clip.label!r} and split {clip.split!r}",
+                where=path,
+                fix=f"labels are {', '.join(LABELS)}; splits are {', '.join(SPLITS)}",
+            )
         if clip.original is not None and (clip.original not in by_id or by_id[clip.original].label != "real"):
             raise CatalogError(f"the original of {clip.id} is no real clip of the catalog: {clip.original}", where=path)
     return clips

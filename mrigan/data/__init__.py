@@ -6,5 +6,14 @@ from mrigan.data.loader import Loader, eval_batches, make_loader
 from mrigan.data.plan import EpochPlan
 from mrigan.data.reader import ShardSet
 
-__all__ = ["Augment", "Batch", "EpochPlan", "Loader", "ShardSet", "eval_batches", "make_loader", "random_erasing_",
-           "recipe"]
+__all__ = [
+    "Augment",
+    "Batch",
+    "EpochPlan",
+    "Loader",
+    "ShardSet",
+    "eval_batches",
+    "make_loader",
+    "random_erasing_",
+    "recipe",
+]

@@ -109,8 +109,9 @@ def erase(face: Picture, rng: np.random.Generator) -> Picture:
     return face
 
 
-def random_erasing_(batch: torch.Tensor, seeds: Iterable[int] | torch.Tensor,
-                    probability: float = ERASE) -> torch.Tensor:
+def random_erasing_(
+    batch: torch.Tensor, seeds: Iterable[int] | torch.Tensor, probability: float = ERASE
+) -> torch.Tensor:
     """Set a rectangle of some pictures to 0, in place, on any device; each is drawn from its seed alone.
 
     Args:
@@ -132,8 +133,9 @@ def random_erasing_(batch: torch.Tensor, seeds: Iterable[int] | torch.Tensor,
     return batch
 
 
-def _erased_box(rng: np.random.Generator, height: int, width: int,
-                probability: float = ERASE) -> tuple[slice, slice] | None:
+def _erased_box(
+    rng: np.random.Generator, height: int, width: int, probability: float = ERASE
+) -> tuple[slice, slice] | None:
     if rng.random() >= probability:
         return None
     for _ in range(10):  # a long rectangle may not fit; the share that never fits is below 1 in 10,000

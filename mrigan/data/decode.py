@@ -21,7 +21,7 @@ def decode(data: bytes) -> Picture:
     """
     import cv2
 
-    if not any(data[:len(first)] == first and data[-len(last):] == last for first, last in _WHOLE):
+    if not any(data[: len(first)] == first and data[-len(last) :] == last for first, last in _WHOLE):
         raise DecodeError("is not a whole JPEG or PNG picture")
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None:

@@ -28,7 +28,7 @@ class Draws:
     def of(cls, seed: int, epoch: int, key: str) -> Draws:
         """The chances of the sample `key` in `epoch`."""
         digest = hashlib.blake2b(f"mrigan sample 1|{seed}|{epoch}|{key}".encode(), digest_size=32).digest()
-        words = [int.from_bytes(digest[k:k + 8], "little") for k in range(0, 32, 8)]
+        words = [int.from_bytes(digest[k : k + 8], "little") for k in range(0, 32, 8)]
         return cls((words[0] >> 11) * 2.0**-53, words[1] >> 1, (words[2], words[3]))
 
     def generator(self) -> np.random.Generator:

@@ -41,26 +41,34 @@ class ShardFolder:
             raise ShardError("no such shard folder", where=path, fix="look at data.shards")
         manifest = path / "manifest.json"
         if not manifest.is_file():
-            raise ShardError("no finished shard set: manifest.json is missing", where=path,
-                             fix=f"mrigan shards build {path}")
+            raise ShardError(
+                "no finished shard set: manifest.json is missing", where=path, fix=f"mrigan shards build {path}"
+            )
         content = _json(manifest)
         samples = path / "samples.parquet"
         if not samples.is_file():
             raise ShardError("samples.parquet is missing", where=path, fix=verify(path))
         if sha256_file(samples) != content.get("samples_sha256"):
-            raise ShardError("samples.parquet is not the one that manifest.json describes", where=samples,
-                             fix=verify(path))
+            raise ShardError(
+                "samples.parquet is not the one that manifest.json describes", where=samples, fix=verify(path)
+            )
         return cls(path, str(content.get("kind")), str(content["samples_sha256"]), str(content.get("plan_hash")))
 
     def columns(self, split: str) -> pa.Table:
         """What reading needs: key, fake, shard, offsets and sizes."""
         numbers = [f"{member}_{what}" for member in MEMBERS for what in ("offset", "size")]
         try:
-            table = pq.read_table(self.path / "samples.parquet", columns=["key", "label", "shard", "crc32", *numbers],
-                                  filters=[("split", "=", split), ("status", "=", "ok")])
+            table = pq.read_table(
+                self.path / "samples.parquet",
+                columns=["key", "label", "shard", "crc32", *numbers],
+                filters=[("split", "=", split), ("status", "=", "ok")],
+            )
         except pa.ArrowInvalid as error:
-            raise ShardError(f"samples.parquet is of another version: {str(error).splitlines()[0]}", where=self.path,
-                             fix="build the shards again with this version") from None
+            raise ShardError(
+                f"samples.parquet is of another version: {str(error).splitlines()[0]}",
+                where=self.path,
+                fix="build the shards again with this version",
+            ) from None
         fake = pa.array(np.asarray(table["label"].to_pylist(), dtype=object) == "fake")
         return table.drop_columns("label").append_column("fake", fake)
 
@@ -81,8 +89,11 @@ class ShardFolder:
 
 def wrong_size(path: Path, size: int, promised: object) -> ShardError:
     """The error for a shard that is longer or shorter than it was written."""
-    return ShardError(f"{path.name} has {size} bytes, and {promised} were written: it was cut or replaced", where=path,
-                      fix=verify(path.parent))
+    return ShardError(
+        f"{path.name} has {size} bytes, and {promised} were written: it was cut or replaced",
+        where=path,
+        fix=verify(path.parent),
+    )
 
 
 def splits_of(folders: list[ShardFolder]) -> str:

@@ -32,9 +32,23 @@ TIMEOUT = 600  # seconds without a batch: a worker hangs
 SHARED_MEMORY = Path("/dev/shm")
 
 
-def make_loader(shards: ShardSet, plan: EpochPlan, *, global_batch: int, start_step: int, stop_step: int, rank: int = 0,
-                world_size: int = 1, workers: int = 2, flip: float = 0.5, size: int = 256, seed: int = 0,
-                augment: Augment | None = None, mri: bool | None = None, pin_memory: bool = False) -> Loader:
+def make_loader(
+    shards: ShardSet,
+    plan: EpochPlan,
+    *,
+    global_batch: int,
+    start_step: int,
+    stop_step: int,
+    rank: int = 0,
+    world_size: int = 1,
+    workers: int = 2,
+    flip: float = 0.5,
+    size: int = 256,
+    seed: int = 0,
+    augment: Augment | None = None,
+    mri: bool | None = None,
+    pin_memory: bool = False,
+) -> Loader:
     """The training batches `start_step` … `stop_step - 1` of one rank.
 
     Args:
@@ -70,14 +84,22 @@ def make_loader(shards: ShardSet, plan: EpochPlan, *, global_batch: int, start_s
     return Loader(dataset, requests(), batch_size=part.stop - part.start, workers=workers, pin_memory=pin_memory)
 
 
-def eval_batches(shards: ShardSet, ids: npt.ArrayLike, batch_size: int, *, workers: int = 0, size: int = 256,
-                 mri: bool | None = None, pin_memory: bool = False) -> Loader:
+def eval_batches(
+    shards: ShardSet,
+    ids: npt.ArrayLike,
+    batch_size: int,
+    *,
+    workers: int = 0,
+    size: int = 256,
+    mri: bool | None = None,
+    pin_memory: bool = False,
+) -> Loader:
     """The samples `ids` in their order, unchanged, `batch_size` at a time; the last batch may be smaller."""
     wanted = np.asarray(ids, dtype=np.int64)
 
     def requests() -> Iterator[Request]:
         for step, start in enumerate(range(0, len(wanted), batch_size)):
-            part = wanted[start:start + batch_size]
+            part = wanted[start : start + batch_size]
             yield Request(step, part, np.zeros_like(part))
 
     mri = shards.kind == "pairs" if mri is None else mri
@@ -88,16 +110,25 @@ def eval_batches(shards: ShardSet, ids: npt.ArrayLike, batch_size: int, *, worke
 class Loader(Iterator[Batch]):
     """An iterator over batches; its workers stop at the end, on an error, and on `close` (or after `with`)."""
 
-    def __init__(self, dataset: BatchDataset, requests: Iterable[Request], *, batch_size: int, workers: int,
-                 pin_memory: bool) -> None:
+    def __init__(
+        self, dataset: BatchDataset, requests: Iterable[Request], *, batch_size: int, workers: int, pin_memory: bool
+    ) -> None:
         self._batches: Any = None  # torch's iterator, while there is something to come
         _check_shared_memory(dataset.batch_bytes(batch_size), workers)
         # The DataLoader draws a base seed: from a generator of its own, so that torch's global state stays as it is,
         # which an exact resume needs.
-        several = {"prefetch_factor": PREFETCH, "timeout": TIMEOUT} if workers else {}
         loader = DataLoader(
-            dataset, batch_size=None, sampler=requests, num_workers=workers, collate_fn=_as_is, pin_memory=pin_memory,
-            worker_init_fn=start_worker, generator=torch.Generator(), **several)  # type: ignore[arg-type]
+            dataset,
+            batch_size=None,
+            sampler=requests,
+            num_workers=workers,
+            collate_fn=_as_is,
+            pin_memory=pin_memory,
+            worker_init_fn=start_worker,
+            generator=torch.Generator(),
+            prefetch_factor=PREFETCH if workers else None,
+            timeout=TIMEOUT if workers else 0,
+        )
         with _without_opencv_threads():
             self._batches = iter(loader)
         # At exit, before multiprocessing's own handler: that one waits for workers, and nobody has told them to stop.
@@ -119,8 +150,10 @@ class Loader(Iterator[Batch]):
             if type(error) is RuntimeError and not str(error).startswith("DataLoader "):  # torch's word for a lost one
                 raise
             self.close()
-            raise MriganError(f"a loader process is lost: {error}",
-                              fix="see whether memory ran out and take fewer data.workers; then start again") from error
+            raise MriganError(
+                f"a loader process is lost: {error}",
+                fix="see whether memory ran out and take fewer data.workers; then start again",
+            ) from error
         if isinstance(batch, Failure):
             self.close()
             raise ShardError(batch.what, where=batch.where, fix=batch.fix)
@@ -177,9 +210,11 @@ def _check_shared_memory(batch_bytes: int, workers: int) -> None:
     state = os.statvfs(SHARED_MEMORY)
     free, needed = state.f_bavail * state.f_frsize, (PREFETCH * workers + 2) * batch_bytes
     if free < needed:
-        raise ConfigError(f"{workers} loader processes need {needed >> 20} MiB of shared memory, {free >> 20} are free",
-                          where=SHARED_MEMORY,
-                          fix="give the container more (docker run --shm-size=8g), or set data.workers=0")
+        raise ConfigError(
+            f"{workers} loader processes need {needed >> 20} MiB of shared memory, {free >> 20} are free",
+            where=SHARED_MEMORY,
+            fix="give the container more (docker run --shm-size=8g), or set data.workers=0",
+        )
 
 
 def _as_is(batch: Any) -> Any:

@@ -52,8 +52,10 @@ class EpochPlan:
         classes = (np.flatnonzero(~fake), np.flatnonzero(fake))
         if balance and not all(len(ids) for ids in classes):
             missing = "real" if len(classes[0]) == 0 else "fake"
-            raise ShardError(f"no {missing} sample among {len(fake)}, and training is balanced: it needs both classes",
-                             fix="check the split and the shard folders, or plan without balance")
+            raise ShardError(
+                f"no {missing} sample among {len(fake)}, and training is balanced: it needs both classes",
+                fix="check the split and the shard folders, or plan without balance",
+            )
         if len(fake) == 0:
             raise ShardError("no samples to plan", fix="check the split and the shard folders")
         self.seed, self.shuffle, self.balance = int(seed), shuffle, balance
@@ -89,7 +91,7 @@ class EpochPlan:
         while position < stop:
             epoch, offset = divmod(position, self.epoch_length)
             count = min(stop - position, self.epoch_length - offset)
-            ids.append(self.epoch(epoch)[offset:offset + count])
+            ids.append(self.epoch(epoch)[offset : offset + count])
             epochs.append(np.full(count, epoch, dtype=np.int64))
             position += count
         return np.concatenate(ids), np.concatenate(epochs)
@@ -111,7 +113,7 @@ class EpochPlan:
                     chosen.append(ids)
                 else:
                     order = _hash(ids, self._word(epoch, f"draw {label}"))
-                    chosen.append(ids[np.argpartition(order, self._per_class - 1)[:self._per_class]])
+                    chosen.append(ids[np.argpartition(order, self._per_class - 1)[: self._per_class]])
             drawn = np.concatenate(chosen)
         else:
             drawn = np.arange(self.samples, dtype=np.int64)
@@ -132,8 +134,10 @@ def rank_range(global_batch: int, rank: int, world_size: int) -> slice:
         ConfigError: the batch does not divide evenly among the ranks.
     """
     if global_batch % world_size:
-        raise ConfigError(f"a global batch of {global_batch} cannot be shared evenly by {world_size} ranks",
-                          fix=f"set train.batch_size to a multiple of {world_size}")
+        raise ConfigError(
+            f"a global batch of {global_batch} cannot be shared evenly by {world_size} ranks",
+            fix=f"set train.batch_size to a multiple of {world_size}",
+        )
     if not 0 <= rank < world_size:
         raise ValueError(f"rank {rank} is not below the world size {world_size}")
     part = global_batch // world_size

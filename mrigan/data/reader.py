@@ -27,8 +27,14 @@ _TITLES = {"face": b".face.", "mri": b".mri.", "json": b".json\0"}  # the header
 _BLOCK = 512  # bytes of a tar header, directly before the member's data
 _MAX_OPEN = 256  # shards open at a time; 1,024 files a process is the usual limit
 _ORDER = [("key", "ascending")]
-_INDEX = np.dtype([("shard", np.int32), *((f"{m}_offset", np.int64) for m in MEMBERS),
-                   *((f"{m}_size", np.int32) for m in MEMBERS), ("crc32", np.int64)])
+_INDEX = np.dtype(
+    [
+        ("shard", np.int32),
+        *((f"{m}_offset", np.int64) for m in MEMBERS),
+        *((f"{m}_size", np.int32) for m in MEMBERS),
+        ("crc32", np.int64),
+    ]
+)
 
 
 class ShardSet:
@@ -44,8 +50,9 @@ class ShardSet:
         hash: hex SHA-256, the data hash of all the folders, whatever their order.
     """
 
-    def __init__(self, folders: list[Path], *, split: str, kind: str, hash: str, shards: list[Shard],
-                 columns: pa.Table) -> None:
+    def __init__(
+        self, folders: list[Path], *, split: str, kind: str, hash: str, shards: list[Shard], columns: pa.Table
+    ) -> None:
         self._open: OrderedDict[int, BinaryIO] = OrderedDict()
         self.max_open = _MAX_OPEN
         self.folders, self.split, self.kind, self.hash = folders, split, kind, hash
@@ -74,9 +81,11 @@ class ShardSet:
         opened = [ShardFolder.open(Path(folder)) for folder in folders]
         for folder in opened:
             if kind == "pairs" and folder.kind != "pairs":
-                raise ShardError(f"the shards are of kind {folder.kind!r} and hold no MRIs, which MRI-GAN needs",
-                                 where=folder.path,
-                                 fix="build shards with pack.kind=pairs from clips whose originals are at hand")
+                raise ShardError(
+                    f"the shards are of kind {folder.kind!r} and hold no MRIs, which MRI-GAN needs",
+                    where=folder.path,
+                    fix="build shards with pack.kind=pairs from clips whose originals are at hand",
+                )
         shards: list[Shard] = []
         parts = []
         for folder in opened:
@@ -89,12 +98,21 @@ class ShardSet:
             shards += checked
         columns = pa.concat_tables(parts).sort_by(_ORDER)
         if len(columns) == 0:
-            raise ShardError(f"no usable sample in split {split!r}", where=", ".join(str(f.path) for f in opened),
-                             fix=f"there are: {splits_of(opened)}")
+            raise ShardError(
+                f"no usable sample in split {split!r}",
+                where=", ".join(str(f.path) for f in opened),
+                fix=f"there are: {splits_of(opened)}",
+            )
         data_hash = hash_json(sorted(folder.hash for folder in opened))
         pairs = all(folder.kind == "pairs" for folder in opened)
-        result = cls([f.path for f in opened], split=split, kind="pairs" if pairs else "faces", hash=data_hash,
-                     shards=shards, columns=columns)
+        result = cls(
+            [f.path for f in opened],
+            split=split,
+            kind="pairs" if pairs else "faces",
+            hash=data_hash,
+            shards=shards,
+            columns=columns,
+        )
         result._check()
         return result
 
@@ -137,7 +155,7 @@ class ShardSet:
             at = offset - start
             if not data.startswith(key + _TITLES[name], at - _BLOCK):
                 raise self.damaged(i, name, "is not where the index says")
-            part = data[at:at + size]
+            part = data[at : at + size]
             crc = zlib.crc32(part, crc)
             parts.append(part)
         if crc != crc32:
@@ -181,9 +199,11 @@ class ShardSet:
         if len(twice):
             i = int(twice[0])
             places = [str(self._shards[self._index["shard"][j]].path) for j in (i, i + 1)]
-            raise ShardError(f"key {self.key(i)} is there twice ({len(twice)} such keys): the folders overlap",
-                             where=" and ".join(places),
-                             fix="give each shard folder once, or plan the sets from disjoint catalogs")
+            raise ShardError(
+                f"key {self.key(i)} is there twice ({len(twice)} such keys): the folders overlap",
+                where=" and ".join(places),
+                fix="give each shard folder once, or plan the sets from disjoint catalogs",
+            )
         ends = np.asarray([shard.size for shard in self._shards])[self._index["shard"]]
         before = np.zeros_like(ends)
         for name in MEMBERS:
@@ -205,8 +225,9 @@ def _open(shard: Shard) -> BinaryIO:
     try:
         file = open(shard.path, "rb", buffering=0)  # noqa: SIM115 (stays open)
     except OSError as error:
-        raise ShardError(f"the shard cannot be opened: {error.strerror}", where=shard.path,
-                         fix=verify(shard.path.parent)) from None
+        raise ShardError(
+            f"the shard cannot be opened: {error.strerror}", where=shard.path, fix=verify(shard.path.parent)
+        ) from None
     size = os.fstat(file.fileno()).st_size
     if size != shard.size:
         file.close()

@@ -42,8 +42,16 @@ class Failure:
 class BatchDataset(Dataset[Any]):
     """Runs in the workers: `dataset[request]` is the batch, or what went wrong."""
 
-    def __init__(self, shards: ShardSet, *, size: int, mri: bool, seed: int = 0, flip: float = 0.0,
-                 augment: Augment | None = None) -> None:
+    def __init__(
+        self,
+        shards: ShardSet,
+        *,
+        size: int,
+        mri: bool,
+        seed: int = 0,
+        flip: float = 0.0,
+        augment: Augment | None = None,
+    ) -> None:
         if mri and shards.kind != "pairs":
             raise ShardError("the shards hold no MRIs", where=shards.folders[0], fix="use shards of kind pairs")
         self.shards, self.size, self.mri, self.seed, self.flip, self.augment = shards, size, mri, seed, flip, augment

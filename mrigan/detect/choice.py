@@ -38,14 +38,22 @@ def choose_model(ref: str | Path | None = None) -> tuple[Path, str]:
                 if any(v.name == name and alias in v.aliases for v in versions):
                     chosen = f"models:/{name}@{alias}"
                     if alias == CANDIDATE:
-                        log.warning("no champion in %s: the verdict comes from the newest candidate, %s. "
-                                    "To do: mrigan models promote %s VERSION", uri, chosen, name)
+                        log.warning(
+                            "no champion in %s: the verdict comes from the newest candidate, %s. "
+                            "To do: mrigan models promote %s VERSION",
+                            uri,
+                            chosen,
+                            name,
+                        )
                     return resolve(chosen, uri), chosen
     folders = [file.parent for pattern in MODEL_FOLDERS for file in Path().glob(f"{pattern}/{MODEL_FILE}")]
     if folders:
         newest = max(folders, key=lambda folder: os.stat(folder / MODEL_FILE).st_mtime)
         log.warning("no registered model: the verdict comes from the newest model folder, %s", newest)
         return newest, str(newest)
-    raise ModelError("there is no model to judge with", where=f"{tracking_uri()}, {Path.cwd()}/runs and demo",
-                     fix="make one with: mrigan train detector CONFIG (or make demo); or give one: --model DIR, "
-                         "--model models:/mrigan-face@champion")
+    raise ModelError(
+        "there is no model to judge with",
+        where=f"{tracking_uri()}, {Path.cwd()}/runs and demo",
+        fix="make one with: mrigan train detector CONFIG (or make demo); or give one: --model DIR, "
+        "--model models:/mrigan-face@champion",
+    )

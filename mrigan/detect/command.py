@@ -19,8 +19,14 @@ from mrigan.progress import console
 ANSWERED, NOTHING, SOME_UNREADABLE = 0, 1, 3
 
 
-def run(paths: Sequence[str], model: str | None, options: Options, *, json_out: str | None = None,
-        html_out: Path | None = None) -> int:
+def run(
+    paths: Sequence[str],
+    model: str | None,
+    options: Options,
+    *,
+    json_out: str | None = None,
+    html_out: Path | None = None,
+) -> int:
     """Judge `paths`, print a line each, write JSON (`-` = standard output) and page; returns the exit code.
 
     Raises:
@@ -32,8 +38,11 @@ def run(paths: Sequence[str], model: str | None, options: Options, *, json_out: 
     for line in skipped:
         console.print(f"left out: {line}", markup=False, highlight=False, style="dim", soft_wrap=True)
     if not inputs:
-        raise InputError("no video and no picture in it", where=", ".join(map(shown, paths)),
-                         fix="give videos, pictures, or folders that hold them")
+        raise InputError(
+            "no video and no picture in it",
+            where=", ".join(map(shown, paths)),
+            fix="give videos, pictures, or folders that hold them",
+        )
     files = [out for out in (json_out if json_out != "-" else None, html_out) if out is not None]
     _keep_inputs([item.path for item in inputs], files)
     shown_faces = 0
@@ -83,5 +92,8 @@ def _summary(judged: Sequence[Judged], printed: bool) -> None:
 def _keep_inputs(inputs: Sequence[str], outputs: Sequence[str | Path]) -> None:
     for out in outputs:
         if os.path.exists(out) and any(os.path.exists(path) and os.path.samefile(path, out) for path in inputs):
-            raise ConfigError("the output would overwrite an input", where=shown(os.fspath(out)),
-                              fix="give another name after --json or --html")
+            raise ConfigError(
+                "the output would overwrite an input",
+                where=shown(os.fspath(out)),
+                fix="give another name after --json or --html",
+            )

@@ -78,8 +78,15 @@ def expected_frames(item: Input, every: int) -> int:
         return 0
 
 
-def look_at(item: Input, bundle: Bundle, config: FacesConfig, detector: FaceDetector | None, *, examples: int,
-            progress: Progress) -> Findings:
+def look_at(
+    item: Input,
+    bundle: Bundle,
+    config: FacesConfig,
+    detector: FaceDetector | None,
+    *,
+    examples: int,
+    progress: Progress,
+) -> Findings:
     """Find and score the faces of a video or picture.
 
     Args:

@@ -99,8 +99,11 @@ def read_picture(path: str) -> tuple[np.ndarray, int]:
             count = getattr(opened, "n_frames", 1)
             return _rgb(ImageOps.exif_transpose(opened)), count
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        raise InputError(f"not a readable picture ({error})".replace(path, "it"), where=shown(path),
-                         fix=f"give a whole picture: {', '.join(FORMATS)}") from None
+        raise InputError(
+            f"not a readable picture ({error})".replace(path, "it"),
+            where=shown(path),
+            fix=f"give a whole picture: {', '.join(FORMATS)}",
+        ) from None
 
 
 def _rgb(picture: object) -> np.ndarray:

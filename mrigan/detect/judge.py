@@ -50,8 +50,9 @@ class Judged:
     examples: list[Example] = field(default_factory=list)
 
 
-def detect_paths(paths: Iterable[str | Path], model: Bundle | str | Path | None = None,
-                 options: Options | None = None) -> list[dict[str, Any]]:
+def detect_paths(
+    paths: Iterable[str | Path], model: Bundle | str | Path | None = None, options: Options | None = None
+) -> list[dict[str, Any]]:
     """A verdict on each video or picture; a folder stands for the files in it.
 
     Args:
@@ -87,9 +88,12 @@ class Judge:
         device = pick_device(options.device)
         self.bundle = model.to(device)
         trained = _trained_on(model)
-        self.config = replace(trained, every=options.every or trained.every,
-                              long_side=0 if options.small_faces else trained.long_side,
-                              thresholds=list(INFERENCE_THRESHOLDS))
+        self.config = replace(
+            trained,
+            every=options.every or trained.every,
+            long_side=0 if options.small_faces else trained.long_side,
+            thresholds=list(INFERENCE_THRESHOLDS),
+        )
         self.detector = None if options.cropped else FaceDetector(self.config, device)
         self.about = about_model(model, name, self.config)
 
@@ -109,8 +113,15 @@ class Judge:
 
     def _one(self, item: Input, examples: int, progress: Progress) -> Judged:
         findings = look_at(item, self.bundle, self.config, self.detector, examples=examples, progress=progress)
-        result = verdict(item.path, findings, picture=item.picture, thresholds=self.bundle.thresholds,
-                         config=self.config, model=self.about, cropped=self.options.cropped)
+        result = verdict(
+            item.path,
+            findings,
+            picture=item.picture,
+            thresholds=self.bundle.thresholds,
+            config=self.config,
+            model=self.about,
+            cropped=self.options.cropped,
+        )
         return Judged(result, item.picture, findings.examples)
 
 
@@ -139,11 +150,13 @@ def _trained_on(bundle: Bundle) -> FacesConfig:
     try:
         config = from_dict(FacesConfig, bundle.faces)
     except ConfigError as error:
-        raise ModelError(f"model.json has unusable face settings: {error.what}",
-                         fix="give a model folder as a training wrote it") from None
+        raise ModelError(
+            f"model.json has unusable face settings: {error.what}", fix="give a model folder as a training wrote it"
+        ) from None
     if config.size > 4096 or not 0 <= config.margin <= 2:
-        raise ModelError(f"model.json has unusable face settings: {bundle.faces}",
-                         fix="give a model folder as a training wrote it")
+        raise ModelError(
+            f"model.json has unusable face settings: {bundle.faces}", fix="give a model folder as a training wrote it"
+        )
     return config
 
 
@@ -158,8 +171,12 @@ def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any
         "sha256": str(_part(_part(bundle.meta, "files"), "detector.safetensors").get("sha256", "")),
         "provenance": {k: v for k, v in provenance.items() if isinstance(v, str | int | float) and v != ""},
         "thresholds_source": str(_part(provenance, "thresholds").get("source", "")),
-        "faces": {"every": config.every, "long_side": config.long_side, "min_face": config.min_face,
-                  "thresholds": config.thresholds},
+        "faces": {
+            "every": config.every,
+            "long_side": config.long_side,
+            "min_face": config.min_face,
+            "thresholds": config.thresholds,
+        },
         "mrigan": __version__,
     }
 

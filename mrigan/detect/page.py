@@ -34,31 +34,57 @@ def render(judged: Sequence[Judged], skipped: Sequence[str] = (), when: datetime
         skipped: lines on files that were left out.
         when: shown as the time of the analysis.
     """
-    environment = Environment(loader=PackageLoader("mrigan.detect", "."), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("mrigan.detect", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters.update(percent=_percent, number=_number)
     results = [_result(number, one) for number, one in enumerate(judged, 1)]
     counts = {word: sum(r["verdict"] == word for r in results) for word in ("fake", "real", "undecided")}
     return environment.get_template("page.html").render(
-        results=results, counts=counts, skipped=list(skipped), model=judged[0].verdict["model"] if judged else None,
+        results=results,
+        counts=counts,
+        skipped=list(skipped),
+        model=judged[0].verdict["model"] if judged else None,
         thresholds=judged[0].verdict["thresholds"] if judged else None,
-        when=(when or datetime.now()).astimezone().strftime("%Y-%m-%d %H:%M %Z"))
+        when=(when or datetime.now()).astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+    )
 
 
 def _result(number: int, one: Judged) -> dict[str, Any]:
     v = one.verdict
     end = max((face["time"] for face in v["faces"]), default=0.0)
     person = {(f["frame"], tuple(f["box"])): f["person"] for f in v["faces"]}
-    examples = [{"face": data_uri(e.face), "mri": None if e.mri is None else data_uri(e.mri), "prob": e.prob,
-                 "above": e.prob > v["thresholds"]["frame"], "frame": e.frame,
-                 "person": person[e.frame, tuple(round(c, 1) for c in e.box)] + 1,
-                 "time": clock(next(f["time"] for f in v["faces"] if f["frame"] == e.frame), end)}
-                for e in one.examples]
-    return {**v, "number": number, "name": shown(v["path"]), "picture": one.picture, "sentence": _sentence(one),
-            "above": sum(face["prob"] > v["thresholds"]["frame"] for face in v["faces"]),
-            "frames": len({face["frame"] for face in v["faces"]}), "timeline": timeline(v), "examples": examples,
-            "end": clock(end, end), "sha256": _sha256(v), "forged": [p for p in v["persons"] if p["verdict"] == "fake"],
-            "spans": {p["person"]: f"{clock(p['first'], end)}–{clock(p['last'], end)}" for p in v["persons"]}}
+    examples = [
+        {
+            "face": data_uri(e.face),
+            "mri": None if e.mri is None else data_uri(e.mri),
+            "prob": e.prob,
+            "above": e.prob > v["thresholds"]["frame"],
+            "frame": e.frame,
+            "person": person[e.frame, tuple(round(c, 1) for c in e.box)] + 1,
+            "time": clock(next(f["time"] for f in v["faces"] if f["frame"] == e.frame), end),
+        }
+        for e in one.examples
+    ]
+    return {
+        **v,
+        "number": number,
+        "name": shown(v["path"]),
+        "picture": one.picture,
+        "sentence": _sentence(one),
+        "above": sum(face["prob"] > v["thresholds"]["frame"] for face in v["faces"]),
+        "frames": len({face["frame"] for face in v["faces"]}),
+        "timeline": timeline(v),
+        "examples": examples,
+        "end": clock(end, end),
+        "sha256": _sha256(v),
+        "forged": [p for p in v["persons"] if p["verdict"] == "fake"],
+        "spans": {p["person"]: f"{clock(p['first'], end)}–{clock(p['last'], end)}" for p in v["persons"]},
+    }
 
 
 def _sentence(one: Judged) -> str:
@@ -77,8 +103,10 @@ def _sentence(one: Judged) -> str:
     if len(faces) == 1:
         side = "above" if above else "not above"
         return f"The face scored {_number(faces[0]['prob'])}, {side} the threshold of {_number(limits['frame'])}."
-    return (f"{above} of {len(faces)} faces ({_percent(v['fraction'])}) scored above {_number(limits['frame'])}. "
-            f"From {_percent(limits['fraction'])} on, the rule says fake.")
+    return (
+        f"{above} of {len(faces)} faces ({_percent(v['fraction'])}) scored above {_number(limits['frame'])}. "
+        f"From {_percent(limits['fraction'])} on, the rule says fake."
+    )
 
 
 def data_uri(picture: np.ndarray) -> str:
@@ -86,8 +114,12 @@ def data_uri(picture: np.ndarray) -> str:
     import cv2
 
     small = cv2.resize(picture, (PICTURE, PICTURE), interpolation=cv2.INTER_AREA)
-    sampling = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-                cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    sampling = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        QUALITY,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
     _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), sampling)
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 

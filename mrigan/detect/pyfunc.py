@@ -34,8 +34,17 @@ class VerdictModel(PythonModel):
         from mrigan.detect import detect_paths
 
         verdicts = detect_paths(_paths(model_input), self.bundle)
-        rows = [{"path": v["path"], "verdict": v["verdict"], "probability": v["probability"],
-                 "fraction": v["fraction"], "faces": len(v["faces"]), "json": json.dumps(v)} for v in verdicts]
+        rows = [
+            {
+                "path": v["path"],
+                "verdict": v["verdict"],
+                "probability": v["probability"],
+                "fraction": v["fraction"],
+                "faces": len(v["faces"]),
+                "json": json.dumps(v),
+            }
+            for v in verdicts
+        ]
         return pd.DataFrame(rows, columns=["path", "verdict", "probability", "fraction", "faces", "json"])
 
 

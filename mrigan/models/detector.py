@@ -36,15 +36,31 @@ class Detector(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: str, weights: str = "", size: int = 224, *, hidden: int = 128, dropout: float = 0.5,
-                 drop_path: float = 0.2) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        weights: str = "",
+        size: int = 224,
+        *,
+        hidden: int = 128,
+        dropout: float = 0.5,
+        drop_path: float = 0.2,
+    ) -> None:
         super().__init__()
         whole = isinstance(size, int) and isinstance(hidden, int)
         if not (whole and size >= SMALLEST and 1 <= hidden <= LARGEST_HIDDEN):
-            raise ConfigError(f"a detector of size {size!r} and hidden {hidden!r}", where="model",
-                              fix=f"whole numbers, size of {SMALLEST} or more, hidden of 1...{LARGEST_HIDDEN}")
-        self.settings: dict[str, Any] = {"backbone": backbone, "size": size, "hidden": hidden, "dropout": dropout,
-                                         "drop_path": drop_path}
+            raise ConfigError(
+                f"a detector of size {size!r} and hidden {hidden!r}",
+                where="model",
+                fix=f"whole numbers, size of {SMALLEST} or more, hidden of 1...{LARGEST_HIDDEN}",
+            )
+        self.settings: dict[str, Any] = {
+            "backbone": backbone,
+            "size": size,
+            "hidden": hidden,
+            "dropout": dropout,
+            "drop_path": drop_path,
+        }
         self.size = size
         self.backbone = create_backbone(backbone, drop_path)
         if weights:
@@ -72,11 +88,17 @@ def create_backbone(name: str, drop_path: float = 0.0) -> Any:
 
     if "/" in name or ":" in name or not timm.is_model(name):
         close = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=1)
-        raise ConfigError(f"timm has no backbone {name}", where="model.backbone",
-                          fix=f"did you mean {close[0]}?" if close else "see timm.list_models()")
+        raise ConfigError(
+            f"timm has no backbone {name}",
+            where="model.backbone",
+            fix=f"did you mean {close[0]}?" if close else "see timm.list_models()",
+        )
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
         return timm.create_model(name, pretrained=False, num_classes=0, global_pool="avg", **options)
     except (RuntimeError, TypeError) as error:
-        raise ConfigError(f"timm cannot build {name}: {error}", where="model.backbone",
-                          fix="take another backbone or tag, or model.drop_path=0") from None
+        raise ConfigError(
+            f"timm cannot build {name}: {error}",
+            where="model.backbone",
+            fix="take another backbone or tag, or model.drop_path=0",
+        ) from None

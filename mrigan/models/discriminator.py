@@ -34,8 +34,10 @@ class Discriminator(nn.Module):
             ConfigError: the pictures are too small.
         """
         if min(mri.shape[-2:]) < SMALLEST:
-            raise ConfigError(f"the discriminator was given pictures of shape {tuple(mri.shape)}",
-                              fix=f"model.size must be {SMALLEST} or more")
+            raise ConfigError(
+                f"the discriminator was given pictures of shape {tuple(mri.shape)}",
+                fix=f"model.size must be {SMALLEST} or more",
+            )
         x = torch.cat([mri, face], dim=1)
         for down in self.down:
             x = down(x)

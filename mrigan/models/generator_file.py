@@ -27,8 +27,14 @@ def save_generator(path: str | Path, G: Generator, extra: dict[str, Any] | None 
 
 def generator_metadata(G: Generator, extra: dict[str, Any] | None = None) -> dict[str, str]:
     """The safetensors metadata that makes a file with `G.state_dict()` readable by `load_generator`."""
-    facts = {"format": FORMAT, "format_version": VERSION, "size": G.size, "width": G.width, "dropout": G.dropout,
-             "extra": extra or {}}
+    facts = {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "size": G.size,
+        "width": G.width,
+        "dropout": G.dropout,
+        "extra": extra or {},
+    }
     # One entry: safetensors writes several in random order, and equal generators should be equal files.
     return {KEY: json.dumps(facts, sort_keys=True)}
 
@@ -60,8 +66,10 @@ def generator_info(path: str | Path) -> dict[str, Any]:
         return _facts(file.metadata()).get("extra", {})
 
 
-_FIX = ("give a G.safetensors that `mrigan train gan` wrote (run.dir/model/generator.safetensors), "
-        "or that `mrigan models import-reference` made from a published checkpoint")
+_FIX = (
+    "give a G.safetensors that `mrigan train gan` wrote (run.dir/model/generator.safetensors), "
+    "or that `mrigan models import-reference` made from a published checkpoint"
+)
 
 
 def _facts(metadata: dict[str, str] | None) -> dict[str, Any]:
@@ -76,8 +84,11 @@ def _build(metadata: dict[str, Any], path: str | Path) -> Generator:
     if metadata.get("format") != FORMAT:
         raise ModelError("the file holds no Mrigan generator", where=path, fix=_FIX)
     if metadata.get("format_version") != VERSION:
-        raise ModelError(f"format version {metadata.get('format_version')} is not known (known: {VERSION})",
-                         where=path, fix="use the Mrigan version that wrote it, or a newer one")
+        raise ModelError(
+            f"format version {metadata.get('format_version')} is not known (known: {VERSION})",
+            where=path,
+            fix="use the Mrigan version that wrote it, or a newer one",
+        )
     try:
         size, width, dropout = int(metadata["size"]), int(metadata["width"]), float(metadata["dropout"])
         if size > LARGEST_SIZE or width > LARGEST_WIDTH:

@@ -12,8 +12,11 @@ INIT_STD = 0.02  # N(0, 0.02), as in Pix2Pix
 def depth_of(size: int) -> int:
     """log2(size): how often a picture of `size` px can be halved until one pixel is left."""
     if size < 8 or size & (size - 1):
-        raise ConfigError(f"pictures of {size} px cannot be halved down to one pixel", where="model.size",
-                          fix="a power of two, 8 or more")
+        raise ConfigError(
+            f"pictures of {size} px cannot be halved down to one pixel",
+            where="model.size",
+            fix="a power of two, 8 or more",
+        )
     return size.bit_length() - 1
 
 

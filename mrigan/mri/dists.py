@@ -21,8 +21,10 @@ C = 1e-6
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHANNELS = (3, *VGG16_CHANNELS)  # the picture itself is the first stage
 SMALLEST = 32  # px
-HOW = ("give mri.weights=FILE.safetensors with features.N.weight and features.N.bias of torchvision's VGG16 (ImageNet) "
-       "and alpha and beta of DISTS (weights.pt), merged into one state dict")
+HOW = (
+    "give mri.weights=FILE.safetensors with features.N.weight and features.N.bias of torchvision's VGG16 (ImageNet) "
+    "and alpha and beta of DISTS (weights.pt), merged into one state dict"
+)
 
 
 def dists_mri(original: Tensor, face: Tensor, weights: str | None = None) -> Tensor:

@@ -37,8 +37,9 @@ def alexnet(x: Tensor, weights: dict[str, Tensor]) -> Iterator[Tensor]:
         yield x
 
 
-def metric_weights(metric: str, path: str | None, needed: list[str], how: str,
-                   device: torch.device) -> dict[str, Tensor]:
+def metric_weights(
+    metric: str, path: str | None, needed: list[str], how: str, device: torch.device
+) -> dict[str, Tensor]:
     """The tensors `needed` from the weight file of `metric`, in float32 on `device`.
 
     Raises:

@@ -52,8 +52,10 @@ def mri_image(original: Tensor, face: Tensor, metric: str = "ssim", **options: A
     if name not in METRICS:
         raise ConfigError(f"no perceptual function {metric!r}", where="mri.metric", fix=f"one of: {', '.join(METRICS)}")
     if original.shape != face.shape or original.ndim != 4:
-        raise ConfigError(f"pictures of shapes {tuple(original.shape)} and {tuple(face.shape)}",
-                          fix="give two batches (N, 3, H, W) of the same shape")
+        raise ConfigError(
+            f"pictures of shapes {tuple(original.shape)} and {tuple(face.shape)}",
+            fix="give two batches (N, 3, H, W) of the same shape",
+        )
     given = {key: value for key, value in options.items() if value is not None}
     unknown = given.keys() - inspect.signature(METRICS[name]).parameters.keys()
     if unknown:

@@ -23,8 +23,10 @@ from mrigan.mri.features import (
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of pictures in [-1, 1]
 SMALLEST = 64  # px
 LINEAR = [f"lin{i}.model.1.weight" for i in range(5)]
-HOW = ("give mri.weights=FILE.safetensors with features.N.weight and features.N.bias of torchvision's VGG16 or AlexNet "
-       "(ImageNet) and lin0...lin4.model.1.weight of LPIPS 0.1 (vgg.pth or alex.pth), merged into one state dict")
+HOW = (
+    "give mri.weights=FILE.safetensors with features.N.weight and features.N.bias of torchvision's VGG16 or AlexNet "
+    "(ImageNet) and lin0...lin4.model.1.weight of LPIPS 0.1 (vgg.pth or alex.pth), merged into one state dict"
+)
 
 
 def lpips_mri(original: Tensor, face: Tensor, weights: str | None = None) -> Tensor:
@@ -43,8 +45,9 @@ def lpips_mri(original: Tensor, face: Tensor, weights: str | None = None) -> Ten
 def distance_map(original: Tensor, face: Tensor, weights: str | None) -> Tensor:
     """The LPIPS distance at each pixel, (N, 1, H, W), of pictures (N, 3, H, W) in 0...255."""
     if min(original.shape[-2:]) < SMALLEST:
-        raise InputError(f"LPIPS of pictures of {original.shape[-1]} x {original.shape[-2]} px",
-                         fix=f"{SMALLEST} px or more")
+        raise InputError(
+            f"LPIPS of pictures of {original.shape[-1]} x {original.shape[-2]} px", fix=f"{SMALLEST} px or more"
+        )
     network = _network(weights, original.device)
     total = torch.zeros_like(original[:, :1], dtype=torch.float32)
     for linear, fa, fb in zip(LINEAR, network(original), network(face), strict=True):

@@ -42,8 +42,10 @@ def _scale_losses(a: Tensor, b: Tensor) -> list[Tensor]:
     """1 - contrast-and-structure at each scale, 1 - SSIM at the last; a scale has half the side of the one before."""
     height, width = a.shape[-2:]
     if min(height, width) < SMALLEST:
-        raise InputError(f"MS-SSIM of pictures of {width} x {height} px: the coarsest of five scales is too small",
-                         fix=f"faces.size of {SMALLEST} or more, or mri.metric=ssim")
+        raise InputError(
+            f"MS-SSIM of pictures of {width} x {height} px: the coarsest of five scales is too small",
+            fix=f"faces.size of {SMALLEST} or more, or mri.metric=ssim",
+        )
     a, b = a.float(), b.float()
     losses = []
     for scale in range(len(WEIGHTS)):

@@ -25,11 +25,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ModelError("there is no such weight file", where=path) from None
     except pickle.UnpicklingError as error:
-        raise ModelError("the file is damaged, or holds code or objects besides weights (they were not run)",
-                         where=path, fix="ask its authors for a plain state dict, or for safetensors") from error
+        raise ModelError(
+            "the file is damaged, or holds code or objects besides weights (they were not run)",
+            where=path,
+            fix="ask its authors for a plain state dict, or for safetensors",
+        ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        raise ModelError(f"the weight file cannot be read: {str(error).splitlines()[0]}", where=path,
-                         fix="download it again; compare its size and checksum") from None
+        raise ModelError(
+            f"the weight file cannot be read: {str(error).splitlines()[0]}",
+            where=path,
+            fix="download it again; compare its size and checksum",
+        ) from None
     if not isinstance(data, dict):
         raise ModelError(f"the file holds a {type(data).__name__}, no dict of weights", where=path)
     return data

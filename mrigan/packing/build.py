@@ -51,8 +51,11 @@ def build_shards(out: str | Path, workers: int = 0) -> Summary:
     """
     plan = load_plan(out)
     if not plan.root.is_dir():
-        raise ShardError("the folder of the videos is not there", where=plan.root,
-                         fix="mount it, or scan and plan again where it lies now")
+        raise ShardError(
+            "the folder of the videos is not there",
+            where=plan.root,
+            fix="mount it, or scan and plan again where it lies now",
+        )
     started = time.monotonic()
     reports: list[UnitReport] = []
     with builder(plan.layout):
@@ -60,16 +63,22 @@ def build_shards(out: str | Path, workers: int = 0) -> Summary:
         dead = list(_build(plan, todo, workers or len(os.sched_getaffinity(0)), reports))
     if dead:
         lines = [f"{d.task.name}: {d.reason}, each time, {_at(d)}" for d in dead]
-        raise ShardError(f"{len(dead)} of {len(plan.units)} units could not be built:\n    " + "\n    ".join(lines),
-                         where=plan.folder, fix="start it again, with fewer --workers if memory ran out; what is "
-                                                "finished is kept. If one clip is to blame, take it out of the catalog")
+        raise ShardError(
+            f"{len(dead)} of {len(plan.units)} units could not be built:\n    " + "\n    ".join(lines),
+            where=plan.folder,
+            fix="start it again, with fewer --workers if memory ran out; what is "
+            "finished is kept. If one clip is to blame, take it out of the catalog",
+        )
     write_manifest(plan)
     summary = summarise(plan, reports, time.monotonic() - started)
     if not summary.stored:
         reasons = (summary.dropped + summary.failures).most_common(5)
         why = ", ".join(f"{count} {reason}" for reason, count in reasons)
-        raise ShardError(f"not a single face could be stored: {why or 'no clips'}", where=plan.folder,
-                         fix="see the reasons in samples.parquet")
+        raise ShardError(
+            f"not a single face could be stored: {why or 'no clips'}",
+            where=plan.folder,
+            fix="see the reasons in samples.parquet",
+        )
     return summary
 
 
@@ -94,13 +103,19 @@ def _build(plan: Plan, todo: list[Unit], workers: int, reports: list[UnitReport]
                     yield outcome
         except OSError as error:
             if error.errno in FULL:
-                raise ShardError(f"no room left to write: {error.strerror}", where=plan.folder,
-                                 fix="make room and start it again; finished units are kept") from error
+                raise ShardError(
+                    f"no room left to write: {error.strerror}",
+                    where=plan.folder,
+                    fix="make room and start it again; finished units are kept",
+                ) from error
             raise
     if caught:
         name = signal.Signals(caught[0]).name
-        raise Stopped(f"stopped by {name}; {len(reports)} of {len(todo)} missing units were built", where=plan.folder,
-                      fix="start it again to go on")
+        raise Stopped(
+            f"stopped by {name}; {len(reports)} of {len(todo)} missing units were built",
+            where=plan.folder,
+            fix="start it again to go on",
+        )
 
 
 class _Meter:

@@ -1,11 +1,11 @@
 """Where everything lies in a shard folder, and how units, shards and samples are called.
 
-    plan.json, plan.parquet          the resolved config and the clips, unit by unit
-    faces/<key>.parquet              detections, reused by every later build
-    <split>-<label>-NNNNNN.tar       samples, with .idx (wds2idx v1.2) and .json (counts, bytes, sha256) beside
-    units/<split>-NNNNNN.parquet     all rows of a unit, and its done marker .json, written last
-    samples.parquet, manifest.json   all rows in plan order and the totals, once every unit is done
-    build.log.jsonl                  one line a unit with its times; the only file whose bytes vary from build to build
+plan.json, plan.parquet          the resolved config and the clips, unit by unit
+faces/<key>.parquet              detections, reused by every later build
+<split>-<label>-NNNNNN.tar       samples, with .idx (wds2idx v1.2) and .json (counts, bytes, sha256) beside
+units/<split>-NNNNNN.parquet     all rows of a unit, and its done marker .json, written last
+samples.parquet, manifest.json   all rows in plan order and the totals, once every unit is done
+build.log.jsonl                  one line a unit with its times; the only file whose bytes vary from build to build
 """
 
 from __future__ import annotations

@@ -55,17 +55,21 @@ class Summary:
     def lines(self) -> list[str]:
         """For a person."""
         stored = ", ".join(f"{n} {label} in {split}" for (split, label), n in self.samples.items())
-        lines = [f"{self.families} families, {self.clips} clips, {self.units} units",
-                 f"{self.stored} faces stored: {stored or 'none'}",
-                 "dropped: " + (", ".join(f"{n} {reason}" for reason, n in self.dropped.most_common()) or "none")]
+        lines = [
+            f"{self.families} families, {self.clips} clips, {self.units} units",
+            f"{self.stored} faces stored: {stored or 'none'}",
+            "dropped: " + (", ".join(f"{n} {reason}" for reason, n in self.dropped.most_common()) or "none"),
+        ]
         if self.failed:
             lines.append(f"{len(self.failed)} clips failed:")
             lines += [f"    {clip}: {reason}" for clip, reason in self.failed[:20]]
             lines += [f"    … and {len(self.failed) - 20} more, see samples.parquet"] if len(self.failed) > 20 else []
         if self.built:
             stages = ", ".join(f"{stage} {1000 * s / self.built:.1f}" for stage, s in self.seconds.most_common())
-            lines.append(f"{self.built} faces now, {self.built / self.wall:.1f} faces/s, "
-                         f"{1000 * self.seconds.total() / self.built:.1f} CPU-ms a face ({stages})")
+            lines.append(
+                f"{self.built} faces now, {self.built / self.wall:.1f} faces/s, "
+                f"{1000 * self.seconds.total() / self.built:.1f} CPU-ms a face ({stages})"
+            )
         return lines
 
 
@@ -101,11 +105,15 @@ def read_manifest(layout: Layout) -> dict[str, Any]:
     try:
         return dict(json.loads(layout.manifest.read_text()))
     except FileNotFoundError:
-        raise ShardError("the shard set is not finished: it has no manifest", where=layout.root,
-                         fix=f"mrigan shards build {layout.root}") from None
+        raise ShardError(
+            "the shard set is not finished: it has no manifest",
+            where=layout.root,
+            fix=f"mrigan shards build {layout.root}",
+        ) from None
     except ValueError as error:
-        raise ShardError(f"the manifest is damaged: {error}", where=layout.manifest,
-                         fix=f"mrigan shards build {layout.root}") from None
+        raise ShardError(
+            f"the manifest is damaged: {error}", where=layout.manifest, fix=f"mrigan shards build {layout.root}"
+        ) from None
 
 
 def summarise(plan: Plan, reports: Sequence[UnitReport], wall: float) -> Summary:

@@ -103,8 +103,11 @@ def plan_shards(catalog_path: str | Path, config: ShardsConfig, out: str | Path)
         return load_plan(out)
     units = tuple(_units(catalog, config))
     if not units:
-        raise CatalogError(f"no clip is in the splits {', '.join(config.pack.splits)}", where=catalog_path,
-                           fix="scan the data set again so that it is split, or name other splits: pack.splits=[train]")
+        raise CatalogError(
+            f"no clip is in the splits {', '.join(config.pack.splits)}",
+            where=catalog_path,
+            fix="scan the data set again so that it is split, or name other splits: pack.splits=[train]",
+        )
     plan = Plan(layout.root, config, plan_hash, catalog.root, units)
     _write(plan, decides, Path(catalog_path))
     return plan
@@ -120,8 +123,11 @@ def load_plan(folder: str | Path) -> Plan:
     data = _read_json(layout)
     try:
         if sha256_file(layout.clips) != data["clips_sha256"]:
-            raise ShardError("plan.parquet is not the file that plan.json was written with", where=layout.clips,
-                             fix="plan into a new folder")
+            raise ShardError(
+                "plan.parquet is not the file that plan.json was written with",
+                where=layout.clips,
+                fix="plan into a new folder",
+            )
         table = pq.read_table(layout.clips)
         config = from_dict(ShardsConfig, data["config"])
         units = tuple(_read_units(table))
@@ -144,20 +150,23 @@ def _check_config(config: ShardsConfig) -> None:
 
     pack = config.pack
     if config.faces.resize not in RESIZE:
-        raise ConfigError(f"no such step: {config.faces.resize}", where="faces.resize",
-                          fix=f"one of {', '.join(RESIZE)}")
+        raise ConfigError(
+            f"no such step: {config.faces.resize}", where="faces.resize", fix=f"one of {', '.join(RESIZE)}"
+        )
     wrong = [split for split in pack.splits if split not in SPLITS]
     if wrong or not pack.splits:
-        raise ConfigError(f"no such split: {', '.join(wrong) or '(none)'}", where="pack.splits",
-                          fix=f"some of {', '.join(SPLITS)}")
+        raise ConfigError(
+            f"no such split: {', '.join(wrong) or '(none)'}", where="pack.splits", fix=f"some of {', '.join(SPLITS)}"
+        )
     if not 1 <= pack.jpeg_quality <= 100:
         raise ConfigError(f"JPEG quality is {pack.jpeg_quality}", where="pack.jpeg_quality", fix="1 to 100")
     if pack.kind == "pairs":
         from mrigan.mri import METRICS
 
         if config.mri.metric not in METRICS:
-            raise ConfigError(f"no perceptual function {config.mri.metric!r}", where="mri.metric",
-                              fix=f"one of: {', '.join(METRICS)}")
+            raise ConfigError(
+                f"no perceptual function {config.mri.metric!r}", where="mri.metric", fix=f"one of: {', '.join(METRICS)}"
+            )
         if config.mri.weights and not Path(config.mri.weights).is_file():
             raise ConfigError(f"no weight file {config.mri.weights}", where="mri.weights")
 
@@ -167,13 +176,19 @@ def _check_catalog(catalog: Catalog, path: Path) -> None:
     for family in catalog.families():
         torn = {clip.split for clip in family.clips}
         if len(torn) > 1:
-            raise CatalogError(f"family {family.id} is in the splits {', '.join(sorted(torn))}", where=path,
-                               fix="see all such leaks: mrigan catalog audit CATALOG")
+            raise CatalogError(
+                f"family {family.id} is in the splits {', '.join(sorted(torn))}",
+                where=path,
+                fix="see all such leaks: mrigan catalog audit CATALOG",
+            )
         for clip in family.clips:
             other = keys.setdefault(clip_key(clip.id), clip.id)
             if other != clip.id:
-                raise CatalogError(f"{clip.id} and {other} have the same key {clip_key(clip.id)}", where=path,
-                                   fix="give one of them another data set name")
+                raise CatalogError(
+                    f"{clip.id} and {other} have the same key {clip_key(clip.id)}",
+                    where=path,
+                    fix="give one of them another data set name",
+                )
 
 
 def _holds(layout: Layout, decides: dict[str, Any], plan_hash: str, root: Path) -> bool:
@@ -186,14 +201,20 @@ def _holds(layout: Layout, decides: dict[str, Any], plan_hash: str, root: Path) 
         others = [path.name for path in layout.root.iterdir()
                   if path != layout.clips and not path.name.endswith(".tmp") and path != layout.faces]  # fmt: skip
         if others:
-            raise ShardError(f"the folder is not empty and holds no plan: {', '.join(sorted(others)[:3])}",
-                             where=layout.root, fix="choose a new folder with -o")
+            raise ShardError(
+                f"the folder is not empty and holds no plan: {', '.join(sorted(others)[:3])}",
+                where=layout.root,
+                fix="choose a new folder with -o",
+            )
         return False
     old = _read_json(layout)
     if old.get("plan_hash") != plan_hash:
         changed = differences(old.get("decides", {}), decides)
-        raise ShardError("the folder holds shards of another plan:\n    " + "\n    ".join(changed), where=layout.root,
-                         fix="choose a new folder with -o, or the settings of this one")
+        raise ShardError(
+            "the folder holds shards of another plan:\n    " + "\n    ".join(changed),
+            where=layout.root,
+            fix="choose a new folder with -o, or the settings of this one",
+        )
     whole = layout.clips.is_file() and sha256_file(layout.clips) == old.get("clips_sha256")
     return whole and old.get("root") == str(root)  # else it is written again: the videos have moved
 

@@ -56,8 +56,15 @@ Report = Callable[[Any], None]
 Setup = Callable[..., Callable[[Any, Report], Any]]
 
 
-def run_tasks(setup: Setup, arguments: tuple[Any, ...], tasks: Iterable[Any], *, workers: int,
-              stop: Callable[[], bool] = lambda: False, attempts: int = ATTEMPTS) -> Iterator[Done | Busy | Died]:
+def run_tasks(
+    setup: Setup,
+    arguments: tuple[Any, ...],
+    tasks: Iterable[Any],
+    *,
+    workers: int,
+    stop: Callable[[], bool] = lambda: False,
+    attempts: int = ATTEMPTS,
+) -> Iterator[Done | Busy | Died]:
     """Run `setup(*arguments)(task, report)` for each task in `workers` processes; yield outcomes as they come.
 
     `report(note)` says what a task is busy with. An exception of a task is raised here, once the workers have been

@@ -66,8 +66,9 @@ def make_sample(out: str | Path, *, people: int = 14, seed: int = 0, seconds: fl
     """
     settings = Settings(people, seed, float(seconds))
     if not 2 <= people <= 1000 or not 0.4 <= seconds <= 600:
-        raise ConfigError(f"a sample of {people} people and {seconds:g} s",
-                          fix="give 2 to 1000 people and clips of 0.4 to 600 s")
+        raise ConfigError(
+            f"a sample of {people} people and {seconds:g} s", fix="give 2 to 1000 people and clips of 0.4 to 600 s"
+        )
     out = Path(out).resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         _check_finished(out, settings)
@@ -92,14 +93,18 @@ def _check_finished(out: Path, settings: Settings) -> None:
         files = dict(marker["files"])
         made = marker["settings"] | {"version": marker["version"]}
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError("the folder is not empty and holds no sample; nothing in it is touched", where=out,
-                         fix="give a new or an empty folder") from None
+        raise InputError(
+            "the folder is not empty and holds no sample; nothing in it is touched",
+            where=out,
+            fix="give a new or an empty folder",
+        ) from None
     if made != asdict(settings) | {"version": VERSION}:
         raise InputError(f"a sample of other settings is there: {made}", where=out, fix="give another folder")
     for name, digest in files.items():
         if not (out / name).is_file() or sha256_file(out / name) != digest:
-            raise InputError(f"{name} is missing or changed", where=out,
-                             fix="remove the folder and make the sample again")
+            raise InputError(
+                f"{name} is missing or changed", where=out, fix="remove the folder and make the sample again"
+            )
 
 
 @contextmanager
@@ -127,8 +132,10 @@ def _build(folder: Path, settings: Settings, workers: int) -> None:
 
     numbers = range(settings.people)
     names = _names(settings, len(KINDS) + 1)
-    jobs = [(folder / _part(number), number, dict(zip(["original", *KINDS], names[number], strict=True)))
-            for number in numbers]
+    jobs = [
+        (folder / _part(number), number, dict(zip(["original", *KINDS], names[number], strict=True)))
+        for number in numbers
+    ]
     unseen = settings.people + settings.people % PEOPLE_A_PART  # the pair of an odd last person stays a donor
     jobs.append((folder / "unseen", unseen, {"original": "real.mp4", UNSEEN_KIND: "fake.mp4"}))
     for place, _, _ in jobs:
@@ -139,8 +146,11 @@ def _build(folder: Path, settings: Settings, workers: int) -> None:
     for part in sorted({_part(number) for number in numbers}):
         write_json(folder / part / "metadata.json", _metadata(part, names, list(KINDS)))
     write_text(folder / "README.txt", README)
-    kinds = {f"{_part(number)}/{name}": {"person": number, "kind": kind} for number in numbers
-             for kind, name in zip(["original", *KINDS], names[number], strict=True)}
+    kinds = {
+        f"{_part(number)}/{name}": {"person": number, "kind": kind}
+        for number in numbers
+        for kind, name in zip(["original", *KINDS], names[number], strict=True)
+    }
     files = {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     write_json(folder / MARKER, {"version": VERSION, "settings": asdict(settings), "clips": kinds, "files": files})
 
@@ -175,8 +185,11 @@ def make_clips(settings: Settings, folder: Path, number: int, clips: dict[str, s
     portraits = load_portraits()
     person, donor = (make_person(settings.seed, n, portraits) for n in (number, number ^ 1))
     order = ["original", *KINDS]
-    makers = {kind: KINDS[kind](person, donor, np.random.default_rng([settings.seed, number, 4, order.index(kind)]))
-              for kind in clips if kind != "original"}
+    makers = {
+        kind: KINDS[kind](person, donor, np.random.default_rng([settings.seed, number, 4, order.index(kind)]))
+        for kind in clips
+        if kind != "original"
+    }
     writers = {kind: ClipWriter(folder / name, FPS, (WIDTH, HEIGHT)) for kind, name in clips.items()}
     for frame in render(person, settings.seed, settings.frames):
         writers["original"].write(frame.image)
@@ -198,7 +211,7 @@ def _names(settings: Settings, each: int) -> list[list[str]]:
     while len(names) < each * settings.people:
         names["".join(map(chr, rng.integers(97, 123, 10))) + ".mp4"] = None
     flat = list(names)
-    return [flat[i:i + each] for i in range(0, len(flat), each)]
+    return [flat[i : i + each] for i in range(0, len(flat), each)]
 
 
 def _metadata(part: str, names: list[list[str]], kinds: list[str]) -> dict[str, dict[str, str]]:
@@ -207,5 +220,5 @@ def _metadata(part: str, names: list[list[str]], kinds: list[str]) -> dict[str, 
     for number, (original, *fakes) in enumerate(names):
         if _part(number) == part:
             rows[original] = {"label": "REAL", "split": "train"}
-            rows |= {name: {"label": "FAKE", "split": "train", "original": original} for name in fakes[:len(kinds)]}
+            rows |= {name: {"label": "FAKE", "split": "train", "original": original} for name in fakes[: len(kinds)]}
     return dict(sorted(rows.items()))

@@ -51,8 +51,10 @@ class Layer:
         left, top, right, bottom = self._box
         hit = (x > left - step) & (x < right + step) & (y > top - step) & (y < bottom + step)
         rows, columns = np.flatnonzero(hit.any(1)), np.flatnonzero(hit.any(0))
-        return (slice(max(0, rows[0] - 1) * step, (rows[-1] + 2) * step),
-                slice(max(0, columns[0] - 1) * step, (columns[-1] + 2) * step))
+        return (
+            slice(max(0, rows[0] - 1) * step, (rows[-1] + 2) * step),
+            slice(max(0, columns[0] - 1) * step, (columns[-1] + 2) * step),
+        )
 
 
 def self_blended(target: Person, donor: Person, rng: np.random.Generator) -> Forger:

@@ -90,7 +90,11 @@ def _strokes(lines: list[np.ndarray], shape: tuple[int, ...], width: int, blur: 
 
 
 def _wig(
-    lab: np.ndarray, alpha: np.ndarray, points: np.ndarray, shade: tuple, rng: np.random.Generator,
+    lab: np.ndarray,
+    alpha: np.ndarray,
+    points: np.ndarray,
+    shade: tuple,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Another head of hair over hair or hat: strands that run from the crown, around an opening for the face."""
     top, chin = point(points, "hair_top"), point(points, "chin")
@@ -104,15 +108,24 @@ def _wig(
     ends = [(middle[0] + side * wide * rng.uniform(0.85, 1.1), low) for side in (1, -1)]
     outer = np.vstack([dome, ends])
     part = rng.uniform(-0.5, 0.5) * half
-    opening = np.array([
-        point(points, "jaw_l_top", -3, 60), point(points, "jaw_l_top", -5), point(points, "brim_l", -8, -4),
-        point(points, "brim", part - 30, -6), point(points, "brim", part, rng.uniform(-16, -8)),
-        point(points, "brim", part + 30, -6), point(points, "brim_r", 8, -4), point(points, "jaw_r_top", 5),
-        point(points, "jaw_r_top", 3, 60), (right[0] + 4, low + 200), (left[0] - 4, low + 200),
-    ])
+    opening = np.array(
+        [
+            point(points, "jaw_l_top", -3, 60),
+            point(points, "jaw_l_top", -5),
+            point(points, "brim_l", -8, -4),
+            point(points, "brim", part - 30, -6),
+            point(points, "brim", part, rng.uniform(-16, -8)),
+            point(points, "brim", part + 30, -6),
+            point(points, "brim_r", 8, -4),
+            point(points, "jaw_r_top", 5),
+            point(points, "jaw_r_top", 3, 60),
+            (right[0] + 4, low + 200),
+            (left[0] - 4, low + 200),
+        ]
+    )
     shape = alpha.shape
     mask = np.clip(polygon_mask([outer], shape, 2.2) - polygon_mask([opening], shape, 2.0), 0, 1)
-    y, x = np.mgrid[0:shape[0], 0:shape[1]].astype(np.float32)
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     dx, dy = x - (middle[0] + part), y - crown
     wave = rng.uniform(0, 10) * np.sin(dy / rng.uniform(9, 22))
     angle = np.arctan2(dx + wave * np.clip(dy / 80, 0, 1), dy + 70) * 260

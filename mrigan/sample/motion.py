@@ -65,12 +65,13 @@ def render(person: Person, seed: int, frames: int) -> Iterator[Frame]:
         moved = cv2.remap(layers, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         alpha = moved[..., 3:]
         shift = np.array([[1, 0, offset[index] - MARGIN], [0, 1, 0.5 * offset[index] - MARGIN]], np.float32)
-        behind = cv2.warpAffine(person.background, shift, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR,
-                                borderMode=cv2.BORDER_REPLICATE)
+        behind = cv2.warpAffine(
+            person.background, shift, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         light = _light(person.light, pose)
         clean = (moved[..., :3] * alpha + behind * (1 - alpha)) * light
         row, column = rng.integers(0, 33, 2)  # the camera's noise: another cut of one large picture in each frame
-        yield Frame(clean + grain[row:row + HEIGHT, column:column + WIDTH], maps, light)
+        yield Frame(clean + grain[row : row + HEIGHT, column : column + WIDTH], maps, light)
 
 
 def _wave(rng: np.random.Generator, frames: int, periods: float) -> np.ndarray:
@@ -87,11 +88,17 @@ def _poses(rng: np.random.Generator, frames: int) -> list[Pose]:
             if start + step < frames:
                 blink[start + step] = closed
     columns = {
-        "x": 12 * _wave(rng, frames, 1.2), "y": 6 * _wave(rng, frames, 1.2), "turn": 0.075 * _wave(rng, frames, 1),
+        "x": 12 * _wave(rng, frames, 1.2),
+        "y": 6 * _wave(rng, frames, 1.2),
+        "turn": 0.075 * _wave(rng, frames, 1),
         "scale": 1 + 0.03 * _wave(rng, frames, 0.8),
-        "yaw": 5 * _wave(rng, frames, 1.3), "pitch": 3 * _wave(rng, frames, 1.3), "mouth": talk,
-        "smile": np.clip(_wave(rng, frames, 1), 0, 1), "blink": blink,
-        "brows": np.clip(_wave(rng, frames, 1.5), -0.3, 1), "light": 1 + 0.06 * _wave(rng, frames, 0.8),
+        "yaw": 5 * _wave(rng, frames, 1.3),
+        "pitch": 3 * _wave(rng, frames, 1.3),
+        "mouth": talk,
+        "smile": np.clip(_wave(rng, frames, 1), 0, 1),
+        "blink": blink,
+        "brows": np.clip(_wave(rng, frames, 1.5), -0.3, 1),
+        "light": 1 + 0.06 * _wave(rng, frames, 0.8),
         "slant": 0.10 + 0.05 * _wave(rng, frames, 0.6),
     }
     return [Pose(**{name: float(values[i]) for name, values in columns.items()}) for i in range(frames)]
@@ -99,7 +106,7 @@ def _poses(rng: np.random.Generator, frames: int) -> list[Pose]:
 
 def _fields(person: Person) -> np.ndarray:
     """(`BENDS`, canvas height, width, 2) float32 px: where a pixel of the canvas comes from, less itself."""
-    y, x = np.mgrid[0:CANVAS[1], 0:CANVAS[0]].astype(np.float32)
+    y, x = np.mgrid[0 : CANVAS[1], 0 : CANVAS[0]].astype(np.float32)
 
     def bump(name: str, wide: float, high: float, dx: float = 0, dy: float = 0) -> np.ndarray:
         cx, cy = point(person.points, name, dx, dy)
@@ -120,8 +127,12 @@ def _fields(person: Person) -> np.ndarray:
     depth = bump("nose_tip", 0.62 * EYES, 0.85 * EYES)
     brows = bump("brow_l_mid", 22, 11) + bump("brow_r_mid", 22, 11)
     bends = {
-        "mouth": field(0, -6.0 * low), "smile": field(-3.5 * corners, 2.5 * np.abs(corners)), "blink": field(0, eyes),
-        "brows": field(0, 3.5 * brows), "yaw": field(-depth, 0), "pitch": field(0, -depth),
+        "mouth": field(0, -6.0 * low),
+        "smile": field(-3.5 * corners, 2.5 * np.abs(corners)),
+        "blink": field(0, eyes),
+        "brows": field(0, 3.5 * brows),
+        "yaw": field(-depth, 0),
+        "pitch": field(0, -depth),
     }
     return np.stack([bends[name] for name in BENDS])
 

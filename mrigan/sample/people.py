@@ -59,7 +59,10 @@ def make_person(seed: int, number: int, portraits: list[Portrait] | None = None)
 
 
 def spline_maps(
-    at: np.ndarray, source: np.ndarray, size: tuple[int, int], anchors: tuple[np.ndarray, np.ndarray] | None = None,
+    at: np.ndarray,
+    source: np.ndarray,
+    size: tuple[int, int],
+    anchors: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """cv2.remap maps of a thin-plate spline: what lies on `source` (N, 2) px appears at `at` (N, 2) px of the result.
 

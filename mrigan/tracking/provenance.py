@@ -10,8 +10,20 @@ from pathlib import Path
 
 from mrigan import __version__
 
-PACKAGES = ("torch", "torchvision", "timm", "facenet-pytorch", "av", "numpy", "opencv-python-headless", "pyarrow",
-            "scikit-image", "safetensors", "mlflow", "deepspeed")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "facenet-pytorch",
+    "av",
+    "numpy",
+    "opencv-python-headless",
+    "pyarrow",
+    "scikit-image",
+    "safetensors",
+    "mlflow",
+    "deepspeed",
+)
 
 
 @functools.cache

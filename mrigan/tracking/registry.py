@@ -31,8 +31,17 @@ CANDIDATE, CHAMPION = "candidate", "champion"
 MODEL_FILE = "model.json"  # marks a folder as a model
 # By file, not by import: the script is for whoever loads the model, and this room does not know that one.
 SCRIPT = Path(__file__).parents[1] / "detect" / "pyfunc.py"
-REQUIREMENTS = ("torch", "torchvision", "timm", "facenet-pytorch", "av", "numpy", "opencv-python-headless",
-                "safetensors", "mlflow")
+REQUIREMENTS = (
+    "torch",
+    "torchvision",
+    "timm",
+    "facenet-pytorch",
+    "av",
+    "numpy",
+    "opencv-python-headless",
+    "safetensors",
+    "mlflow",
+)
 
 
 @dataclass(frozen=True)
@@ -47,8 +56,15 @@ class Version:
     tags: Mapping[str, str]
 
 
-def register(folder: str | Path, name: str, run_id: str | None = None, tags: Mapping[str, Any] | None = None,
-             *, uri: str = "", experiment: str = "mrigan") -> int:
+def register(
+    folder: str | Path,
+    name: str,
+    run_id: str | None = None,
+    tags: Mapping[str, Any] | None = None,
+    *,
+    uri: str = "",
+    experiment: str = "mrigan",
+) -> int:
     """Log the model folder as a pyfunc, register it as the next version of `name`, and make that the `candidate`.
 
     Args:
@@ -74,8 +90,9 @@ def register(folder: str | Path, name: str, run_id: str | None = None, tags: Map
         raise _unusable(error, uri) from error
 
 
-def _register(client: MlflowClient, folder: Path, name: str, where: str, run_id: str | None, *,
-              tags: dict[str, str]) -> int:
+def _register(
+    client: MlflowClient, folder: Path, name: str, where: str, run_id: str | None, *, tags: dict[str, str]
+) -> int:
     """Log the model in the experiment `where`, and make it a version."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
@@ -93,8 +110,9 @@ def _register(client: MlflowClient, folder: Path, name: str, where: str, run_id:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = client.create_model_version(name, f"models:/{logged.model_id}", run_id=run_id, tags=tags,
-                                          model_id=logged.model_id).version
+    version = client.create_model_version(
+        name, f"models:/{logged.model_id}", run_id=run_id, tags=tags, model_id=logged.model_id
+    ).version
     client.set_registered_model_alias(name, CANDIDATE, str(version))
     return int(version)
 
@@ -109,19 +127,31 @@ def _pack(folder: Path, packed: Path, model_id: str, run_id: str | None) -> None
     # The input has no column name, so that a table with a column `path` and a plain list of paths are both right.
     signature = ModelSignature(
         inputs=Schema([ColSpec(DataType.string)]),
-        outputs=Schema([ColSpec(DataType.string, "path"), ColSpec(DataType.string, "verdict"),
-                        ColSpec(DataType.double, "probability", required=False),
-                        ColSpec(DataType.double, "fraction", required=False),
-                        ColSpec(DataType.long, "faces"), ColSpec(DataType.string, "json")]))
+        outputs=Schema(
+            [
+                ColSpec(DataType.string, "path"),
+                ColSpec(DataType.string, "verdict"),
+                ColSpec(DataType.double, "probability", required=False),
+                ColSpec(DataType.double, "fraction", required=False),
+                ColSpec(DataType.long, "faces"),
+                ColSpec(DataType.string, "json"),
+            ]
+        ),
+    )
     versions = environment()
     # Given outright: MLflow would else run the model on an example, to see what it imports.
     requirements = [f"mrigan=={__version__}", *(f"{p}=={versions[p]}" for p in REQUIREMENTS if p in versions)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # MLflow would rather have type hints
-        pyfunc.save_model(path=str(packed), python_model=str(SCRIPT), artifacts={"model": str(folder)},
-                          signature=signature, input_example=pd.DataFrame({"path": ["video.mp4"]}),
-                          pip_requirements=requirements,
-                          mlflow_model=Model(model_uuid=model_id, model_id=model_id, run_id=run_id))
+        pyfunc.save_model(
+            path=str(packed),
+            python_model=str(SCRIPT),
+            artifacts={"model": str(folder)},
+            signature=signature,
+            input_example=pd.DataFrame({"path": ["video.mp4"]}),
+            pip_requirements=requirements,
+            mlflow_model=Model(model_uuid=model_id, model_id=model_id, run_id=run_id),
+        )
     # MLflow notes a cloudpickle version and this machine's path even for a model from code, and uses neither.
     path = packed / "MLmodel"
     described = yaml.safe_load(path.read_text())
@@ -141,8 +171,9 @@ def promote(name: str, version: int | str, uri: str = "") -> None:
     known = list_models(uri)
     if not any(v.name == name and str(v.version) == str(version) for v in known):
         exists = ", ".join(f"{v.name} {v.version}" for v in known) or "none"
-        raise ModelError(f"the registry has no version {version} of {name}", where=tracking_uri(uri),
-                         fix=f"registered are: {exists}")
+        raise ModelError(
+            f"the registry has no version {version} of {name}", where=tracking_uri(uri), fix=f"registered are: {exists}"
+        )
     try:
         open_store(uri).set_registered_model_alias(name, CHAMPION, str(version))
     except store_errors() as error:
@@ -165,8 +196,16 @@ def list_models(uri: str = "") -> list[Version]:
             for alias, number in (model.aliases or {}).items():
                 aliases.setdefault(str(number), []).append(alias)
             for v in client.search_model_versions(f"name='{model.name}'"):
-                found.append(Version(model.name, int(v.version), tuple(sorted(aliases.get(str(v.version), []))),
-                                     v.run_id or None, v.creation_timestamp / 1000, dict(v.tags or {})))
+                found.append(
+                    Version(
+                        model.name,
+                        int(v.version),
+                        tuple(sorted(aliases.get(str(v.version), []))),
+                        v.run_id or None,
+                        v.creation_timestamp / 1000,
+                        dict(v.tags or {}),
+                    )
+                )
     except store_errors() as error:
         raise _unusable(error, uri) from error
     return sorted(found, key=lambda v: (v.name, -v.version))
@@ -186,21 +225,34 @@ def resolve(ref: str | Path, uri: str = "") -> Path:
             with default_store(open_store(uri).tracking_uri):
                 folder = Path(mlflow.artifacts.download_artifacts(text))
         except store_errors() as error:
-            raise ModelError(f"no model {text}: {str(error).splitlines()[0]}", where=tracking_uri(uri),
-                             fix="see what there is with: mrigan models list") from error
+            raise ModelError(
+                f"no model {text}: {str(error).splitlines()[0]}",
+                where=tracking_uri(uri),
+                fix="see what there is with: mrigan models list",
+            ) from error
     else:
         folder = Path(ref)
         if not folder.is_dir():
-            raise ModelError("no such model folder", where=folder,
-                             fix=f"give a folder with {MODEL_FILE}, or a model such as models:/mrigan-face@champion")
+            raise ModelError(
+                "no such model folder",
+                where=folder,
+                fix=f"give a folder with {MODEL_FILE}, or a model such as models:/mrigan-face@champion",
+            )
     # An MLflow model keeps it in artifacts/, a run in model/.
-    for file in sorted([*folder.glob(MODEL_FILE), *folder.glob(f"model/{MODEL_FILE}"),
-                        *folder.glob(f"artifacts/*/{MODEL_FILE}")]):
+    for file in sorted(
+        [*folder.glob(MODEL_FILE), *folder.glob(f"model/{MODEL_FILE}"), *folder.glob(f"artifacts/*/{MODEL_FILE}")]
+    ):
         return file.parent
-    raise ModelError(f"no {MODEL_FILE} in it: not a model", where=folder,
-                     fix="give the folder that a training wrote, such as RUN/model")
+    raise ModelError(
+        f"no {MODEL_FILE} in it: not a model",
+        where=folder,
+        fix="give the folder that a training wrote, such as RUN/model",
+    )
 
 
 def _unusable(error: Exception, uri: str) -> ModelError:
-    return ModelError(f"the model registry cannot be used: {str(error).splitlines()[0]}", where=tracking_uri(uri),
-                      fix="check MLFLOW_TRACKING_URI, or start in the folder of mlflow.db")
+    return ModelError(
+        f"the model registry cannot be used: {str(error).splitlines()[0]}",
+        where=tracking_uri(uri),
+        fix="check MLFLOW_TRACKING_URI, or start in the folder of mlflow.db",
+    )

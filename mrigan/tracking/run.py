@@ -39,8 +39,14 @@ class Run:
         self._failures = 0
 
     @classmethod
-    def start(cls, config: TrackingConfig, run_name: str, run_id: str | None = None,
-              params: Mapping[str, Any] | None = None, tags: Mapping[str, Any] | None = None) -> Run:
+    def start(
+        cls,
+        config: TrackingConfig,
+        run_name: str,
+        run_id: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, Any] | None = None,
+    ) -> Run:
         """Open a new run, or continue `run_id`; where the store has no such run (any more), a new one with a warning.
 
         Args:
@@ -62,8 +68,12 @@ class Run:
             else:
                 client.update_run(found.info.run_id, status="RUNNING")
         except store_errors() as error:
-            log.warning("MLflow cannot be used (%s: %s): this job goes on without it. To do: check tracking.uri or "
-                        "MLFLOW_TRACKING_URI, or set tracking.enabled=false", uri, _first_line(error))
+            log.warning(
+                "MLflow cannot be used (%s: %s): this job goes on without it. To do: check tracking.uri or "
+                "MLFLOW_TRACKING_URI, or set tracking.enabled=false",
+                uri,
+                _first_line(error),
+            )
             return cls(None, None, uri)
         run = cls(client, found.info.run_id, uri)
         run.log_params(params or {}, known=found.data.params)
@@ -86,7 +96,7 @@ class Run:
         flat = {key[:KEY_LENGTH]: str(value)[:PARAM_LENGTH] for key, value in flatten(dict(params)).items()}
         new = [param(key, value) for key, value in flat.items() if key not in (known or {})]
         for first in range(0, len(new), BATCH):
-            self._send("params", "log_batch", params=new[first:first + BATCH])
+            self._send("params", "log_batch", params=new[first : first + BATCH])
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags; a value may change."""
@@ -95,7 +105,7 @@ class Run:
             return
         all_tags = [tag(key[:KEY_LENGTH], str(value)[:TAG_LENGTH]) for key, value in tags.items()]
         for first in range(0, len(all_tags), BATCH):
-            self._send("tags", "log_batch", tags=all_tags[first:first + BATCH])
+            self._send("tags", "log_batch", tags=all_tags[first : first + BATCH])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Log numbers of one step in one request. NaN is kept; an infinite value becomes the largest float."""

@@ -56,10 +56,7 @@ class HeldOutFaces:
 
     def _captions(self, batch: Batch, ssim: torch.Tensor) -> list[tuple[str, str]]:
         rows = self.job.val.rows.take(batch.ids.cpu().numpy()).to_pylist()
-        return [
-            (f"{row['label']}: {row['method']}, {Path(row['name']).name}, frame {row['frame']}", f"SSIM {value:.2f}")
-            for row, value in zip(rows, ssim.tolist(), strict=True)
-        ]
+        return [(_caption(row), f"SSIM {value:.2f}") for row, value in zip(rows, ssim.tolist(), strict=True)]
 
 
 def choose_faces(shards: ShardSet, count: int) -> Any:
@@ -67,6 +64,11 @@ def choose_faces(shards: ShardSet, count: int) -> Any:
     fakes, reals = np.flatnonzero(shards.labels == 1), np.flatnonzero(shards.labels == 0)
     from_reals = min(len(reals), max(count // 2, count - len(fakes)))
     return np.concatenate([_spread(fakes, count - from_reals), _spread(reals, from_reals)])
+
+
+def _caption(row: dict[str, Any]) -> str:
+    parts = (row["label"], row["method"], Path(row["name"]).name, f"#{row['frame']}")
+    return " ".join(part for part in parts if part)
 
 
 def _spread(ids: Any, count: int) -> Any:

@@ -77,9 +77,7 @@ class FaceDetector:
         thresholds: of P-, R- and O-Net instead of the config's, e.g. `INFERENCE_THRESHOLDS`.
     """
 
-    def __init__(
-        self, config: FacesConfig, device: str = "cpu", thresholds: Sequence[float] | None = None
-    ) -> None:
+    def __init__(self, config: FacesConfig, device: str = "cpu", thresholds: Sequence[float] | None = None) -> None:
         from facenet_pytorch import MTCNN
 
         self.config = config

@@ -114,9 +114,7 @@ class Decoded:
         return self._frame
 
 
-def decode(
-    path: str | Path, threads: int = THREADS, needed: Callable[[int], bool] | None = None
-) -> Generator[Decoded]:
+def decode(path: str | Path, threads: int = THREADS, needed: Callable[[int], bool] | None = None) -> Generator[Decoded]:
     """Every frame of a clip in presentation order, decoded but not converted. Raises as `read_frames`.
 
     Args:

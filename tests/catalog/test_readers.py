@@ -136,15 +136,18 @@ def test_a_part_may_itself_be_a_link(tmp_path):
     assert len(scan_catalog("dfdc", tmp_path / "set")[0]) == 2
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("{not json", "broken JSON"),
-    ("[1, 2]", "not a list of clips"),
-    ('{"x.mp4": "FAKE"}', "not a list of clips"),
-    ('{"x.mp4": {"label": "FAKE", "original": 3}}', "original 3 is no file name"),
-    ('{"x.mp4": {"label": "FAKE"}, "x.mp4": {"label": "REAL"}}', "'x.mp4' is there twice"),
-    ("[" * 100_000, "broken JSON"),
-    ("{}", "no clips found"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{not json", "broken JSON"),
+        ("[1, 2]", "not a list of clips"),
+        ('{"x.mp4": "FAKE"}', "not a list of clips"),
+        ('{"x.mp4": {"label": "FAKE", "original": 3}}', "original 3 is no file name"),
+        ('{"x.mp4": {"label": "FAKE"}, "x.mp4": {"label": "REAL"}}', "'x.mp4' is there twice"),
+        ("[" * 100_000, "broken JSON"),
+        ("{}", "no clips found"),
+    ],
+)
 def test_broken_metadata(tmp_path, text, message):
     part(tmp_path, 0, text, ["x.mp4"])
     with pytest.raises(CatalogError, match=message):
@@ -181,8 +184,10 @@ def test_manifest_csv(tmp_path):
 
 
 def test_manifest_json_lines_and_another_root(tmp_path):
-    rows = [{"path": "a.mp4", "label": 0, "identity": ["ann"], "dataset": "mine", "frames": 30},
-            {"path": "b.mp4", "label": 1, "original": "a.mp4", "dataset": "mine", "targets": "ann", "donors": ["bob"]}]
+    rows = [
+        {"path": "a.mp4", "label": 0, "identity": ["ann"], "dataset": "mine", "frames": 30},
+        {"path": "b.mp4", "label": 1, "original": "a.mp4", "dataset": "mine", "targets": "ann", "donors": ["bob"]},
+    ]
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / "videos").mkdir(exist_ok=True)
         (tmp_path / "videos" / name).write_bytes(b"")
@@ -217,28 +222,31 @@ def test_manifest_official_splits_are_used(tmp_path):
     assert "the manifest's own splits are used" in result.notes
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("file,label\nx.mp4,real\n", "column path missing"),
-    ("path\nx.mp4\n", "column label missing"),
-    ("", "column path and label missing"),
-    ("path,label\n", "no rows"),
-    ("path,label\nx.mp4,deepfake\n", r"label 'deepfake' of x\.mp4"),
-    ("path,label\nx.mp4,real\n./x.mp4,real\n", r"x\.mp4 is listed twice"),
-    ("path,label,name\nx.mp4,real,n\ny.mp4,real,n\n", "two clips are called clips/original/-/n"),
-    ("path,label,split\nx.mp4,real,train\ny.mp4,real,\n", "1 of 2 clips have a split"),
-    ("path,label,split\nx.mp4,real,holdout\n", "split 'holdout'"),
-    ("path,label,original\nx.mp4,fake,\ny.mp4,fake,x.mp4\n", r"original of y\.mp4 is a fake"),
-    ("path,label,original\nx.mp4,real,\ny.mp4,real,x.mp4\n", "is real and has an original"),
-    ("path,label\nx.mp4,real,oops\n", "2 fields"),
-    ('path,label\n"x.mp4,real\n', "broken CSV"),
-    ('{"path": "x.mp4", "label": "real"}\n{"path": ', "broken JSON"),
-    ('{"path": "x.mp4"}', "without path and label"),
-    ('{"path": ["x.mp4"], "label": 1}', "not a text"),
-    ("path,label\n../../etc/passwd,real\n", r"'../../etc/passwd' climbs out"),
-    ("path,label\n/etc/passwd,real\n", "is an absolute path"),
-    ("path,label\nlink.mp4,real\n", "is a link that leads out"),
-    ("path,label\n,real\n", "is no file name"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\nx.mp4,real\n", "column path missing"),
+        ("path\nx.mp4\n", "column label missing"),
+        ("", "column path and label missing"),
+        ("path,label\n", "no rows"),
+        ("path,label\nx.mp4,deepfake\n", r"label 'deepfake' of x\.mp4"),
+        ("path,label\nx.mp4,real\n./x.mp4,real\n", r"x\.mp4 is listed twice"),
+        ("path,label,name\nx.mp4,real,n\ny.mp4,real,n\n", "two clips are called clips/original/-/n"),
+        ("path,label,split\nx.mp4,real,train\ny.mp4,real,\n", "1 of 2 clips have a split"),
+        ("path,label,split\nx.mp4,real,holdout\n", "split 'holdout'"),
+        ("path,label,original\nx.mp4,fake,\ny.mp4,fake,x.mp4\n", r"original of y\.mp4 is a fake"),
+        ("path,label,original\nx.mp4,real,\ny.mp4,real,x.mp4\n", "is real and has an original"),
+        ("path,label\nx.mp4,real,oops\n", "2 fields"),
+        ('path,label\n"x.mp4,real\n', "broken CSV"),
+        ('{"path": "x.mp4", "label": "real"}\n{"path": ', "broken JSON"),
+        ('{"path": "x.mp4"}', "without path and label"),
+        ('{"path": ["x.mp4"], "label": 1}', "not a text"),
+        ("path,label\n../../etc/passwd,real\n", r"'../../etc/passwd' climbs out"),
+        ("path,label\n/etc/passwd,real\n", "is an absolute path"),
+        ("path,label\nlink.mp4,real\n", "is a link that leads out"),
+        ("path,label\n,real\n", "is no file name"),
+    ],
+)
 def test_bad_manifests(tmp_path, text, message):
     (tmp_path / "secret").write_bytes(b"")
     file = manifest(tmp_path / "set", text, ["x.mp4", "y.mp4"])
@@ -268,13 +276,17 @@ def test_real_celeb_df_and_faceforensics_by_manifest(shared_data, tmp_path):
     for file in sorted((shared_data / "celeb-df-v2").glob("Celeb-*/*.mp4")):
         people = file.stem.split("_")
         original = "" if len(people) == 2 else f"celeb-df-v2/Celeb-real/{people[0]}_{people[2]}.mp4"
-        lines.append(f"{file.relative_to(shared_data)},{'fake' if original else 'real'},{original},{people[0]},"
-                     f"{people[1] if original else ''},synthesis,celeb-df-v2,")
+        lines.append(
+            f"{file.relative_to(shared_data)},{'fake' if original else 'real'},{original},{people[0]},"
+            f"{people[1] if original else ''},synthesis,celeb-df-v2,"
+        )
     for file in sorted((shared_data / "faceforensics").glob("*/*/c40/videos/*.mp4")):
         target, _, donor = file.stem.partition("_")
         original = f"faceforensics/original_sequences/youtube/c40/videos/{target}.mp4" if donor else ""
-        lines.append(f"{file.relative_to(shared_data)},{'fake' if donor else 'real'},{original},{target},{donor},"
-                     f"{file.parts[-4]},faceforensics,c40")
+        lines.append(
+            f"{file.relative_to(shared_data)},{'fake' if donor else 'real'},{original},{target},{donor},"
+            f"{file.parts[-4]},faceforensics,c40"
+        )
     (tmp_path / "clips.csv").write_text("\n".join(lines))
     catalog, result = scan_catalog("manifest", tmp_path / "clips.csv", base=shared_data)
     assert len(catalog) == 42

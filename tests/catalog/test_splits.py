@@ -18,8 +18,18 @@ def family(index: int, fakes: int = 4, group: str = "", people: tuple[str, ...] 
     name = f"f{index:04d}"
     real = Clip("set", "original", "", name, f"{name}.mp4", "real", targets=people, group=group)
     return [real] + [
-        Clip("set", f"m{k}", "", f"{name}_{k}", f"{name}_{k}.mp4", "fake", original=real.id, targets=people,
-             donors=(donor,) if donor else (), group=group)
+        Clip(
+            "set",
+            f"m{k}",
+            "",
+            f"{name}_{k}",
+            f"{name}_{k}.mp4",
+            "fake",
+            original=real.id,
+            targets=people,
+            donors=(donor,) if donor else (),
+            group=group,
+        )
         for k in range(fakes)
     ]
 
@@ -45,11 +55,19 @@ def graphs(draw) -> Catalog:
     clips = []
     for index in range(draw(st.integers(1, 25))):
         people = tuple(draw(st.lists(names, max_size=2, unique=True)))
-        clips += family(index, draw(st.integers(0, 3)), draw(st.sampled_from(["", "", "g1", "g2", "g3"])), people,
-                        draw(st.one_of(st.just(""), names)))
+        clips += family(
+            index,
+            draw(st.integers(0, 3)),
+            draw(st.sampled_from(["", "", "g1", "g2", "g3"])),
+            people,
+            draw(st.one_of(st.just(""), names)),
+        )
     lost = draw(st.sets(st.integers(0, 24)))  # these originals are missing: their fakes know the family only
-    kept = [replace(clip, original=None) if int(clip.family[-4:]) in lost and clip.label == "fake" else clip
-            for clip in clips if not (clip.label == "real" and int(clip.name[-4:]) in lost)]
+    kept = [
+        replace(clip, original=None) if int(clip.family[-4:]) in lost and clip.label == "fake" else clip
+        for clip in clips
+        if not (clip.label == "real" and int(clip.name[-4:]) in lost)
+    ]
     return Catalog(Path("/videos"), kept)
 
 
@@ -121,18 +139,46 @@ def test_impossible_fractions():
             assign_splits(catalog(family(0)), fractions)
 
 
-@pytest.mark.parametrize(("kind", "clips"), [
-    ("family", [Clip("s", "a", "", "1", "1.mp4", "fake", family="lost", split="train"),
-                Clip("s", "a", "", "2", "2.mp4", "fake", family="lost", split="test")]),
-    ("original", [Clip("s", "original", "", "1", "1.mp4", "real", split="train"),
-                  Clip("s", "a", "", "2", "2.mp4", "fake", original="s/original/-/1", family="x", split="val")]),
-    ("person", [Clip("s", "original", "", "1", "1.mp4", "real", targets=("ann",), split="train"),
-                Clip("s", "a", "", "2", "2.mp4", "fake", targets=("bob",), donors=("ann",), split="val")]),
-    ("group", [Clip("s", "original", "", "1", "1.mp4", "real", group="part 1", split="val"),
-               Clip("s", "original", "", "2", "2.mp4", "real", group="part 1", split="test")]),
-    ("file", [Clip("s", "original", "", "1", "1.mp4", "real", split="val"),
-              Clip("s", "a", "", "2", "1.mp4", "fake", split="test")]),
-])
+@pytest.mark.parametrize(
+    ("kind", "clips"),
+    [
+        (
+            "family",
+            [
+                Clip("s", "a", "", "1", "1.mp4", "fake", family="lost", split="train"),
+                Clip("s", "a", "", "2", "2.mp4", "fake", family="lost", split="test"),
+            ],
+        ),
+        (
+            "original",
+            [
+                Clip("s", "original", "", "1", "1.mp4", "real", split="train"),
+                Clip("s", "a", "", "2", "2.mp4", "fake", original="s/original/-/1", family="x", split="val"),
+            ],
+        ),
+        (
+            "person",
+            [
+                Clip("s", "original", "", "1", "1.mp4", "real", targets=("ann",), split="train"),
+                Clip("s", "a", "", "2", "2.mp4", "fake", targets=("bob",), donors=("ann",), split="val"),
+            ],
+        ),
+        (
+            "group",
+            [
+                Clip("s", "original", "", "1", "1.mp4", "real", group="part 1", split="val"),
+                Clip("s", "original", "", "2", "2.mp4", "real", group="part 1", split="test"),
+            ],
+        ),
+        (
+            "file",
+            [
+                Clip("s", "original", "", "1", "1.mp4", "real", split="val"),
+                Clip("s", "a", "", "2", "1.mp4", "fake", split="test"),
+            ],
+        ),
+    ],
+)
 def test_audit_catches_each_kind_of_leak(kind, clips):
     leaks = audit(Catalog(Path("/videos"), clips))
     assert [leak.kind for leak in leaks] == [kind]

@@ -19,10 +19,24 @@ from mrigan.errors import CatalogError
 def clips(count: int = 6) -> list[Clip]:
     found = []
     for k in range(count):
-        real = Clip("set", "original", "c23", f"r/{k}", f"r/{k}.mp4", "real", targets=(f"p{k}",),
-                    official_split="train")
-        found += [real, Clip("set", "swap", "c23", f"f/{k}", f"f/{k}.mp4", "fake", original=real.id, targets=(f"p{k}",),
-                             donors=("ä", "b"), group=f"g{k}")]
+        real = Clip(
+            "set", "original", "c23", f"r/{k}", f"r/{k}.mp4", "real", targets=(f"p{k}",), official_split="train"
+        )
+        found += [
+            real,
+            Clip(
+                "set",
+                "swap",
+                "c23",
+                f"f/{k}",
+                f"f/{k}.mp4",
+                "fake",
+                original=real.id,
+                targets=(f"p{k}",),
+                donors=("ä", "b"),
+                group=f"g{k}",
+            ),
+        ]
     return found
 
 
@@ -92,15 +106,18 @@ def test_files_that_are_no_catalog(tmp_path):
         read_catalog(path)
 
 
-@pytest.mark.parametrize(("column", "value", "message"), [
-    ("path", "../x.mp4", "outside the root"),
-    ("path", "/etc/passwd", "outside the root"),
-    ("label", "FAKE", "label 'FAKE'"),
-    ("split", "holdout", "split 'holdout'"),
-    ("original", "set/original/-/nobody", "no real clip"),
-    ("name", "r/1", "is called"),
-    ("method", None, "no value in method"),
-])
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("path", "../x.mp4", "outside the root"),
+        ("path", "/etc/passwd", "outside the root"),
+        ("label", "FAKE", "label 'FAKE'"),
+        ("split", "holdout", "split 'holdout'"),
+        ("original", "set/original/-/nobody", "no real clip"),
+        ("name", "r/1", "is called"),
+        ("method", None, "no value in method"),
+    ],
+)
 def test_rows_that_contradict_each_other(tmp_path, column, value, message):
     path = tmp_path / "c.parquet"
     write_catalog(Catalog(tmp_path, clips()), path)
@@ -117,8 +134,10 @@ def test_commands(tmp_path):
     for number in range(4):
         folder = tmp_path / "set" / f"dfdc_train_part_{number}"
         folder.mkdir(parents=True)
-        entries = {f"{number}.mp4": {"label": "REAL", "split": "train"},
-                   f"{number}f.mp4": {"label": "FAKE", "split": "train", "original": f"{number}.mp4"}}
+        entries = {
+            f"{number}.mp4": {"label": "REAL", "split": "train"},
+            f"{number}f.mp4": {"label": "FAKE", "split": "train", "original": f"{number}.mp4"},
+        }
         (folder / "metadata.json").write_text(json.dumps(entries))
         for name in entries:
             (folder / name).write_bytes(b"")

@@ -44,8 +44,16 @@ def encode(image: np.ndarray, format: str = "jpg") -> bytes:
     return buffer.getvalue()
 
 
-def make_samples(reals: int, fakes: int, *, split: str = "train", pairs: bool = True, seed: int = 0, size: int = SIZE,
-                 mri_format: str = "jpg") -> list[Sample]:
+def make_samples(
+    reals: int,
+    fakes: int,
+    *,
+    split: str = "train",
+    pairs: bool = True,
+    seed: int = 0,
+    size: int = SIZE,
+    mri_format: str = "jpg",
+) -> list[Sample]:
     """Samples with pictures of their own; a real's MRI is black. Keys come in no order."""
     samples = []
     for n in range(reals + fakes):
@@ -56,15 +64,33 @@ def make_samples(reals: int, fakes: int, *, split: str = "train", pairs: bool = 
         mri = None
         if pairs:
             mri = encode(picture(number + 50_000, size) if fake else np.zeros((size, size, 3), np.uint8), mri_format)
-        row = {"clip": clip, "dataset": "toy", "method": "swap" if fake else "original", "compression": "",
-               "name": clip.split("/", 3)[3], "family": f"f{n // 4}", "group": "", "person": 0, "frame": n,
-               "time": n / 25, "mri_mean": 0.0}
+        row = {
+            "clip": clip,
+            "dataset": "toy",
+            "method": "swap" if fake else "original",
+            "compression": "",
+            "name": clip.split("/", 3)[3],
+            "family": f"f{n // 4}",
+            "group": "",
+            "person": 0,
+            "frame": n,
+            "time": n / 25,
+            "mri_mean": 0.0,
+        }
         samples.append(Sample(key, "fake" if fake else "real", split, encode(picture(number, size)), mri, row))
     return samples
 
 
-def write_shards(folder: Path, samples: list[Sample], *, kind: str = "pairs", mri_format: str = "jpg",
-                 per_shard: int = 10, plan: str = "p" * 64, dropped: int = 2) -> Path:
+def write_shards(
+    folder: Path,
+    samples: list[Sample],
+    *,
+    kind: str = "pairs",
+    mri_format: str = "jpg",
+    per_shard: int = 10,
+    plan: str = "p" * 64,
+    dropped: int = 2,
+) -> Path:
     """Write a finished shard folder. `dropped` rows without a sample are added, as a real set has them."""
     folder.mkdir(parents=True)
     rows = []
@@ -73,7 +99,7 @@ def write_shards(folder: Path, samples: list[Sample], *, kind: str = "pairs", mr
             group = [s for s in samples if (s.split, s.label) == (split, label)]
             for number, start in enumerate(range(0, len(group), per_shard)):
                 tar = folder / f"{split}-{label}-{number:06d}.tar"
-                rows += _write_tar(tar, group[start:start + per_shard], mri_format, plan)
+                rows += _write_tar(tar, group[start : start + per_shard], mri_format, plan)
     for n in range(dropped):
         rows.append(_row(Sample(f"{n:012x}-000000-00", "fake", "train"), "", {}, "dropped", "unchanged"))
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / "samples.parquet")
@@ -85,17 +111,28 @@ def write_shards(folder: Path, samples: list[Sample], *, kind: str = "pairs", mr
 
 TEXT = ("key", "clip", "dataset", "method", "compression", "name", "label", "split", "family", "group")
 OFFSETS = tuple(f"{m}_{w}" for m in ("face", "mri", "json") for w in ("offset", "size"))
-SCHEMA = pa.schema([*((n, pa.string()) for n in TEXT), ("person", pa.int32()), ("frame", pa.int32()),
-                    ("time", pa.float32()), *((n, pa.string()) for n in ("status", "reason", "shard")),
-                    *((n, pa.int64()) for n in OFFSETS), ("mri_mean", pa.float32()),
-                    ("crc32", pa.int64())])
+SCHEMA = pa.schema(
+    [
+        *((n, pa.string()) for n in TEXT),
+        ("person", pa.int32()),
+        ("frame", pa.int32()),
+        ("time", pa.float32()),
+        *((n, pa.string()) for n in ("status", "reason", "shard")),
+        *((n, pa.int64()) for n in OFFSETS),
+        ("mri_mean", pa.float32()),
+        ("crc32", pa.int64()),
+    ]
+)
 
 
 def _write_tar(path: Path, samples: list[Sample], mri_format: str, plan: str) -> list[dict]:
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for sample in samples:
-            members = [("face.jpg", sample.face), (f"mri.{mri_format}", sample.mri),
-                       ("json", json.dumps({"label": sample.label, "clip": sample.row["clip"]}).encode())]
+            members = [
+                ("face.jpg", sample.face),
+                (f"mri.{mri_format}", sample.mri),
+                ("json", json.dumps({"label": sample.label, "clip": sample.row["clip"]}).encode()),
+            ]
             for name, data in members:
                 if data is not None:
                     info = tarfile.TarInfo(f"{sample.key}.{name}")
@@ -103,22 +140,36 @@ def _write_tar(path: Path, samples: list[Sample], mri_format: str, plan: str) ->
                     tar.addfile(info, io.BytesIO(data))
     with tarfile.open(path) as tar:
         places = {m.name: (m.offset_data, m.size) for m in tar.getmembers()}
-    path.with_suffix(".json").write_text(json.dumps({
-        "samples": len(samples), "bytes": path.stat().st_size, "plan_hash": plan,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
+    path.with_suffix(".json").write_text(
+        json.dumps(
+            {
+                "samples": len(samples),
+                "bytes": path.stat().st_size,
+                "plan_hash": plan,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            }
+        )
+    )
     data = path.read_bytes()
     rows = []
     for sample in samples:
         mine = {n.split(".")[1]: p for n, p in places.items() if n.split(".")[0] == sample.key}
-        crc = zlib.crc32(b"".join(data[offset:offset + size] for offset, size in mine.values()))
+        crc = zlib.crc32(b"".join(data[offset : offset + size] for offset, size in mine.values()))
         rows.append(_row(sample, path.name, mine, "ok", "") | {"crc32": crc})
     return rows
 
 
 def _row(sample: Sample, shard: str, places: dict[str, tuple[int, int]], status: str, reason: str) -> dict:
     row: dict = dict.fromkeys(TEXT, "") | {"person": 0, "frame": -1, "time": 0.0, "mri_mean": 0.0} | sample.row
-    row |= {"key": sample.key, "label": sample.label, "split": sample.split, "status": status, "reason": reason,
-            "shard": shard, "crc32": -1}
+    row |= {
+        "key": sample.key,
+        "label": sample.label,
+        "split": sample.split,
+        "status": status,
+        "reason": reason,
+        "shard": shard,
+        "crc32": -1,
+    }
     for member in ("face", "mri", "json"):
         row[f"{member}_offset"], row[f"{member}_size"] = places.get(member, (-1, -1))
     return row

@@ -57,7 +57,7 @@ def test_one_of_each_three_and_four_is_taken_equally_often(monkeypatch: pytest.M
 
 def test_padded_crop_is_a_window_of_the_padded_picture() -> None:
     padded = np.pad(FACE, ((8, 8), (8, 8), (0, 0)))  # an eighth of 64
-    windows = {padded[y:y + 64, x:x + 64].tobytes(): (y, x) for y in range(17) for x in range(17)}
+    windows = {padded[y : y + 64, x : x + 64].tobytes(): (y, x) for y in range(17) for x in range(17)}
     places = {windows[r.tobytes()] for r in spread(augment.padded_crop)}
     assert {y for y, _ in places} == {x for _, x in places} == set(range(17))
 

@@ -54,8 +54,11 @@ def decoded(data: bytes | None) -> np.ndarray:
 
 def same(a: Batch, b: Batch) -> bool:
     pictures = torch.equal(a.face, b.face) and (a.mri is b.mri is None or torch.equal(a.mri, b.mri))
-    return pictures and a.step == b.step and all(
-        torch.equal(getattr(a, n), getattr(b, n)) for n in ("label", "ids", "epoch", "seeds"))
+    return (
+        pictures
+        and a.step == b.step
+        and all(torch.equal(getattr(a, n), getattr(b, n)) for n in ("label", "ids", "epoch", "seeds"))
+    )
 
 
 def jitter(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -95,8 +98,9 @@ def test_ranks_share_each_batch_and_a_resume_on_other_ranks_sees_the_same(shards
     one = load(shards, plan, augment=jitter)
     for world, start in ((2, 0), (3, 4)):  # step 4 lies within epoch 0, step 5 straddles
         again = EpochPlan(shards.labels, 1)
-        ranks = [load(shards, again, augment=jitter, rank=rank, world_size=world, start_step=start)
-                 for rank in range(world)]
+        ranks = [
+            load(shards, again, augment=jitter, rank=rank, world_size=world, start_step=start) for rank in range(world)
+        ]
         assert {len(batches) for batches in ranks} == {7 - start}
         for whole, *parts in zip(one[start:], *ranks, strict=True):
             assert torch.equal(whole.face, torch.cat([p.face for p in parts]))
@@ -137,8 +141,9 @@ def test_flips_are_joint_and_hang_on_seed_epoch_and_key(shards: ShardSet, plan: 
 
 
 def test_augmentation_draws_from_seed_epoch_and_key_only(shards: ShardSet, plan: EpochPlan) -> None:
-    a, b = (load(shards, plan, augment=jitter, workers=w, global_batch=n, stop_step=120 // n)
-            for w, n in ((0, 12), (2, 20)))
+    a, b = (
+        load(shards, plan, augment=jitter, workers=w, global_batch=n, stop_step=120 // n) for w, n in ((0, 12), (2, 20))
+    )
     faces = [torch.cat([batch.face for batch in batches]) for batches in (a, b)]
     assert torch.equal(*faces)
     assert a[0].mri is None
@@ -236,11 +241,14 @@ def test_a_flipped_bit_stops_with_its_place(pairs: Path, tmp_path: Path, workers
     assert set(multiprocessing.active_children()) <= others
 
 
-@pytest.mark.parametrize(("data", "words"), [
-    (b"not a picture", "the mri of sample .* is not a whole JPEG or PNG"),
-    (encode(picture(1))[:-40], "is not a whole"),
-    (b"\xff\xd8" + bytes(300) + b"\xff\xd9", "cannot be decoded"),
-])
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"not a picture", "the mri of sample .* is not a whole JPEG or PNG"),
+        (encode(picture(1))[:-40], "is not a whole"),
+        (b"\xff\xd8" + bytes(300) + b"\xff\xd9", "cannot be decoded"),
+    ],
+)
 def test_a_picture_written_wrong_is_named(tmp_path: Path, data: bytes, words: str) -> None:
     samples = make_samples(2, 2)
     samples[3].mri = data
@@ -284,7 +292,8 @@ def test_wrong_use_is_told_before_anything_runs(shards: ShardSet, plan: EpochPla
 
 
 def test_too_little_shared_memory_is_told_before_anything_runs(
-        shards: ShardSet, plan: EpochPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards: ShardSet, plan: EpochPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(loader_module, "PREFETCH", 10**12)
     with pytest.raises(ConfigError, match=r"shared memory(.|\n)*--shm-size(.|\n)*workers=0"):
         load(shards, plan, workers=2)

@@ -61,8 +61,14 @@ main()
 
 def start(pairs: Path, script: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", script, str(pairs)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, start_new_session=True, env=environment)
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(pairs)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=environment,
+    )
 
 
 @pytest.mark.parametrize("end", ["loader.close(); print('saved')", "print('saved'); raise KeyError('in the loop')"])

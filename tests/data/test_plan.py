@@ -14,11 +14,13 @@ from mrigan.data import EpochPlan
 from mrigan.errors import ConfigError, ShardError
 
 labels_of = st.tuples(st.integers(1, 12), st.integers(1, 12), st.randoms(use_true_random=False)).map(
-    lambda t: np.array(t[2].sample([0] * t[0] + [1] * t[1], t[0] + t[1]), np.uint8))
+    lambda t: np.array(t[2].sample([0] * t[0] + [1] * t[1], t[0] + t[1]), np.uint8)
+)
 
 
 def oracle(labels: list[int], seed: int, epoch: int) -> list[int]:
     """The documented rule with Python integers and `sorted`: no NumPy."""
+
     def mix(i: int, purpose: str) -> int:
         text = f"mrigan epoch plan 1|{seed}|{epoch}|{purpose}".encode()
         word = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
@@ -29,8 +31,10 @@ def oracle(labels: list[int], seed: int, epoch: int) -> list[int]:
 
     classes = [[i for i, label in enumerate(labels) if label == c] for c in (0, 1)]
     smaller = min(map(len, classes))
-    drawn = [sorted(ids, key=lambda i, c=c: mix(i, f"draw {c}"))[:smaller] if len(ids) > smaller else ids
-             for c, ids in enumerate(classes)]
+    drawn = [
+        sorted(ids, key=lambda i, c=c: mix(i, f"draw {c}"))[:smaller] if len(ids) > smaller else ids
+        for c, ids in enumerate(classes)
+    ]
     return sorted(drawn[0] + drawn[1], key=lambda i: mix(i, "order"))
 
 
@@ -89,8 +93,8 @@ def test_batches_are_the_concatenated_epochs_cut_to_length(labels: np.ndarray, b
     for step in range(5):
         ids, epochs = plan.batch_with_epochs(step, batch)
         assert len(ids) == batch
-        assert (ids == stream[step * batch:(step + 1) * batch]).all()
-        assert (epochs == marks[step * batch:(step + 1) * batch]).all()
+        assert (ids == stream[step * batch : (step + 1) * batch]).all()
+        assert (epochs == marks[step * batch : (step + 1) * batch]).all()
         assert (plan.batch(step, batch) == ids).all()
 
 
@@ -99,8 +103,10 @@ def test_batches_are_the_concatenated_epochs_cut_to_length(labels: np.ndarray, b
 def test_resume_at_any_step_on_any_number_of_ranks(labels: np.ndarray, step: int, worlds: tuple[int, int]) -> None:
     batch = 24
     before, after = EpochPlan(labels, 5), EpochPlan(labels, 5)
-    parts = [[plan.rank_slice(plan.batch(step, batch), rank, world) for rank in range(world)]
-             for plan, world in ((before, worlds[0]), (after, worlds[1]))]
+    parts = [
+        [plan.rank_slice(plan.batch(step, batch), rank, world) for rank in range(world)]
+        for plan, world in ((before, worlds[0]), (after, worlds[1]))
+    ]
     assert all(len(part) == batch // world for side, world in zip(parts, worlds, strict=True) for part in side)
     assert (np.concatenate(parts[0]) == np.concatenate(parts[1])).all()
     assert len(after._cache) <= 2  # nothing before the step was drawn

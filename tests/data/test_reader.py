@@ -44,8 +44,9 @@ def test_ids_are_places_in_the_order_of_keys(pairs: Path, samples: list[Sample])
     assert shards.keys.tolist() == [key.encode() for key, _ in expected]
     assert shards.rows["key"].to_pylist() == [key for key, _ in expected]
     assert set(shards.rows["status"].to_pylist()) == {"ok"}
-    assert shards.rows["name"].to_pylist() == [s.row["name"] for s in sorted(samples, key=lambda s: s.key)
-                                               if s.split == "train"]
+    assert shards.rows["name"].to_pylist() == [
+        s.row["name"] for s in sorted(samples, key=lambda s: s.key) if s.split == "train"
+    ]
     assert len(ShardSet.open([pairs], "val")) == 11
 
 
@@ -86,8 +87,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "manifest cut": (lambda d: _replace(d / "manifest.json", lambda b: b[:9]), "no JSON object", "manifest.json"),
     "manifest is a list": (lambda d: (d / "manifest.json").write_text("[]"), "no JSON object", "manifest.json"),
     "no table": (lambda d: (d / "samples.parquet").unlink(), "samples.parquet is missing", "shards verify"),
-    "table of another set": (lambda d: _replace(d / "samples.parquet", lambda b: b + b" "), "not the one",
-                             "samples.parquet"),
+    "table of another set": (
+        lambda d: _replace(d / "samples.parquet", lambda b: b + b" "),
+        "not the one",
+        "samples.parquet",
+    ),
     "tar missing": (lambda d: (d / TAR).unlink(), f"{TAR} is missing", "shards verify"),
     "marker missing": (lambda d: (d / TAR).with_suffix(".json").unlink(), "000001.json is missing", "verify"),
     "tar cut": (lambda d: _replace(d / TAR, lambda b: b[:-512]), "was cut or replaced", TAR),
@@ -145,9 +149,11 @@ DAMAGE = {
     "flipped bit in the face": (lambda data, row: _flip(data, row["face_offset"] + 100), "CRC-32"),
     "flipped bit in the mri": (lambda data, row: _flip(data, row["mri_offset"] + row["mri_size"] - 1), "CRC-32"),
     "flipped bit in the json": (lambda data, row: _flip(data, row["json_offset"]), "CRC-32"),
-    "another sample there": (lambda data, row: data[:row["face_offset"] - 512] + b"x" + data[row["face_offset"] - 511:],
-                             "not where the index says"),
-    "cut": (lambda data, row: data[:row["json_offset"]], "cut"),
+    "another sample there": (
+        lambda data, row: data[: row["face_offset"] - 512] + b"x" + data[row["face_offset"] - 511 :],
+        "not where the index says",
+    ),
+    "cut": (lambda data, row: data[: row["json_offset"]], "cut"),
 }
 
 
@@ -176,7 +182,7 @@ def test_damage_after_opening_names_shard_key_and_offset(name: str, opened: bool
 
 
 def _flip(data: bytes, at: int) -> bytes:
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
 def test_a_shard_that_goes_away_is_an_error(folder: Path) -> None:

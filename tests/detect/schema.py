@@ -25,10 +25,26 @@ VERDICT = closed(
     interval={"anyOf": [{"type": "null"}, {"type": "array", "items": PROB, "minItems": 2, "maxItems": 2}]},
     fraction=MAYBE,
     thresholds=closed(frame=PROB, fraction=PROB, min_faces=COUNT),
-    persons=several(closed(person=COUNT, faces=COUNT, verdict={"enum": ["fake", "real", "undecided"]}, probability=PROB,
-                           fraction=PROB, first=SECONDS, last=SECONDS)),
-    faces=several(closed(frame=COUNT, time=SECONDS, person=COUNT, prob=PROB,
-                         box={"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4})),
+    persons=several(
+        closed(
+            person=COUNT,
+            faces=COUNT,
+            verdict={"enum": ["fake", "real", "undecided"]},
+            probability=PROB,
+            fraction=PROB,
+            first=SECONDS,
+            last=SECONDS,
+        )
+    ),
+    faces=several(
+        closed(
+            frame=COUNT,
+            time=SECONDS,
+            person=COUNT,
+            prob=PROB,
+            box={"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
+        )
+    ),
     not_analysed=several(closed(what={"type": "string"}, detail={"type": "string"})),
     model={"type": "object", "required": ["name", "input", "generator", "sha256", "provenance", "mrigan"]},
 )

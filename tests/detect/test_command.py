@@ -33,8 +33,18 @@ def test_some_unreadable(clips: Path, models: dict[str, Path], tmp_path: Path) -
     with open(odd, "wb") as file:
         file.write((clips / "one.mp4").read_bytes())
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile 'one.mp4'\n")
-    done = mrigan(odd, clips, tmp_path / "list.mp4", "--model", models["fake"], "--json", "out.json", "--html",
-                  "out/page.html", cwd=tmp_path)
+    done = mrigan(
+        odd,
+        clips,
+        tmp_path / "list.mp4",
+        "--model",
+        models["fake"],
+        "--json",
+        "out.json",
+        "--html",
+        "out/page.html",
+        cwd=tmp_path,
+    )
     assert done.returncode == 3, done.stderr
     verdicts = json.loads((tmp_path / "out.json").read_text())
     check(verdicts)
@@ -89,8 +99,9 @@ def test_json_refuses_what_is_no_json() -> None:
         as_json([{"probability": float("nan")}])
 
 
-def test_which_model_when_none_is_named(models: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture,
-                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_which_model_when_none_is_named(
+    models: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def says() -> tuple[str, str]:
         folder, name = choose_model()
         return name, json.loads((folder / "model.json").read_text())["input"]
@@ -134,15 +145,22 @@ print(table.to_json(orient="records"))
 """
 
 
-def test_mlflow_alone_gives_verdicts(clips: Path, models: dict[str, Path], tmp_path: Path,
-                                     monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_alone_gives_verdicts(
+    clips: Path, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     new_store(tmp_path / "mlflow.db")
     with Run.start(TrackingConfig(), "job") as run:
         promote("mrigan-face", register(models["fake"], "mrigan-face", run.id))
-    done = subprocess.run([sys.executable, "-c", PROGRAM, clips / "face.png", clips / "noface.mp4", "gone.mp4"],
-                          cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, clips / "face.png", clips / "noface.mp4", "gone.mp4"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert [(row["verdict"], row["faces"]) for row in rows] == [("fake", 1), ("undecided", 0), ("undecided", 0)]

@@ -53,8 +53,9 @@ def test_a_clip_of_one_person(clips: Path, models: dict[str, Path]) -> None:
     assert hashlib.sha256((clips / "one.mp4").read_bytes()).hexdigest() == before
 
 
-def test_the_model_is_given_the_face_with_its_margin(clips: Path, models: dict[str, Path],
-                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_is_given_the_face_with_its_margin(
+    clips: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from PIL import Image
 
     bundle = load_bundle(models["mri"])
@@ -154,8 +155,14 @@ def test_memory_does_not_grow_with_the_video(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(findings, "_total_frames", lambda item: frames)
     bundle = SimpleNamespace(score=lambda faces: torch.zeros(len(faces)), generator=None)
     tracemalloc.start()
-    seen = look_at(Input("x.mp4", False), bundle, FacesConfig(), None, examples=4,  # type: ignore[arg-type]
-                   progress=lambda items=1, note="": None)
+    seen = look_at(
+        Input("x.mp4", False),
+        bundle,
+        FacesConfig(),
+        None,
+        examples=4,  # type: ignore[arg-type]
+        progress=lambda items=1, note="": None,
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(seen.probs) == frames

@@ -23,8 +23,14 @@ def findings(probs: list[float], **more: object) -> Findings:
 
 
 def judged(seen: Findings, frame: float = 0.7, fraction: float = 0.3, picture: bool = False, **limits: float) -> dict:
-    result = verdict("a.mp4", seen, picture=picture, thresholds={"frame": frame, "fraction": fraction, **limits},
-                     config=FacesConfig(), model=MODEL)
+    result = verdict(
+        "a.mp4",
+        seen,
+        picture=picture,
+        thresholds={"frame": frame, "fraction": fraction, **limits},
+        config=FacesConfig(),
+        model=MODEL,
+    )
     check([result])
     return result
 
@@ -78,8 +84,9 @@ def test_one_of_two_people_may_be_forged() -> None:
 
 def test_what_was_not_looked_at() -> None:
     def said(seen: Findings, config: FacesConfig, picture: bool = False) -> dict[str, str]:
-        result = verdict("a", seen, picture=picture, thresholds={"frame": 0.5, "fraction": 0.5}, config=config,
-                         model=MODEL)
+        result = verdict(
+            "a", seen, picture=picture, thresholds={"frame": 0.5, "fraction": 0.5}, config=config, model=MODEL
+        )
         return {item["what"]: item["detail"] for item in result["not_analysed"]}
 
     large = findings([0.5] * 4, size=(1920, 1080), total=300, empty=2, crowded=1)

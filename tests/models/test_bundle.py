@@ -25,8 +25,15 @@ def networks() -> tuple[Detector, Generator]:
 
 
 def saved(folder: Path, networks: tuple[Detector, Generator], input: str = "mri", with_g: bool = True) -> Path:
-    return save_bundle(folder, networks[0], input, networks[1] if with_g else None, faces=asdict(FacesConfig()),
-                       thresholds=THRESHOLDS, provenance={"run": "r1"})
+    return save_bundle(
+        folder,
+        networks[0],
+        input,
+        networks[1] if with_g else None,
+        faces=asdict(FacesConfig()),
+        thresholds=THRESHOLDS,
+        provenance={"run": "r1"},
+    )
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path, networks: tuple[Detector, Generator]) -> None:
@@ -37,7 +44,10 @@ def test_what_was_saved_is_loaded(tmp_path: Path, networks: tuple[Detector, Gene
     assert bundle.meta["provenance"] == {"run": "r1"}
     assert bundle.meta["schema_version"] == 1
     assert sorted(p.name for p in (tmp_path / "model").iterdir()) == [
-        "detector.safetensors", "generator.safetensors", "model.json"]
+        "detector.safetensors",
+        "generator.safetensors",
+        "model.json",
+    ]
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
     probs, mris = bundle.predict(FACES, batch_size=2)
     detector, G = networks
@@ -106,8 +116,9 @@ def test_incomplete_bundles_are_not_written(tmp_path: Path, networks: tuple[Dete
 
 
 @pytest.mark.parametrize("name", ["detector.safetensors", "generator.safetensors"])
-def test_a_changed_or_missing_weight_file_is_refused(name: str, tmp_path: Path,
-                                                     networks: tuple[Detector, Generator]) -> None:
+def test_a_changed_or_missing_weight_file_is_refused(
+    name: str, tmp_path: Path, networks: tuple[Detector, Generator]
+) -> None:
     path = saved(tmp_path / "m", networks) / name
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -119,16 +130,28 @@ def test_a_changed_or_missing_weight_file_is_refused(name: str, tmp_path: Path,
         load_bundle(tmp_path / "m")
 
 
-@pytest.mark.parametrize("change", [
-    {"schema_version": 2}, {"kind": "other"}, {"input": 3}, {"input": "eyes"}, {"thresholds": {}}, {"faces": []},
-    {"thresholds": THRESHOLDS | {"other": "high"}},
-    {"detector": None}, {"detector": {"backbone": "x"}}, {"detector": {"backbone": "hf-hub:a/b"}},
-    {"detector": {"backbone": "resnet18", "weights": "/etc/passwd"}},
-    {"detector": {"backbone": "mobilenetv3_small_075", "size": 32, "hidden": 8}},
-    {"detector": {"backbone": "mobilenetv3_small_050", "size": -32, "hidden": 8}},
-    {"detector": {"backbone": "mobilenetv3_small_050", "size": 32, "hidden": "8"}},
-    {"files": {}}, {"files": {"detector.safetensors": "no dict"}}, {"files": {"../../etc/passwd": {"sha256": "0"}}},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema_version": 2},
+        {"kind": "other"},
+        {"input": 3},
+        {"input": "eyes"},
+        {"thresholds": {}},
+        {"faces": []},
+        {"thresholds": THRESHOLDS | {"other": "high"}},
+        {"detector": None},
+        {"detector": {"backbone": "x"}},
+        {"detector": {"backbone": "hf-hub:a/b"}},
+        {"detector": {"backbone": "resnet18", "weights": "/etc/passwd"}},
+        {"detector": {"backbone": "mobilenetv3_small_075", "size": 32, "hidden": 8}},
+        {"detector": {"backbone": "mobilenetv3_small_050", "size": -32, "hidden": 8}},
+        {"detector": {"backbone": "mobilenetv3_small_050", "size": 32, "hidden": "8"}},
+        {"files": {}},
+        {"files": {"detector.safetensors": "no dict"}},
+        {"files": {"../../etc/passwd": {"sha256": "0"}}},
+    ],
+)
 def test_a_wrong_model_json_is_refused(change: dict, tmp_path: Path, networks: tuple[Detector, Generator]) -> None:
     path = saved(tmp_path / "m", networks) / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))

@@ -42,8 +42,9 @@ def test_the_papers_detector() -> None:
 
 def test_pictures_are_resized_and_normalised(small: Detector) -> None:
     pictures = torch.rand(2, 3, 97, 120)
-    prepared = v2.Compose([v2.Resize((64, 64), antialias=True),
-                           v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])(pictures)
+    prepared = v2.Compose(
+        [v2.Resize((64, 64), antialias=True), v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
+    )(pictures)
     with torch.no_grad():
         logits = small(pictures)
         torch.testing.assert_close(logits, small.head(small.backbone(prepared)).squeeze(1), atol=1e-5, rtol=1e-4)
@@ -68,7 +69,9 @@ def test_missing_weights_are_said_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("socket.socket.connect", offline)
     monkeypatch.setattr("socket.getaddrinfo", offline)
     for weights in ("pretrained", str(tmp_path / "none.safetensors"), "package:other"):
-        with pytest.raises(ModelError, match=r"https://huggingface.co/timm/resnetv2_50.a1h_in1k/(.|\n)*FILE.safetensors"):
+        with pytest.raises(
+            ModelError, match=r"https://huggingface.co/timm/resnetv2_50.a1h_in1k/(.|\n)*FILE.safetensors"
+        ):
             Detector("resnetv2_50", weights, size=32)
     with pytest.raises(ModelError, match="weights for tf_efficientnet_lite0, not for resnetv2_50"):
         Detector("resnetv2_50", LITE0)
@@ -86,8 +89,9 @@ def test_the_packages_imagenet_weights_recognise_a_cat() -> None:
     network.load_state_dict(lite0_state())
     detector = Detector("tf_efficientnet_lite0", LITE0).eval()
     cat = torch.from_numpy(np.ascontiguousarray(chelsea()[:, 75:375].transpose(2, 0, 1)))[None] / 255
-    prepared = v2.Compose([v2.Resize((224, 224), antialias=True),
-                           v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])(cat)
+    prepared = v2.Compose(
+        [v2.Resize((224, 224), antialias=True), v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
+    )(cat)
     with torch.no_grad():
         features = detector.backbone(prepared)
         classes = network.classifier(features).softmax(1)[0]

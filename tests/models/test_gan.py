@@ -71,8 +71,16 @@ def published_checkpoint(path: Path, width: int, prefix: str) -> Published:
     network = Published(width).eval()
     state = {prefix + key: value for key, value in network.state_dict().items()}
     optimizer = {"state": {}, "param_groups": [{"lr": 2e-4, "betas": (0.5, 0.999)}]}
-    torch.save({"epoch": 7, "model_params": {"imsize": 256, "tau": 0.3}, "log_dir": "logs",
-                "generator_state_dict": state, "optimizer_G_state_dict": optimizer}, path)
+    torch.save(
+        {
+            "epoch": 7,
+            "model_params": {"imsize": 256, "tau": 0.3},
+            "log_dir": "logs",
+            "generator_state_dict": state,
+            "optimizer_G_state_dict": optimizer,
+        },
+        path,
+    )
     return network
 
 
@@ -263,8 +271,17 @@ def test_damaged_and_foreign_generator_files_are_refused(tmp_path: Path) -> None
             load_generator(path)
     state = G.state_dict()
     ours = {"format": "mrigan-generator", "format_version": 1, "size": 16, "width": 4, "dropout": 0.5}
-    wrong = [{"format": "other"}, {"format_version": 9}, {"size": 17}, {"size": 1048576}, {"width": 99999},
-             {"width": "x"}, {"width": None}, {"size": 32}, {"dropout": "no"}]
+    wrong = [
+        {"format": "other"},
+        {"format_version": 9},
+        {"size": 17},
+        {"size": 1048576},
+        {"width": 99999},
+        {"width": "x"},
+        {"width": None},
+        {"size": 32},
+        {"dropout": "no"},
+    ]
     facts = [json.dumps(ours | change) for change in wrong]
     for metadata in (None, {}, *({"mrigan": text} for text in (*facts, "", "[]", "{", "[" * 100_000))):
         save_file(state, path, metadata)

@@ -55,6 +55,7 @@ def test_l1_and_l2() -> None:
 
 def ms_ssim_oracle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The map of one channel, in float64."""
+
     def mean(x: np.ndarray) -> np.ndarray:
         return gaussian_filter(x, 1.5, truncate=3.5, mode="reflect")
 
@@ -128,6 +129,7 @@ def test_lpips_equals_torchmetrics(net: str, size: int, tmp_path: Path, monkeypa
 
 def local_dists(fa: list[np.ndarray], fb: list[np.ndarray], alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
     """The formula of DISTS as printed, in float64, over local windows of each stage's features (C, h, w)."""
+
     def mean(x: np.ndarray) -> np.ndarray:
         return gaussian_filter(x, (0, 1.5, 1.5), truncate=3.5, mode="reflect")
 

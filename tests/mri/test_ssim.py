@@ -17,12 +17,14 @@ WITHIN = 1e-3  # of S
 
 
 def skimage_ssim(a: np.ndarray, b: np.ndarray) -> tuple[float, np.ndarray]:
-    return structural_similarity(a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True,
-                                 channel_axis=-1, data_range=255)
+    return structural_similarity(
+        a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True, channel_axis=-1, data_range=255
+    )
 
 
 def scipy_ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Eq. 7 as it is printed, in float64; of pictures of any size."""
+
     def mean(x: np.ndarray) -> np.ndarray:
         return gaussian_filter(x, (1.5, 1.5, 0), truncate=3.5, mode="reflect")
 
@@ -63,8 +65,10 @@ def test_pictures_smaller_than_the_window_follow_scipys_border(height: int, widt
 @pytest.mark.parametrize("noise", [0, 1])
 def test_flat_pictures_where_float32_is_weakest(level_a: int, level_b: int, noise: int) -> None:
     rng = np.random.default_rng(2)
-    a, b = (np.clip(level + rng.integers(-noise, noise + 1, (40, 40, 3)), 0, 255).astype(np.uint8)
-            for level in (level_a, level_b))
+    a, b = (
+        np.clip(level + rng.integers(-noise, noise + 1, (40, 40, 3)), 0, 255).astype(np.uint8)
+        for level in (level_a, level_b)
+    )
     for found in both_paths(a, b):
         assert np.abs(found - scipy_ssim(a, b)).max() < WITHIN
 

@@ -189,8 +189,13 @@ def test_faces_of_all_clips_with_detections_that_are_known(built: Built, tmp_pat
     assert stored["collins"] == stored["collins-swap"] == stored["collins-shifted"] == len(LONG)
     assert stored["collins-same"] == stored["blank"] == stored["blank-swap"] == 0
     assert stored["orphan"] == stored["broken-swap"] == 4
-    members = {extension for path in (tmp_path / "a").glob("*.tar")
-               for s in webdataset.WebDataset(str(path), shardshuffle=False) for extension in s if extension[0] != "_"}
+    members = {
+        extension
+        for path in (tmp_path / "a").glob("*.tar")
+        for s in webdataset.WebDataset(str(path), shardshuffle=False)
+        for extension in s
+        if extension[0] != "_"
+    }
     assert members == {"face.jpg", "json"}
     assert {row["mri_offset"] for row in rows} == {-1}
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())

@@ -38,6 +38,8 @@ def test_the_pages_plan_build_and_verify(built: Built, tmp_path: Path) -> None:
 
 
 def test_building_needs_no_training_stack() -> None:
-    code = ("import sys, mrigan.packing.unit, mrigan.mri; "
-            "print([m for m in ('mlflow', 'timm', 'deepspeed', 'mrigan.models', 'mrigan.engine') if m in sys.modules])")
+    code = (
+        "import sys, mrigan.packing.unit, mrigan.mri; "
+        "print([m for m in ('mlflow', 'timm', 'deepspeed', 'mrigan.models', 'mrigan.engine') if m in sys.modules])"
+    )
     assert run("-c", code).stdout.strip() == "[]"

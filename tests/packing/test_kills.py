@@ -25,8 +25,14 @@ BUILD = [sys.executable, "-m", "mrigan.cli", "shards", "build"]
 
 
 def start(folder: Path, **options: object) -> subprocess.Popen[str]:
-    return subprocess.Popen([*BUILD, str(folder), "--workers", "2"], start_new_session=True, text=True,
-                            stderr=subprocess.PIPE, stdout=subprocess.PIPE, **options)  # type: ignore[call-overload]
+    return subprocess.Popen(
+        [*BUILD, str(folder), "--workers", "2"],
+        start_new_session=True,
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        **options,
+    )  # type: ignore[call-overload]
 
 
 def workers(pid: int) -> list[int]:

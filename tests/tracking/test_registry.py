@@ -61,9 +61,14 @@ def test_versions_and_aliases(registered: Path) -> None:
 def test_what_a_reference_means(registered: Path) -> None:
     promote("mrigan-face", 1)
     run_id = list_models()[1].run_id
-    for ref, version in (("models:/mrigan-face@champion", 1), ("models:/mrigan-face@candidate", 2),
-                         ("models:/mrigan-face/1", 1), (f"runs:/{run_id}/model", 1), (registered / "model", 2),
-                         (registered, 2)):
+    for ref, version in (
+        ("models:/mrigan-face@champion", 1),
+        ("models:/mrigan-face@candidate", 2),
+        ("models:/mrigan-face/1", 1),
+        (f"runs:/{run_id}/model", 1),
+        (registered / "model", 2),
+        (registered, 2),
+    ):
         folder = resolve(ref)
         assert version_of(folder) == version, ref
         assert (folder / "detector.safetensors").is_file()
@@ -78,8 +83,18 @@ def test_a_store_given_by_name_stays_out_of_the_environment(registered: Path, tm
     assert [v.name for v in list_models()] == ["mrigan-face", "mrigan-face"]
 
 
-@pytest.mark.parametrize("ref", ["models:/mrigan-face@nobody", "models:/mrigan-face/9", "models:/mrigan-mri@champion",
-                                 "runs:/" + "f" * 32 + "/model", "models:/", "no/such/folder", "mlruns"])
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "models:/mrigan-face@nobody",
+        "models:/mrigan-face/9",
+        "models:/mrigan-mri@champion",
+        "runs:/" + "f" * 32 + "/model",
+        "models:/",
+        "no/such/folder",
+        "mlruns",
+    ],
+)
 def test_a_reference_to_nothing(registered: Path, ref: str) -> None:
     with pytest.raises(ModelError) as caught:
         resolve(ref)

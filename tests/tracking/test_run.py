@@ -135,8 +135,9 @@ def test_disabled_is_the_same_shape_and_does_nothing(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_a_store_out_of_reach_never_stops_a_job(store: Path, caplog: pytest.LogCaptureFixture,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_out_of_reach_never_stops_a_job(
+    store: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -163,10 +164,14 @@ def test_a_store_that_breaks_on_the_way_is_given_up(store: Path, caplog: pytest.
 
 
 def test_two_jobs_may_open_a_new_store_at_once(folder: Path) -> None:
-    program = ("from mrigan.config import TrackingConfig; from mrigan.tracking import Run\n"
-               "with Run.start(TrackingConfig(), 'job') as run: assert run.active")
-    jobs = [subprocess.Popen([sys.executable, "-c", program], cwd=folder, stderr=subprocess.PIPE, text=True)
-            for _ in range(2)]
+    program = (
+        "from mrigan.config import TrackingConfig; from mrigan.tracking import Run\n"
+        "with Run.start(TrackingConfig(), 'job') as run: assert run.active"
+    )
+    jobs = [
+        subprocess.Popen([sys.executable, "-c", program], cwd=folder, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     for job in jobs:
         _, said = job.communicate(timeout=120)
         assert (job.returncode, said) == (0, "")

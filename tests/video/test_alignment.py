@@ -131,9 +131,7 @@ def test_a_cut_out_fake_is_compared_in_its_window(
 
 
 @pytest.mark.parametrize("size", [(96, 72), (128, 96), (288, 216), (160, 144)])
-def test_a_scaled_fake_is_compared_at_the_smaller_size(
-    tmp_path: Path, original: Path, size: tuple[int, int]
-) -> None:
+def test_a_scaled_fake_is_compared_at_the_smaller_size(tmp_path: Path, original: Path, size: tuple[int, int]) -> None:
     fake = write(tmp_path, [cv2.resize(forged(f), size, interpolation=cv2.INTER_AREA) for f in ORIGINAL])
     small = size if size[0] < 192 else (192, 144)
     for p in pair_frames(original, fake, EVERY, CONFIG):
@@ -243,7 +241,9 @@ def test_known_pairs_of_public_data(shared_data: Path) -> None:
     ff = shared_data / "faceforensics"
     (pair,) = pair_frames(
         ff / "original_sequences/youtube/c40/videos/469.mp4",
-        ff / "manipulated_sequences/NeuralTextures/c40/videos/469_481.mp4", [20], CONFIG,
+        ff / "manipulated_sequences/NeuralTextures/c40/videos/469_481.mp4",
+        [20],
+        CONFIG,
     )
     assert pair.reason == ""
     assert pair.geometry is not None

@@ -233,8 +233,9 @@ def test_a_first_frame_that_cannot_be_decoded_keeps_its_number(tmp_path: Path) -
 
 
 def test_absurd_sizes_are_refused_before_memory_is_spent(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "wide.mkv", [np.zeros((16, MAX_SIDE + 16, 3), np.uint8)] * 2, codec="ffv1",
-                      pix_fmt="yuv420p")
+    path = write_clip(
+        tmp_path / "wide.mkv", [np.zeros((16, MAX_SIDE + 16, 3), np.uint8)] * 2, codec="ffv1", pix_fmt="yuv420p"
+    )
     refused(path, f"{MAX_SIDE} px a side")
     small = write_clip(tmp_path / "a.avi", counter_frames(3, (64, 64)), codec="rawvideo", pix_fmt="yuv420p")
     data = small.read_bytes()

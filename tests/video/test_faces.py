@@ -81,9 +81,7 @@ def test_many_faces_largest_first_and_capped(astronaut: np.ndarray) -> None:
     assert two == faces[:2]
 
 
-def test_the_same_pictures_give_the_same_boxes_alone_or_together(
-    astronaut: np.ndarray, detector: FaceDetector
-) -> None:
+def test_the_same_pictures_give_the_same_boxes_alone_or_together(astronaut: np.ndarray, detector: FaceDetector) -> None:
     other = np.ascontiguousarray(astronaut[:, ::-1])
     alone = [detector.detect([image])[0] for image in (astronaut, other)]
     assert detector.detect([astronaut, other]) == alone
@@ -213,8 +211,14 @@ def test_the_key_follows_content_and_settings_that_find_faces(tmp_path: Path) ->
     path.write_bytes(bytes(200_000))
     key = faces_key(path, "dfdc/-/-/a", CONFIG)
     assert key == faces_key(path, "dfdc/-/-/a", FacesConfig())
-    for change in ({"every": 5}, {"long_side": 0}, {"min_face": 30}, {"thresholds": [0.7, 0.8, 0.8]}, {"factor": 0.8},
-                   {"max_persons": 1}):
+    for change in (
+        {"every": 5},
+        {"long_side": 0},
+        {"min_face": 30},
+        {"thresholds": [0.7, 0.8, 0.8]},
+        {"factor": 0.8},
+        {"max_persons": 1},
+    ):
         assert faces_key(path, "dfdc/-/-/a", dataclasses.replace(CONFIG, **change)) != key
     for change in ({"margin": 0.3}, {"size": 128}):
         assert faces_key(path, "dfdc/-/-/a", dataclasses.replace(CONFIG, **change)) == key

@@ -78,8 +78,10 @@ def test_leaving_out_what_nobody_refers_to_changes_nothing(tmp_path: Path, name:
     """Frames that are not wanted are spared where the codec allows it; index, time and every pixel stay the same."""
     rng = np.random.default_rng(0)
     texture = rng.integers(-20, 20, (128, 262, 1))
-    frames = [np.clip(f.astype(int) + texture[:, i : i + 192], 0, 255).astype(np.uint8)
-              for i, f in enumerate(counter_frames(70))]
+    frames = [
+        np.clip(f.astype(int) + texture[:, i : i + 192], 0, 255).astype(np.uint8)
+        for i, f in enumerate(counter_frames(70))
+    ]
     path = write_clip(tmp_path / name, frames, **settings)
     everything = {f.index: f for f in read_frames(path, every=1)}
     assert list(everything) == list(range(70))
@@ -112,10 +114,16 @@ def test_rotation_is_applied(tmp_path: Path, degrees: int) -> None:
     assert (info.width, info.height, info.rotation) == (shown.shape[1], shown.shape[0], degrees % 360)
 
 
-@pytest.mark.parametrize(("matrix", "turn"), [
-    ([-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30], lambda image: image[:, ::-1]),  # mirrored, as a front camera writes
-    ([0, 65536, 0, 65536, 0, 0, 0, 0, 1 << 30], lambda image: image.transpose(1, 0, 2)),  # mirrored and turned
-])
+@pytest.mark.parametrize(
+    ("matrix", "turn"),
+    [
+        (
+            [-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30],
+            lambda image: image[:, ::-1],
+        ),  # mirrored, as a front camera writes
+        ([0, 65536, 0, 65536, 0, 0, 0, 0, 1 << 30], lambda image: image.transpose(1, 0, 2)),  # mirrored and turned
+    ],
+)
 def test_mirroring_is_applied(tmp_path: Path, matrix: list[int], turn) -> None:
     stored = counter_frames(3)
     path = tmp_path / "m.mp4"
@@ -162,8 +170,19 @@ def test_the_colour_matrix_of_the_stream_is_used(tmp_path: Path) -> None:
 def test_a_hidden_name_is_a_file_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = write_clip(tmp_path / "a.mp4", counter_frames(3)).read_bytes()
     monkeypatch.chdir(tmp_path)
-    names = ["-x.mp4", "concat:a.mp4|b.mp4", "http:..a.mp4", "pipe:0", "file:x", " sp ace'\".mp4", "new\nline.mp4",
-             "%05d.mp4", "a?b#c.mp4", "ü.mp4", b"not\xff\xfeutf8.mp4".decode(errors="surrogateescape")]
+    names = [
+        "-x.mp4",
+        "concat:a.mp4|b.mp4",
+        "http:..a.mp4",
+        "pipe:0",
+        "file:x",
+        " sp ace'\".mp4",
+        "new\nline.mp4",
+        "%05d.mp4",
+        "a?b#c.mp4",
+        "ü.mp4",
+        b"not\xff\xfeutf8.mp4".decode(errors="surrogateescape"),
+    ]
     for name in names:
         Path(name).write_bytes(data)
         assert len(list(read_frames(name, every=1))) == 3, name

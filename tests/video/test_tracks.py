@@ -52,7 +52,8 @@ def test_two_people_passing_each_other_at_a_distance_keep_their_numbers() -> Non
 def test_two_people_crossing_keep_their_ways(hidden: int) -> None:
     """b walks behind a and is not seen for some samples."""
     samples = [
-        {"a": face(100 + 25 * i, size=100), "b": face(500 - 25 * i, size=80)} if abs(i - 8) >= hidden
+        {"a": face(100 + 25 * i, size=100), "b": face(500 - 25 * i, size=80)}
+        if abs(i - 8) >= hidden
         else {"a": face(100 + 25 * i, size=100)}
         for i in range(17)
     ]

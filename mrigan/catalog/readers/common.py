@@ -85,8 +85,11 @@ def inside(folder: Path, entry: str, where: Path) -> Path:
     elif not (folder / relative).resolve().is_relative_to(folder.resolve()):
         reason = "is a link that leads out of the folder"
     if reason:
-        raise CatalogError(f"entry {entry!r} {reason}", where=where,
-                           fix="clips must lie in the folder of their list; remove the entry, or move the file in")
+        raise CatalogError(
+            f"entry {entry!r} {reason}",
+            where=where,
+            fix="clips must lie in the folder of their list; remove the entry, or move the file in",
+        )
     return folder / relative
 
 

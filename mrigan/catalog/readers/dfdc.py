@@ -54,19 +54,32 @@ def read_dfdc(root: Path) -> ScanResult:
             original, family = _original(row, part, names, reals) if label == "fake" else (None, "")
             if label == "fake" and original is None:
                 problems.add("fakes with a missing original (kept, no MRI)", shown)
-            clips.append(Clip(
-                DATASET, ORIGINAL if label == "real" else "", "", shown, file.relative_to(root).as_posix(), label,
-                original, group=names[part] if grouped else "", official_split=str(row.get("split") or ""),
-                family=family))
+            clips.append(
+                Clip(
+                    DATASET,
+                    ORIGINAL if label == "real" else "",
+                    "",
+                    shown,
+                    file.relative_to(root).as_posix(),
+                    label,
+                    original,
+                    group=names[part] if grouped else "",
+                    official_split=str(row.get("split") or ""),
+                    family=family,
+                )
+            )
         for file in sorted(part.iterdir()):
             if file.suffix.lower() in VIDEO_SUFFIXES and file.name not in entries:
                 problems.add("skipped: on disk but not in metadata.json", f"{names[part]}/{file.name}")
     if not clips:
         found = "; ".join(map(str, problems.counted())) or "metadata.json lists nothing"
         raise CatalogError(f"no clips found: {found}", where=root, fix=LAYOUT)
-    note = (f"{len(parts)} parts: people are not listed, so the part is the group, and none is on two sides" if grouped
-            else f"only {len(parts)} part{'s' * (len(parts) > 1)} (fewer than {MIN_PARTS}): split by family; "
-                 "one person may be on two sides")
+    note = (
+        f"{len(parts)} parts: people are not listed, so the part is the group, and none is on two sides"
+        if grouped
+        else f"only {len(parts)} part{'s' * (len(parts) > 1)} (fewer than {MIN_PARTS}): split by family; "
+        "one person may be on two sides"
+    )
     return ScanResult(root, unique(clips, root), problems.counted(), [note])
 
 
@@ -99,8 +112,9 @@ def _read_metadata(path: Path) -> dict[str, dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise CatalogError(f"broken JSON: {error}", where=path, fix="copy the file again from the data set") from None
     if not isinstance(data, dict) or not all(isinstance(row, dict) for row in data.values()):
-        raise CatalogError("not a list of clips", where=path,
-                           fix='expected {"x.mp4": {"label": "FAKE", "original": "y.mp4"}, ...}')
+        raise CatalogError(
+            "not a list of clips", where=path, fix='expected {"x.mp4": {"label": "FAKE", "original": "y.mp4"}, ...}'
+        )
     return data
 
 
@@ -116,7 +130,10 @@ def _check_originals(part: Path, entries: dict[str, dict[str, Any]]) -> None:
 
 
 def _original(
-    row: dict[str, Any], part: Path, names: dict[Path, str], reals: dict[str, list[Path]],
+    row: dict[str, Any],
+    part: Path,
+    names: dict[Path, str],
+    reals: dict[str, list[Path]],
 ) -> tuple[str | None, str]:
     """(clip id of the original, family); (None, family) where it is missing, (None, "") where none is named."""
     name = row.get("original")

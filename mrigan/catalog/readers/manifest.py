@@ -20,8 +20,22 @@ from mrigan.errors import CatalogError
 
 LABELS = {"real": "real", "0": "real", "fake": "fake", "1": "fake"}
 SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
-READ = {"path", "label", "original", "identity", "targets", "donor", "donors", "method", "dataset", "compression",
-        "name", "group", "split", "official_split"}
+READ = {
+    "path",
+    "label",
+    "original",
+    "identity",
+    "targets",
+    "donor",
+    "donors",
+    "method",
+    "dataset",
+    "compression",
+    "name",
+    "group",
+    "split",
+    "official_split",
+}
 PASSED_OVER = {"clip", "family", "frames", "fps", "width", "height", "duration", "codec", "bytes", "sha256", "note"}
 LAYOUT = "a CSV file with a header or JSON lines; columns path and label (real, fake, 0, 1; 1 = fake) are required"
 
@@ -62,8 +76,11 @@ def read_manifest(manifest: Path, base: Path | None = None) -> ScanResult:
         raise CatalogError(f"no clips found: {found}", where=manifest, fix=LAYOUT)
     with_split = sum(bool(clip.official_split) for clip in clips)
     if 0 < with_split < len(clips):
-        raise CatalogError(f"{with_split} of {len(clips)} clips have a split", where=manifest,
-                           fix="fill the split of every clip, or of none (then splits are drawn by family)")
+        raise CatalogError(
+            f"{with_split} of {len(clips)} clips have a split",
+            where=manifest,
+            fix="fill the split of every clip, or of none (then splits are drawn by family)",
+        )
     notes = [f"columns not used: {', '.join(sorted(unknown))}"] if unknown else []
     if with_split:
         notes.append("the manifest's own splits are used")
@@ -91,8 +108,9 @@ def _rows(manifest: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         for row in table:
             if None in row or None in row.values():
-                raise CatalogError(f"a row has not {len(header)} fields like the header",
-                                   where=f"{manifest}, line {table.line_num}")
+                raise CatalogError(
+                    f"a row has not {len(header)} fields like the header", where=f"{manifest}, line {table.line_num}"
+                )
             yield table.line_num, row
     except csv.Error as error:
         raise CatalogError(f"broken CSV: {error}", where=f"{manifest}, line {table.line_num}", fix=LAYOUT) from None
@@ -113,20 +131,30 @@ def _clip(row: dict[str, Any], manifest: Path, where: str) -> tuple[Clip, str]:
     path, original = (_posix(_text(row, key, where)) for key in ("path", "original"))
     label = LABELS.get(_text(row, "label", where).lower())
     if label is None:
-        raise CatalogError(f"label {row['label']!r} of {path}", where=where,
-                           fix="labels are real, fake, 0 and 1 (1 = fake)")
+        raise CatalogError(
+            f"label {row['label']!r} of {path}", where=where, fix="labels are real, fake, 0 and 1 (1 = fake)"
+        )
     split = _text(row, "official_split", where) or _text(row, "split", where)
     if split and split.lower() not in SPLIT_NAMES:
         raise CatalogError(f"split {split!r} of {path}", where=where, fix="splits are train, val and test")
     if label == "real" and original not in ("", path):
-        raise CatalogError(f"{path} is real and has an original", where=where,
-                           fix="leave original empty for reals; clips that belong together can share a group")
+        raise CatalogError(
+            f"{path} is real and has an original",
+            where=where,
+            fix="leave original empty for reals; clips that belong together can share a group",
+        )
     clip = Clip(
         dataset=_text(row, "dataset", where) or manifest.stem,
         method=ORIGINAL if label == "real" else _text(row, "method", where),
-        compression=_text(row, "compression", where), name=_text(row, "name", where) or path, path=path, label=label,
-        targets=_people(row, ("targets", "identity"), where), donors=_people(row, ("donors", "donor"), where),
-        group=_text(row, "group", where), official_split=SPLIT_NAMES.get(split.lower(), ""))
+        compression=_text(row, "compression", where),
+        name=_text(row, "name", where) or path,
+        path=path,
+        label=label,
+        targets=_people(row, ("targets", "identity"), where),
+        donors=_people(row, ("donors", "donor"), where),
+        group=_text(row, "group", where),
+        official_split=SPLIT_NAMES.get(split.lower(), ""),
+    )
     return clip, original if label == "fake" else ""
 
 
@@ -135,8 +163,10 @@ def _with_original(clip: Clip, original: str, rows: dict[str, tuple[Clip, str]],
         return clip
     source = rows.get(original, (None, ""))[0]
     if source is not None and source.label != "real":
-        raise CatalogError(f"the original of {clip.path} is a fake: {original}",
-                           fix="original is the path of the real clip that the fake was made from")
+        raise CatalogError(
+            f"the original of {clip.path} is a fake: {original}",
+            fix="original is the path of the real clip that the fake was made from",
+        )
     # A named original keeps its fakes in one family even where it is missing.
     family = source.id if source else clip_id(clip.dataset, ORIGINAL, clip.compression, original)
     return replace(clip, original=family if original in present else None, family=family)
