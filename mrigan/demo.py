@@ -18,6 +18,7 @@ from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, load_config
 from mrigan.progress import console
 
 NAMES = {"face": "mrigan-face", "mri": "mrigan-mri"}  # a detector's input, and its name in the registry
+SHOWN = {"face": "faces", "mri": "MRIs"}
 
 
 def run_demo(folder: Path, people: int = 14, seed: int = 0) -> None:
@@ -49,7 +50,7 @@ class _Demo:
         self.stage("MRI-GAN", f"mrigan train gan gan/demo.yaml {' '.join(self.gan_options())}", self.gan)
         for name in NAMES:
             command = f"mrigan train detector detector/demo.yaml {' '.join(self.detector_options(name))}"
-            self.stage(f"detector on {name}s", command, lambda name=name: self.detector(name))  # type: ignore[misc]
+            self.stage(f"detector on {SHOWN[name]}", command, lambda name=name: self.detector(name))  # type: ignore[misc]
         models = " ".join(f"--model {model}" for model in self.models.values())
         self.stage("evaluation", f"mrigan evaluate {models} --shards {shards} -o {here}/evaluation", self.evaluate)
         self.stage(
