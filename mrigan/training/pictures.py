@@ -13,6 +13,7 @@ COLUMNS = 2  # triples beside each other; filled downwards, so that fakes given 
 GAP = 12  # px, between triples
 LINE = 16  # px, a line of text
 FONT_SIZE = 11  # px
+LEAST_SIDE = 128  # px, smaller pictures are shown as a whole multiple of their size, or the text would have no room
 
 
 def picture_grid(
@@ -26,6 +27,8 @@ def picture_grid(
             the right end.
     """
     count, _, side, _ = faces.shape
+    times = -(-LEAST_SIDE // side)
+    side *= times
     rows = -(-count // COLUMNS)
     wide, high = 3 * side + GAP, side + LINE + GAP
     grid = Image.new("RGB", (COLUMNS * wide + GAP, rows * high + LINE + GAP), "white")
@@ -40,7 +43,7 @@ def picture_grid(
         room = 3 * side - draw.textlength(right, font) - GAP
         draw.text((x, y), _shortened(left, room, draw, font), "black", font)
         draw.text((x + 3 * side, y), right, "black", font, anchor="ra")
-        picture = torch.cat(list(triple), dim=2).permute(1, 2, 0).cpu().numpy()
+        picture = torch.cat(list(triple), dim=2).permute(1, 2, 0).cpu().numpy().repeat(times, 0).repeat(times, 1)
         grid.paste(Image.fromarray(np.ascontiguousarray(picture)), (x, y + LINE))
     return grid
 

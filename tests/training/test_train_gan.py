@@ -72,12 +72,12 @@ def test_the_best_generator_is_the_model(undisturbed: Path, shards: Path) -> Non
 
 def test_the_picture_grid_shows_eight_triples(undisturbed: Path) -> None:
     with Image.open(undisturbed / "pictures" / f"step-{STEPS:06d}.png") as grid:
-        assert grid.size == (12 + 2 * (3 * 64 + 12), 28 + 4 * (16 + 64 + 12))
+        assert grid.size == (12 + 2 * (3 * 128 + 12), 28 + 4 * (16 + 128 + 12))  # 64 px, shown at twice their size
         pixels = np.asarray(grid)
     for row in range(4):  # fakes on the left, reals on the right; the true MRI is the second picture of three
-        true = pixels[38 + row * 92 : 38 + row * 92 + 64]
-        assert true[:, 12 + 64 : 12 + 128].mean() > 20
-        assert true[:, 216 + 64 : 216 + 128].max() <= 8  # black
+        true = pixels[38 + row * 156 : 38 + row * 156 + 128]
+        assert true[:, 12 + 128 : 12 + 256].mean() > 20
+        assert true[:, 408 + 128 : 408 + 256].max() <= 8  # black
 
 
 def test_held_out_faces_are_half_fake(shards: Path) -> None:
