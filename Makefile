@@ -25,10 +25,10 @@ demo: venv  ## the whole job on the embedded sample, from videos to a verdict (a
 	$(BIN)/mrigan demo
 
 test: venv  ## the tests (under 12 minutes on 2 cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not faults'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not faults'
 
 test-faults: venv  ## the full counts of kills and broken files
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m faults --timeout 1200
 
 lint: venv  ## ruff, mypy on mrigan/, import-linter
 	$(BIN)/ruff check .
