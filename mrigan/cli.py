@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from mrigan import __version__
 from mrigan.errors import MriganError
 from mrigan.progress import console
 
+
+class _InOrder(TyperGroup):
+    """Lists the commands in the order in which they are used, not groups after single ones."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        order = ("demo", "sample", "catalog", "shards", "train", "models", "evaluate", "detect")
+        return sorted(super().list_commands(ctx), key=order.index)
+
+
 app = typer.Typer(
+    cls=_InOrder,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
