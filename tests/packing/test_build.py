@@ -124,7 +124,7 @@ def test_no_unit_has_two_splits(rows: list[dict[str, Any]]) -> None:
 
 def test_each_mri_is_that_of_its_own_face(built: Built, rows: list[dict[str, Any]],
                                           samples: dict[str, dict[str, bytes]]) -> None:  # fmt: skip
-    """METHOD's first known error: results taken by the index in the whole list instead of the batch."""
+    """A known error of others: results taken by the index in the whole list instead of the batch."""
     root = built.clips.root
     for name, source in (("collins-swap", "collins"), ("smith-swap", "smith")):
         originals, fakes = frames(root / f"{source}.mp4"), frames(root / f"{name}.mp4")
@@ -167,7 +167,7 @@ def test_a_real_face_has_a_black_mri(rows: list[dict[str, Any]], samples: dict[s
 
 
 def test_the_videos_are_as_they_were(built: Built) -> None:
-    """METHOD's fourth known error: preprocessing that deletes or rewrites its sources."""
+    """A known error of others: preprocessing that deletes or rewrites its sources."""
     files = sorted(path.name for path in built.clips.root.iterdir())
     assert files == sorted(clip.path for clip in built.clips.clips)
     begun = (built.folder / "plan.json").stat().st_mtime

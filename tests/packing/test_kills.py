@@ -1,4 +1,4 @@
-"""Killed at any moment and started again, a set is byte for byte the same (METHOD's sixth known error: finished
+"""Killed at any moment and started again, a set is byte for byte the same (a known error of others: finished
 folders without their rows)."""
 
 from __future__ import annotations
