@@ -163,6 +163,7 @@ def _trained_on(bundle: Bundle) -> FacesConfig:
 def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any]:
     """What a verdict says of the model that gave it."""
     provenance = _part(bundle.meta, "provenance")
+    thresholds = _part(provenance, "thresholds")
     return {
         "name": name,
         "input": bundle.input,
@@ -170,7 +171,8 @@ def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any
         "backbone": str(_part(bundle.meta, "detector").get("backbone", "")),
         "sha256": str(_part(_part(bundle.meta, "files"), "detector.safetensors").get("sha256", "")),
         "provenance": {k: v for k, v in provenance.items() if isinstance(v, str | int | float) and v != ""},
-        "thresholds_source": str(_part(provenance, "thresholds").get("source", "")),
+        "thresholds_source": str(thresholds.get("source", "")),
+        "validation": {key: thresholds[key] for key in ("tpr", "tnr") if isinstance(thresholds.get(key), float)},
         "faces": {
             "every": config.every,
             "long_side": config.long_side,

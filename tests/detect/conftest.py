@@ -16,6 +16,7 @@ from mrigan.models import Detector, Generator, save_bundle
 from tests.clips import write_clip
 
 THRESHOLDS = {"frame": 0.7, "fraction": 0.3}
+SEARCHED = {"source": "searched on 8 val videos", "tpr": 0.75, "tnr": 0.5}
 
 
 @pytest.fixture(scope="session")
@@ -57,5 +58,5 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         made[name] = save_bundle(
             folder / name, detector, "mri" if name == "mri" else "face", None if name == "plain" else generator,
             faces=to_dict(FacesConfig()), thresholds=THRESHOLDS,
-            provenance={"code_version": "1234567", "thresholds": {"source": "searched on 8 val videos"}})  # fmt: skip
+            provenance={"code_version": "1234567", "thresholds": SEARCHED})  # fmt: skip
     return made

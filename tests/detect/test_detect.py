@@ -47,6 +47,7 @@ def test_a_clip_of_one_person(clips: Path, models: dict[str, Path]) -> None:
     assert fake["thresholds"] == {"frame": 0.7, "fraction": 0.3, "min_faces": 3}
     assert fake["model"]["input"] == "face"
     assert fake["model"]["thresholds_source"] == "searched on 8 val videos"
+    assert fake["model"]["validation"] == {"tpr": 0.75, "tnr": 0.5}
     assert len(fake["model"]["sha256"]) == 64
     real = one(clips / "one.mp4", models["real"])
     assert (real["verdict"], real["fraction"]) == ("real", 0.0)

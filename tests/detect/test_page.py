@@ -90,6 +90,7 @@ def test_several_files(judged: list[Judged]) -> None:
     assert "&\\n49" not in page.text
     assert "caf�.png" in page.text
     assert "2 fake, 0 real, 2 undecided" in page.text
+    assert "it finds 75 % of the fakes and calls 50 % of the reals fake" in " ".join(page.text.split())
     pictures = page.all("img")
     assert len(pictures) == 2 * (4 + 1)  # each face beside its MRI
     data = base64.b64decode((pictures[0]["src"] or "").partition(",")[2])
