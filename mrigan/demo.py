@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -53,9 +54,8 @@ class _Demo:
             self.stage(f"detector on {SHOWN[name]}", command, lambda name=name: self.detector(name))  # type: ignore[misc]
         models = " ".join(f"--model {model}" for model in self.models.values())
         self.stage("evaluation", f"mrigan evaluate {models} --shards {shards} -o {here}/evaluation", self.evaluate)
-        self.stage(
-            "registry", "mrigan models promote mrigan-face 1 && mrigan models promote mrigan-mri 1", self.promote
-        )
+        commands = [f"mrigan models promote {name} {version.version}" for name, version in self.newest().items()]
+        self.stage("registry", " && ".join(commands), self.promote)
         options = f"--model models:/mrigan-face@champion --html {here}/verdict.html --json {here}/verdict.json"
         self.stage("verdict", f"mrigan detect {' '.join(map(str, self.unseen))} {options}", self.verdict)
         self.summary()
@@ -129,14 +129,19 @@ class _Demo:
         ]
         return f"AUC of test videos: {', '.join(parts)}"
 
-    def promote(self) -> str:
-        from mrigan.tracking import list_models, promote
+    def newest(self) -> dict[str, Any]:
+        """The newest registered version of each detector, by its name in the registry."""
+        from mrigan.tracking import list_models
 
-        newest = {version.name: version for version in reversed(list_models())}
-        for name in NAMES.values():
-            if "champion" not in newest[name].aliases:
-                promote(name, newest[name].version)
-        return ", ".join(f"{name} {newest[name].version}" for name in NAMES.values()) + " are champions"
+        return {version.name: version for version in reversed(list_models()) if version.name in NAMES.values()}
+
+    def promote(self) -> str:
+        from mrigan.tracking import promote
+
+        for name, version in self.newest().items():
+            if "champion" not in version.aliases:
+                promote(name, version.version)
+        return ", ".join(f"{name} {version.version}" for name, version in self.newest().items()) + " are champions"
 
     def verdict(self) -> str:
         from mrigan.detect import Options
