@@ -61,15 +61,15 @@ def build_shards(out: str | Path, workers: int = 0) -> Summary:
     with builder(plan.layout):
         todo = [unit for unit in plan.units if not is_done(plan, unit)]
         dead = list(_build(plan, todo, workers or len(os.sched_getaffinity(0)), reports))
-    if dead:
-        lines = [f"{d.task.name}: {d.reason}, each time, {_at(d)}" for d in dead]
-        raise ShardError(
-            f"{len(dead)} of {len(plan.units)} units could not be built:\n    " + "\n    ".join(lines),
-            where=plan.folder,
-            fix="start it again, with fewer --workers if memory ran out; what is "
-            "finished is kept. If one clip is to blame, take it out of the catalog",
-        )
-    write_manifest(plan)
+        if dead:
+            lines = [f"{d.task.name}: {d.reason}, each time, {_at(d)}" for d in dead]
+            raise ShardError(
+                f"{len(dead)} of {len(plan.units)} units could not be built:\n    " + "\n    ".join(lines),
+                where=plan.folder,
+                fix="start it again, with fewer --workers if memory ran out; what is "
+                "finished is kept. If one clip is to blame, take it out of the catalog",
+            )
+        write_manifest(plan)  # under the lock: another builder that ends would take its temporary files for leftovers
     summary = summarise(plan, reports, time.monotonic() - started)
     if not summary.stored:
         reasons = (summary.dropped + summary.failures).most_common(5)
