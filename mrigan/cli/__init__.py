@@ -1,0 +1,68 @@
+"""The `mrigan` command: one sub-command a job, a file each, thin.
+
+Exit codes: 0 done, 1 nothing could be done, 2 wrong use, 3 some inputs unreadable, 75 stopped by a signal (start it
+again to go on).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mrigan import __version__
+from mrigan.cli import catalog, demo, detect, evaluate, models, sample, shards, train
+from mrigan.errors import MriganError
+from mrigan.progress import console
+
+
+class _InOrder(TyperGroup):
+    """Lists the commands in the order in which they are used, not groups after single ones."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        order = ("demo", "sample", "catalog", "shards", "train", "models", "evaluate", "detect")
+        return sorted(super().list_commands(ctx), key=order.index)
+
+
+app = typer.Typer(
+    cls=_InOrder,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Train and run DeepFake-video detectors.",
+)
+app.command("demo")(demo.demo)
+app.command("sample")(sample.sample)
+app.add_typer(catalog.app, name="catalog")
+app.add_typer(shards.app, name="shards")
+app.add_typer(train.app, name="train")
+app.add_typer(models.app, name="models")
+app.command("evaluate")(evaluate.evaluate)
+app.command("detect")(detect.detect)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"mrigan {__version__}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")]
+
+
+@app.callback()
+def _root(version: VersionOption = False) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command; print expected errors in one piece, without a traceback."""
+    try:
+        app()
+    except MriganError as error:
+        console.print("[bold red]error:[/] ", end="")
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,33 @@
+"""`mrigan detect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def detect(  # noqa: PLR0917 (the command's options)
+    paths: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Videos, pictures, or folders of them.")],
+    image: Annotated[bool, typer.Option("--image", help="The files are pictures, whatever they are called.")] = False,
+    cropped: Annotated[bool, typer.Option("--cropped", help="Every picture is one face, cut out already.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A registered model (models:/mrigan-face@champion) or a folder; default: the champion.",
+        ),
+    ] = None,
+    json_out: Annotated[str | None, typer.Option("--json", metavar="OUT", help="Write verdicts; - = print.")] = None,
+    html_out: Annotated[Path | None, typer.Option("--html", metavar="OUT", help="Write a page to read.")] = None,
+    small_faces: Annotated[bool, typer.Option("--small-faces", help="Look for small faces too; slower.")] = False,
+    every: Annotated[int, typer.Option(min=0, help="Look at one frame in so many; 0 = as the model says.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Judge videos: fake, real or undecided. Exit codes: 0 all answered, 3 some unreadable, 1 none, 2 wrong use."""
+    from mrigan.detect import Options
+    from mrigan.detect.command import run
+
+    options = Options(pictures=image, cropped=cropped, small_faces=small_faces, every=every, device=device)
+    raise typer.Exit(run(paths, model, options, json_out=json_out, html_out=html_out))

@@ -1,0 +1,43 @@
+"""`mrigan evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    *,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="[...]", help="More of --shards or --scores.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Folder or models:/NAME@ALIAS; repeatable.")] = None,
+    shards: Annotated[list[Path] | None, typer.Option(help="Shard folders to score.")] = None,
+    scores: Annotated[list[Path] | None, typer.Option(help="Score files, to make the report again.")] = None,
+    split: Annotated[str, typer.Option(help="The split of the shards to score.")] = "test",
+    thresholds: Annotated[str, typer.Option(metavar="FRAME,FRACTION", help="Instead of the models' own.")] = "",
+    batch_size: Annotated[int, typer.Option(min=1, help="Faces a forward pass.")] = 64,
+    workers: Annotated[int, typer.Option(min=0, help="Loader processes.")] = 2,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")],
+) -> None:
+    """Score models on shards, or take score files, and write scores.parquet, metrics.json and index.html."""
+    from rich.console import Console
+
+    from mrigan.errors import ConfigError
+    from mrigan.evaluation import evaluate_files, headline, parse_thresholds
+
+    given = parse_thresholds(thresholds) if thresholds else None
+    if scores and not (model or shards):
+        metrics = evaluate_files([*scores, *(more or [])], out, given)
+    elif model and shards and not scores:
+        from mrigan.training.evaluate import evaluate_models
+
+        folders = [*shards, *(more or [])]
+        metrics = evaluate_models(
+            model, folders, out, split=split, thresholds=given, batch_size=batch_size, workers=workers, device=device
+        )
+    else:
+        raise ConfigError("evaluate takes either --model and --shards, or --scores", fix="mrigan evaluate --help")
+    Console().print(headline(metrics))
+    typer.echo(f"report: {out / 'index.html'}")

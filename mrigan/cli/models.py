@@ -1,0 +1,55 @@
+"""`mrigan models`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="The model registry, and published weights.")
+
+
+@app.command("list")
+def models_list() -> None:
+    """List the registered models, the newest version first."""
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from mrigan.tracking import list_models, tracking_uri
+
+    versions = list_models()
+    if not versions:
+        typer.echo(f"no model is registered in {tracking_uri()}; one is when a training ends: mrigan train detector")
+        return
+    table = Table("model", "version", "alias", "registered", "run", title=f"models in {tracking_uri()}")
+    for v in versions:
+        when = datetime.fromtimestamp(v.created).strftime("%Y-%m-%d %H:%M")
+        table.add_row(v.name, str(v.version), ", ".join(v.aliases), when, (v.run_id or "")[:8])
+    Console().print(table)
+
+
+@app.command("promote")
+def models_promote(
+    name: Annotated[str, typer.Argument(help="mrigan-face or mrigan-mri.")],
+    version: Annotated[str, typer.Argument(help="Its number, as `mrigan models list` shows it.")],
+) -> None:
+    """Make a version the champion: the one that `mrigan detect` takes."""
+    from mrigan.tracking import promote
+
+    promote(name, version)
+    typer.echo(f"champion of {name}: version {version}")
+
+
+@app.command("import-reference")
+def models_import_reference(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that MRI-GAN's authors published.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The generator, as safetensors.")],
+) -> None:
+    """Turn a published MRI-GAN checkpoint into a generator file that Mrigan loads; its pickle is not executed."""
+    from mrigan.models import import_reference
+
+    G = import_reference(checkpoint, out)
+    typer.echo(f"wrote {out}: a generator for {G.size} px faces, {sum(p.numel() for p in G.parameters()):,} weights")

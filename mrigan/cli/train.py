@@ -1,0 +1,34 @@
+"""`mrigan train`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Train MRI-GAN or a detector (many processes: torchrun launch/…).")
+
+
+ConfigArgument = Annotated[str, typer.Argument(help="A YAML file, or a shipped one by name: gan/paper.yaml.")]
+OverrideArgument = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="train.steps=100")]
+NewOption = Annotated[bool, typer.Option("--new", help="Start afresh; an earlier run is moved to <run.dir>.old-N.")]
+
+
+@app.command("gan")
+def train_gan_command(config: ConfigArgument, overrides: OverrideArgument = None, new: NewOption = False) -> None:
+    """Train MRI-GAN, or go on where RUN.DIR stopped. Exit code 75: stopped by a signal, saved, can go on."""
+    from mrigan.config import GanConfig
+    from mrigan.training import train_gan
+    from mrigan.training.launch import launch
+
+    raise typer.Exit(launch(train_gan, GanConfig, config, overrides or [], new))
+
+
+@app.command("detector")
+def train_detector_command(config: ConfigArgument, overrides: OverrideArgument = None, new: NewOption = False) -> None:
+    """Train a detector on faces or on predicted MRIs, or go on where RUN.DIR stopped. Exit codes as for gan."""
+    from mrigan.config import DetectorConfig
+    from mrigan.training import train_detector
+    from mrigan.training.launch import launch
+
+    raise typer.Exit(launch(train_detector, DetectorConfig, config, overrides or [], new))

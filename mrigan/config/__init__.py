@@ -1,0 +1,54 @@
+"""Every setting, typed, with its unit and source. A YAML file plus dotted overrides becomes one dataclass.
+
+`extends: other.yaml` (relative to the file) takes another file's values first. An unknown key is an error that names
+the closest one.
+"""
+
+from mrigan.config.load import config_path, differences, flatten, from_dict, load_config, to_dict
+from mrigan.config.shards import FacesConfig, MriConfig, PackConfig, PairsConfig, ShardsConfig
+from mrigan.config.training import (
+    CheckpointConfig,
+    DataConfig,
+    DetectorConfig,
+    DetectorDataConfig,
+    DetectorLossConfig,
+    DetectorModelConfig,
+    EngineConfig,
+    EvalConfig,
+    GanConfig,
+    GanLossConfig,
+    GanModelConfig,
+    OptimConfig,
+    RunConfig,
+    TrackingConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "CheckpointConfig",
+    "DataConfig",
+    "DetectorConfig",
+    "DetectorDataConfig",
+    "DetectorLossConfig",
+    "DetectorModelConfig",
+    "EngineConfig",
+    "EvalConfig",
+    "FacesConfig",
+    "GanConfig",
+    "GanLossConfig",
+    "GanModelConfig",
+    "MriConfig",
+    "OptimConfig",
+    "PackConfig",
+    "PairsConfig",
+    "RunConfig",
+    "ShardsConfig",
+    "TrackingConfig",
+    "TrainConfig",
+    "config_path",
+    "differences",
+    "flatten",
+    "from_dict",
+    "load_config",
+    "to_dict",
+]

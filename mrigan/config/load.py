@@ -1,0 +1,149 @@
+"""YAML plus dotted overrides becomes one checked dataclass, and back to plain dicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
+
+from mrigan.errors import ConfigError
+
+C = TypeVar("C")
+
+
+def config_path(name: str | Path) -> Path:
+    """A config file by path, or by its name among the shipped ones (`gan/paper.yaml`)."""
+    shipped = Path(__file__).parents[1] / "configs"  # in the wheel
+    if not shipped.is_dir():
+        shipped = Path(__file__).parents[2] / "configs"  # in a clone
+    relative = Path(*Path(name).parts[1:]) if Path(name).parts[:1] == ("configs",) else Path(name)
+    for path in (Path(name), shipped / relative):
+        if path.is_file():
+            return path
+    known = sorted(str(p.relative_to(shipped)) for p in shipped.rglob("*.yaml"))
+    raise ConfigError(f"no config file {name}", where=Path.cwd(), fix=f"give a path, or one of: {', '.join(known)}")
+
+
+def load_config(schema: type[C], path: str | Path | None, overrides: list[str] | None = None) -> C:
+    """Read `path` (see `config_path`), apply `key.sub=value` overrides, and check everything against `schema`.
+
+    Raises:
+        ConfigError: an unknown key (the closest is named), a wrong type, a missing value, or a file that is no YAML.
+    """
+    merged = OmegaConf.structured(schema)
+    layers = [(str(p), _read_yaml(p)) for p in _chain(config_path(path))] if path is not None else []
+    for text in overrides or []:
+        if "=" not in text:
+            raise ConfigError(f"override {text!r} is not key=value", fix="write for example train.steps=100")
+        layers.append((f"override {text}", OmegaConf.from_dotlist([text])))
+    for where, layer in layers:
+        try:
+            merged = OmegaConf.merge(merged, _lists(schema, layer))
+        except ConfigKeyError as error:
+            raise _unknown_key(schema, error, where) from None
+        except OmegaConfBaseException as error:
+            key = getattr(error, "full_key", None)
+            raise ConfigError(f"wrong value for {key}: {str(error).splitlines()[0]}", where=where) from None
+    try:
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        raise ConfigError(f"{key} has no value", where=path, fix=f"give it: {key}=...") from None
+    _check_values(config, "", path)
+    return config  # type: ignore[return-value]
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config dataclass as plain nested dicts: what checkpoints, plans and MLflow keep."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(schema: type[C], data: dict[str, Any]) -> C:
+    """The inverse of `to_dict`.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, or a value out of bounds.
+    """
+    try:
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), data))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"no {schema.__name__}: {str(error).splitlines()[0]}") from None
+    _check_values(config, "", schema.__name__)
+    return config  # type: ignore[return-value]
+
+
+def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as `{"train.steps": 10, ...}`."""
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat.update(flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return flat
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Lines `key: old → new` for every leaf that differs."""
+    a, b = flatten(old), flatten(new)
+    changed = [key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+    return [f"{key}: {a.get(key, '(absent)')} → {b.get(key, '(absent)')}" for key in changed]
+
+
+def _check_values(config: Any, prefix: str, where: Any) -> None:
+    for item in dataclasses.fields(config):
+        key, value = prefix + item.name, getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            _check_values(value, f"{key}.", where)
+        elif value not in item.metadata.get("choices", (value,)):
+            raise ConfigError(f"{key}={value}", where=where, fix=f"use one of: {', '.join(item.metadata['choices'])}")
+        elif "least" in item.metadata and value < item.metadata["least"]:
+            raise ConfigError(f"{key}={value}", where=where, fix=f"use at least {item.metadata['least']}")
+
+
+def _chain(path: Path) -> list[Path]:
+    """`path` and the files it extends, the base first."""
+    chain: list[Path] = []
+    while True:
+        if path in chain:
+            raise ConfigError(f"{path} extends itself", where=chain[-1])
+        chain.insert(0, path)
+        base = _yaml(path).get("extends")
+        if base is None:
+            return chain
+        path = path.parent / str(base)
+        if not path.is_file():
+            raise ConfigError(f"no file {base} to extend", where=chain[0])
+
+
+def _read_yaml(path: Path) -> Any:
+    return OmegaConf.create({k: v for k, v in _yaml(path).items() if k != "extends"})
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = OmegaConf.to_container(OmegaConf.load(path)) or {}
+    except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"not readable as YAML: {error}", where=path) from None
+    if not isinstance(data, dict):
+        raise ConfigError("a config is a mapping of keys to values", where=path)
+    return data  # type: ignore[return-value]
+
+
+def _lists(schema: Any, layer: Any) -> Any:
+    """`data.shards=DIR` may be given as one folder or as several joined by commas."""
+    has_data = any(field.name == "data" for field in dataclasses.fields(schema))
+    shards = OmegaConf.select(layer, "data.shards") if has_data else None
+    if isinstance(shards, str):
+        OmegaConf.update(layer, "data.shards", shards.split(","))
+    return layer
+
+
+def _unknown_key(schema: Any, error: ConfigKeyError, where: str) -> ConfigError:
+    known = list(flatten(OmegaConf.to_container(OmegaConf.structured(schema))))  # type: ignore[arg-type]
+    key = error.full_key or str(error.key)
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    fix = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
+    return ConfigError(f"unknown key {key}", where=where, fix=fix)

@@ -1,0 +1,64 @@
+"""Settings from videos to shards, each with its unit and source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mrigan.config.fields import at_least, choice
+
+
+@dataclass
+class FacesConfig:
+    """How faces are found and cut (MRI-GAN, section 3)."""
+
+    every: int = at_least(1, 10)  # frames; a frame is used when index % every == 0
+    long_side: int = at_least(0, 640)  # px, the frame is shrunk to this for detection; 0 = full size
+    min_face: int = 20  # px, at detection size
+    thresholds: list[float] = field(default_factory=lambda: [0.85, 0.95, 0.95])  # MTCNN's P-, R- and O-Net
+    factor: float = 0.709  # MTCNN's image pyramid
+    margin: float = 0.1  # of the box's width and height, added on each side
+    size: int = at_least(16, 256)  # px, side of the stored square face
+    resize: str = "area"  # the named step that makes size x size
+    max_persons: int = at_least(1, 8)  # faces a frame, largest first
+
+
+@dataclass
+class PairsConfig:
+    """Which fake faces may be paired with their original."""
+
+    border_difference: float = 4.0  # of 255: mean grey difference in the outer eighth of the frame, above = misaligned
+    offset: int = 2  # frames, searched in both directions before a fake is called misaligned
+    changed_pixels: int = 32  # a fake face is kept when more pixels than this ...
+    changed_by: int = 20  # ... differ by more than this (of 255)
+
+
+@dataclass
+class MriConfig:
+    """The perceptual function f (MRI-GAN, section 4.3)."""
+
+    metric: str = "ssim"  # a name in the registry of mrigan.mri
+    weights: str | None = None  # weight file, for the metrics that need one (lpips, dists)
+
+
+@dataclass
+class PackConfig:
+    """The tar shards."""
+
+    kind: str = choice("pairs", "faces")
+    splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])
+    mri_format: str = choice("jpg", "png")
+    jpeg_quality: int = 95  # 4:4:4
+    shard_mib: int = at_least(1, 256)  # MiB, target size of the larger shard of a unit
+    shard_samples: int = at_least(1, 10000)  # cap on the samples planned for a shard
+    seed: int = 0
+    faces_dir: str = ""  # folder of the detections, which several sets may share; empty = faces/ in the shard folder
+
+
+@dataclass
+class ShardsConfig:
+    """`mrigan shards plan`: catalog → shards."""
+
+    faces: FacesConfig = field(default_factory=FacesConfig)
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    mri: MriConfig = field(default_factory=MriConfig)
+    pack: PackConfig = field(default_factory=PackConfig)

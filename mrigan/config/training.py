@@ -1,0 +1,140 @@
+"""Settings of the trainings, each with its unit and source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mrigan.config.fields import at_least, choice
+
+
+@dataclass
+class RunConfig:
+    dir: str = "???"  # the folder decides: the same folder continues the run
+    name: str = ""  # shown in MLflow; empty = the folder's name
+
+
+@dataclass
+class DataConfig:
+    shards: list[str] = field(default_factory=list)  # shard folders
+    train_split: str = "train"
+    val_split: str = "val"  # held-out scores, thresholds and the choice of the best checkpoint
+    workers: int = at_least(0, 2)  # loader processes a rank
+    flip: float = 0.5  # probability of a horizontal flip, face and MRI alike
+
+
+@dataclass
+class DetectorDataConfig(DataConfig):
+    input: str = choice("face", "mri")
+    augment: bool = True  # the recipe of the input, in mrigan.data.augment
+    flip: float = 0.3
+
+
+@dataclass
+class GanModelConfig:
+    size: int = 256  # px, a power of two; the depth is log2(size)
+    width: int = 64  # channels of the first layer, of G and D
+    dropout: float = 0.5
+    channels_last: bool = False
+
+
+@dataclass
+class GanLossConfig:
+    adversarial: str = choice("least_squares", "log")  # Eq. 9 prints log, the authors ran least squares
+    pixel: str = choice("l2", "l1")  # Eq. 10; l1 is the paper's future work
+    per_root: str = choice("image", "batch")  # Eq. 11 as printed | the authors' run
+    tau: float = 0.3  # Eq. 12
+    weight: float = 100.0  # lambda, Eq. 12
+
+
+@dataclass
+class OptimConfig:
+    lr: float = 2e-4
+    betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
+    weight_decay: float = 0.0
+
+
+@dataclass
+class TrainConfig:
+    steps: int = at_least(0, 0)  # optimizer steps; 0 = epochs decides
+    epochs: float = at_least(0, 0.0)  # passes over the epoch plan, where steps is 0
+    batch_size: int = at_least(1, 128)  # global, over all ranks
+    seed: int = 0
+    precision: str = choice("fp32", "bf16")
+    device: str = choice("auto", "cpu", "cuda")
+    deterministic: bool = True  # same weights, bit for bit, from the same run on a CPU
+
+
+@dataclass
+class CheckpointConfig:
+    every: int = at_least(1, 1000)  # steps
+    keep: int = at_least(2, 3)  # newest ones; the best and the last are kept besides
+
+
+@dataclass
+class EvalConfig:
+    every: int = at_least(1, 200)  # steps (section 4.7)
+    samples: int = at_least(1, 16)  # held-out faces in the picture grid and in the mean SSIM
+    faces: int = 2000  # detector: at most so many held-out faces in a score during training, 0 = all
+
+
+@dataclass
+class TrackingConfig:
+    enabled: bool = True
+    uri: str = ""  # empty = MLFLOW_TRACKING_URI, or sqlite:///mlflow.db
+    experiment: str = "mrigan"
+    log_every: int = at_least(1, 10)  # steps
+    register: bool = True  # the detector goes to the model registry when training ends
+
+
+@dataclass
+class EngineConfig:
+    name: str = choice("ddp")  # a single process needs no other word
+
+
+@dataclass
+class GanConfig:
+    """`mrigan train gan` (MRI-GAN, sections 4.5 and 4.6)."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    model: GanModelConfig = field(default_factory=GanModelConfig)
+    loss: GanLossConfig = field(default_factory=GanLossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+
+@dataclass
+class DetectorModelConfig:
+    backbone: str = "tf_efficientnet_b0.ns_jft_in1k"  # a timm name
+    weights: str = ""  # "" = random; a safetensors file; "package:efficientnet-lite0" = the weights that package ships
+    size: int = 224  # px
+    hidden: int = 128
+    dropout: float = 0.5
+    drop_path: float = 0.2
+    generator: str = ""  # G.safetensors: needed when data.input=mri; with face it is carried for explanation only
+
+
+@dataclass
+class DetectorLossConfig:
+    smoothing: list[float] = field(default_factory=lambda: [0.05, 0.95])  # targets of real and fake (Müller et al.)
+    balanced: bool = True  # mean over fakes and mean over reals, averaged
+
+
+@dataclass
+class DetectorConfig:
+    """`mrigan train detector` (MRI-GAN, section 5)."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DetectorDataConfig = field(default_factory=DetectorDataConfig)
+    model: DetectorModelConfig = field(default_factory=DetectorModelConfig)
+    loss: DetectorLossConfig = field(default_factory=DetectorLossConfig)
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-4, betas=[0.9, 0.999]))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=20, batch_size=192))
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
