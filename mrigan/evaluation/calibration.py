@@ -1,0 +1,163 @@
+"""Scores to probabilities that mean what they say: temperature, Platt and isotonic scaling, fitted on validation.
+
+A calibrator is a small JSON object that travels with the model. It is fitted at equal odds: reals and fakes weigh the
+same, however many there were, so that its probability is that of a fake where one video in two is one. `at_prior`
+restates it for other odds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mrigan.errors import InputError, ModelError
+
+Fit = Callable[[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]], dict[str, Any]]
+KINDS = ("temperature", "platt", "isotonic")
+LEAST = 5  # videos of each class; isotonic scaling needs LEAST_ISOTONIC
+LEAST_ISOTONIC = 50
+EDGE = 1e-6  # a step function fitted to few videos says 0 and 1; nothing is that sure
+LARGEST = 15.0  # logits beyond are no surer, and overflow
+
+
+def fit_calibrator(kind: str, labels: ArrayLike, logits: ArrayLike) -> dict[str, Any]:
+    """Fit one kind of scaling at equal odds.
+
+    Args:
+        kind: `temperature` (sigmoid(x / T); Guo et al. 2017), `platt` (sigmoid(a x + b)), or `isotonic` (a rising step
+            function, straight between its steps).
+        labels: (N,) 1 = fake. logits: (N,) finite scores of validation videos (or faces).
+
+    Returns:
+        `{"kind", "videos", …}` with `temperature`, or `slope` and `intercept`, or `x` and `y` (lists).
+
+    Raises:
+        InputError: an unknown kind, too few of a class, or a score that is no number.
+    """
+    if kind not in KINDS:
+        raise InputError(f"no calibration {kind!r}", fix=f"use one of: {', '.join(KINDS)}")
+    y, x = np.asarray(labels, bool), np.asarray(logits, np.float64)
+    if not np.isfinite(x).all():
+        raise InputError("a score is no finite number")
+    least = LEAST_ISOTONIC if kind == "isotonic" else LEAST
+    if min(y.sum(), (~y).sum()) < least:
+        raise InputError(f"{y.sum()} fakes and {(~y).sum()} reals are too few for {kind} scaling: {least} of each")
+    x = x.clip(-LARGEST, LARGEST)
+    weights = np.where(y, 0.5 / y.mean(), 0.5 / (~y).mean())
+    fit: dict[str, Fit] = {"temperature": _temperature, "platt": _platt, "isotonic": _isotonic}
+    return {"kind": kind, "videos": len(y), **fit[kind](y, x, weights)}
+
+
+def calibrate(calibrator: Mapping[str, Any], logits: ArrayLike) -> NDArray[np.float64]:
+    """Probabilities of fake (N,) at equal odds of (N,) logits.
+
+    Raises:
+        ModelError: not a calibrator.
+    """
+    x = np.asarray(logits, np.float64).clip(-LARGEST, LARGEST)
+    try:
+        match calibrator["kind"]:
+            case "temperature":
+                return sigmoid(x / float(calibrator["temperature"]))
+            case "platt":
+                return sigmoid(float(calibrator["slope"]) * x + float(calibrator["intercept"]))
+            case "isotonic":
+                return np.interp(x, calibrator["x"], calibrator["y"])
+            case other:
+                raise ModelError(f"unknown calibration {other!r}", fix=f"known: {', '.join(KINDS)}")
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ModelError(f"the model's calibration is malformed: {error!r}") from None
+
+
+def at_prior(probs: ArrayLike, prior: float) -> NDArray[np.float64]:
+    """Probabilities at equal odds, restated for a world in which a share `prior` of the videos is fake (Bayes)."""
+    if not 0 < prior < 1:
+        raise InputError(f"a prior of {prior} leaves nothing to decide", fix="give a share between 0 and 1")
+    p = np.asarray(probs, np.float64)
+    fake, real = p * prior, (1 - p) * (1 - prior)
+    return fake / (fake + real)
+
+
+def choose_calibrator(
+    labels: ArrayLike, logits: ArrayLike, groups: ArrayLike, folds: int = 5, seed: int = 0
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """The kind whose probabilities have the least log-loss on validation videos that it was not fitted to.
+
+    Args:
+        labels, logits: (N,) as in `fit_calibrator`. groups: (N,) family of each: none is on both sides of a fold.
+
+    Returns:
+        The calibrator, fitted on all, and the held-out log-loss (nats, equal odds) of each kind that could be fitted
+        and of `none` (the sigmoid of the score as it is).
+
+    Raises:
+        InputError: too few of a class for any kind.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    y, x, codes = np.asarray(labels, bool), np.asarray(logits, np.float64), np.asarray(groups)
+    folds = min(folds, len(np.unique(codes[y])), len(np.unique(codes[~y])))
+    if folds < 2:
+        raise InputError("calibration needs fakes and reals of two families at least")
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    parts = list(splitter.split(x, y, codes))
+    losses = {"none": balanced_log_loss(y, sigmoid(x.clip(-LARGEST, LARGEST)))}
+    for kind in KINDS:
+        held_out = np.full(len(y), np.nan)
+        try:
+            for train, test in parts:
+                held_out[test] = calibrate(fit_calibrator(kind, y[train], x[train]), x[test])
+        except InputError:
+            continue  # too few videos for this kind; the others are tried
+        losses[kind] = balanced_log_loss(y, held_out)
+    if len(losses) == 1:
+        fit_calibrator("temperature", y, x)  # says what there is too little of
+        raise InputError("too few videos in a fold to choose a calibration", fix="validate on more videos")
+    best = min((kind for kind in KINDS if kind in losses), key=losses.__getitem__)
+    return fit_calibrator(best, y, x), losses
+
+
+def balanced_log_loss(labels: ArrayLike, probs: ArrayLike) -> float:
+    """Mean negative log-likelihood (nats) of each class, averaged over the two."""
+    y, p = np.asarray(labels, bool), np.asarray(probs, np.float64).clip(EDGE, 1 - EDGE)
+    return float((-np.log(p[y]).mean() - np.log(1 - p[~y]).mean()) / 2)
+
+
+def sigmoid(x: ArrayLike) -> NDArray[np.float64]:
+    """1 / (1 + exp(-x))."""
+    from scipy.special import expit
+
+    return expit(np.asarray(x, np.float64))
+
+
+def _temperature(y: NDArray[np.bool_], x: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, Any]:
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_t: float) -> float:
+        z = np.where(y, x, -x) / np.exp(log_t)
+        return float((weights * np.logaddexp(0, -z)).mean())
+
+    return {"temperature": float(np.exp(minimize_scalar(loss, bounds=(-4, 6), method="bounded").x))}
+
+
+def _platt(y: NDArray[np.bool_], x: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, Any]:
+    from sklearn.linear_model import LogisticRegression
+
+    # Platt's prior of one more video in each class: without it, scores that part the classes have no best slope.
+    fakes, reals = y.sum(), (~y).sum()
+    soft = np.where(y, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
+    rows = np.concatenate([x, x])[:, None]
+    both = np.concatenate([np.ones(len(x)), np.zeros(len(x))])
+    model = LogisticRegression(C=1e6, max_iter=1000)
+    model.fit(rows, both, sample_weight=np.concatenate([weights * soft, weights * (1 - soft)]))
+    return {"slope": max(float(model.coef_[0, 0]), 0.0), "intercept": float(model.intercept_[0])}
+
+
+def _isotonic(y: NDArray[np.bool_], x: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, Any]:
+    from sklearn.isotonic import IsotonicRegression
+
+    model = IsotonicRegression(y_min=EDGE, y_max=1 - EDGE, out_of_bounds="clip").fit(x, y, sample_weight=weights)
+    return {"x": [float(v) for v in model.X_thresholds_], "y": [float(v) for v in model.y_thresholds_]}

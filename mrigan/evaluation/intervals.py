@@ -1,0 +1,155 @@
+"""How sure a figure is: bootstrap over families, and DeLong's test of two systems on one test set.
+
+Faces of a video, and videos of a family, are alike: a bootstrap that draws them one by one would find intervals that
+are far too narrow. Whole clusters are drawn: people where the data set names them, else families, else videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from mrigan.errors import InputError
+from mrigan.evaluation.curves import FPR_POINTS, Ranking
+from mrigan.evaluation.schema import VIDEO, group_codes
+
+DRAWS, COVERAGE = 1000, 0.95
+LEAST_CLUSTERS = 10  # fewer say little of how the figure would differ on other data
+CHUNK = 4_000_000  # weights at a time: 32 MB
+
+
+def clusters_of(table: pa.Table) -> tuple[NDArray[np.int64], str]:
+    """The cluster that each row is drawn with, and what the clusters are: `group`, `family` or `video`.
+
+    Groups (people) are taken where every row has one and there are at least ten of them, then families likewise.
+    """
+    for column in ("group", "family"):
+        if column in table.column_names:
+            values = table[column].to_pylist()
+            if all(values) and len(set(values)) >= LEAST_CLUSTERS:
+                return group_codes(table, ("dataset", column))[0], column
+    return group_codes(table, VIDEO)[0], "video"
+
+
+def bootstrap(
+    labels: ArrayLike,
+    probs: ArrayLike,
+    called_fake: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> dict[str, list[float]]:
+    """95 % percentile intervals of the figures of one system, clusters drawn with replacement.
+
+    Args:
+        labels: (N,) 1 = fake. probs: (N,) 0..1. called_fake: (N,) the verdicts.
+        clusters: (N,) rows of one number are drawn together.
+
+    Returns:
+        `{figure: [low, high]}` of `auc ap eer tpr_at_fpr_1 tpr_at_fpr_10 log_loss brier tpr tnr accuracy
+        balanced_accuracy`. A figure that is undefined in more than one draw of ten is left out: there is too little
+        data to say. Empty with fewer than two clusters.
+    """
+    y, p, said = np.asarray(labels, bool), np.asarray(probs, np.float64), np.asarray(called_fake, bool)
+    _, codes = np.unique(np.asarray(clusters), return_inverse=True)
+    count = int(codes.max()) + 1 if len(codes) else 0
+    if count < 2:
+        return {}
+    ranking, found = Ranking(y, p), []
+    for weights in _draws(codes, count, draws, seed):
+        found.append(_figures(ranking, y, p, said, weights))
+    columns = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    tails = [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]
+    return {
+        name: [float(v) for v in np.nanquantile(values, tails)]
+        for name, values in columns.items()
+        if np.isnan(values).mean() <= 0.1
+    }
+
+
+def _draws(codes: NDArray[np.int64], count: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """(B, N) how often each row is drawn, some draws at a time; the draws do not depend on how many at a time."""
+    rng = np.random.default_rng(seed)
+    share = np.full(count, 1 / count)
+    step = max(1, CHUNK // max(len(codes), 1))
+    for start in range(0, draws, step):
+        times = rng.multinomial(count, share, size=min(step, draws - start))
+        yield times[:, codes].astype(np.float64)
+
+
+def _figures(
+    ranking: Ranking, y: NDArray[np.bool_], p: NDArray[np.float64], said: NDArray[np.bool_], w: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    curve = ranking.curve(w)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        loss = -np.log(np.clip(np.where(y, p, 1 - p), np.finfo(np.float64).eps, 1))
+        tpr, tnr = w @ (y & said) / (w @ y), w @ (~y & ~said) / (w @ ~y)
+        total = w.sum(-1)
+        return {
+            "auc": curve.auc(),
+            "ap": curve.ap(),
+            "eer": curve.eer(),
+            **{name: curve.tpr_at_fpr(fpr) for name, fpr in FPR_POINTS.items()},
+            "log_loss": w @ loss / total,
+            "brier": w @ (p - y) ** 2 / total,
+            "tpr": tpr,
+            "tnr": tnr,
+            "accuracy": w @ (said == y) / total,
+            "balanced_accuracy": (tpr + tnr) / 2,
+        }
+
+
+@dataclass(frozen=True)
+class DeLong:
+    """Two AUCs on one test set, and whether they differ.
+
+    Attributes:
+        auc: of the first and of the second system. difference: first minus second.
+        interval: 95 % of the difference. p: two-sided, of the difference being zero.
+    """
+
+    auc: tuple[float, float]
+    difference: float
+    interval: tuple[float, float]
+    p: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """As metrics.json keeps it."""
+        return asdict(self)
+
+
+def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> DeLong:
+    """DeLong, DeLong and Clarke-Pearson (1988), by midranks (Sun and Xu 2014): O(n log n).
+
+    The rows must be independent: videos of different people, not the faces of a video.
+
+    Args:
+        labels: (N,) 1 = fake. first, second: (N,) scores of the two systems on the same rows.
+
+    Raises:
+        InputError: less than two fakes or reals.
+    """
+    from scipy.stats import norm, rankdata
+
+    fake = np.asarray(labels, bool)
+    scores = np.stack([np.asarray(first, np.float64), np.asarray(second, np.float64)])
+    m, n = int(fake.sum()), int((~fake).sum())
+    if min(m, n) < 2:
+        raise InputError(f"{m} fakes and {n} reals are too few to compare two systems", fix="at least two of each")
+    among_all = rankdata(scores, axis=1)
+    of_fakes = (among_all[:, fake] - rankdata(scores[:, fake], axis=1)) / n  # (2, m) reals that each fake beats
+    of_reals = 1 - (among_all[:, ~fake] - rankdata(scores[:, ~fake], axis=1)) / m  # (2, n)
+    auc = of_fakes.mean(1)
+    covariance = np.cov(of_fakes) / m + np.cov(of_reals) / n
+    spread = np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0))
+    difference = float(auc[0] - auc[1])
+    same = spread < 1e-12 and abs(difference) < 1e-12  # one ranking: nothing to divide by
+    p = 1.0 if same else float(2 * norm.sf(abs(difference) / max(spread, 1e-12)))
+    half = float(norm.ppf((1 + COVERAGE) / 2) * spread)
+    return DeLong((float(auc[0]), float(auc[1])), difference, (difference - half, difference + half), p)

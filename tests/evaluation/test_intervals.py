@@ -1,0 +1,134 @@
+"""Weighted curves, bootstrap and DeLong against scikit-learn, torchmetrics and the definitions written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics
+from torchmetrics.functional.classification import binary_calibration_error
+
+from mrigan.errors import InputError
+from mrigan.evaluation.curves import Ranking, expected_calibration_error
+from mrigan.evaluation.intervals import bootstrap, clusters_of, delong
+from mrigan.evaluation.metrics import equal_error_rate
+from tests.evaluation.tables import table, video
+
+
+def scored(seed: int, n: int = 200, decimals: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, n)
+    return labels, np.round(np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1), decimals)  # with ties
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weighted_curves_are_those_of_repeated_rows(seed: int) -> None:
+    labels, probs = scored(seed)
+    weights = np.random.default_rng(seed).integers(0, 4, (3, len(labels))).astype(float)
+    curve = Ranking(labels, probs).curve(weights)
+    for row, times in enumerate(weights.astype(int)):
+        y, p = np.repeat(labels, times), np.repeat(probs, times)
+        fpr, tpr, _ = metrics.roc_curve(y, p, drop_intermediate=False)
+        assert curve.auc()[row] == pytest.approx(metrics.roc_auc_score(y, p), abs=1e-12)
+        assert curve.ap()[row] == pytest.approx(metrics.average_precision_score(y, p), abs=1e-12)
+        assert curve.eer()[row] == pytest.approx(equal_error_rate(fpr, tpr), abs=1e-9)
+        assert curve.tpr_at_fpr(0.1)[row] == pytest.approx(tpr[fpr <= 0.1].max(), abs=1e-12)
+
+
+def test_ece_is_that_of_torchmetrics() -> None:
+    labels, probs = scored(3, 500, decimals=8)
+    expected = binary_calibration_error(torch.tensor(probs), torch.tensor(labels), n_bins=15, norm="l1")
+    assert expected_calibration_error(labels, probs) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_the_bootstrap_is_that_of_rows_really_drawn() -> None:
+    labels, probs = scored(1, 120)
+    clusters = np.repeat(np.arange(30), 4)
+    found = bootstrap(labels, probs, probs > 0.5, clusters, draws=400, seed=7)
+    rng = np.random.default_rng(7)
+    aucs, losses = [], []
+    for times in rng.multinomial(30, np.full(30, 1 / 30), size=400):
+        rows = np.concatenate([np.flatnonzero(clusters == c) for c in range(30) for _ in range(times[c])])
+        aucs.append(metrics.roc_auc_score(labels[rows], probs[rows]))
+        losses.append(metrics.brier_score_loss(labels[rows], probs[rows]))
+    assert found["auc"] == pytest.approx(np.quantile(aucs, [0.025, 0.975]), abs=1e-12)
+    assert found["brier"] == pytest.approx(np.quantile(losses, [0.025, 0.975]), abs=1e-12)
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
+    """Clusters of identical faces: an interval that drew faces one by one would hold it far more rarely."""
+    truth, held, naive = 0.7602499389, 0, 0  # AUC of N(1, 1) against N(0, 1)
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        labels = np.repeat(np.tile([0, 1], 40), 10)
+        logits = np.repeat(rng.normal(np.tile([0, 1], 40), 1), 10)
+        probs = 1 / (1 + np.exp(-logits))
+        by_video = bootstrap(labels, probs, probs > 0.5, np.repeat(np.arange(80), 10), draws=200)["auc"]
+        by_face = bootstrap(labels, probs, probs > 0.5, np.arange(800), draws=200)["auc"]
+        held += by_video[0] <= truth <= by_video[1]
+        naive += by_face[0] <= truth <= by_face[1]
+    assert held >= 52  # of 60; 57 expected
+    assert naive <= 40
+
+
+def test_too_little_data_gives_no_interval() -> None:
+    assert bootstrap([1, 0], [0.9, 0.1], [True, False], [0, 0]) == {}
+    one_class = bootstrap([1, 1, 1], [0.9, 0.1, 0.5], [True, False, True], [0, 1, 2])
+    assert "auc" not in one_class
+    assert "tnr" not in one_class
+    assert one_class["tpr"] == [0.0, 1.0]
+
+
+def test_clusters_are_people_then_families_then_videos() -> None:
+    rows = table([row for i in range(12) for row in video(f"{i}.mp4", i % 2, [0.1, 0.9])])
+    codes, kind = clusters_of(rows)
+    assert (kind, len(set(codes))) == ("video", 12)
+    family = rows.append_column("family", [[f"f{i // 2 // 1}" for i in range(24)]])
+    codes, kind = clusters_of(family)
+    assert (kind, len(set(codes))) == ("family", 12)
+    people = family.append_column("group", [[f"p{i % 11}" for i in range(24)]])
+    assert clusters_of(people)[1] == "group"
+    few = family.append_column("group", [["part 0"] * 24])
+    assert clusters_of(few)[1] == "family"
+
+
+def brute_force(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Difference and its variance by the definition: every fake against every real."""
+    fakes, reals = labels == 1, labels == 0
+    parts = []
+    for s in (a, b):
+        wins = (s[fakes][:, None] > s[reals]) + 0.5 * (s[fakes][:, None] == s[reals])
+        parts.append((wins.mean(1), wins.mean(0)))
+    m, n = fakes.sum(), reals.sum()
+    v10 = np.cov([parts[0][0], parts[1][0]])
+    v01 = np.cov([parts[0][1], parts[1][1]])
+    variance = (v10[0, 0] + v10[1, 1] - 2 * v10[0, 1]) / m + (v01[0, 0] + v01[1, 1] - 2 * v01[0, 1]) / n
+    return float(parts[0][0].mean() - parts[1][0].mean()), float(variance)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_delong_is_the_definition(seed: int) -> None:
+    labels, a = scored(seed, 60)
+    b = np.clip(a + np.random.default_rng(seed).normal(0, 0.2, 60), 0, 1)
+    result = delong(labels, a, b)
+    difference, variance = brute_force(labels, a, b)
+    assert result.difference == pytest.approx(difference, abs=1e-12)
+    assert result.auc[0] == pytest.approx(metrics.roc_auc_score(labels, a), abs=1e-12)
+    half = (result.interval[1] - result.interval[0]) / 2
+    assert half == pytest.approx(1.959963985 * np.sqrt(variance), rel=1e-6)
+    assert delong(labels, a, a).p == 1.0
+
+
+def test_delong_finds_no_difference_as_often_as_it_says() -> None:
+    rejected = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        labels = np.tile([0, 1], 60)
+        shared = rng.normal(labels, 1)
+        rejected += delong(labels, shared + rng.normal(0, 1, 120), shared + rng.normal(0, 1, 120)).p < 0.05
+    assert 2 <= rejected <= 20  # 10 expected
+
+
+def test_delong_needs_two_of_each() -> None:
+    with pytest.raises(InputError, match="1 fakes and 3 reals"):
+        delong([1, 0, 0, 0], [0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4])
