@@ -5,7 +5,7 @@ the closest one.
 """
 
 from mrigan.config.load import config_path, differences, flatten, from_dict, load_config, to_dict
-from mrigan.config.shards import FacesConfig, MriConfig, PackConfig, PairsConfig, ShardsConfig
+from mrigan.config.shards import FacesConfig, MriConfig, PackConfig, PairsConfig, ShardsConfig, VideoConfig
 from mrigan.config.training import (
     CheckpointConfig,
     DataConfig,
@@ -45,6 +45,7 @@ __all__ = [
     "ShardsConfig",
     "TrackingConfig",
     "TrainConfig",
+    "VideoConfig",
     "config_path",
     "differences",
     "flatten",

@@ -23,6 +23,14 @@ class FacesConfig:
 
 
 @dataclass
+class VideoConfig:
+    """Who decodes the clips. Decoders differ in the last bits of a colour, so this is part of a plan."""
+
+    decoder: str = choice("auto", "pyav", "dali")  # auto = DALI where the device is a GPU and it can, else PyAV
+    device: str = choice("cpu", "cuda")  # where frames are decoded and faces found
+
+
+@dataclass
 class PairsConfig:
     """Which fake faces may be paired with their original."""
 
@@ -58,6 +66,7 @@ class PackConfig:
 class ShardsConfig:
     """`mrigan shards plan`: catalog → shards."""
 
+    video: VideoConfig = field(default_factory=VideoConfig)
     faces: FacesConfig = field(default_factory=FacesConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     mri: MriConfig = field(default_factory=MriConfig)
