@@ -1,4 +1,4 @@
-# make help | venv | demo | test | test-faults | lint | bench | clean
+# make help | venv | demo | test | test-faults | test-slurm | lint | bench | clean
 PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3,$(if $(shell $(p) -c 'import sys; print(1 if (3,11) <= sys.version_info[:2] <= (3,12) else "")' 2>/dev/null),$(p))))
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 APT    := sudo apt-get install -y python3 python3-venv make
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-faults lint bench clean
+.PHONY: help venv demo test test-faults test-slurm lint bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,10 +25,14 @@ demo: venv  ## the whole job on the embedded sample, from videos to a verdict (a
 	$(BIN)/mrigan demo
 
 test: venv  ## the tests (under 12 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not faults'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not faults and not slurm'
 
 test-faults: venv  ## the full counts of kills and broken files
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m faults --timeout 1200
+
+test-slurm: venv  ## the batch scripts on a real Slurm of this machine (root; installs it by apt-get where it is missing)
+	@slurm/local-cluster install || echo "*** Slurm was not installed (see above): its tests are skipped ***"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slurm --timeout 600
 
 lint: venv  ## ruff, mypy on mrigan/, import-linter
 	$(BIN)/ruff check .
