@@ -21,19 +21,23 @@ from mrigan.evaluation.schema import VIDEO, group_codes
 DRAWS, COVERAGE = 1000, 0.95
 LEAST_CLUSTERS = 10  # fewer say little of how the figure would differ on other data
 CHUNK = 4_000_000  # weights at a time: 32 MB
+WORK = 200_000_000  # rows times draws; larger tables get fewer draws
+LEAST_DRAWS = 200
 
 
-def clusters_of(table: pa.Table) -> tuple[NDArray[np.int64], str]:
-    """The cluster that each row is drawn with, and what the clusters are: `group`, `family` or `video`.
-
-    Groups (people) are taken where every row has one and there are at least ten of them, then families likewise.
-    """
+def kind_of_clusters(table: pa.Table) -> str:
+    """What is drawn whole: `group` (people) where every row has one and there are ten at least, else `family` likewise,
+    else `video`."""
     for column in ("group", "family"):
-        if column in table.column_names:
-            values = table[column].to_pylist()
-            if all(values) and len(set(values)) >= LEAST_CLUSTERS:
-                return group_codes(table, ("dataset", column))[0], column
-    return group_codes(table, VIDEO)[0], "video"
+        values = table[column].unique().to_pylist()
+        if all(values) and len(values) >= LEAST_CLUSTERS:
+            return column
+    return "video"
+
+
+def clusters_of(table: pa.Table, kind: str) -> NDArray[np.int64]:
+    """(N,) the cluster of each row of a checked table; `kind` as in `kind_of_clusters`."""
+    return group_codes(table, VIDEO if kind == "video" else ("dataset", kind))[0]
 
 
 def bootstrap(
@@ -42,7 +46,7 @@ def bootstrap(
     called_fake: ArrayLike,
     clusters: ArrayLike,
     *,
-    draws: int = DRAWS,
+    draws: int = 0,
     seed: int = 0,
 ) -> dict[str, list[float]]:
     """95 % percentile intervals of the figures of one system, clusters drawn with replacement.
@@ -50,6 +54,7 @@ def bootstrap(
     Args:
         labels: (N,) 1 = fake. probs: (N,) 0..1. called_fake: (N,) the verdicts.
         clusters: (N,) rows of one number are drawn together.
+        draws: 0 = 1,000, and fewer (200 at least) above 200,000 rows.
 
     Returns:
         `{figure: [low, high]}` of `auc ap eer tpr_at_fpr_1 tpr_at_fpr_10 log_loss brier tpr tnr accuracy
@@ -61,6 +66,7 @@ def bootstrap(
     count = int(codes.max()) + 1 if len(codes) else 0
     if count < 2:
         return {}
+    draws = draws or int(np.clip(WORK // len(y), LEAST_DRAWS, DRAWS))
     ranking, found = Ranking(y, p), []
     for weights in _draws(codes, count, draws, seed):
         found.append(_figures(ranking, y, p, said, weights))

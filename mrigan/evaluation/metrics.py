@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrigan.errors import InputError
+from mrigan.evaluation.curves import FPR_POINTS, Ranking, expected_calibration_error
 
-RANKINGS = ("auc", "eer", "ap", "log_loss")
+RANKINGS = ("auc", "eer", "ap", *FPR_POINTS)  # need both classes
+PROBABILITIES = ("log_loss", "brier", "ece")  # need one row
 
 
 def frame_metrics(labels: ArrayLike, probs: ArrayLike, threshold: float = 0.5) -> dict[str, Any]:
@@ -21,7 +23,8 @@ def frame_metrics(labels: ArrayLike, probs: ArrayLike, threshold: float = 0.5) -
         threshold: a face is called fake when prob > threshold (section 5).
 
     Returns:
-        `n fake real threshold`, `auc eer ap log_loss`, `tp fp tn fn` (counts), `tpr fpr tnr fnr accuracy
+        `n fake real threshold`, `auc eer ap tpr_at_fpr_1 tpr_at_fpr_10 log_loss brier ece`, `tp fp tn fn` (counts),
+        `tpr fpr tnr fnr accuracy
         balanced_accuracy f1 precision` (0..1), and `undefined`: {name: reason} for every figure that is None.
 
     Raises:
@@ -35,21 +38,24 @@ def frame_metrics(labels: ArrayLike, probs: ArrayLike, threshold: float = 0.5) -
 
 
 def ranking_metrics(labels: ArrayLike, probs: ArrayLike) -> tuple[dict[str, float | None], dict[str, str]]:
-    """AUC, EER, average precision, log-loss (nats) of (N,) probabilities: (figures, reasons of undefined ones)."""
+    """AUC, EER, average precision, TPR at FPR 1 % and 10 %, log-loss (nats), Brier score and expected calibration error
+    (15 bins) of (N,) probabilities: (figures, reasons of undefined ones)."""
     from sklearn import metrics
 
     y, p = _checked(labels, probs)
+    figures: dict[str, float | None] = dict.fromkeys((*RANKINGS, *PROBABILITIES))
     reason = one_class(y)
-    if reason:
-        undefined = {name: reason for name in RANKINGS if name != "log_loss" or not len(y)}
-        loss = float(metrics.log_loss(y, p, labels=[False, True])) if len(y) else None
-        return {**dict.fromkeys(RANKINGS), "log_loss": loss}, undefined
-    return {
-        "auc": float(metrics.roc_auc_score(y, p)),
-        "eer": equal_error_rate(*roc(y, p)),
-        "ap": float(metrics.average_precision_score(y, p)),
-        "log_loss": float(metrics.log_loss(y, p, labels=[False, True])),
-    }, {}
+    if len(y):
+        figures["log_loss"] = float(metrics.log_loss(y, p, labels=[False, True]))
+        figures["brier"] = float(((p - y) ** 2).mean())
+        figures["ece"] = expected_calibration_error(y, p)
+    if not reason:
+        figures["auc"] = float(metrics.roc_auc_score(y, p))
+        figures["eer"] = equal_error_rate(*roc(y, p))
+        figures["ap"] = float(metrics.average_precision_score(y, p))
+        curve = Ranking(y, p).curve()
+        figures |= {name: float(curve.tpr_at_fpr(fpr)[0]) for name, fpr in FPR_POINTS.items()}
+    return figures, {name: reason for name, value in figures.items() if value is None}
 
 
 def decision_metrics(labels: ArrayLike, called_fake: ArrayLike) -> tuple[dict[str, int | float | None], dict[str, str]]:

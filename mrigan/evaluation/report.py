@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from mrigan.errors import ConfigError, InputError
+from mrigan.evaluation.comparison import compare
 from mrigan.evaluation.figures import confusion_figure, draw, histogram_figure, roc_figure
 from mrigan.evaluation.page import render
 from mrigan.evaluation.results import Result, Thresholds, choose_thresholds, measure
@@ -40,7 +41,7 @@ def evaluate(
 
     Returns:
         What metrics.json holds: `{"schema_version": 1, "left_out": {reason: videos}, "results": [{model, split,
-        thresholds, frame, video, groups}]}`.
+        thresholds, frame, video, groups, persons, intervals, strategies}], "comparisons": [see `compare`]}`.
 
     Raises:
         InputError: a table is wrong, or validation scores are test scores.
@@ -50,7 +51,7 @@ def evaluate(
     scores = check_scores(scores)
     if validation_scores is not None:
         validation_scores = check_scores(validation_scores, where="validation scores")
-    results = measure(scores, choose_thresholds(scores, thresholds, validation_scores))
+    results = measure(scores, choose_thresholds(scores, thresholds, validation_scores), validation_scores)
     by_split: dict[str, list[Result]] = {}
     for result in results:
         by_split.setdefault(result.split, []).append(result)
@@ -59,7 +60,12 @@ def evaluate(
     page = render(
         by_split, {split: {n: svg for n, (_, svg) in figures.items()} for split, figures in drawn.items()}, left_out
     )
-    metrics = {"schema_version": 1, "left_out": left_out, "results": [result.to_dict() for result in results]}
+    metrics = {
+        "schema_version": 1,
+        "left_out": left_out,
+        "results": [result.to_dict() for result in results],
+        "comparisons": [pair for mine in by_split.values() for pair in compare(mine)],
+    }
     _keep_scores(scores, out / "scores.parquet")
     for split, figures in drawn.items():
         for name, (png, _) in figures.items():

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mrigan.errors import ConfigError
+from mrigan.evaluation.intervals import bootstrap, clusters_of, kind_of_clusters
 from mrigan.evaluation.metrics import frame_metrics
 from mrigan.evaluation.schema import faces_only
+from mrigan.evaluation.strategies import compare_strategies
 from mrigan.evaluation.thresholds import search_thresholds
 from mrigan.evaluation.videos import DEFAULT_THRESHOLDS, video_metrics, video_table
 
@@ -31,14 +33,24 @@ class Result:
     frame: dict[str, Any]
     video: dict[str, Any]
     groups: list[dict[str, Any]]
+    persons: list[dict[str, Any]]
+    intervals: dict[str, Any]  # `over` (what is drawn), `clusters` (how many), `frame` and `video`: see `bootstrap`
+    strategies: list[dict[str, Any]]  # see `compare_strategies`
 
     def to_dict(self) -> dict[str, Any]:
         """The figures, as metrics.json keeps them."""
-        return {name: getattr(self, name) for name in ("model", "split", "thresholds", "frame", "video", "groups")}
+        names = [field.name for field in fields(self) if field.name not in ("faces", "videos")]
+        return {name: getattr(self, name) for name in names}
 
 
-def measure(scores: pa.Table, thresholds: Mapping[str, Thresholds]) -> list[Result]:
-    """Figures of every (split, model) of a checked scores table, test first; `thresholds` has an entry a model."""
+def measure(scores: pa.Table, thresholds: Mapping[str, Thresholds], validation: pa.Table | None = None) -> list[Result]:
+    """Figures of every (split, model) of a checked scores table, test first.
+
+    Args:
+        thresholds: an entry a model.
+        validation: where the strategies find their thresholds; without it the validation rows of `scores`.
+    """
+    validation = validation_rows(scores) if validation is None else validation
     pairs = scores.group_by(["split", "model"], use_threads=False).aggregate([]).to_pylist()
     pairs.sort(key=lambda pair: (pair["split"] != "test", pair["split"], pair["model"]))
     results = []
@@ -57,6 +69,9 @@ def measure(scores: pa.Table, thresholds: Mapping[str, Thresholds]) -> list[Resu
                 frame=frame,
                 video=video_metrics(videos),
                 groups=_groups(faces, videos, thresholds[model]["frame"]),
+                persons=_persons(videos),
+                intervals=_intervals(faces, videos, thresholds[model]["frame"]),
+                strategies=compare_strategies(mine, _of_model(validation, model), thresholds[model]),
             )
         )
     return results
@@ -91,10 +106,44 @@ def choose_thresholds(
     return chosen
 
 
+def validation_rows(scores: pa.Table) -> pa.Table:
+    """The rows of the validation split."""
+    return scores.filter(pc.is_in(scores["split"], pa.array(VALIDATION)))
+
+
+def _of_model(scores: pa.Table, model: str) -> pa.Table:
+    return scores.filter(pc.equal(scores["model"], model))
+
+
+def _intervals(faces: pa.Table, videos: pa.Table, threshold: float) -> dict[str, Any]:
+    """95 % intervals of the figures of faces and videos, whole clusters drawn."""
+    kind = kind_of_clusters(videos)
+    judged = videos.filter(pc.greater(videos["faces"], 0))
+    said = pc.equal(judged["verdict"], "fake")
+    return {
+        "over": kind,
+        "clusters": int(clusters_of(videos, kind).max(initial=-1)) + 1,
+        "frame": bootstrap(
+            faces["label"], faces["prob"], faces["prob"].to_numpy() > threshold, clusters_of(faces, kind)
+        ),
+        "video": bootstrap(judged["label"], judged["prob"], said, clusters_of(judged, kind)),
+    }
+
+
+def _persons(videos: pa.Table) -> list[dict[str, Any]]:
+    """Figures of the videos of each person (or other group), where these are known."""
+    rows = []
+    known = videos.filter(pc.not_equal(videos["group"], ""))
+    for pair in known.group_by(["dataset", "group"]).aggregate([]).to_pylist():
+        theirs = known.filter(
+            pc.and_(pc.equal(known["dataset"], pair["dataset"]), pc.equal(known["group"], pair["group"]))
+        )
+        rows.append({**pair, "video": video_metrics(theirs)})
+    return sorted(rows, key=lambda row: (row["dataset"], row["group"]))
+
+
 def _searched(model: str, scores: pa.Table, validation: pa.Table | None) -> dict[str, Any]:
-    if validation is None:
-        validation = scores.filter(pc.is_in(scores["split"], pa.array(VALIDATION)))
-    validation = validation.filter(pc.equal(validation["model"], model))
+    validation = _of_model(validation_rows(scores) if validation is None else validation, model)
     if validation.num_rows:
         return search_thresholds(validation)
     return {**DEFAULT_THRESHOLDS, "source": "default: there are no validation scores to search them on"}

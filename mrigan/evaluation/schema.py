@@ -2,7 +2,7 @@
 
 A video is (data set, method, compression, name); two methods may use one file name. A video in which no face was
 found has one row with `frame = -1`, `person = -1` and null `time`, `logit`, `prob`: it is no prediction, and it is
-counted.
+counted. `family` and `group` (the people in it) may be absent; with them, intervals are drawn over families or people.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ SCORES_SCHEMA = pa.schema(
         ("model", pa.string()),
     ]
 )
+OPTIONAL = pa.schema([("family", pa.string()), ("group", pa.string())])  # empty = not known
+CHECKED = pa.schema([*SCORES_SCHEMA, *OPTIONAL])  # the columns of a checked table
 NULLABLE = ("time", "logit", "prob")
 
 

@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from mrigan.errors import InputError
-from mrigan.evaluation.schema import NULLABLE, SCORES_SCHEMA, VIDEO, group_codes
+from mrigan.evaluation.schema import CHECKED, NULLABLE, OPTIONAL, SCORES_SCHEMA, VIDEO, group_codes
 from mrigan.files import atomic_write
 
 
@@ -21,7 +21,7 @@ def read_scores(files: str | Path | Sequence[str | Path]) -> pa.Table:
     """Read one or several score files (Parquet, or CSV with the same columns), check them, and join them.
 
     Returns:
-        A table of `SCORES_SCHEMA` in canonical order (see `check_scores`).
+        A table of `CHECKED` columns in canonical order (see `check_scores`).
 
     Raises:
         InputError: a file is missing or no table, or a row is wrong; the file and the row are named.
@@ -40,7 +40,7 @@ def write_scores(table: pa.Table, path: str | Path) -> None:
 
 
 def check_scores(table: pa.Table, where: str | Path = "scores") -> pa.Table:
-    """Check a scores table and return it cast to `SCORES_SCHEMA`, sorted by model, video, frame and person.
+    """Check a scores table and return it cast to the `CHECKED` columns, sorted by model, video, frame and person.
 
     Rows are counted from 0. Checked: columns, types, nulls and NaN, probabilities within 0..1, labels 0 or 1, one
     label and one split a video, no face scored twice by a model, no video that has faces and is also marked as
@@ -58,7 +58,7 @@ def _read(path: Path) -> pa.Table:
         raise InputError("no such score file", where=path)
     try:
         if path.suffix.lower() == ".csv":
-            types = dict(zip(SCORES_SCHEMA.names, SCORES_SCHEMA.types, strict=True))
+            types = dict(zip(CHECKED.names, CHECKED.types, strict=True))
             return pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=types))
         return pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
@@ -80,17 +80,21 @@ def _cast(table: pa.Table, where: str | Path) -> pa.Table:
     if table.num_rows == 0:
         raise InputError("the scores table is empty", where=where, fix="score at least one video")
     columns = []
-    for field in SCORES_SCHEMA:
+    for field in CHECKED:
+        if field.name in OPTIONAL.names and field.name not in table.column_names:
+            columns.append(pa.array([""] * table.num_rows, field.type))
+            continue
         column = table[field.name]
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         try:
-            columns.append(column.cast(field.type))
+            column = column.cast(field.type)
+            columns.append(column.fill_null("") if field.name in OPTIONAL.names else column)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise InputError(
                 f"column {field.name} is {column.type}, not {field.type}: {str(error).splitlines()[0]}", where=where
             ) from None
-    return pa.table(columns, schema=SCORES_SCHEMA)
+    return pa.table(columns, schema=CHECKED)
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def _check(table: pa.Table, rows: _Rows) -> pa.Table:
 
 def _check_values(table: pa.Table, rows: _Rows) -> None:
     faceless = pc.less(table["frame"], 0)
-    for name in SCORES_SCHEMA.names:
+    for name in CHECKED.names:
         null = pc.is_null(table[name])
         if name in NULLABLE:
             _refuse(pc.and_(null, pc.invert(faceless)), f"{name} is missing", table, rows)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from mrigan.evaluation.metrics import decision_metrics, ranking_metrics
-from mrigan.evaluation.schema import VIDEO, group_codes
+from mrigan.evaluation.schema import OPTIONAL, VIDEO, group_codes
 
 DEFAULT_THRESHOLDS = {"frame": 0.5, "fraction": 0.5}
 ROUNDING = 1e-9  # .07 * 100 is 7.000000000000001: a fraction that is met exactly must count as met
@@ -44,9 +44,9 @@ def video_table(scores: pa.Table, thresholds: Mapping[str, Any] = DEFAULT_THRESH
         thresholds: `frame` (a face counts as fake above it) and `fraction` (of the faces).
 
     Returns:
-        Columns `model dataset method compression name split label`, `faces` (count), `prob` (mean over the faces,
-        null without one), `fraction` (of the faces with prob > frame, null without one), `verdict` (fake, real or
-        undecided).
+        Columns `model dataset method compression name split label family group`, `faces` (count), `prob` (mean over the
+        faces, null without one), `fraction` (of the faces with prob > frame, null without one), `verdict` (fake, real
+        or undecided).
     """
     codes, first = group_codes(scores, ("model", *VIDEO))
     face = scores["frame"].to_numpy() >= 0
@@ -58,7 +58,7 @@ def video_table(scores: pa.Table, thresholds: Mapping[str, Any] = DEFAULT_THRESH
     none = faces == 0
     divisor = np.maximum(faces, 1)
     verdict = np.where(none, "undecided", np.where(enough(called, faces, thresholds["fraction"]), "fake", "real"))
-    table = scores.take(first).select(["model", *VIDEO, "split", "label"])
+    table = scores.take(first).select(["model", *VIDEO, "split", "label", *OPTIONAL.names])
     for name, column in {
         "faces": pa.array(faces, pa.int32()),
         "prob": pa.array(np.clip(total / divisor, 0, 1), mask=none),  # a sum of ones may round above their count

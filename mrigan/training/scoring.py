@@ -13,7 +13,7 @@ import torch
 from mrigan.config import FacesConfig
 from mrigan.data import ShardSet, eval_batches
 from mrigan.engine.distributed import choose_device
-from mrigan.evaluation.schema import SCORES_SCHEMA, VIDEO
+from mrigan.evaluation.schema import CHECKED, OPTIONAL, VIDEO
 from mrigan.evaluation.scores import check_scores
 from mrigan.models import Bundle
 from mrigan.progress import bar
@@ -67,7 +67,7 @@ def score_faces(
 def scores_table(shards: ShardSet, logits: torch.Tensor, model: str) -> pa.Table:
     """The scores table of a whole split: `logits` (N,) of all samples of `shards` in order, and its faceless videos."""
     wide = logits.double()
-    columns = {name: shards.rows[name] for name in (*VIDEO, "split", "person", "frame", "time")}
+    columns = {name: shards.rows[name] for name in (*VIDEO, "split", "person", "frame", "time", *OPTIONAL.names)}
     columns |= {
         "label": pa.array(shards.labels),
         "logit": pa.array(wide.numpy()),
@@ -76,7 +76,7 @@ def scores_table(shards: ShardSet, logits: torch.Tensor, model: str) -> pa.Table
     scored = pa.table(columns)
     table = pa.concat_tables([scored, _faceless(shards)], promote_options="permissive")
     table = table.append_column("model", pa.array([model or "model"] * len(table)))
-    return check_scores(table.select(SCORES_SCHEMA.names), "the shards' scores")
+    return check_scores(table.select(CHECKED.names), "the shards' scores")
 
 
 def _faceless(shards: ShardSet) -> pa.Table:
@@ -86,14 +86,15 @@ def _faceless(shards: ShardSet) -> pa.Table:
     for folder in shards.folders:
         rows = pq.read_table(
             folder / "samples.parquet",
-            columns=[*VIDEO, "label", "reason"],
+            columns=[*VIDEO, "label", "reason", *OPTIONAL.names],
             filters=[("split", "=", shards.split), ("status", "!=", "ok")],
         )
         for row in rows.to_pylist():
             video = tuple(row[name] for name in VIDEO)
             if video not in known and str(row["reason"]).startswith(NO_PREDICTION):
                 label = int(row["label"] == "fake")
-                found[video] = dict(zip(VIDEO, video, strict=True)) | {"split": shards.split, "label": label}
+                known_of = {name: row[name] for name in (*VIDEO, *OPTIONAL.names)}
+                found[video] = known_of | {"split": shards.split, "label": label}
     blank = {"person": -1, "frame": -1, "time": None, "logit": None, "prob": None}
-    schema = pa.schema([field for field in SCORES_SCHEMA if field.name != "model"])
+    schema = pa.schema([field for field in CHECKED if field.name != "model"])
     return pa.Table.from_pylist([row | blank for _, row in sorted(found.items())], schema=schema)

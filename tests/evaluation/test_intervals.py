@@ -9,8 +9,9 @@ from sklearn import metrics
 from torchmetrics.functional.classification import binary_calibration_error
 
 from mrigan.errors import InputError
+from mrigan.evaluation import check_scores
 from mrigan.evaluation.curves import Ranking, expected_calibration_error
-from mrigan.evaluation.intervals import bootstrap, clusters_of, delong
+from mrigan.evaluation.intervals import bootstrap, clusters_of, delong, kind_of_clusters
 from mrigan.evaluation.metrics import equal_error_rate
 from tests.evaluation.tables import table, video
 
@@ -81,15 +82,21 @@ def test_too_little_data_gives_no_interval() -> None:
 
 def test_clusters_are_people_then_families_then_videos() -> None:
     rows = table([row for i in range(12) for row in video(f"{i}.mp4", i % 2, [0.1, 0.9])])
-    codes, kind = clusters_of(rows)
-    assert (kind, len(set(codes))) == ("video", 12)
-    family = rows.append_column("family", [[f"f{i // 2 // 1}" for i in range(24)]])
-    codes, kind = clusters_of(family)
-    assert (kind, len(set(codes))) == ("family", 12)
-    people = family.append_column("group", [[f"p{i % 11}" for i in range(24)]])
-    assert clusters_of(people)[1] == "group"
-    few = family.append_column("group", [["part 0"] * 24])
-    assert clusters_of(few)[1] == "family"
+
+    def kind(**columns: list[str]) -> tuple[str, int]:
+        named = rows
+        for name, values in columns.items():
+            named = named.append_column(name, [values])
+        named = check_scores(named)
+        chosen = kind_of_clusters(named)
+        return chosen, len(set(clusters_of(named, chosen)))
+
+    families, people = [f"f{i // 2}" for i in range(24)], [f"p{i // 2 % 11}" for i in range(24)]
+    assert kind() == ("video", 12)
+    assert kind(family=families) == ("family", 12)
+    assert kind(family=families, group=people) == ("group", 11)
+    assert kind(family=families, group=["part 0"] * 24) == ("family", 12)  # one group tells nothing
+    assert kind(family=[*families[:-2], "", ""]) == ("video", 12)  # not known of every video
 
 
 def brute_force(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
