@@ -5,7 +5,16 @@ the closest one.
 """
 
 from mrigan.config.load import config_path, differences, flatten, from_dict, load_config, to_dict
-from mrigan.config.shards import FacesConfig, MriConfig, PackConfig, PairsConfig, ShardsConfig, VideoConfig
+from mrigan.config.shards import (
+    FacesConfig,
+    MixConfig,
+    MriConfig,
+    PackConfig,
+    PairsConfig,
+    RecipeConfig,
+    ShardsConfig,
+    VideoConfig,
+)
 from mrigan.config.training import (
     CheckpointConfig,
     DataConfig,
@@ -37,10 +46,12 @@ __all__ = [
     "GanConfig",
     "GanLossConfig",
     "GanModelConfig",
+    "MixConfig",
     "MriConfig",
     "OptimConfig",
     "PackConfig",
     "PairsConfig",
+    "RecipeConfig",
     "RunConfig",
     "ShardsConfig",
     "TrackingConfig",

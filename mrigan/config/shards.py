@@ -31,6 +31,28 @@ class VideoConfig:
 
 
 @dataclass
+class MixConfig:
+    """What the treated families get: parts that make 1 together. A name's order is the order of application."""
+
+    distraction: float = at_least(0.0, 0.35)
+    distraction_noise: float = at_least(0.0, 0.35)
+    distraction_noise_augmentation: float = at_least(0.0, 0.15)
+    noise: float = at_least(0.0, 0.05)
+    augmentation_noise: float = at_least(0.0, 0.05)
+    augmentation: float = at_least(0.0, 0.05)
+
+
+@dataclass
+class RecipeConfig:
+    """Noise, augmentation and distraction of whole families (MRI-GAN, section 3); drawn from `pack.seed`."""
+
+    share: float = at_least(0.0, 0.0)  # of the families that are treated; 0 = none
+    datasets: list[str] = field(default_factory=list)  # whose families may be treated; empty = all
+    detect_on: str = choice("clean", "augmented")  # where faces are found: before the treatment, or after it
+    mix: MixConfig = field(default_factory=MixConfig)
+
+
+@dataclass
 class PairsConfig:
     """Which fake faces may be paired with their original."""
 
@@ -68,6 +90,7 @@ class ShardsConfig:
 
     video: VideoConfig = field(default_factory=VideoConfig)
     faces: FacesConfig = field(default_factory=FacesConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     mri: MriConfig = field(default_factory=MriConfig)
     pack: PackConfig = field(default_factory=PackConfig)

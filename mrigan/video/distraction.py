@@ -1,0 +1,145 @@
+"""The 3 × 2 distractions of MRI-GAN, section 3: static, rolling or spontaneous, a text or a shape.
+
+`distract` is a pure function of a picture: `place` says where in a frame the thing is, if it is there. Where it starts
+is given as a part of the room that it has, so that it means the same in frames of another size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255), "black": (0, 0, 0)}
+DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
+MOTIONS = ("static", "rolling", "spontaneous")
+SHAPES = ("circle", "rectangle")
+SPEED = 10  # px a frame
+
+DISTRACTIONS = tuple(f"{motion}_{thing}" for motion in MOTIONS for thing in ("text", "shape"))
+
+Size = tuple[int, int]
+
+
+def distract(
+    image: np.ndarray,
+    name: str,
+    rng: np.random.Generator | None = None,
+    frame: int = 0,
+    *,
+    start: Sequence[float] = (0.5, 0.5),
+    direction: str = "right",
+    fraction: float = 1.0,
+    **look: Any,
+) -> np.ndarray:
+    """Apply one of `DISTRACTIONS` to the frame numbered `frame`.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; it is left as it is.
+        rng, start, direction, fraction: see `place`. look: the arguments of `draw_text` or `draw_shape`.
+    """
+    motion, kind = name.split("_")
+    size = image.shape[1], image.shape[0]
+    if kind == "text":
+        thing = text_size(look["text"], look["scale"], look["thickness"])
+    else:
+        thing = shape_size(look["shape"], look["size"], size)
+    at = place(size, thing, motion, frame=frame, start=start, direction=direction, fraction=fraction, rng=rng)
+    if at is None:
+        return image
+    return draw_text(image, at, **look) if kind == "text" else draw_shape(image, at, **look)
+
+
+def text_size(text: str, scale: float, thickness: int) -> Size:
+    """(width, height) in px of a text in OpenCV's HERSHEY_SIMPLEX, with what hangs below the line."""
+    import cv2
+
+    (w, h), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    return w, h + below
+
+
+def shape_size(shape: str, size: float, frame_size: Size) -> Size:
+    """(width, height) in px of a shape.
+
+    Args:
+        size: of the frame's width: a circle's radius, a rectangle's width; a rectangle has the frame's proportions.
+    """
+    w, h = frame_size
+    if shape == "circle":
+        return (2 * max(round(w * size), 1) + 1,) * 2
+    return max(round(w * size), 1), max(round(h * size), 1)
+
+
+def draw_text(
+    image: np.ndarray, at: Sequence[int], text: str, *, scale: float = 3, thickness: int = 2, colour: str = "white"
+) -> np.ndarray:
+    """Write `text`, anti-aliased.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; it is left as it is.
+        at: (x, y) in px of the upper left corner of the text's box (see `text_size`); it may lie outside.
+        scale: of OpenCV's font, in the paper 1..6. thickness: px, in the paper 1..3. colour: a key of `COLOURS`.
+    """
+    import cv2
+
+    (_, h), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    line = int(at[0]), int(at[1]) + h
+    return cv2.putText(
+        image.copy(), text, line, cv2.FONT_HERSHEY_SIMPLEX, scale, COLOURS[colour], thickness, cv2.LINE_AA
+    )
+
+
+def draw_shape(
+    image: np.ndarray, at: Sequence[int], shape: str, *, size: float = 0.08, colour: str = "white"
+) -> np.ndarray:
+    """Draw a filled circle or rectangle with the upper left corner of its box at `at` (see `shape_size`)."""
+    import cv2
+
+    w, h = shape_size(shape, size, (image.shape[1], image.shape[0]))
+    x, y = int(at[0]), int(at[1])
+    if shape == "circle":
+        return cv2.circle(image.copy(), (x + w // 2, y + h // 2), w // 2, COLOURS[colour], cv2.FILLED)
+    return cv2.rectangle(image.copy(), (x, y), (x + w - 1, y + h - 1), COLOURS[colour], cv2.FILLED)
+
+
+def place(
+    frame_size: Size,
+    thing: Size,
+    motion: str,
+    *,
+    frame: int = 0,
+    start: Sequence[float] = (0.5, 0.5),
+    direction: str = "right",
+    fraction: float = 1.0,
+    rng: np.random.Generator | None = None,
+) -> tuple[int, int] | None:
+    """The upper left corner, in px, of a thing of the size `thing` in the frame numbered `frame`.
+
+    Args:
+        start: (0..1, 0..1), part of the room that the thing has in the frame: 0 = left, upper; 1 = right, lower.
+        direction: of a rolling thing, which goes 10 px a frame, leaves the frame wholly and comes in on the other side.
+        fraction: of the frames that show a spontaneous thing. rng: of this frame; draws whether it is shown, and where.
+
+    Returns:
+        None where a spontaneous thing is not shown.
+    """
+    if motion == "spontaneous":
+        if rng is None:
+            raise ValueError("a spontaneous distraction needs the frame's random generator")
+        chance, *start = (_uniform(rng) for _ in range(3))
+        if chance >= fraction:
+            return None
+    corner = [u * (whole - part) for u, whole, part in zip(start, frame_size, thing, strict=True)]
+    if motion == "rolling":
+        for axis, step in enumerate(DIRECTIONS[direction]):
+            if step:
+                whole, part = frame_size[axis], thing[axis]
+                corner[axis] = (corner[axis] + step * SPEED * frame + part) % (whole + part) - part
+    return math.floor(corner[0]), math.floor(corner[1])
+
+
+def _uniform(rng: np.random.Generator) -> float:
+    """0..1 (without 1) from the raw stream, which stays the same in all versions of NumPy."""
+    return (int(rng.bit_generator.random_raw()) >> 11) / 2**53

@@ -1,0 +1,112 @@
+"""What is done to the frames of a family before its faces are cut: noise, augmentation, distraction.
+
+A treatment is the same for the original and every fake, in all their frames. Noise and the places of spontaneous
+distractions are drawn for each frame from (seed, family, frame), so that both sides of a pair get the same ones. A
+sample's json carries the record, which is enough to do the same to the same frame again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mrigan.video.augmentation import AUGMENTATIONS, Size, augmentation_matrix, move_box, move_points
+from mrigan.video.distraction import DISTRACTIONS, distract
+from mrigan.video.faces import Face
+from mrigan.video.noise import NOISES
+
+METHODS: dict[str, tuple[str, ...]] = {
+    "noise": tuple(NOISES),
+    "augmentation": tuple(AUGMENTATIONS),
+    "distraction": DISTRACTIONS,
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that is done to every frame.
+
+    Args:
+        kind: a key of `METHODS`. name: one of its methods. settings: the method's parameters, as they go into json.
+    """
+
+    kind: str
+    name: str
+    settings: Mapping[str, Any]
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, frame: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB → the same, of another size after a rescale. The picture given is left as it is."""
+        if self.kind == "noise":
+            return NOISES[self.name](image, rng, **self.settings)
+        if self.kind == "augmentation":
+            return AUGMENTATIONS[self.name](image, **self.settings)
+        return distract(image, self.name, rng, frame, **self.settings)
+
+    def matrix(self, size: Size) -> tuple[np.ndarray, Size]:
+        """Where the points of a (width, height) picture go, and the new size."""
+        if self.kind != "augmentation":
+            return np.eye(3), size
+        return augmentation_matrix(self.name, size, **self.settings)
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """The steps for one family, in the order of their application."""
+
+    seed: int
+    family: str
+    steps: tuple[Step, ...]
+
+    def apply(self, image: np.ndarray, frame: int) -> np.ndarray:
+        """Treat a frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, left as it is.
+            frame: its index in the original; a fake's frame takes that of the original's frame which it shows.
+        """
+        for number, step in enumerate(self.steps):
+            image = step.apply(image, _generator(self.seed, self.family, number, frame), frame)
+        return image
+
+    def matrix(self, size: Size) -> tuple[np.ndarray, Size]:
+        """Where the points of a (width, height) frame lie in the treated one, as a (3, 3) matrix; and its size."""
+        whole = np.eye(3)
+        for step in self.steps:
+            matrix, size = step.matrix(size)
+            whole = matrix @ whole
+        return whole, size
+
+    def move(self, face: Face, size: Size) -> Face | None:
+        """A face of a (width, height) frame as it lies in the treated one; None where it is no longer in sight."""
+        matrix, new_size = self.matrix(size)
+        box = move_box(matrix, face.box, new_size)
+        return replace(face, box=box, points=tuple(move_points(matrix, face.points))) if box else None
+
+    def record(self, frame: int) -> dict[str, Any]:
+        """For a sample's json: the frame's index and all that was drawn."""
+        return {**self.as_dict(), "frame": frame}
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is the same for all frames, for json."""
+        steps = [{"kind": step.kind, "name": step.name, **step.settings} for step in self.steps]
+        return {"seed": self.seed, "family": self.family, "steps": steps}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Treatment:
+        """The treatment that left this record."""
+        steps = [dict(step) for step in record["steps"]]
+        return cls(
+            record["seed"],
+            record["family"],
+            tuple(Step(step.pop("kind"), step.pop("name"), step) for step in steps),
+        )
+
+
+def _generator(seed: int, family: str, step: int, frame: int) -> np.random.Generator:
+    digest = hashlib.sha256(json.dumps([seed, family, step, frame]).encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
