@@ -1,6 +1,7 @@
 """Where everything lies in a shard folder, and how units, shards and samples are called.
 
 plan.json, plan.parquet          the resolved config and the clips, unit by unit
+inputs.parquet                   size and time of each clip when the plan was made
 faces/<key>.parquet              detections, reused by every later build
 <split>-<label>-NNNNNN.tar       samples, with .idx (wds2idx v1.2) and .json (counts, bytes, sha256) beside
 units/<split>-NNNNNN.parquet     all rows of a unit, and its done marker .json, written last
@@ -14,7 +15,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-FORMAT = 1  # raised whenever the same config and catalog give other bytes
+FORMAT = 2  # raised whenever the same config and catalog give other bytes
 
 
 def unit_name(split: str, number: int) -> str:
@@ -50,6 +51,10 @@ class Layout:
     @property
     def clips(self) -> Path:
         return self.root / "plan.parquet"
+
+    @property
+    def inputs(self) -> Path:
+        return self.root / "inputs.parquet"
 
     @property
     def faces(self) -> Path:

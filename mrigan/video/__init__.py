@@ -9,7 +9,7 @@ from mrigan.video.crops import RESIZE, crop, expand_box, resize_face
 from mrigan.video.faces import INFERENCE_THRESHOLDS, Detection, Face, FaceDetector, FaceTable, find_faces
 from mrigan.video.frames import Frame, TruncatedVideo, read_frames
 from mrigan.video.geometry import Geometry, changed
-from mrigan.video.table import faces_key, read_faces, write_faces
+from mrigan.video.table import faces_key, fingerprint, read_faces, write_faces
 
 __all__ = [
     "INFERENCE_THRESHOLDS",
@@ -30,6 +30,7 @@ __all__ = [
     "expand_box",
     "faces_key",
     "find_faces",
+    "fingerprint",
     "follow",
     "pair_frames",
     "probe",

@@ -18,24 +18,33 @@ VERSION = 1  # of detection and tracking; a change of what they find must change
 HEAD = 1 << 16  # bytes of the clip's head and tail in its fingerprint
 
 
+def fingerprint(path: str | Path) -> tuple[int, str]:
+    """What a clip holds, without reading all of it: its size in bytes, and the SHA-256 of its first and last 64 KiB.
+
+    Raises:
+        InputError: the clip cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.sha256(file.read(HEAD))
+            file.seek(max(size - HEAD, 0))
+            digest.update(file.read(HEAD))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=os.fsdecode(path)) from None
+    return size, digest.hexdigest()
+
+
 def faces_key(clip_path: str | Path, clip_id: str, config: FacesConfig) -> str:
-    """Hex key of a clip's faces: its id, its content (size, first and last 64 KiB) and the settings that find faces.
+    """Hex key of a clip's faces: its id, its content (see `fingerprint`) and the settings that find faces.
 
     Margin, size and resize are not part of it: they act when a face is cut, and the detections stay the same.
 
     Raises:
         InputError: the clip cannot be read.
     """
-    try:
-        with open(clip_path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest = hashlib.sha256(file.read(HEAD))
-            file.seek(max(size - HEAD, 0))
-            digest.update(file.read(HEAD))
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=os.fsdecode(clip_path)) from None
     settings = {name: getattr(config, name) for name in FINDING}
-    return hash_json([VERSION, clip_id, size, digest.hexdigest(), settings])[:32]
+    return hash_json([VERSION, clip_id, *fingerprint(clip_path), settings])[:32]
 
 
 def write_faces(path: str | Path, table: FaceTable, key: str = "") -> None:

@@ -1,0 +1,184 @@
+"""What a build starts from, besides the settings: the clips as they lie there, and the libraries that make the pixels.
+
+The plan records both. Shards of a re-encoded data set beside shards of the first one, or pictures of one OpenCV beside
+those of another, would be a set that nobody can make again; so a build of changed inputs is refused. Size and time of
+a clip are recorded by the plan (inputs.parquet), a fingerprint of its content by the unit that was made of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mrigan.catalog import Clip
+from mrigan.config import differences
+from mrigan.errors import InputError, ShardError
+from mrigan.files import atomic_write
+from mrigan.packing.layout import Layout
+from mrigan.packing.plan_file import Plan, Unit
+from mrigan.video import fingerprint
+
+SCHEMA = pa.schema([("clip", pa.string()), ("bytes", pa.int64()), ("mtime_ns", pa.int64())])
+ABSENT = (-1, -1)
+NAMED = 5  # changed clips that an error names
+THREADS = 16  # a network file system answers many questions at a time
+PACKAGES = {
+    "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
+    "pyav": ("av",),
+    "torch": ("torch",),
+    "facenet-pytorch": ("facenet-pytorch",),
+    "numpy": ("numpy",),
+}
+
+
+def libraries() -> dict[str, str]:
+    """Versions of the libraries on this machine that decide pixels: decoding, finding, resizing, encoding."""
+    import av
+
+    found = {name: next(filter(None, map(_version, packages)), "none") for name, packages in PACKAGES.items()}
+    codec = ".".join(str(n) for n in av.library_versions["libavcodec"])
+    return found | {"ffmpeg": f"libavcodec {codec}"}
+
+
+def refuse_other_libraries(plan: Plan) -> None:
+    """Raise ShardError where this machine's libraries are not the plan's, with each difference."""
+    changed = differences(plan.libraries, libraries())
+    if changed:
+        raise ShardError(
+            "the plan was made with other libraries than this machine has, and their pixels differ:\n    "
+            + "\n    ".join(changed),
+            where=plan.folder,
+            fix="install the plan's versions here; or, with these, plan again (the same folder as long as nothing is "
+            "built in it, else a new one)",
+        )
+
+
+def record_inputs(plan: Plan, clips: Iterable[Clip] | None = None) -> None:
+    """Write size and time of the plan's clips as they are now; of `clips` only, where others are recorded already."""
+    known = read_inputs(plan.layout) if clips is not None else {}
+    wanted = list(_clips(plan.units) if clips is None else clips)
+    now = _look(plan.root, wanted)
+    rows = known | {clip.id: facts for clip, facts in zip(wanted, now, strict=True)}
+    table = pa.table([list(rows), *map(list, zip(*rows.values(), strict=True))], schema=SCHEMA)
+    with atomic_write(plan.layout.inputs) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def read_inputs(layout: Layout) -> dict[str, tuple[int, int]]:
+    """(bytes, time of change in ns) by clip id, (-1, -1) for a clip that was not there.
+
+    Raises:
+        ShardError: the file is missing or damaged.
+    """
+    try:
+        table = pq.ParquetFile(layout.inputs).read()
+        return dict(zip(table["clip"].to_pylist(), zip(table["bytes"].to_pylist(), table["mtime_ns"].to_pylist(),
+                                                       strict=True), strict=True))  # fmt: skip
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise ShardError(
+            f"what the clips were like cannot be read: {error}", where=layout.inputs, fix="plan again: it is mended"
+        ) from None
+
+
+def is_recorded(plan: Plan) -> bool:
+    """Whether there is a record of the clips that can be read."""
+    try:
+        read_inputs(plan.layout)
+    except ShardError:
+        return False
+    return True
+
+
+def differ_from_record(plan: Plan) -> bool:
+    """Whether any clip has another size or time than was recorded, or the record cannot be read."""
+    if not is_recorded(plan):
+        return True
+    clips = list(_clips(plan.units))
+    return read_inputs(plan.layout) != dict(zip((clip.id for clip in clips), _look(plan.root, clips), strict=True))
+
+
+def absent_inputs(plan: Plan) -> int:
+    """How many clips were not there when the plan was made."""
+    return list(read_inputs(plan.layout).values()).count(ABSENT)
+
+
+def refuse_changed_inputs(plan: Plan, units: Sequence[Unit]) -> None:
+    """Raise ShardError where a clip of `units` has another size than when the plan was made, naming the first ones.
+
+    A clip that is not there now is no change: it becomes a failed row. One that was not there then is welcome.
+    """
+    known, clips = read_inputs(plan.layout), list(_clips(units))
+    changed = [f"{clip.path}: {known[clip.id][0]} → {size} bytes"
+               for clip, (size, _) in zip(clips, _look(plan.root, clips), strict=True)
+               if clip.id in known and -1 not in (size, known[clip.id][0]) and size != known[clip.id][0]]  # fmt: skip
+    if changed:
+        more = [f"… and {len(changed) - NAMED} more"] if len(changed) > NAMED else []
+        raise ShardError(
+            f"{len(changed)} clips changed since the plan was made:\n    " + "\n    ".join([*changed[:NAMED], *more]),
+            where=plan.root,
+            fix="put the old files back, or scan again and plan into a new folder; a clip that had failed and is whole "
+            "now: mrigan shards repair DIR",
+        )
+
+
+def fingerprints(plan: Plan, unit: Unit) -> dict[str, str | None]:
+    """Content of each clip of a unit as `size-digest` (first and last 64 KiB), None where it cannot be read."""
+    return {clip.id: clip_fingerprint(plan.root / clip.path) for clip in _clips([unit])}
+
+
+def clip_fingerprint(path: Path) -> str | None:
+    """`size-digest` of a file, None where it cannot be read."""
+    try:
+        size, digest = fingerprint(path)
+    except InputError:
+        return None
+    return f"{size}-{digest}"
+
+
+def changed_contents(plan: Plan, units: Sequence[Unit], made_of: dict[str, str | None]) -> list[Clip]:
+    """Clips of finished `units` whose content is no longer what their samples were made of.
+
+    Only clips of another size or time than the plan's are opened.
+
+    Args:
+        made_of: fingerprints by clip id, as the units' markers have them.
+    """
+    known = read_inputs(plan.layout)
+    clips = [clip for clip in _clips(units) if made_of.get(clip.id)]
+    suspects = [clip for clip, facts in zip(clips, _look(plan.root, clips), strict=True)
+                if facts not in (ABSENT, known.get(clip.id))]  # fmt: skip
+    with ThreadPoolExecutor(THREADS) as pool:
+        now = pool.map(lambda clip: clip_fingerprint(plan.root / clip.path), suspects)
+        return [clip for clip, content in zip(suspects, now, strict=True) if content != made_of[clip.id]]
+
+
+def _clips(units: Iterable[Unit]) -> Iterable[Clip]:
+    return (clip for unit in units for family in unit.families for clip in family.clips)
+
+
+def _look(root: Path, clips: Sequence[Clip]) -> list[tuple[int, int]]:
+    if not root.is_dir():
+        return [ABSENT] * len(clips)
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(lambda clip: _facts(root / clip.path), clips, chunksize=256))
+
+
+def _facts(path: Path) -> tuple[int, int]:
+    try:
+        about = os.stat(path)
+    except OSError:
+        return ABSENT
+    return about.st_size, about.st_mtime_ns
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,180 @@
+"""The plan as it lies in a shard folder: plan.json for the settings and the names of the units, plan.parquet for their
+clips, one row group a unit, so that who builds one unit reads one unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mrigan.catalog import Clip, Family
+from mrigan.catalog.store import SCHEMA as CLIP_SCHEMA
+from mrigan.config import ShardsConfig, from_dict, to_dict
+from mrigan.errors import ConfigError, ShardError
+from mrigan.files import atomic_write, sha256_file, write_json
+from mrigan.packing.layout import FORMAT, Layout
+
+SCHEMA = pa.schema([("unit", pa.string()), *CLIP_SCHEMA])
+CLIP_FIELDS = tuple(field.name for field in fields(Clip))
+ANEW = "plan into a new folder"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Families of one split that become one shard of each label.
+
+    Attributes:
+        number: counted from 0 in each split, without gaps.
+    """
+
+    name: str
+    split: str
+    number: int
+    families: tuple[Family, ...]
+
+    @property
+    def clips(self) -> int:
+        return sum(len(family.clips) for family in self.families)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `mrigan shards plan` decided.
+
+    Attributes:
+        folder: the shard folder.
+        hash: SHA-256 of all that decides the bytes: config, catalog rows, weights of the metric, format version.
+        root: the folder that the clips' paths are relative to.
+        units: all of them, or those that `load_plan` was asked for.
+        libraries: versions of what makes pixels (OpenCV, FFmpeg, torch ...), of the machine that planned.
+    """
+
+    folder: Path
+    config: ShardsConfig
+    hash: str
+    root: Path
+    units: tuple[Unit, ...]
+    libraries: dict[str, str]
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.folder)
+
+    @property
+    def faces(self) -> Path:
+        """The folder of the detections; several sets may share one (`pack.faces_dir`)."""
+        return Path(self.config.pack.faces_dir) if self.config.pack.faces_dir else self.layout.faces
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        lines = []
+        for split in dict.fromkeys(unit.split for unit in self.units):
+            units = [unit for unit in self.units if unit.split == split]
+            families, clips = sum(len(unit.families) for unit in units), sum(unit.clips for unit in units)
+            lines.append(f"{split}: {clips} clips of {families} families in {len(units)} units")
+        return [*lines, f"plan {self.hash[:12]}, kind {self.config.pack.kind}, videos in {self.root}"]
+
+
+def write_plan(plan: Plan, decides: dict[str, Any], catalog: str) -> None:
+    """Write plan.parquet, then plan.json. `decides`: what the plan's hash is of. `catalog`: where it was read from."""
+    layout, clips = plan.layout, [(unit, clip) for unit in plan.units for f in unit.families for clip in f.clips]
+    columns: dict[str, list[Any]] = {"unit": [unit.name for unit, _ in clips], "clip": [clip.id for _, clip in clips]}
+    columns |= {name: [getattr(clip, name) for _, clip in clips] for name in CLIP_FIELDS}
+    table, start = pa.table(columns, schema=SCHEMA), 0
+    with atomic_write(layout.clips) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        for unit in plan.units:
+            writer.write_table(table.slice(start, unit.clips))
+            start += unit.clips
+    write_json(layout.plan, {
+        "plan_hash": plan.hash, "format": FORMAT, "kind": plan.config.pack.kind,
+        "mri": {"format": plan.config.pack.mri_format, "metric": plan.config.mri.metric}
+        if plan.config.pack.kind == "pairs" else None,
+        "root": str(plan.root), "catalog": {"path": catalog, "hash": decides["catalog"]},
+        "config": to_dict(plan.config), "decides": decides, "libraries": plan.libraries,
+        "clips_sha256": sha256_file(layout.clips),
+        "units": [{"name": unit.name, "split": unit.split, "families": len(unit.families), "clips": unit.clips}
+                  for unit in plan.units],
+    })  # fmt: skip
+
+
+def load_plan(folder: str | Path, only: Collection[str] | None = None) -> Plan:
+    """Read the plan that lies in a shard folder.
+
+    Args:
+        only: names of the units wanted; None = all. Few of them are read in milliseconds, however large the plan is.
+
+    Raises:
+        ShardError: there is none, it is damaged, or has no such unit.
+    """
+    layout = Layout(Path(folder))
+    data = read_plan_json(layout)
+    try:
+        if sha256_file(layout.clips) != data["clips_sha256"]:
+            raise ShardError(
+                "plan.parquet is not the file that plan.json was written with", where=layout.clips, fix=ANEW
+            )
+        places = {unit["name"]: i for i, unit in enumerate(data["units"])}
+        unknown = sorted(set(only or ()) - places.keys())
+        if unknown:
+            raise ShardError(f"the plan has no unit {unknown[0]}", where=layout.plan, fix="names stand in plan.json")
+        file = pq.ParquetFile(layout.clips)
+        table = file.read() if only is None else file.read_row_groups(sorted(places[name] for name in only))
+        config = from_dict(ShardsConfig, data["config"])
+        units = tuple(_units(table))
+        return Plan(layout.root, config, data["plan_hash"], Path(data["root"]), units, dict(data["libraries"]))
+    except (KeyError, TypeError, OSError, pa.ArrowException, ConfigError) as error:
+        raise ShardError(f"the plan cannot be read: {error}", where=layout.plan, fix=ANEW) from None
+
+
+def unit_names(folder: str | Path) -> list[str]:
+    """The names of all units of the plan in a shard folder, in its order, without reading their clips.
+
+    Raises:
+        ShardError: there is no plan, or it is damaged.
+    """
+    layout = Layout(Path(folder))
+    try:
+        return [str(unit["name"]) for unit in read_plan_json(layout)["units"]]
+    except (KeyError, TypeError) as error:
+        raise ShardError(f"the plan cannot be read: {error}", where=layout.plan, fix=ANEW) from None
+
+
+def read_plan_json(layout: Layout) -> dict[str, Any]:
+    """plan.json as it is.
+
+    Raises:
+        ShardError: there is none, or it is no JSON object.
+    """
+    if not layout.plan.is_file():
+        raise ShardError("no shard plan there", where=layout.root, fix="make one: mrigan shards plan CATALOG -o DIR")
+    try:
+        data = json.loads(layout.plan.read_text())
+    except ValueError as error:
+        raise ShardError(f"the plan is no JSON: {error}", where=layout.plan, fix=ANEW) from None
+    if not isinstance(data, dict):
+        raise ShardError("the plan is no JSON object", where=layout.plan, fix=ANEW)
+    return data
+
+
+def _units(table: pa.Table) -> Iterator[Unit]:
+    values = [table[name].to_pylist() for name in CLIP_FIELDS]
+    people = [CLIP_FIELDS.index("targets"), CLIP_FIELDS.index("donors")]
+    for i in people:
+        values[i] = [tuple(names) for names in values[i]]
+    clips = zip(table["unit"].to_pylist(), (Clip(*row) for row in zip(*values, strict=True)), strict=True)
+    for name, members in groupby(clips, key=lambda pair: pair[0]):
+        split, number = name.rsplit("-", 1)
+        families = [_family(key, [clip for _, clip in group])
+                    for key, group in groupby(members, key=lambda pair: pair[1].family)]  # fmt: skip
+        yield Unit(name, split, int(number), tuple(families))
+
+
+def _family(key: str, clips: Sequence[Clip]) -> Family:
+    original = clips[0] if clips[0].id == key and clips[0].label == "real" else None
+    return Family(key, original, list(clips[1:] if original else clips), clips[0].split)
