@@ -10,11 +10,12 @@ from typing import Any
 
 import typer
 
-from mrigan.detect.inputs import expand, shown
+from mrigan.detect.inputs import expand
 from mrigan.detect.judge import Judge, Judged, Options
 from mrigan.errors import ConfigError, InputError
 from mrigan.files import write_text
 from mrigan.progress import console
+from mrigan.video.stills import shown
 
 ANSWERED, NOTHING, SOME_UNREADABLE = 0, 1, 3
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mrigan.config import FacesConfig
-from mrigan.detect.inputs import Input, read_picture
+from mrigan.detect.inputs import Input
 from mrigan.errors import InputError, ModelError
 from mrigan.video import Detection, Face, FaceDetector, Frame, TruncatedVideo, crop, probe, read_frames, resize_face
+from mrigan.video.stills import read_picture
 from mrigan.video.tracks import Tracker
 
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ from mrigan import __version__
 from mrigan.config import FacesConfig, from_dict
 from mrigan.detect.choice import choose_model
 from mrigan.detect.findings import Example, Progress, expected_frames, look_at
-from mrigan.detect.inputs import Input, expand, shown
+from mrigan.detect.inputs import Input, expand
 from mrigan.detect.verdict import verdict
 from mrigan.errors import ConfigError, ModelError
 from mrigan.progress import bar
 from mrigan.video import INFERENCE_THRESHOLDS, FaceDetector
+from mrigan.video.stills import shown
 
 if TYPE_CHECKING:
     from mrigan.models.bundle import Bundle

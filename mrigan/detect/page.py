@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mrigan.detect.inputs import shown
 from mrigan.detect.judge import Judged
 from mrigan.detect.timeline import clock, timeline
 from mrigan.errors import InputError
 from mrigan.files import sha256_file
+from mrigan.video.stills import shown
 
 PICTURE = 192  # px, side of a face on the page
 QUALITY = 88  # JPEG, 4:4:4

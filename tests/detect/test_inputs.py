@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrigan.detect.inputs import expand, read_picture, shown
+from mrigan.detect.inputs import expand
 from mrigan.errors import InputError
+from mrigan.video.stills import read_picture, shown
 
 
 def test_a_folder_stands_for_its_files(clips: Path, tmp_path: Path) -> None:
