@@ -7,26 +7,25 @@ and where storage fails or a shard is cut meanwhile, it is an error, while a map
 
 from __future__ import annotations
 
-import os
 import zlib
-from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mrigan.data.folder import MEMBERS, Shard, ShardFolder, splits_of, verify, wrong_size
+from mrigan.data.folder import MEMBERS, Shard, ShardFolder, splits_of, verify
+from mrigan.data.open_shards import OpenShards
 from mrigan.errors import ShardError
 from mrigan.files import hash_json
 
 _TITLES = {"face": b".face.", "mri": b".mri.", "json": b".json\0"}  # the header's file name: the key, then this
 _BLOCK = 512  # bytes of a tar header, directly before the member's data
-_MAX_OPEN = 256  # shards open at a time; 1,024 files a process is the usual limit
 _ORDER = [("key", "ascending")]
+Verify = Literal["first", "always", "never"]
 _INDEX = np.dtype(
     [
         ("shard", np.int32),
@@ -35,6 +34,25 @@ _INDEX = np.dtype(
         ("crc32", np.int64),
     ]
 )
+
+
+class BadSample(ShardError):
+    """One sample cannot be read or decoded; it names the shard, the key and the offset, and others may be well.
+
+    Attributes:
+        sample: its place in the `ShardSet`.
+    """
+
+    def __init__(self, sample: int, what: str, *, where: str | Path | None, fix: str | None) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.sample = sample
+
+    def __reduce__(self) -> tuple[Any, ...]:  # errors cross from loader processes
+        return _bad_sample, (self.sample, self.what, self.where, self.fix)
+
+
+def _bad_sample(sample: int, what: str, where: str | Path | None, fix: str | None) -> BadSample:
+    return BadSample(sample, what, where=where, fix=fix)
 
 
 class ShardSet:
@@ -48,20 +66,24 @@ class ShardSet:
         kind: "pairs" when every folder holds pairs, else "faces" (no MRIs are read).
         labels: (N,) uint8, 1 = fake.
         hash: hex SHA-256, the data hash of all the folders, whatever their order.
+        verify: when a sample's CRC-32 is checked: "first", the first time that a process reads it, "always", "never".
+        open_shards: the tars that are open.
     """
+
+    verify: Verify = "first"
 
     def __init__(
         self, folders: list[Path], *, split: str, kind: str, hash: str, shards: list[Shard], columns: pa.Table
     ) -> None:
-        self._open: OrderedDict[int, BinaryIO] = OrderedDict()
-        self.max_open = _MAX_OPEN
         self.folders, self.split, self.kind, self.hash = folders, split, kind, hash
         self.labels: npt.NDArray[np.uint8] = np.asarray(columns["fake"]).astype(np.uint8)
         self._shards = shards
+        self.open_shards = OpenShards(shards)
         self._keys = np.asarray(columns["key"].to_pylist(), dtype=np.bytes_)
         self._index = np.empty(len(columns), _INDEX)
         for name in _INDEX.fields or ():
             self._index[name] = np.asarray(columns[name])
+        self._checked = np.zeros(len(columns), bool)
 
     @classmethod
     def open(cls, folders: list[str | Path] | list[str] | list[Path], split: str, kind: str = "any") -> ShardSet:
@@ -139,15 +161,20 @@ class ShardSet:
         """The encoded face, the encoded MRI (None in a set of faces) and the JSON of sample `i`.
 
         Raises:
-            ShardError: the shard is gone or was cut, something else lies at that place, or a byte changed since it was
-                written (by the sample's CRC-32). Names the shard, the key and the offset.
+            BadSample: the shard is gone or was cut, something else lies at that place, or (see `verify`) a byte changed
+                since it was written, by the sample's CRC-32.
         """
+        face, mri, text = self.view(i)
+        return bytes(face), None if mri is None else bytes(mri), bytes(text)
+
+    def view(self, i: int) -> tuple[memoryview, memoryview | None, memoryview]:
+        """`read` without a copy: the parts of one buffer."""
         shard, *offsets, face_size, mri_size, json_size, crc32 = self._index[i].item()
         start = offsets[0] - _BLOCK
         data = self._bytes(i, shard, start, offsets[2] + json_size - start)
         key = self._keys[i]
-        parts: list[bytes | None] = []
-        crc = 0
+        whole = memoryview(data)
+        parts: list[memoryview | None] = []
         for name, offset, size in zip(MEMBERS, offsets, (face_size, mri_size, json_size), strict=True):
             if size < 0:  # the MRI in a set of faces
                 parts.append(None)
@@ -155,40 +182,51 @@ class ShardSet:
             at = offset - start
             if not data.startswith(key + _TITLES[name], at - _BLOCK):
                 raise self.damaged(i, name, "is not where the index says")
-            part = data[at : at + size]
-            crc = zlib.crc32(part, crc)
-            parts.append(part)
-        if crc != crc32:
-            raise self.damaged(i, "face", "or its other parts changed since they were written (CRC-32)")
+            parts.append(whole[at : at + size])
+        if self.verify == "always" or (self.verify == "first" and not self._checked[i]):
+            crc = 0
+            for part in parts:
+                crc = crc if part is None else zlib.crc32(part, crc)
+            if crc != crc32:
+                raise self.damaged(i, "face", "or its other parts changed since they were written (CRC-32)")
+            self._checked[i] = True
         face, mri, text = parts
         assert face is not None
         assert text is not None
         return face, mri, text
 
-    def damaged(self, i: int, name: str, what: str) -> ShardError:
+    def damaged(self, i: int, name: str, what: str) -> BadSample:
         """An error about member `name` of sample `i` that names the shard, the key and the offset."""
         row = self._index[i]
         shard = self._shards[row["shard"]]
         place = f"{shard.path} at byte {row[f'{name}_offset']} ({row[f'{name}_size']} bytes)"
-        return ShardError(f"the {name} of sample {self.key(i)} {what}", where=place, fix=verify(shard.path.parent))
+        return BadSample(i, f"the {name} of sample {self.key(i)} {what}", where=place, fix=verify(shard.path.parent))
+
+    def places(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """For each sample, (N,) int64 each: the number of its shard, and its offset there.
+
+        Shards are numbered by their smallest key, so that the numbers depend on the data only.
+        """
+        _, first, shard = np.unique(self._index["shard"], return_index=True, return_inverse=True)
+        number = np.empty(len(first), np.int64)
+        number[np.argsort(first)] = np.arange(len(first))
+        return number[shard], self._index["face_offset"].copy()
+
+    def reopen(self) -> None:
+        """Forget the open files without closing them for others: for a forked process, whose locks may be taken."""
+        self.open_shards = OpenShards(self._shards, self.open_shards.most, self.open_shards.ahead)
 
     def close(self) -> None:
         """Close the shards; reading opens them again."""
-        while self._open:
-            self._open.popitem()[1].close()
+        self.open_shards.close()
 
     def _bytes(self, i: int, number: int, start: int, count: int) -> bytes:
-        file = self._open.get(number)
-        if file is None:
-            while len(self._open) >= self.max_open:
-                self._open.popitem(last=False)[1].close()
-            file = self._open[number] = _open(self._shards[number])
-        else:
-            self._open.move_to_end(number)
         try:
-            data = os.pread(file.fileno(), count, start)
+            data = self.open_shards.read(number, start, count)
         except OSError as error:
             raise self.damaged(i, "face", f"cannot be read: {error.strerror}") from None
+        except ShardError as error:
+            raise BadSample(i, error.what, where=error.where, fix=error.fix) from None
         if len(data) != count:
             raise self.damaged(i, "face", "or its other parts lie behind the end of the shard: it was cut")
         return data
@@ -215,21 +253,8 @@ class ShardSet:
             before = np.where(absent, before, offsets + sizes)
 
     def __getstate__(self) -> dict[str, Any]:  # for workers: neither open files nor the columns that only people read
-        return {k: v for k, v in {**self.__dict__, "_open": OrderedDict()}.items() if k != "rows"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("rows", "open_shards")}
 
-    def __del__(self) -> None:
-        self.close()
-
-
-def _open(shard: Shard) -> BinaryIO:
-    try:
-        file = open(shard.path, "rb", buffering=0)  # noqa: SIM115 (stays open)
-    except OSError as error:
-        raise ShardError(
-            f"the shard cannot be opened: {error.strerror}", where=shard.path, fix=verify(shard.path.parent)
-        ) from None
-    size = os.fstat(file.fileno()).st_size
-    if size != shard.size:
-        file.close()
-        raise wrong_size(shard.path, size, shard.size)
-    return file
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.open_shards = OpenShards(self._shards)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import os
 import pickle
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from mrigan.data import ShardSet
+from mrigan.data import ShardSet, open_shards
+from mrigan.data.reader import BadSample
 from mrigan.errors import ShardError
 from tests.data.shards import Sample, encode, make_samples, picture, write_shards
 
@@ -161,6 +164,7 @@ DAMAGE = {
 @pytest.mark.parametrize("opened", [False, True])
 def test_damage_after_opening_names_shard_key_and_offset(name: str, opened: bool, folder: Path) -> None:
     shards = ShardSet.open([folder], "train")
+    shards.verify = "always"
     i = _first_of(shards, TAR)
     row = shards.rows.slice(i, 1).to_pylist()[0]
     if opened:
@@ -179,6 +183,70 @@ def test_damage_after_opening_names_shard_key_and_offset(name: str, opened: bool
     if opened or name != "cut":  # a shard that opens short is refused as a whole
         assert row["key"] in text
         assert f"at byte {row['face_offset']}" in text
+
+
+@pytest.mark.parametrize(("verify", "found"), [("first", [True, False]), ("always", [True, True]), ("never", [])])
+def test_the_crc_is_checked_when_it_shall_be(verify: str, found: list[bool], folder: Path) -> None:
+    shards = ShardSet.open([folder], "train")
+    shards.verify = verify  # type: ignore[assignment]
+    early, late = shards.rows.slice(0, 2).to_pylist()
+    shards.read(1)
+    for row in (early, late):
+        _replace(folder / row["shard"], lambda data, row=row: _flip(data, row["face_offset"] + 100))
+    shards.close()
+    for i, bad in enumerate(found):
+        if bad:
+            with pytest.raises(BadSample, match="CRC-32") as caught:
+                shards.read(i)
+            assert caught.value.sample == pickle.loads(pickle.dumps(caught.value)).sample == i
+        else:
+            shards.read(i)
+    if not found:
+        shards.read(0)
+
+
+def test_places_depend_on_the_data_only(pairs: Path, tmp_path: Path) -> None:
+    more = write_shards(tmp_path / "more", make_samples(12, 13, seed=5), plan="q" * 64)
+    one, two = ShardSet.open([pairs, more], "train"), ShardSet.open([more, pairs], "train")
+    for mine, theirs in zip(one.places(), two.places(), strict=True):
+        assert (mine == theirs).all()
+    number, offset = one.places()
+    shards = one.rows["shard"].to_pylist()
+    assert len(set(number.tolist())) == 13  # 3 + 6 tars, and 2 + 2
+    assert offset.tolist() == one.rows["face_offset"].to_pylist()
+    by_number: dict[int, set[str]] = {}
+    for n, name in zip(number.tolist(), shards, strict=True):
+        by_number.setdefault(n, set()).add(name)
+    assert all(len(names) == 1 for names in by_number.values())
+    first = [number.tolist().index(n) for n in range(13)]
+    assert first == sorted(first)
+
+
+def test_threads_share_few_open_files(folder: Path) -> None:
+    shards = ShardSet.open([folder], "train")
+    shards.open_shards.most = 1  # each read closes what another thread reads from
+    expected = [shards.read(i) for i in range(len(shards))]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            assert list(pool.map(shards.read, range(len(shards)))) == expected
+    assert len(shards.open_shards) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="a hint that this system does not take")
+def test_a_front_that_moves_is_fetched_ahead_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = ShardSet.open([folder], "train")
+    shards.open_shards.ahead = True
+    monkeypatch.setattr(open_shards, "AHEAD", 20_000)
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda fd, start, count, how: asked.append((start, start + count)))
+    mine = [i for i, name in enumerate(shards.rows["shard"].to_pylist()) if name == TAR]
+    in_order = sorted(mine, key=lambda i: shards.rows["face_offset"][i].as_py())
+    for i in in_order:
+        shards.read(i)
+        end = shards.rows["json_offset"][i].as_py()
+        assert asked[-1][1] > end
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(asked))
+    assert len(asked) > 1
 
 
 def _flip(data: bytes, at: int) -> bytes:
@@ -206,7 +274,7 @@ def test_open_files_are_few_and_closed(folder: Path) -> None:
     assert _open_tars(folder) == 9
     shards.close()
     assert _open_tars(folder) == 0
-    shards.max_open = 2
+    shards.open_shards.most = 2
     assert [shards.read(i) for i in range(len(shards))] == all_at_once
     assert _open_tars(folder) == 2
     again = pickle.loads(pickle.dumps(shards))
