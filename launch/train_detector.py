@@ -7,9 +7,7 @@
 The same command goes on where the run stopped. `mrigan train detector` calls the same function in one process.
 """
 
-from mrigan.config import DetectorConfig
-from mrigan.training import train_detector
 from mrigan.training.launch import main
 
 if __name__ == "__main__":
-    main(train_detector, DetectorConfig, __doc__ or "")
+    main("detector", __doc__ or "")

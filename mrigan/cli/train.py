@@ -17,18 +17,14 @@ NewOption = Annotated[bool, typer.Option("--new", help="Start afresh; an earlier
 @app.command("gan")
 def train_gan_command(config: ConfigArgument, overrides: OverrideArgument = None, new: NewOption = False) -> None:
     """Train MRI-GAN, or go on where RUN.DIR stopped. Exit code 75: stopped by a signal, saved, can go on."""
-    from mrigan.config import GanConfig
-    from mrigan.training import train_gan
     from mrigan.training.launch import launch
 
-    raise typer.Exit(launch(train_gan, GanConfig, config, overrides or [], new))
+    raise typer.Exit(launch("gan", config, overrides or [], new))
 
 
 @app.command("detector")
 def train_detector_command(config: ConfigArgument, overrides: OverrideArgument = None, new: NewOption = False) -> None:
     """Train a detector on faces or on predicted MRIs, or go on where RUN.DIR stopped. Exit codes as for gan."""
-    from mrigan.config import DetectorConfig
-    from mrigan.training import train_detector
     from mrigan.training.launch import launch
 
-    raise typer.Exit(launch(train_detector, DetectorConfig, config, overrides or [], new))
+    raise typer.Exit(launch("detector", config, overrides or [], new))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 
+from mrigan.engine import signals
 from mrigan.engine.distributed import World
-from mrigan.engine.signals import StopRequest
+from mrigan.engine.signals import STOP_FILE, StopRequest, listening
 
 ALONE = World(0, 1, 0, torch.device("cpu"))
 
@@ -45,3 +47,39 @@ def test_ranks_ask_at_the_same_steps() -> None:
     many = StopRequest(World(0, 8, 0, torch.device("cuda", 0)))
     many.received = signal.SIGTERM
     assert many.agreed(9) == ""  # not asked: no communication in this step
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_that_came_too_early_is_taken_over(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with listening():
+        os.kill(os.getpid(), number)
+        with StopRequest(ALONE) as stop:
+            assert stop.agreed(1) == number.name
+        with StopRequest(ALONE) as stop:  # once
+            assert stop.agreed(1) == ""
+    assert signal.getsignal(number) == before
+
+
+def test_a_stop_file_stands_for_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STOP_FILE, str(tmp_path / "stop"))
+    monkeypatch.setattr(signals, "POLL", 0.0)
+    with StopRequest(ALONE) as stop:
+        assert stop.agreed(1) == ""
+        (tmp_path / "stop").touch()
+        assert stop.agreed(2) == "a stop file"
+    other = StopRequest(World(1, 1, 0, torch.device("cpu")))
+    assert other.agreed(1) == ""  # rank 0 looks for all
+
+
+def test_the_stop_file_is_not_looked_for_in_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps take milliseconds, and the file lies on a shared file system."""
+    monkeypatch.setenv(STOP_FILE, str(tmp_path / "stop"))
+    looked = []
+    monkeypatch.setattr(os.path, "exists", lambda path: looked.append(path) or False)
+    clock = iter([10.0, 10.0, 10.4, 10.9, 11.1, 11.1])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    stop = StopRequest(ALONE)
+    for step in range(4):
+        stop.agreed(step)
+    assert len(looked) == 2
