@@ -3,6 +3,8 @@
 Kind `pairs`: a real sample is a face of the original with a black MRI, a fake one is a fake's face with the MRI of both
 faces, computed from decoded frames before any JPEG (MRI-GAN, sections 3 and 4.4). Kind `faces`: every face without an
 MRI; a fake that is not aligned throughout, or has no original, is searched for faces by itself.
+
+A clip may be a still (FFHQ, FDF): a real face as any other. What the recipe does to a family is in `treated`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from mrigan.packing.pictures import black, encode
 from mrigan.packing.rows import Row, row_of, sample_json
 from mrigan.packing.shard import Member
 from mrigan.packing.tools import Stages, Tools
+from mrigan.packing.treated import Treated
 from mrigan.video import Face, FaceTable, FakeClip, Frame, Paired, VideoInfo, changed, follow, probe
 
 BATCH = 8  # pairs in one computation of MRIs
@@ -86,6 +89,7 @@ class _Family:
     def __init__(self, family: Family, tools: Tools, stages: Stages) -> None:
         self.family, self.tools, self.stages = family, tools, stages
         self.pairs = tools.config.pack.kind == "pairs"
+        self.treated = Treated.of(family, tools.config, stages)
         self.items: list[Sample | Row] = []
 
     def run(self) -> None:
@@ -94,7 +98,7 @@ class _Family:
             self._without_original("missing_original")
             return
         try:
-            table, frames = self.tools.faces(original, self.stages)
+            table, frames = self.tools.faces(original, self.stages, self.treated)
         except InputError as error:
             self.items.append(row_of(original, "failed", f"unreadable: {error.what}"))
             self._without_original("missing_original")
@@ -124,7 +128,7 @@ class _Family:
         """Store the faces of a clip that is searched by itself."""
         broken = False
         try:
-            table, frames = self.tools.faces(clip, self.stages)
+            table, frames = self.tools.faces(clip, self.stages, self.treated)
             if table.note:
                 broken = True
                 self.items.append(row_of(clip, "failed", f"unreadable: {table.note}"))
@@ -132,8 +136,7 @@ class _Family:
                 self.items.append(row_of(clip, "dropped", "no_face"))
             by_frame = table.by_frame()
             for frame in frames:
-                for face in by_frame[frame.index]:
-                    self.items.append(self._found(clip, frame, face, table))
+                self.items += [self._found(clip, frame, face) for face in by_frame[frame.index]]
         except InputError as error:
             failed = row_of(clip, "failed", f"unreadable: {error.what}")
             self.items += [failed] if not broken else []
@@ -142,22 +145,26 @@ class _Family:
         by_frame = table.by_frame()
         try:
             for frame in frames:
-                for face in by_frame[frame.index]:
-                    self.items.append(self._found(original, frame, face, table))
+                self.items += [self._found(original, frame, face) for face in by_frame[frame.index]]
                 for fake in fakes:
                     with self.stages("pair"):
                         paired = fake.frames.pair(frame)
-                    self._pair(fake, paired, by_frame[frame.index])
+                    self._pair(fake, frame, paired, by_frame[frame.index])
         except InputError as error:
             if not table.note:  # else it has its row
                 self.items.append(row_of(original, "failed", f"unreadable: {error.what}"))
 
-    def _found(self, clip: Clip, frame: Frame, face: Face, table: FaceTable) -> Sample:
+    def _found(self, clip: Clip, frame: Frame, face: Face) -> Sample | Row:
         """A face as it was detected in this clip: real, or of a fake that is searched by itself."""
         row = row_of(clip, "ok", frame=frame.index, person=face.person, time=frame.time)
-        about = {"box": face.box, "frame_size": table.frame_size, "prob": face.prob}
+        image, seen = self.treated.image(frame), self.treated.face(face, frame.image)
+        if seen is None:
+            row.status, row.reason = "dropped", "outside_frame"
+            return row
+        about = {"box": seen.box, "frame_size": image.shape[1::-1], "prob": face.prob,
+                 "augment": self.treated.record(frame.index)}  # fmt: skip
         with self.stages("crop"):
-            picture = self.tools.cut(frame.image, face.box)
+            picture = self.tools.cut(image, seen.box)
         if not self.pairs:
             return self._sample(clip, row, picture, ("none", None), about)
         row.mri_mean = 0.0
@@ -165,7 +172,7 @@ class _Family:
         mri = black(size, pack.mri_format, pack.jpeg_quality)
         return self._sample(clip, row, picture, ("black", mri), about)
 
-    def _pair(self, fake: _Fake, paired: Paired, faces: list[Face]) -> None:
+    def _pair(self, fake: _Fake, frame: Frame, paired: Paired, faces: list[Face]) -> None:
         """What the fake shows of the original's faces in one frame."""
         if paired.reason:
             fake.reasons.add(paired.reason)
@@ -174,25 +181,31 @@ class _Family:
                                   time=paired.time) for face in faces]  # fmt: skip
         if paired.geometry is None or paired.original is None or paired.fake is None:
             return
+        treated = self.treated.pair(frame, paired)
         for face in faces:
             row = row_of(fake.clip, "ok", frame=paired.fake_index, person=face.person, time=fake.time(paired))
-            box = paired.geometry.box(face.box)
-            if box is None or row.key in fake.keys:  # not in the fake's window; or one frame for two of the original
-                fake.items.append(row_of(fake.clip, "dropped", "outside_window" if box is None else "misaligned",
-                                         frame=paired.index, person=face.person, time=paired.time))  # fmt: skip
+            clean, box = self.treated.boxes(face.box, paired.geometry, frame)
+            if clean is None or box is None or row.key in fake.keys:
+                # misaligned: one frame of the fake for two of the original
+                reason = "outside_window" if clean is None else "outside_frame" if box is None else "misaligned"
+                fake.items.append(row_of(fake.clip, "dropped", reason, frame=paired.index, person=face.person,
+                                         time=paired.time))  # fmt: skip
                 continue
             fake.keys.add(row.key)
             with self.stages("crop"):
-                ours, theirs = self.tools.cut(paired.original, box), self.tools.cut(paired.fake, box)
+                ours, theirs = (self.tools.cut(picture, box) for picture in treated)
                 differs = changed(ours, theirs, self.tools.config.pairs)
+                if differs and self.treated.treatment is not None:  # a treatment may enlarge what a codec did
+                    before = [self.tools.cut(picture, clean) for picture in (paired.original, paired.fake)]
+                    differs = changed(before[0], before[1], self.tools.config.pairs)
             if not differs:
                 row.status, row.reason = "dropped", "unchanged"
                 fake.items.append(row)
                 continue
-            w, h = fake.info.width, fake.info.height
-            pw, ph = paired.geometry.size
-            native = tuple(v * s for v, s in zip(box, (w / pw, h / ph, w / pw, h / ph), strict=True))
-            fake.waiting.append(_Pair(row, theirs, ours, {"box": native, "frame_size": (w, h), "prob": face.prob}))
+            native, size = self.treated.native(box, paired.geometry.size, (fake.info.width, fake.info.height))
+            about = {"box": native, "frame_size": size, "prob": face.prob,
+                     "augment": self.treated.record(paired.index)}  # fmt: skip
+            fake.waiting.append(_Pair(row, theirs, ours, about))
         if len(fake.waiting) >= BATCH:
             self._store(fake)
 

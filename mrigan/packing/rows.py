@@ -33,7 +33,7 @@ class Row:
         key: of the sample (see `sample_key`), or of the clip for a clip-level row.
         person, frame: -1 for a row about a whole clip. time: seconds, of the clip's own frame.
         status: ok (stored), dropped (looked at, left out on purpose) or failed (could not be read).
-        reason: "" | unchanged | misaligned… | no_face | missing_original | unreadable: ….
+        reason: "" | unchanged | outside_frame | misaligned… | no_face | missing_original | unreadable: ….
         shard: file name, "" where nothing is stored.
         face_offset, mri_offset, json_offset: of the member's data in the tar, bytes; -1 where absent. *_size likewise.
         mri_mean: mean of the MRI before encoding, 0...255; 0 for reals, NaN where there is none.
@@ -95,18 +95,19 @@ def merge_rows(paths: Iterable[Path], out: Path) -> None:
 
 
 def sample_json(row: Row, clip: Clip, *, box: Sequence[float], frame_size: Sequence[int], prob: float,
-                mri: str) -> bytes:  # fmt: skip
+                mri: str, augment: dict[str, Any]) -> bytes:  # fmt: skip
     """The `json` member of a sample.
 
     Args:
         box: (x0, y0, x1, y1) as found, in native px of the frame as displayed, without the margin.
         frame_size: (w, h) in px.
+        augment: the record of the treatment, {} = none; box and frame_size are those of the treated frame.
         mri: name of the perceptual function, `black` for a real face, `none` where there is no MRI.
     """
     data: dict[str, Any] = {
         "clip": clip.id, "label": clip.label, "person": row.person, "frame": row.frame, "time": row.time,
         "box": [float(v) for v in box], "frame_size": [int(v) for v in frame_size], "detect_prob": float(prob),
         "original": clip.original, "targets": list(clip.targets), "donors": list(clip.donors), "split": clip.split,
-        "mri": mri, "augment": {}, "landmarks": None,
+        "mri": mri, "augment": augment, "landmarks": None,
     }  # fmt: skip
     return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

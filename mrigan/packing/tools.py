@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,9 @@ import numpy as np
 from mrigan.catalog import Clip
 from mrigan.config import ShardsConfig
 from mrigan.errors import InputError
+from mrigan.files import hash_json
 from mrigan.packing.plan import Plan
+from mrigan.packing.treated import Treated
 from mrigan.video import (
     FaceDetector,
     FaceTable,
@@ -23,8 +26,10 @@ from mrigan.video import (
     crop,
     faces_key,
     find_faces,
+    is_picture,
     read_faces,
     read_frames,
+    read_still,
     resize_face,
     write_faces,
 )
@@ -82,14 +87,27 @@ class Tools:
     def path(self, clip: Clip) -> Path:
         return self.plan.root / clip.path
 
-    def faces(self, clip: Clip, stages: Stages) -> tuple[FaceTable, Iterable[Frame]]:
-        """The faces of a clip, from disk where they are known, and its frames with faces.
+    def faces(self, clip: Clip, stages: Stages, treated: Treated) -> tuple[FaceTable, Iterable[Frame]]:
+        """The faces of a clip, from disk where they are known, and its frames with faces, as decoded.
+
+        Those of a still are not kept: a picture is read as fast as a table, and data sets have a million of them.
+
+        Args:
+            treated: what is done to the frames in which faces are looked for.
 
         Raises:
             InputError: the clip cannot be read.
         """
         path, settings = self.path(clip), self.config.faces
+        if is_picture(os.fsdecode(path)):
+            with stages("decode"):
+                still = read_still(path)
+            with stages("detect"):
+                table = find_faces(treated.before([still]), self.detector)
+            return table, [still] if table.faces else []
         key = faces_key(path, clip.id, settings)
+        if treated.detected:
+            key = hash_json([key, treated.detected.as_dict()])[: len(key)]
         file = self.plan.faces / f"{key}.parquet"
         kept: list[Frame] | None = None
         try:
@@ -97,7 +115,7 @@ class Tools:
         except InputError:  # not there yet, or damaged
             seen = _Kept(stages.each("decode", read_frames(path, every=settings.every)))
             with stages("detect"):
-                table = find_faces(seen, self.detector)
+                table = find_faces(treated.before(seen), self.detector)
             write_faces(file, table, key)
             kept = seen.frames
         wanted = table.by_frame()

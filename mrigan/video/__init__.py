@@ -9,7 +9,10 @@ from mrigan.video.crops import RESIZE, crop, expand_box, resize_face
 from mrigan.video.faces import INFERENCE_THRESHOLDS, Detection, Face, FaceDetector, FaceTable, find_faces
 from mrigan.video.frames import Frame, TruncatedVideo, read_frames
 from mrigan.video.geometry import Geometry, changed
+from mrigan.video.recipe import draw_treatment
+from mrigan.video.stills import is_picture, read_still
 from mrigan.video.table import faces_key, fingerprint, read_faces, write_faces
+from mrigan.video.treatment import Treatment
 
 __all__ = [
     "INFERENCE_THRESHOLDS",
@@ -23,19 +26,23 @@ __all__ = [
     "Frame",
     "Geometry",
     "Paired",
+    "Treatment",
     "TruncatedVideo",
     "VideoInfo",
     "changed",
     "crop",
+    "draw_treatment",
     "expand_box",
     "faces_key",
     "find_faces",
     "fingerprint",
     "follow",
+    "is_picture",
     "pair_frames",
     "probe",
     "read_faces",
     "read_frames",
+    "read_still",
     "resize_face",
     "write_faces",
 ]

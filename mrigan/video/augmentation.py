@@ -101,21 +101,21 @@ def move_points(matrix: np.ndarray, points: Sequence[Sequence[float]]) -> list[t
     return [(float(x), float(y)) for x, y in moved]
 
 
-def move_box(matrix: np.ndarray, box: Sequence[float], size: Size) -> Box | None:
+def move_box(matrix: np.ndarray, box: Sequence[float], size: Size, inside: float = INSIDE) -> Box | None:
     """Map a face's box: the box about the ellipse that the given box is about, clipped to the (width, height) picture.
 
     A head is round: its upright box does not grow when it is tilted, as a box about the turned corners would (by a
     quarter at 15°). Where nothing is turned this is the mapped box itself.
 
     Returns:
-        (x0, y0, x1, y1) in px, or None where less than nine tenths of it lie in the picture.
+        (x0, y0, x1, y1) in px, or None where less than the part `inside` of it lies in the picture.
     """
     half = np.array([box[2] - box[0], box[3] - box[1]]) / 2
     cx, cy = matrix[:2, :2] @ (np.array(box[:2]) + half) + matrix[:2, 2]
     dx, dy = np.sqrt(((matrix[:2, :2] * half) ** 2).sum(axis=1))
     x0, x1 = (float(np.clip(x, 0, size[0])) for x in (cx - dx, cx + dx))
     y0, y1 = (float(np.clip(y, 0, size[1])) for y in (cy - dy, cy + dy))
-    if x1 <= x0 or y1 <= y0 or (x1 - x0) * (y1 - y0) < INSIDE * 4 * dx * dy:
+    if x1 <= x0 or y1 <= y0 or (x1 - x0) * (y1 - y0) < inside * 4 * dx * dy:
         return None
     return x0, y0, x1, y1
 

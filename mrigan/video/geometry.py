@@ -26,6 +26,16 @@ class Geometry:
     window: tuple[int, int] = (0, 0)
     scale: tuple[float, float] = (1.0, 1.0)
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """(3, 3) float64: where a point (x, y, 1) of the original lies in the pair's pictures."""
+        (dx, dy), (sx, sy) = self.window, self.scale
+        return np.array([[sx, 0.0, -dx * sx], [0.0, sy, -dy * sy], [0.0, 0.0, 1.0]])
+
+    def whole(self, size: tuple[int, int]) -> bool:
+        """Whether the pair shows an original of `size` (w, h) just as it is."""
+        return self.size == size and self.window == (0, 0) and self.scale == (1.0, 1.0)
+
     def original(self, image: np.ndarray) -> np.ndarray:
         """The original's picture in the pair's geometry."""
         if self.scale != (1.0, 1.0):
