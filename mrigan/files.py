@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,11 +19,11 @@ from typing import Any, BinaryIO
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """Open a temporary binary file beside `path`; fsync and rename it over `path` when the block ends well.
 
-    The temporary name starts with a dot and ends in `.tmp`, so that no reader takes it for a result; on error it goes.
+    The temporary name is that of `temporary_path`; on error it goes.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    beside = temporary_path(path)
     try:
         with open(beside, "xb") as file:
             yield file
@@ -31,6 +34,45 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def temporary_path(path: Path) -> Path:
+    """A new name beside `path`: `.NAME.<process space>-<pid>-<random>.tmp`.
+
+    With a dot in front, no reader takes it for a result; and it tells who writes it (see `writer_is_gone`).
+    """
+    return path.parent / f".{path.name}.{process_space()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+
+
+def writer_is_gone(path: Path) -> bool:
+    """Whether the process that made this `temporary_path` was of this machine and is dead.
+
+    False where that cannot be known: of a process on another machine or in another container.
+    """
+    match = re.search(r"\.([0-9a-f]{12})-(\d+)-[0-9a-f]{8}\.tmp$", path.name)
+    return match is not None and match[1] == process_space() and not _alive(int(match[2]))
+
+
+@cache
+def process_space() -> str:
+    """12 hex digits that only processes share among which a pid has one meaning: host, its boot, its pid namespace."""
+    facts = [socket.gethostname()]
+    try:
+        facts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+    except OSError:
+        facts.append("")  # not Linux: hosts are told apart by their names alone
+    return hash_json(facts)[:12]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX"  # Z: dead, but its parent has not noticed
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's; or there is no /proc
+        return True
 
 
 def sync_folder(folder: str | Path) -> None:

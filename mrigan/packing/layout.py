@@ -6,7 +6,7 @@ faces/<key>.parquet              detections, reused by every later build
 <split>-<label>-NNNNNN.tar       samples, with .idx (wds2idx v1.2) and .json (counts, bytes, sha256) beside
 units/<split>-NNNNNN.parquet     all rows of a unit, and its done marker .json, written last
 samples.parquet, manifest.json   all rows in plan order and the totals, once every unit is done
-build.log.jsonl                  one line a unit with its times; the only file whose bytes vary from build to build
+log/<split>-NNNNNN.json          when and where a unit was made, or why not; all that varies from build to build
 """
 
 from __future__ import annotations
@@ -74,13 +74,16 @@ class Layout:
 
     @property
     def log(self) -> Path:
-        return self.root / "build.log.jsonl"
+        return self.root / "log"
 
     def unit_rows(self, unit: str) -> Path:
         return self.units / f"{unit}.parquet"
 
     def unit_marker(self, unit: str) -> Path:
         return self.units / f"{unit}.json"
+
+    def unit_log(self, unit: str) -> Path:
+        return self.log / f"{unit}.json"
 
     def shard(self, name: str) -> Path:
         return self.root / name

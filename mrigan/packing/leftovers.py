@@ -1,58 +1,55 @@
-"""Temporary files that a killed build left behind, and how not to take those of a build that is still alive."""
+"""Temporary files that a killed build left behind, and how not to take those of a build that is still alive.
+
+A file's name says which process writes it, in which process space (see `mrigan.files.temporary_path`). A dead process
+of this machine writes no more. What another machine's processes do cannot be seen from here, and no lock tells it
+reliably either: many clusters mount their network file systems with locks that hold on one host only. There, only age
+decides.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import logging
+import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from os import fstat
 from pathlib import Path
-from typing import IO
 
+from mrigan.files import writer_is_gone
 from mrigan.packing.layout import Layout
 
 log = logging.getLogger(__name__)
 
+OLD = 24 * 3600.0  # seconds; a living builder writes to its temporary files much more often
 
-@contextmanager
-def builder(layout: Layout) -> Iterator[None]:
-    """Hold the shard folder as one of its builders; remove leftovers before and after, unless others build there too.
 
-    Builders share a lock on plan.json; who can have it alone is the only one. Two builders do no harm: what they
-    write is the same and appears by renaming. The detections are cleaned only where they lie in the folder itself.
-    """
-    with hold(layout) as file:
-        _clean(layout, file)
+def clean(layout: Layout) -> None:
+    """Remove what dead builders left in a shard folder. Builders that are alive, here or elsewhere, lose nothing."""
+    clean_folders(layout.root, layout.units, layout.faces, layout.log)
+
+
+def clean_folders(*folders: Path) -> None:
+    """Remove temporary files and folders whose writer is dead, or which nobody has written to for a day."""
+    for path in _temporary(*folders):
         try:
-            yield
-        finally:
-            _clean(layout, file)
-
-
-def hold(layout: Layout) -> IO[bytes]:
-    """The shared lock alone, held until the file is closed: nobody cleans while an orphaned worker still writes."""
-    file = open(layout.plan, "rb")  # noqa: SIM115 (stays open)
-    _lock(file, fcntl.LOCK_SH)
-    return file
+            if writer_is_gone(path) or _now(path.parent) - path.stat().st_mtime > OLD:
+                log.info("removed %s, left by a build that was killed", path)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except FileNotFoundError:
+            continue  # its writer, or another cleaner, was quicker
 
 
 def leftovers(layout: Layout) -> list[Path]:
-    """Temporary files in the shard folder."""
-    return [path for folder in (layout.root, layout.units, layout.faces) for path in sorted(folder.glob(".*.tmp"))]
+    """Temporary files in the shard folder, of whomever."""
+    return list(_temporary(layout.root, layout.units, layout.faces, layout.log))
 
 
-def _clean(layout: Layout, file: IO[bytes]) -> None:
-    if _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-        for path in leftovers(layout):
-            log.info("removed %s, left by a build that was killed", path)
-            path.unlink(missing_ok=True)
-    _lock(file, fcntl.LOCK_SH)  # a conversion that fails gives the old lock up, too
+def _temporary(*folders: Path) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted(folder.glob(".*.tmp"))
 
 
-def _lock(file: IO[bytes], how: int) -> bool:
-    try:
-        fcntl.flock(file, how)
-    except OSError as error:  # another builder, or a file system without locks
-        log.debug("%s is not locked: %s", file.name, error)
-        return False
-    return True
+def _now(folder: Path) -> float:
+    """The time by the clock of the file system that `folder` lies on: a file server's may differ from ours."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return fstat(file.fileno()).st_mtime

@@ -12,18 +12,20 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from mrigan.catalog import LABELS
+from mrigan.errors import ShardError
 from mrigan.files import sha256_file, write_json
 from mrigan.packing.family import Sample, family_samples
+from mrigan.packing.inputs import fingerprints
+from mrigan.packing.journal import BUILT, KEPT, UnitReport, node_name, write_report
 from mrigan.packing.layout import shard_name
-from mrigan.packing.leftovers import hold
 from mrigan.packing.plan import Plan, Unit
-from mrigan.packing.rows import Row, write_rows
+from mrigan.packing.rows import Row, row_of, write_rows
 from mrigan.packing.shard import Member, write_shard
 from mrigan.packing.tools import Stages, Tools
 
@@ -38,25 +40,27 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class UnitReport:
-    """What a worker tells about a unit: counts of rows by label (stored) or status, CPU-seconds by stage, seconds."""
+class Job:
+    """A unit to be made.
 
-    unit: str
-    counts: dict[str, int]
-    seconds: dict[str, float]
-    wall: float
+    Attributes:
+        skip: (family id, why) of the families that are not even opened: they killed every worker that tried.
+    """
+
+    unit: Unit
+    skip: tuple[tuple[str, str], ...] = ()
 
     @property
-    def stored(self) -> int:
-        return sum(self.counts.get(label, 0) for label in LABELS)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For the log."""
-        return asdict(self)
+    def name(self) -> str:
+        return self.unit.name
 
 
 class UnitMaker:
-    """A worker's tools: one thread, the detector in memory, the folder held as long as the process lives."""
+    """A worker's tools: one thread, the detector in memory.
+
+    Raises:
+        ShardError: the shard folder is not on this machine.
+    """
 
     def __init__(self, plan: Plan) -> None:
         import cv2
@@ -64,10 +68,34 @@ class UnitMaker:
 
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-        self.plan, self.tools, self.lock = plan, Tools(plan), hold(plan.layout)
+        self.plan, self.tools = plan, Tools(plan)
+        if not plan.layout.plan.is_file():
+            raise ShardError(
+                f"the shard folder is not on {node_name()}",
+                where=plan.folder,
+                fix="build in a folder that all machines share, or to a URL",
+            )
 
-    def __call__(self, unit: Unit, report: Callable[[Progress], None]) -> UnitReport:
-        return build_unit(self.plan, unit, self.tools, report)
+    def __call__(self, job: Job, report: Callable[[Progress], None]) -> UnitReport:
+        if is_done(self.plan, job.unit):  # by another builder, since this one began
+            return UnitReport(job.name, KEPT)
+        return build_unit(self.plan, job.unit, self.tools, report, dict(job.skip))
+
+
+def require_videos(plan: Plan) -> None:
+    """Raise ShardError where the videos are gone altogether: else each clip would count as a broken one."""
+    try:
+        with os.scandir(plan.root) as entries:
+            if next(entries, None) is not None:
+                return
+        what = "is empty"  # what an unmounted folder looks like
+    except OSError as error:
+        what = f"is not there ({error.strerror})"
+    raise ShardError(
+        f"the folder of the videos {what}",
+        where=plan.root,
+        fix="mount it and start the build again; or scan and plan again where the videos lie now",
+    )
 
 
 def is_done(plan: Plan, unit: Unit) -> bool:
@@ -86,32 +114,49 @@ def is_done(plan: Plan, unit: Unit) -> bool:
     return True
 
 
-def build_unit(plan: Plan, unit: Unit, tools: Tools, report: Callable[[Progress], None]) -> UnitReport:
-    """Make a unit's shards, its rows, and at last its marker. Made again, the files come out the same."""
+def build_unit(plan: Plan, unit: Unit, tools: Tools, report: Callable[[Progress], None],
+               skip: Mapping[str, str] | None = None) -> UnitReport:  # fmt: skip
+    """Make a unit's shards, its rows, and at last its marker. Made again, the files come out the same.
+
+    Args:
+        skip: families that are not opened, each with the reason that its rows get.
+
+    Raises:
+        ShardError: the videos went away in the middle.
+    """
     started = time.monotonic()
     layout, stages, table = plan.layout, Stages(), plan.layout.unit_rows(unit.name)
     layout.units.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     with _Spill(layout.root) as spill:
         for done, family in enumerate(unit.families):
+            if skip and family.id in skip:
+                rows += [row_of(clip, "failed", f"deadly: {skip[family.id]}") for clip in family.clips]
+                continue
             report(Progress(family.id, done, len(spill.places)))
-            for item in family_samples(family, tools, stages):
+            items = family_samples(family, tools, stages)
+            for item in items:
                 if isinstance(item, Sample):
                     with stages("write"):
                         spill.add(item)
                     rows.append(item.row)
                 else:
                     rows.append(item)
+            if any(isinstance(item, Row) and item.status == "failed" for item in items):
+                require_videos(plan)
         with stages("write"):
             spill.file.flush()
             shards = [_write_label(plan, unit, label, spill) for label in LABELS if spill.samples[label]]
             write_rows(table, rows)
     counts = Counter(row.label if row.status == "ok" else row.status for row in rows)
+    done_report = UnitReport(unit.name, BUILT, dict(counts), dict(stages.seconds), time.monotonic() - started)
+    write_report(layout, done_report)
     write_json(layout.unit_marker(unit.name), {
         "unit": unit.name, "plan_hash": plan.hash, "rows": len(rows), "counts": dict(sorted(counts.items())),
         "rows_bytes": table.stat().st_size, "rows_sha256": sha256_file(table), "shards": shards,
+        "inputs": fingerprints(plan, unit),
     })  # fmt: skip
-    return UnitReport(unit.name, dict(counts), dict(stages.seconds), time.monotonic() - started)
+    return done_report
 
 
 def _write_label(plan: Plan, unit: Unit, label: str, spill: _Spill) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 `concurrent.futures` gives up all running tasks when one process is killed (by the kernel for its memory, by a decoder's
 segmentation fault). A unit of shards is minutes of work, so here only the task at hand is given back, with the way
-its worker died.
+its worker died. `mrigan.packing.ray_workers` does the same over a Ray cluster.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import multiprocessing as mp
 import os
+import pickle
 import signal
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -45,11 +47,20 @@ class Busy:
 
 @dataclass(frozen=True)
 class Died:
-    """A task that killed its worker again and again; `reason` says how, `note` what it reported last."""
+    """A task that took its worker down.
+
+    Attributes:
+        reason: how the worker died, or what it raised.
+        note: what it reported last.
+        error: the exception that it raised, if it did; its traceback is among the notes.
+        again: whether the task is tried once more.
+    """
 
     task: Any
     reason: str
     note: Any
+    error: BaseException | None
+    again: bool
 
 
 Report = Callable[[Any], None]
@@ -67,9 +78,9 @@ def run_tasks(
 ) -> Iterator[Done | Busy | Died]:
     """Run `setup(*arguments)(task, report)` for each task in `workers` processes; yield outcomes as they come.
 
-    `report(note)` says what a task is busy with. An exception of a task is raised here, once the workers have been
-    stopped. When `stop()` turns true no more is yielded and the workers are stopped at once. All of them are gone when
-    this returns, and they end by themselves when this process is killed.
+    `report(note)` says what a task is busy with. A task that takes its worker down, by an exception or worse, is tried
+    `attempts` times, at the end of the queue. When `stop()` turns true no more is yielded and the workers are stopped
+    at once. All of them are gone when this returns, and they end by themselves when this process is killed.
 
     Args:
         setup: a module-level function, called once in each worker.
@@ -92,18 +103,17 @@ def run_tasks(
             ready = set(wait([w.connection for w in crew] + [w.process.sentinel for w in crew], timeout=0.5))
             for worker in [w for w in crew if w.connection in ready or w.process.sentinel in ready]:
                 outcome = worker.receive()
-                if isinstance(outcome, BaseException):
-                    raise outcome
                 if isinstance(outcome, Died):
                     crew.remove(worker)
-                    if worker.attempts > 1:
-                        log.warning("%s at %s; its task is tried again", outcome.reason, outcome.note)
+                    if outcome.again:
                         queue.append((outcome.task, worker.attempts - 1))
-                        continue
                 yield outcome
     finally:
         for worker in crew:
-            worker.kill()
+            worker.process.terminate()  # all at once: together they have `JOIN` to clean up
+        deadline = time.monotonic() + JOIN
+        for worker in crew:
+            worker.kill(deadline - time.monotonic())
 
 
 class _Worker:
@@ -125,32 +135,43 @@ class _Worker:
         except OSError:
             log.debug("worker %s died before its task arrived", self.process.pid)  # `receive` reports it
 
-    def receive(self) -> Done | Busy | Died | BaseException:
-        """What came: an outcome, a note, or the exception of a task."""
+    def receive(self) -> Done | Busy | Died:
+        """What came: an outcome or a note."""
         try:
             kind, value = self.connection.recv()
         except (EOFError, OSError):
             self.process.join()
-            return Died(self.task, f"a worker was {_way(self.process.exitcode)}", self.note)
+            return self._died(f"a worker was {_way(self.process.exitcode)}", None)
         if kind == "busy":
             self.note = value
             return Busy(self.task, value)
+        if kind == "failed":
+            self.end()
+            return self._died(described(value), value)
         task, self.task = self.task, None
-        return Done(task, value) if kind == "done" else value
+        return Done(task, value)
+
+    def _died(self, reason: str, error: BaseException | None) -> Died:
+        return Died(self.task, reason, self.note, error, self.attempts > 1)
 
     def end(self) -> None:
         """No more tasks: the worker leaves by itself."""
         self.connection.close()
         self.process.join()
 
-    def kill(self) -> None:
-        """Stop at once; the worker removes its temporary files if it can."""
-        self.process.terminate()
-        self.process.join(JOIN)
+    def kill(self, seconds: float) -> None:
+        """End a worker that was told to: it has so long to remove its temporary files."""
+        self.process.join(max(seconds, 0))
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
         self.connection.close()
+
+
+def described(error: BaseException) -> str:
+    """One line about an exception."""
+    said = str(error).split("\n", 1)[0]
+    return f"{type(error).__name__}{': ' if said else ''}{said}"
 
 
 def _way(exitcode: int | None) -> str:
@@ -172,9 +193,18 @@ def _serve(connection: Connection, setup: Setup, arguments: tuple[Any, ...]) -> 
             connection.send(("done", work(task, lambda note: connection.send(("busy", note)))))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # no more tasks, or nobody is left to tell
-    except Exception as error:  # noqa: BLE001 (whatever it is, the parent raises it)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the parent is told)
         error.add_note(traceback.format_exc())
-        connection.send(("failed", error))
+        connection.send(("failed", _sendable(error)))
+
+
+def _sendable(error: Exception) -> Exception:
+    """The exception, or one that says the same where it cannot be pickled."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 (an exception's own __reduce__ or __init__ may do anything)
+        return RuntimeError(described(error))
+    return error
 
 
 def _leave(signum: int, frame: Any) -> None:

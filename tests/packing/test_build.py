@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import shutil
 from collections import Counter
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +19,7 @@ from skimage.metrics import structural_similarity
 
 from mrigan.catalog import Catalog, Clip, write_catalog
 from mrigan.errors import ShardError
-from mrigan.packing import Plan, build_shards, plan_shards, read_rows
+from mrigan.packing import build_shards, plan_shards, read_rows
 from mrigan.video import crop, resize_face
 from tests.clips import write_clip
 from tests.packing.conftest import PNG, Built, config, tree
@@ -252,21 +250,3 @@ def test_boxes_are_in_the_pixels_of_their_own_clip(built: Built, tmp_path: Path)
         face = resize_face(crop(image, about["box"]))
         stored = np.asarray(Image.open(BytesIO(sample["face.jpg"])), np.float32)
         assert np.abs(face - stored).mean() < (6 if name == "large" else 3)  # the large one was scaled, then cut
-
-
-def test_nobody_cleans_while_a_builder_writes_its_manifest(
-    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another builder that ends at that moment would take its temporary files for leftovers."""
-    folder = tmp_path / "shards"
-    shutil.copytree(built.folder, folder)
-    written = []
-
-    def write(plan: Plan) -> None:
-        with open(plan.layout.plan, "rb") as file, pytest.raises(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        written.append(plan)
-
-    monkeypatch.setattr("mrigan.packing.build.write_manifest", write)
-    build_shards(folder, workers=1)
-    assert written

@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from mrigan.packing.workers import Busy, Died, Done, run_tasks
+from mrigan.packing.workers import Died, Done, run_tasks
 from tests.packing.toys import setup
 
 
 def outcomes(folder: Path, tasks: list[tuple[str, int]], **options: Any) -> list[Done | Died]:
-    return [o for o in run_tasks(setup, (folder,), tasks, **{"workers": 2} | options) if not isinstance(o, Busy)]
+    """What became of the tasks at last."""
+    events = run_tasks(setup, (folder,), tasks, **{"workers": 2} | options)
+    return [e for e in events if isinstance(e, Done) or (isinstance(e, Died) and not e.again)]
 
 
 def test_all_tasks_are_done_by_other_processes(tmp_path: Path) -> None:
@@ -38,11 +38,22 @@ def test_a_task_that_kills_its_worker_is_tried_again_and_then_given_back(tmp_pat
     assert "exit code 7" in gone.reason
 
 
-def test_an_exception_comes_through_with_its_traceback(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No space left") as error:
-        outcomes(tmp_path, [("raise", 0)] + [("work", i) for i in range(1, 5)])
-    assert error.value.errno == 28
-    assert "toys.py" in "".join(error.value.__notes__)
+def test_an_exception_comes_back_with_its_traceback(tmp_path: Path) -> None:
+    """It takes nothing else along."""
+    found = outcomes(tmp_path, [("raise", 0)] + [("work", i) for i in range(1, 5)])
+    assert {o.task for o in found if isinstance(o, Done)} == {("work", i) for i in range(1, 5)}
+    (died,) = (o for o in found if isinstance(o, Died))
+    assert isinstance(died.error, OSError)
+    assert died.error.errno == 28
+    assert "toys.py" in "".join(died.error.__notes__)
+    assert (died.reason, died.note) == ("OSError: [Errno 28] No space left on device", "about to raise")
+    assert (tmp_path / "raise-0").read_bytes() == b"xx"
+
+
+def test_an_exception_that_cannot_be_pickled_is_told_too(tmp_path: Path) -> None:
+    (died,) = outcomes(tmp_path, [("raise oddly", 0)])
+    assert isinstance(died, Died)
+    assert died.reason == "RuntimeError: Odd: half of it"
 
 
 def test_a_stop_ends_workers_at_their_task(tmp_path: Path) -> None:

@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import Any
 
 
+class Odd(Exception):  # noqa: N818
+    """Cannot be made from its `args`, so not unpickled."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} of {second}")
+
+
 def setup(folder: Path) -> Callable[[Any, Callable[[Any], None]], Any]:
     """A worker whose tasks are words: what to do."""
 
@@ -25,6 +32,8 @@ def setup(folder: Path) -> Callable[[Any, Callable[[Any], None]], Any]:
             os._exit(7)
         if what == "raise":
             raise OSError(28, "No space left on device")
+        if what == "raise oddly":
+            raise Odd("half", "it")
         if what == "wait":
             (folder / "waiting").touch()
             time.sleep(600)

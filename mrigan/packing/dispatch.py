@@ -1,0 +1,197 @@
+"""Units go to workers: processes of this machine, or tasks of a Ray cluster. What becomes of them comes back.
+
+Slurm needs nothing here: each task of a job array is a build of its own slice of the plan (slurm/build_shards.sbatch).
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from mrigan.errors import ConfigError, MriganError, ShardError
+from mrigan.packing.journal import FAILED, UnitReport
+from mrigan.packing.place import Place
+from mrigan.packing.plan import Unit
+from mrigan.packing.unit import Job
+from mrigan.packing.workers import Busy, Died, Done, run_tasks
+from mrigan.progress import Advance, bar
+
+log = logging.getLogger(__name__)
+
+DISTRIBUTORS = ("pool", "ray")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Stopped(ShardError):  # noqa: N818 (nothing is wrong)
+    """A signal stopped the build; started again it goes on."""
+
+    exit_code = 75
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who makes the units.
+
+    Attributes:
+        distributor: one of `DISTRIBUTORS`.
+        workers: processes of the pool, 0 = one a CPU core that this process may use. Ray decides by itself.
+        ray_address: of a running cluster, "" = the one of this machine or of RAY_ADDRESS.
+        skip_deadly: a family that killed each worker that tried it becomes failed rows, and its unit is made without
+            it. Otherwise such a unit is given up.
+    """
+
+    distributor: str = "pool"
+    workers: int = 0
+    ray_address: str = ""
+    skip_deadly: bool = False
+
+
+@dataclass
+class Outcome:
+    """What became of the units of a build: reports of those that were made, and of those that were given up."""
+
+    made: list[UnitReport] = field(default_factory=list)
+    given_up: list[UnitReport] = field(default_factory=list)
+
+
+def make_units(place: Place, units: Sequence[Unit], crew: Crew) -> Outcome:
+    """Make `units`, which are missing, of a plan.
+
+    Raises:
+        ShardError: the disk is full, the videos went away. All finished units stay.
+        Stopped: by SIGINT or SIGTERM; the units at hand are dropped.
+        ConfigError: there is no such distributor, or no Ray.
+    """
+    if crew.distributor not in DISTRIBUTORS:
+        raise ConfigError(
+            f"no distributor {crew.distributor!r}", where="--distributor", fix=f"one of: {', '.join(DISTRIBUTORS)}"
+        )
+    families, left = _families(place.plan.units), _families(units)
+    with _session(crew), _signals() as caught, bar("shards", families, "families", done=families - left) as advance:
+        work = _Work(place, crew, _Meter(advance), lambda: bool(caught))
+        jobs = [Job(unit) for unit in units]
+        while jobs and not caught:
+            jobs = list(work.round(jobs))
+    if caught:
+        name = signal.Signals(caught[0]).name
+        raise Stopped(
+            f"stopped by {name}; {len(work.outcome.made)} of {len(units)} missing units were built",
+            where=place.where,
+            fix="start it again to go on",
+        )
+    return work.outcome
+
+
+@dataclass
+class _Work:
+    place: Place
+    crew: Crew
+    meter: _Meter
+    stop: Callable[[], bool]
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def round(self, jobs: list[Job]) -> Iterator[Job]:
+        """Make units; yields those that shall be tried without a family that is deadly."""
+        for event in self._run(jobs):
+            job: Job = event.task
+            if isinstance(event, Busy):
+                self.meter.update(job.unit, event.note.done, event.note.stored)
+            elif isinstance(event, Done):
+                self.meter.update(job.unit, len(job.unit.families), event.result.stored)
+                self.outcome.made.append(event.result)
+                log.info(event.result.line())
+            else:
+                _raise_if_hopeless(self.place, event.error)
+                at = f"at the family {event.note.family}" if event.note else "at its start"
+                if event.again:
+                    log.warning("unit %s: %s, %s; it is tried again", job.name, event.reason, at)
+                elif self.crew.skip_deadly and event.note:
+                    log.warning("unit %s: %s, each time, %s, which is skipped now", job.name, event.reason, at)
+                    yield Job(job.unit, (*job.skip, (event.note.family, event.reason)))
+                else:
+                    self._give_up(job, f"{event.reason}, each time, {at}", event.error)
+
+    def _run(self, jobs: list[Job]) -> Iterator[Done | Busy | Died]:
+        setup, arguments = self.place.worker
+        if self.crew.distributor == "ray":
+            from mrigan.packing.ray_workers import run_on_ray
+
+            return run_on_ray(setup, arguments, jobs, stop=self.stop)
+        workers = self.crew.workers or len(os.sched_getaffinity(0))
+        return run_tasks(setup, arguments, jobs, workers=min(workers, len(jobs)), stop=self.stop)
+
+    def _give_up(self, job: Job, reason: str, error: BaseException | None) -> None:
+        report = UnitReport(job.name, FAILED, reason=reason)
+        log.error(report.line())
+        for note in getattr(error, "__notes__", ()):
+            log.error("%s", note)
+        self.place.keep(report)
+        self.outcome.given_up.append(report)
+
+
+def _session(crew: Crew) -> Any:
+    """Ray sets its own handlers of signals when it connects; ours come after it."""
+    if crew.distributor == "ray":
+        from mrigan.packing.ray_workers import ray_session
+
+        return ray_session(crew.ray_address)
+    return nullcontext()
+
+
+def _raise_if_hopeless(place: Place, error: BaseException | None) -> None:
+    """Some errors are not about one unit: each other one would meet them, too."""
+    if isinstance(error, MriganError):
+        raise error
+    if isinstance(error, OSError) and error.errno in FULL:
+        raise ShardError(
+            f"no room left to write: {error.strerror}",
+            where=error.filename or place.where,
+            fix="make room and start it again; finished units are kept",
+        ) from error
+
+
+class _Meter:
+    """Families and faces done, from what the workers tell about their units."""
+
+    def __init__(self, advance: Advance) -> None:
+        self.advance, self.started = advance, time.monotonic()
+        self.families: Counter[str] = Counter()
+        self.faces: Counter[str] = Counter()
+
+    def update(self, unit: Unit, families: int, faces: int) -> None:
+        """So many of the unit are done now; a unit that is tried again starts from nothing."""
+        self.faces[unit.name] = faces
+        more = families - self.families[unit.name]
+        if more > 0:
+            self.families[unit.name] = families
+            rate = self.faces.total() / (time.monotonic() - self.started)
+            self.advance(more, note=f"{rate:.1f} faces/s")
+
+
+def _families(units: Sequence[Unit]) -> int:
+    return sum(len(unit.families) for unit in units)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM fill the list instead of ending the process; outside the main thread nothing is caught."""
+    caught: list[int] = []
+    old: dict[signal.Signals, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            old[number] = signal.signal(number, lambda signum, _frame: caught.append(signum))
+    except ValueError:
+        log.debug("not in the main thread: signals are left alone")
+    try:
+        yield caught
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,94 @@
+"""Where a build puts its units, and what is there already: a folder here, a URL in `mrigan.packing.remote`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from mrigan.packing.journal import UnitReport, write_report
+from mrigan.packing.leftovers import clean
+from mrigan.packing.manifest import write_manifest
+from mrigan.packing.plan_file import Plan, Unit, load_plan, unit_names
+from mrigan.packing.unit import UnitMaker, is_done
+from mrigan.packing.workers import Setup
+
+ALL = slice(None)
+
+
+class Place(Protocol):
+    """What a build must know of the place that it builds in.
+
+    Attributes:
+        plan: of that place, as a folder of this machine has it.
+        where: as a person calls it.
+        worker: what a worker is made with, see `run_tasks`.
+    """
+
+    plan: Plan
+    where: str
+    worker: tuple[Setup, tuple[Any, ...]]
+
+    def missing(self) -> list[Unit]:
+        """The units of the plan that are not there, or not whole."""
+
+    def keep(self, report: UnitReport) -> None:
+        """Keep the report of a unit that was given up, for those who watch."""
+
+    def finish(self) -> None:
+        """Merge the rows of all units and write the manifest. Needs every unit done; again, it changes nothing."""
+
+
+class Folder:
+    """A shard folder on this machine, or one that it shares with others."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.where = plan, str(plan.folder)
+        self.worker: tuple[Setup, tuple[Any, ...]] = UnitMaker, (replace(plan, units=()),)  # it gets them one by one
+
+    def missing(self) -> list[Unit]:
+        return [unit for unit in self.plan.units if not is_done(self.plan, unit)]
+
+    def keep(self, report: UnitReport) -> None:
+        write_report(self.plan.layout, report)
+
+    def finish(self) -> None:
+        write_manifest(self.plan)
+
+
+def is_url(out: str | Path) -> bool:
+    """Whether `out` names no folder but a place that fsspec knows: `s3://bucket/set`."""
+    return "://" in str(out)
+
+
+def load_slice(folder: str | Path, only: slice) -> Plan:
+    """The plan in a folder with some of its units; of a large plan, few of them are read in milliseconds."""
+    return load_plan(folder) if only == ALL else load_plan(folder, unit_names(folder)[only])
+
+
+@contextmanager
+def open_place(out: str | Path, scratch: str | Path = "", only: slice = ALL) -> Iterator[Place]:
+    """The place that a folder or a URL names. What dead builders left on this machine goes, before and after.
+
+    Args:
+        scratch: folder of this machine for what goes to a URL, "" = the system's.
+        only: which units of the plan.
+
+    Raises:
+        ShardError: there is no plan.
+        ConfigError: fsspec does not know the URL, or a package is missing for it.
+    """
+    if is_url(out):
+        from mrigan.packing.remote import open_remote
+
+        with open_remote(str(out), scratch, only) as remote:
+            yield remote
+        return
+    plan = load_slice(out, only)
+    clean(plan.layout)
+    try:
+        yield Folder(plan)
+    finally:
+        clean(plan.layout)
