@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -80,21 +79,19 @@ class FaceDetector:
     def __init__(self, config: FacesConfig, device: str = "cpu", thresholds: Sequence[float] | None = None) -> None:
         from facenet_pytorch import MTCNN
 
+        from mrigan.video.mtcnn import Cascade
+
         self.config = config
         self.device = device
-        self.mtcnn = MTCNN(
-            keep_all=True,
-            margin=0,
-            min_face_size=config.min_face,
-            thresholds=list(thresholds or config.thresholds),
-            factor=config.factor,
-            device=device,
-        ).eval()
+        self.batch = 1 if device == "cpu" else BATCH  # frames in one pass; on a CPU more of them gain nothing
+        nets = MTCNN(device=device).eval()
+        levels = list(thresholds or config.thresholds)
+        self.cascade = Cascade((nets.pnet, nets.rnet, nets.onet), config.min_face, levels, config.factor)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
         """Find the faces of each (H, W, 3) uint8 RGB picture: largest first, at most `max_persons`.
 
-        On a GPU pictures of one size share a pass; on a CPU that gains nothing, and they go one by one.
+        Pictures of one size share a pass, up to `batch` of them.
         """
         small = [self._shrink(image) for image in images]
         found: list[list[Detection]] = [[] for _ in images]
@@ -114,27 +111,22 @@ class FaceDetector:
         return cv2.resize(image, (max(round(w * scale), 1), max(round(h * scale), 1)), interpolation=cv2.INTER_AREA)
 
     def _groups(self, images: Sequence[np.ndarray]) -> Iterator[list[int]]:
-        if self.device == "cpu":
-            yield from ([i] for i in range(len(images)))
-            return
         sizes: dict[tuple[int, ...], list[int]] = {}
         for i, image in enumerate(images):
             sizes.setdefault(image.shape, []).append(i)
         for group in sizes.values():
-            yield from (group[i : i + BATCH] for i in range(0, len(group), BATCH))
+            yield from (group[i : i + self.batch] for i in range(0, len(group), self.batch))
 
     def _run(self, images: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Boxes (n, 5) with probability and points (n, 5, 2) of pictures of one size."""
+        from mrigan.video.mtcnn import OutsideError
+
         if min(images[0].shape[:2]) < self.config.min_face:
             return [(np.zeros((0, 5)), np.zeros((0, 5, 2)))] * len(images)  # no level in the image pyramid
         try:
             return self._mtcnn(images)
-        except (IndexError, RuntimeError) as error:
-            # facenet-pytorch drops a candidate that was moved wholly out of the picture from its crops but not from its
-            # list, and then fails on their lengths. With a border around the picture no candidate leaves it.
-            if "out of memory" in str(error):
-                raise
-        pad = ((PADDING, PADDING), (PADDING, PADDING), (0, 0))
+        except OutsideError:  # with a border around the picture no candidate leaves it
+            pad = ((PADDING, PADDING), (PADDING, PADDING), (0, 0))
         results = []
         for image in images:
             boxes, points = self._mtcnn([np.pad(image, pad)])[0]
@@ -143,18 +135,9 @@ class FaceDetector:
 
     def _mtcnn(self, images: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         import torch
-        from facenet_pytorch.models.utils.detect_face import detect_face
 
-        net: Any = self.mtcnn
-        stages = (net.pnet, net.rnet, net.onet)
-        with torch.inference_mode():
-            boxes, points = detect_face(
-                np.stack(images), net.min_face_size, *stages, net.thresholds, net.factor, net.device
-            )
-        return [
-            (np.asarray(b, np.float64).reshape(-1, 5), np.asarray(p, np.float64).reshape(-1, 5, 2))
-            for b, p in zip(boxes, points, strict=True)
-        ]
+        found = self.cascade(torch.from_numpy(np.stack(images)).to(self.device))
+        return [(boxes.astype(np.float64), points.astype(np.float64)) for boxes, points in found]
 
     def _native(
         self, boxes: np.ndarray, points: np.ndarray, small: tuple[int, ...], native: tuple[int, ...]
@@ -186,7 +169,6 @@ def find_faces(frames: Iterable[Frame], detector: FaceDetector) -> FaceTable:
     """
     from mrigan.video.tracks import Tracker
 
-    batch = 1 if detector.device == "cpu" else BATCH
     tracker = Tracker()
     seen = 0
     size = (0, 0)
@@ -204,7 +186,7 @@ def find_faces(frames: Iterable[Frame], detector: FaceDetector) -> FaceTable:
                 size = frame.image.shape[1], frame.image.shape[0]
             seen += 1
             chunk.append(frame)
-            if len(chunk) == batch:
+            if len(chunk) == detector.batch:
                 look()
     except TruncatedVideo as error:
         note = error.what

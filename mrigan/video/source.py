@@ -8,13 +8,10 @@ through one decoder: an MRI shows what a forger did, never what a decoder did.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from mrigan.config import VideoConfig
-from mrigan.errors import ConfigError
 from mrigan.video.frames import Decoded, Frame, decode, read_frames
 
 log = logging.getLogger(__name__)
