@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from mrigan.catalog.audit import Leak, audit
-from mrigan.catalog.clips import LABELS, SPLITS, Catalog, Clip, Family, clip_id
-from mrigan.catalog.readers import READERS, Problem, Reader, ScanResult
-from mrigan.catalog.scan import scan_catalog, summary_table
-from mrigan.catalog.splits import assign_splits, components, official_splits
+from mrigan.catalog.clips import LABELS, SPLITS, Catalog, Clip, Family, Making, clip_id
+from mrigan.catalog.combine import merge_catalogs, move_roots, take
+from mrigan.catalog.contents import missing_files
+from mrigan.catalog.official import official_splits
+from mrigan.catalog.readers import PICTURE_SUFFIXES, READERS, VIDEO_SUFFIXES, Problem, Reader, ScanResult
+from mrigan.catalog.scan import making_lines, scan_catalog, summary_table
+from mrigan.catalog.splits import assign_splits, components
 from mrigan.catalog.store import read_catalog, write_catalog
 
 __all__ = [
     "LABELS",
+    "PICTURE_SUFFIXES",
     "READERS",
     "SPLITS",
+    "VIDEO_SUFFIXES",
     "Catalog",
     "Clip",
     "Family",
     "Leak",
+    "Making",
     "Problem",
     "Reader",
     "ScanResult",
@@ -24,9 +30,14 @@ __all__ = [
     "audit",
     "clip_id",
     "components",
+    "making_lines",
+    "merge_catalogs",
+    "missing_files",
+    "move_roots",
     "official_splits",
     "read_catalog",
     "scan_catalog",
     "summary_table",
+    "take",
     "write_catalog",
 ]

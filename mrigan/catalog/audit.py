@@ -1,12 +1,16 @@
-"""Proof that no family, original, person, group or file is on two sides of a split."""
+"""Proof that no family, original, person, upload, group or file is on two sides of a split."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 from mrigan.catalog.clips import SPLITS, Catalog, Clip
-from mrigan.catalog.splits import ties
+from mrigan.catalog.contents import same_contents
+
+KINDS = ("family", "original", "target person", "donor person", "upload source", "group", "file", "content")
 
 
 @dataclass(frozen=True)
@@ -14,14 +18,17 @@ class Leak:
     """Something that is on more than one side.
 
     Attributes:
-        kind: family, original, person, group or file.
+        kind: one of `KINDS`. A target person is seen on two sides; a donor person is seen on one, and their face is
+            put into clips of another.
         key: which one.
         clips: for each of its splits, in the order train, val, test, the ids of the clips there.
+        allowed: donors were relaxed when the splits were drawn, and nothing but a donor leaks here.
     """
 
     kind: str
     key: str
     clips: dict[str, list[str]]
+    allowed: bool = False
 
     def __str__(self) -> str:
         sides = "; ".join(
@@ -31,15 +38,71 @@ class Leak:
         return f"{self.kind} {self.key} is in {sides}"
 
 
-def audit(catalog: Catalog) -> list[Leak]:
-    """Every leak of the catalog's splits; empty = clean. Clips without a split are on no side."""
-    holders: dict[tuple[str, str], dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
-    for clip in catalog.clips:
-        if clip.split:
-            for tie in dict.fromkeys(ties(clip)):
-                holders[tie][clip.split].append(clip)
-    return [
-        Leak(kind, key, {s: [clip.id for clip in sides[s]] for s in SPLITS if s in sides})
-        for (kind, key), sides in sorted(holders.items())
-        if len(sides) > 1
-    ]
+def audit(catalog: Catalog, contents: bool = False) -> list[Leak]:
+    """Every leak of the catalog's splits; empty = clean. Clips without a split are on no side.
+
+    Args:
+        contents: also compare the files: those of one size on two sides are opened (see `same_contents`).
+    """
+    clips = [clip for clip in catalog.clips if clip.split]
+    roots = {dataset: str(root) for dataset, root in catalog.roots.items()}
+    relaxed = {dataset for dataset, made in catalog.making.items() if made.relax_donors}
+    leaks: list[Leak] = []
+    leaks += _leaks("family", ((clip.family, clip) for clip in clips))
+    leaks += _leaks("original", _originals(clips))
+    leaks += _crossing(clips, ("target person", "targets"), ("donor person", "donors"), relaxed)
+    leaks += _crossing(clips, ("upload source", "source"), ("upload source", "donor_sources"), relaxed)
+    leaks += _leaks("group", ((f"{clip.dataset}: {clip.group}", clip) for clip in clips if clip.group))
+    leaks += _leaks("file", ((f"{roots[clip.dataset]}/{clip.path}", clip) for clip in clips))
+    if contents:
+        leaks += _leaks("content", same_contents(catalog, clips))
+    return sorted(leaks, key=lambda leak: (KINDS.index(leak.kind), leak.key))
+
+
+def _originals(clips: list[Clip]) -> Iterator[tuple[str, Clip]]:
+    for clip in clips:
+        if clip.original is not None:
+            yield clip.original, clip
+        elif clip.label == "real":
+            yield clip.id, clip
+
+
+def _crossing(clips: list[Clip], seen: tuple[str, str], put_in: tuple[str, str], relaxed: set[str]) -> Iterator[Leak]:
+    """Leaks of people, or of their uploads.
+
+    Args:
+        seen: the kind of leak where the same is seen on two sides, and the clips' field. put_in: the kind where it is
+            seen, or put in, on two sides, and the field.
+        relaxed: data sets in which the latter is allowed.
+    """
+    holders: list[tuple[str, Clip]] = []
+    sides: dict[str, set[str]] = defaultdict(set)
+    for clip in clips:
+        for _, field in (seen, put_in):
+            value = getattr(clip, field)
+            for name in (value,) if isinstance(value, str) else value:
+                if name:
+                    key = f"{clip.dataset}: {name}"
+                    holders.append((key, clip))
+                    if field == seen[1]:
+                        sides[key].add(clip.split)
+    for leak in _leaks(put_in[0], holders):
+        if len(sides[leak.key]) > 1:
+            yield replace(leak, kind=seen[0])
+        else:
+            yield replace(leak, allowed=leak.key.partition(": ")[0] in relaxed)
+
+
+def _leaks(kind: str, holders: Iterable[tuple[str, Clip]]) -> list[Leak]:
+    """The keys that clips on more than one side hold."""
+    first: dict[str, str] = {}
+    crossing: dict[str, Any] = {}
+    held: list[tuple[str, Clip]] = []
+    for key, clip in holders:
+        held.append((key, clip))
+        if first.setdefault(key, clip.split) != clip.split:
+            crossing[key] = {}
+    for key, clip in held if crossing else ():
+        if key in crossing:
+            crossing[key].setdefault(clip.split, {})[clip.id] = None
+    return [Leak(kind, key, {s: list(sides[s]) for s in SPLITS if s in sides}) for key, sides in crossing.items()]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
+from mrigan.errors import CatalogError
 from mrigan.files import hash_json
 
 SPLITS = ("train", "val", "test")
@@ -21,15 +25,17 @@ def clip_id(dataset: str, method: str, compression: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class Clip:
-    """One video (or still) and what is known about it.
+    """One video, or one still (`path` ends like a picture), and what is known about it.
 
     Attributes:
         dataset, method, compression, name: together the identity; `name` may contain "/"; reals have method "original".
-        path: of the file, relative to the catalog's root, with "/".
+        path: of the file, relative to its data set's root, with "/".
         label: "real" or "fake".
         original: id of the clip this fake was made from, None where unknown or not there.
         targets: people seen in the clip. donors: people whose face was put in.
-        group: what else must stay together: a person, an upload source, a part of a data set; "" if nothing is known.
+        group: what else must stay together: a part of a data set, a photographer; "" if nothing is known.
+        source: the upload that the clip was cut from (a fake: its target's); "" if not known.
+        donor_sources: the uploads that the donors' faces come from.
         official_split: the publisher's split, "" if none.
         family: id of the original (also of one that is named but missing: its fakes stay together), or the own id.
         split: "train", "val", "test", or "" before `assign_splits`.
@@ -45,6 +51,8 @@ class Clip:
     targets: tuple[str, ...] = ()
     donors: tuple[str, ...] = ()
     group: str = ""
+    source: str = ""
+    donor_sources: tuple[str, ...] = ()
     official_split: str = ""
     family: str = ""
     split: str = ""
@@ -73,19 +81,60 @@ class Family:
         return [self.original, *self.fakes] if self.original else list(self.fakes)
 
 
-class Catalog:
-    """Clips in the order of their ids, and the folder that their paths are relative to."""
+@dataclass(frozen=True)
+class Making:
+    """How the clips of a data set were chosen and split: for whoever reads the catalog, and no part of its hash.
 
-    def __init__(self, root: Path, clips: list[Clip]) -> None:
-        self.root = Path(root)
-        self.clips = sorted(clips, key=lambda clip: clip.id)
+    Attributes:
+        splits: "official", "drawn", or "" where nothing is split.
+        seed, fractions: what was drawn by.
+        relax_donors: a donor's face may be on another side than the donor; `audit` then lists such leaks as allowed.
+        taken: the fraction of the clips that was taken, by whole families; 1 = all. take_seed: drew them.
+    """
+
+    splits: str = ""
+    seed: int = 0
+    fractions: Mapping[str, float] | None = None
+    relax_donors: bool = False
+    taken: float = 1.0
+    take_seed: int = 0
+
+
+class Catalog:
+    """Clips in the order of their ids, and for each data set the folder that its paths are relative to.
+
+    Args:
+        root: the folder of all data sets, or a folder for each.
+        making: for each data set how its clips were chosen and split.
+    """
+
+    def __init__(
+        self, root: str | Path | Mapping[str, Path], clips: list[Clip], making: Mapping[str, Making] | None = None
+    ) -> None:
+        self.clips = sorted(clips, key=attrgetter("id"))
+        datasets = sorted({clip.dataset for clip in clips})
+        roots = root if isinstance(root, Mapping) else dict.fromkeys(datasets, Path(root))
+        self.roots = {dataset: Path(roots[dataset]) for dataset in datasets}
+        self.making = {dataset: (making or {}).get(dataset, Making()) for dataset in datasets}
 
     def __len__(self) -> int:
         return len(self.clips)
 
+    @property
+    def root(self) -> Path:
+        """The folder of all data sets.
+
+        Raises:
+            CatalogError: they lie in several (see `roots`), or there is no clip.
+        """
+        folders = set(self.roots.values())
+        if len(folders) != 1:
+            raise CatalogError(f"the data sets of this catalog lie in {len(folders)} folders, not in one")
+        return folders.pop()
+
     def path(self, clip: Clip) -> Path:
         """Where the clip's file lies."""
-        return self.root / clip.path
+        return self.roots[clip.dataset] / clip.path
 
     def families(self) -> list[Family]:
         """Families in the order of their ids; a family that a planted leak tears apart takes its original's split."""
@@ -101,12 +150,21 @@ class Catalog:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of all rows, whatever folder they lie in."""
-        return hash_json([asdict(clip) for clip in self.clips])
+        """SHA-256 of all rows, whatever folders they lie in."""
+        row = attrgetter(*(field.name for field in fields(Clip)))
+        return hash_json([row(clip) for clip in self.clips])
 
     def with_splits(self, split_of: dict[str, str]) -> Catalog:
         """The same clips, each in the split that `split_of[clip.id]` names."""
-        return Catalog(self.root, [replace(clip, split=split_of[clip.id]) for clip in self.clips])
+        return self.with_clips([replace(clip, split=split_of[clip.id]) for clip in self.clips])
+
+    def with_making(self, **made: Any) -> Catalog:
+        """The same clips, with fields of every data set's `Making` changed."""
+        return Catalog(self.roots, self.clips, {name: replace(old, **made) for name, old in self.making.items()})
+
+    def with_clips(self, clips: list[Clip]) -> Catalog:
+        """Other clips of the same data sets."""
+        return Catalog(self.roots, clips, self.making)
 
     def summary(self) -> dict[tuple[str, str, str], Counter[str]]:
         """Number of clips by (data set, method, compression) and split."""

@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
 
 from mrigan.catalog.clips import SPLITS, Catalog
+from mrigan.catalog.combine import take
+from mrigan.catalog.official import official_splits
 from mrigan.catalog.readers import READERS, ScanResult, read_manifest
-from mrigan.catalog.splits import DEFAULT_FRACTIONS, assign_splits, check_fractions, components, official_splits
+from mrigan.catalog.splits import DEFAULT_FRACTIONS, assign_splits, check_fractions, components
 from mrigan.errors import ConfigError
+
+RELAX = (
+    ". --relax-donors separates by the people on show alone; the catalog records it, and the audit lists every donor "
+    "whose face is on another side"
+)
 
 
 def scan_catalog(
     reader: str,
     root: str | Path,
     *,
+    splits: str | Path | None = None,
     base: str | Path | None = None,
-    fractions: Mapping[str, float] = DEFAULT_FRACTIONS,
+    fractions: Mapping[str, float] | None = None,
     seed: int = 0,
+    relax_donors: bool = False,
+    taken: float = 1.0,
 ) -> tuple[Catalog, ScanResult]:
     """List the clips of `root` with the reader of that name, and split them.
 
     Args:
         root: the data set's folder, or the manifest.
+        splits: the user's copy of the publisher's lists, to split as published; None = splits of our own.
         base: the folder that a manifest's paths are relative to, where it is not the manifest's own.
-        fractions, seed: see `assign_splits`; unused where the reader found official splits.
+        fractions: of the clips in train, val and test, 0.8, 0.1 and 0.1 by default. With official splits: what the
+            lists leave open is drawn by them (see `official_splits`); by default it stays open.
+        seed, relax_donors: see `assign_splits`.
+        taken: the fraction of the clips to keep, by whole families (see `take`).
 
     Raises:
-        ConfigError: unknown reader, impossible fractions. CatalogError: see the reader.
+        ConfigError: unknown reader, impossible fractions, lists for a data set that has none.
+        CatalogError: see the reader.
     """
     if reader not in READERS:
         close = difflib.get_close_matches(reader, READERS, n=1)
@@ -39,14 +56,21 @@ def scan_catalog(
         )
     if base is not None and reader != "manifest":
         raise ConfigError(f"--root goes with a manifest; {reader} knows where its videos lie")
-    check_fractions(fractions)
-    result = read_manifest(Path(root), Path(base)) if base is not None else READERS[reader](Path(root))
+    if fractions is not None:
+        check_fractions(fractions)
+    lists = None if splits is None else Path(splits)
+    read = READERS[reader] if base is None else partial(read_manifest, base=Path(base))
+    result = read(Path(root), lists)
     catalog = Catalog(result.root.resolve(), result.clips)
     if result.official:
-        catalog = official_splits(catalog)
+        catalog = official_splits(catalog, fractions, seed, relax_donors)
     else:
-        catalog = assign_splits(catalog, fractions, seed)
-        result.notes.extend(_thin(catalog, [split for split in SPLITS if fractions.get(split, 0) > 0]))
+        fractions = DEFAULT_FRACTIONS if fractions is None else fractions
+        catalog = assign_splits(catalog, fractions, seed, relax_donors)
+        wanted = [split for split in SPLITS if fractions.get(split, 0) > 0]
+        result.notes.extend(_chained(catalog, fractions, relax_donors) + _thin(catalog, wanted, relax_donors))
+    if taken != 1:
+        catalog = take(catalog, dict.fromkeys(catalog.roots, taken), seed)
     return catalog, result
 
 
@@ -63,7 +87,8 @@ def summary_table(catalog: Catalog) -> Table:
     for key, counts in catalog.summary().items():
         table.add_row(*(part or "-" for part in key), *(str(counts[split]) for split in splits), str(counts.total()))
     table.add_section()
-    families, groups = catalog.families(), components(catalog)
+    families = catalog.families()
+    groups = components(catalog, any(made.relax_donors for made in catalog.making.values()))
     for label, sides in (
         ("clips", [clip.split for clip in catalog.clips]),
         ("families", [family.split for family in families]),
@@ -73,12 +98,46 @@ def summary_table(catalog: Catalog) -> Table:
     return table
 
 
-def _thin(catalog: Catalog, splits: list[str]) -> list[str]:
+def making_lines(catalog: Catalog) -> list[str]:
+    """For each data set: where it lies, how it was split, what was taken of it."""
+    lines = []
+    for dataset, made in catalog.making.items():
+        parts = [{"official": "split as published", "drawn": "split by us", "": "not split"}[made.splits]]
+        if made.fractions is not None:
+            shares = ", ".join(f"{split} {share:g}" for split, share in made.fractions.items())
+            parts.append(f"drawn by {shares} (seed {made.seed})")
+        if made.relax_donors:
+            parts.append("donors relaxed: a face that was put in may be on another side than its person")
+        if made.taken != 1:
+            parts.append(f"{made.taken:g} of it taken, by whole families (seed {made.take_seed})")
+        lines.append(f"{dataset} in {catalog.roots[dataset]}: {'; '.join(parts)}")
+    return lines
+
+
+def _chained(catalog: Catalog, fractions: Mapping[str, float], relax_donors: bool) -> list[str]:
+    """A warning for each data set of which one component is larger than any split should be."""
+    sizes = Counter(clip.dataset for clip in catalog.clips)
+    largest: dict[str, int] = {}
+    for clips in components(catalog, relax_donors):
+        for dataset, count in Counter(clip.dataset for clip in clips).items():
+            largest[dataset] = max(largest.get(dataset, 0), count)
+    room = max(fractions.values()) / sum(fractions.values())
+    notes = []
+    for dataset, count in largest.items():
+        if 1 < count > (room + 0.02) * sizes[dataset]:
+            notes.append(
+                f"{count} of {sizes[dataset]} clips of {dataset} are chained together (people, uploads, groups) and "
+                f"lie in one split; the rest cannot fill the others as asked{'' if relax_donors else RELAX}"
+            )
+    return notes
+
+
+def _thin(catalog: Catalog, splits: list[str], relax_donors: bool) -> list[str]:
     """What a split lacks because there are too few separable groups."""
     notes = []
     for split in splits:
-        lacking = sorted({"real", "fake"} - {clip.label for clip in catalog.clips if clip.split == split})
+        lacking = sorted({clip.label for clip in catalog.clips} - {c.label for c in catalog.clips if c.split == split})
         if lacking:
-            too_few = f"too few separable groups ({len(components(catalog))})"
+            too_few = f"too few separable groups ({len(components(catalog, relax_donors))})"
             notes.append(f"{split} has no {' and no '.join(lacking)}: {too_few}")
     return notes

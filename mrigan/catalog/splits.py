@@ -9,29 +9,44 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mrigan.catalog.clips import SPLITS, Catalog, Clip
-from mrigan.errors import CatalogError, ConfigError
+from mrigan.errors import ConfigError
 
 DEFAULT_FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
-Stratum = tuple[str, str]  # (data set, label): each is spread over the splits by the fractions
+Stratum = tuple[str, str]  # (data set, method): each is spread over the splits by the fractions
+Tie = tuple[str, str]  # (kind, key)
 
 
-def ties(clip: Clip) -> Iterator[tuple[str, str]]:
-    """What binds a clip to others, as (kind, key). People and groups are known by name within their data set only."""
+def ties(clip: Clip, root: str | Path = "", relax_donors: bool = False) -> Iterator[Tie]:
+    """What binds a clip to others, as (kind, key). People, groups and uploads are known within their data set only.
+
+    Args:
+        root: the folder that the clip's path is relative to.
+        relax_donors: leave out what ties a fake to its donors.
+    """
+    dataset = clip.dataset
     yield "family", clip.family
     if clip.original is not None:
         yield "original", clip.original
     elif clip.label == "real":
         yield "original", clip.id
-    for person in (*clip.targets, *clip.donors):
-        yield "person", f"{clip.dataset}: {person}"
+    for person in clip.targets:
+        yield "person", f"{dataset}: {person}"
+    if clip.source:
+        yield "upload source", f"{dataset}: {clip.source}"
+    if not relax_donors:
+        for person in clip.donors:
+            yield "person", f"{dataset}: {person}"
+        for source in clip.donor_sources:
+            yield "upload source", f"{dataset}: {source}"
     if clip.group:
-        yield "group", f"{clip.dataset}: {clip.group}"
-    yield "file", clip.path
+        yield "group", f"{dataset}: {clip.group}"
+    yield "file", f"{root}/{clip.path}"
 
 
-def components(catalog: Catalog) -> list[list[Clip]]:
+def components(catalog: Catalog, relax_donors: bool = False) -> list[list[Clip]]:
     """Clips joined by any chain of ties (union-find), in the order of their first ids."""
     parent = list(range(len(catalog)))
 
@@ -41,11 +56,14 @@ def components(catalog: Catalog) -> list[list[Clip]]:
             node = parent[node]
         return node
 
-    first: dict[tuple[str, str], int] = {}
+    first: dict[Tie, int] = {}
+    roots = {dataset: str(folder) for dataset, folder in catalog.roots.items()}
     for index, clip in enumerate(catalog.clips):
-        for tie in ties(clip):
-            a, b = root(index), root(first.setdefault(tie, index))
-            parent[max(a, b)] = min(a, b)
+        for tie in ties(clip, roots[clip.dataset], relax_donors):
+            other = first.setdefault(tie, index)
+            if other != index:
+                a, b = root(index), root(other)
+                parent[max(a, b)] = min(a, b)
     members: dict[int, list[Clip]] = defaultdict(list)
     for index, clip in enumerate(catalog.clips):
         members[root(index)].append(clip)
@@ -66,12 +84,20 @@ class _Part:
         return len(self.clips)
 
 
-def assign_splits(catalog: Catalog, fractions: Mapping[str, float] = DEFAULT_FRACTIONS, seed: int = 0) -> Catalog:
+def assign_splits(
+    catalog: Catalog,
+    fractions: Mapping[str, float] = DEFAULT_FRACTIONS,
+    seed: int = 0,
+    relax_donors: bool = False,
+) -> Catalog:
     """Give every clip a split; the clips of a component (see `components`) share theirs.
 
-    Each data set's reals and fakes are spread by `fractions` as well as whole components allow. Every split with a
-    fraction above 0 first gets a component with reals and fakes, where there are enough. Depends on clips, fractions
-    and seed only.
+    The clips of each data set and method (reals are one) are spread by `fractions` as well as whole components allow.
+    Every split with a fraction above 0 first gets a component with reals and fakes, where there are enough. Depends on
+    clips, fractions and seed only.
+
+    Args:
+        relax_donors: fakes need not be on the side of the people whose faces were put in; the catalog records it.
 
     Raises:
         ConfigError: fractions that are negative, sum to 0, or name an unknown split.
@@ -81,7 +107,7 @@ def assign_splits(catalog: Catalog, fractions: Mapping[str, float] = DEFAULT_FRA
     share = {split: fractions[split] / total for split in SPLITS if fractions.get(split, 0) > 0}
     # The largest split is served first: with too few components, test and then val stay empty rather than train.
     splits = sorted(share, key=lambda split: (-share[split], SPLITS.index(split)))
-    free = [_part(clips, seed) for clips in components(catalog)]
+    free = [_part(clips, seed) for clips in components(catalog, relax_donors)]
     free.sort(key=lambda part: part.rank)
     whole: Counter[Stratum] = Counter()
     for part in free:
@@ -110,22 +136,9 @@ def assign_splits(catalog: Catalog, fractions: Mapping[str, float] = DEFAULT_FRA
         split = max(splits, key=lambda split: deficit(part, split))
         held[split].append(part)
         have[split].update(part.strata)
-    return catalog.with_splits({clip.id: s for s, parts in held.items() for part in parts for clip in part.clips})
-
-
-def official_splits(catalog: Catalog) -> Catalog:
-    """Give every clip its publisher's split; `audit` then lists what leaks.
-
-    Raises:
-        CatalogError: a clip without an official split.
-    """
-    without = [clip.id for clip in catalog.clips if not clip.official_split]
-    if without:
-        raise CatalogError(
-            f"{len(without)} of {len(catalog)} clips have no split, for example {without[0]}",
-            fix="fill the split of every clip, or of none (then splits are drawn by family)",
-        )
-    return catalog.with_splits({clip.id: clip.official_split for clip in catalog.clips})
+    split_of = {clip.id: split for split, parts in held.items() for part in parts for clip in part.clips}
+    made = {"splits": "drawn", "seed": seed, "fractions": dict(fractions), "relax_donors": relax_donors}
+    return catalog.with_splits(split_of).with_making(**made)
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:
@@ -138,7 +151,7 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
 
 def _part(clips: list[Clip], seed: int) -> _Part:
     rank = hashlib.sha256(f"{seed}\n{clips[0].id}".encode()).hexdigest()
-    strata = Counter((clip.dataset, clip.label) for clip in clips)
+    strata = Counter((clip.dataset, clip.method) for clip in clips)
     return _Part(clips, strata, frozenset(clip.label for clip in clips), rank)
 
 

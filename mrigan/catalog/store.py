@@ -1,15 +1,16 @@
-"""A catalog is one Parquet file: a row a clip, the root in the file's metadata."""
+"""A catalog is one Parquet file: a row a clip; roots, and how the splits were made, in the file's metadata."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+import re
+from dataclasses import asdict, fields
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mrigan.catalog.clips import LABELS, SPLITS, Catalog, Clip
+from mrigan.catalog.clips import LABELS, SPLITS, Catalog, Clip, Making
 from mrigan.errors import CatalogError
 from mrigan.files import atomic_write
 
@@ -26,13 +27,17 @@ SCHEMA = pa.schema(
         ("targets", pa.list_(pa.string())),
         ("donors", pa.list_(pa.string())),
         ("group", pa.string()),
+        ("source", pa.string()),
+        ("donor_sources", pa.list_(pa.string())),
         ("official_split", pa.string()),
         ("family", pa.string()),
         ("split", pa.string()),
     ]
 )
-ROOT_KEY = b"mrigan.root"
-MAKE_ONE = "make one: mrigan catalog scan dfdc|manifest ROOT -o CATALOG"
+LISTS = ("targets", "donors", "donor_sources")
+ROOTS_KEY = b"mrigan.roots"
+MAKING_KEY = b"mrigan.making"
+MAKE_ONE = "make one: mrigan catalog scan READER ROOT -o CATALOG"
 
 
 def write_catalog(catalog: Catalog, path: str | Path) -> None:
@@ -48,8 +53,12 @@ def write_catalog(catalog: Catalog, path: str | Path) -> None:
             where=path,
             fix="choose another name with -o",
         )
-    rows = [{"clip": clip.id, **asdict(clip)} for clip in catalog.clips]
-    table = pa.Table.from_pylist(rows, schema=SCHEMA).replace_schema_metadata({ROOT_KEY: str(catalog.root.resolve())})
+    columns = [[getattr(clip, "id" if name == "clip" else name) for clip in catalog.clips] for name in SCHEMA.names]
+    roots = {dataset: str(root.resolve()) for dataset, root in catalog.roots.items()}
+    making = {dataset: asdict(made) for dataset, made in catalog.making.items()}
+    table = pa.table(columns, schema=SCHEMA).replace_schema_metadata(
+        {ROOTS_KEY: json.dumps(roots), MAKING_KEY: json.dumps(making)}
+    )
     with atomic_write(path) as file:
         pq.write_table(table, file)
 
@@ -67,27 +76,36 @@ def read_catalog(path: str | Path) -> Catalog:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise CatalogError(f"not a Parquet file: {error}", where=path, fix="scan the data set again") from None
-    root = (table.schema.metadata or {}).get(ROOT_KEY)
+    metadata = table.schema.metadata or {}
     missing = [field.name for field in SCHEMA if field.name not in table.schema.names]
-    if missing or root is None:
-        lacks = f"column {', '.join(missing)}" if missing else "the root folder in its metadata"
+    if missing or ROOTS_KEY not in metadata:
+        lacks = f"column {', '.join(missing)}" if missing else "the root folders in its metadata"
         raise CatalogError(f"this Parquet file is no catalog: it lacks {lacks}", where=path, fix=MAKE_ONE)
     try:
-        rows = table.select(SCHEMA.names).cast(SCHEMA).to_pylist()
+        columns = table.select(SCHEMA.names).cast(SCHEMA).to_pydict()
     except (pa.ArrowException, ValueError) as error:
         raise CatalogError(f"a column has the wrong type: {error}", where=path, fix="scan the data set again") from None
-    return Catalog(Path(root.decode()), _check([_clip(row, path) for row in rows], path))
+    clips = _check(_clips(columns, path), path)
+    try:
+        roots = {dataset: Path(root) for dataset, root in json.loads(metadata[ROOTS_KEY]).items()}
+        making = {dataset: Making(**made) for dataset, made in json.loads(metadata.get(MAKING_KEY, b"{}")).items()}
+        return Catalog(roots, clips, making)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise CatalogError(f"damaged metadata: {error!r}", where=path, fix="scan the data set again") from None
 
 
-def _clip(row: dict[str, Any], path: Path) -> Clip:
-    nulls = [key for key, value in row.items() if value is None and key != "original"]
-    if nulls:
-        raise CatalogError(f"clip {row['clip']!r} has no value in {', '.join(nulls)}", where=path)
-    people = {key: tuple(row[key]) for key in ("targets", "donors")}
-    clip = Clip(**{key: row[key] for key in row if key != "clip"} | people)
-    if clip.id != row["clip"]:
-        raise CatalogError(f"clip {row['clip']!r} is called {clip.id!r} by its columns", where=path)
-    return clip
+def _clips(columns: dict[str, list], path: Path) -> list[Clip]:
+    ids = columns.pop("clip")
+    for name, values in columns.items():
+        if name != "original" and None in values:
+            raise CatalogError(f"clip {ids[values.index(None)]!r} has no value in {name}", where=path)
+    for name in LISTS:
+        columns[name] = [tuple(people) for people in columns[name]]
+    clips = [Clip(*row) for row in zip(*(columns[field.name] for field in fields(Clip)), strict=True)]
+    for key, clip in zip(ids, clips, strict=True):
+        if clip.id != key:
+            raise CatalogError(f"clip {key!r} is called {clip.id!r} by its columns", where=path)
+    return clips
 
 
 def _check(clips: list[Clip], path: Path) -> list[Clip]:
@@ -95,8 +113,7 @@ def _check(clips: list[Clip], path: Path) -> list[Clip]:
     if len(by_id) < len(clips):
         raise CatalogError(f"{len(clips) - len(by_id)} clips have the id of another clip", where=path)
     for clip in clips:
-        relative = PurePosixPath(clip.path)
-        if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+        if not _inside(clip.path):
             raise CatalogError(f"clip {clip.id} has a path outside the root: {clip.path!r}", where=path)
         if clip.label not in LABELS or clip.split not in ("", *SPLITS):
             raise CatalogError(
@@ -109,9 +126,16 @@ def _check(clips: list[Clip], path: Path) -> list[Clip]:
     return clips
 
 
+def _inside(path: str) -> bool:
+    if re.fullmatch(r"[\w-][\w. -]*(/[\w-][\w. -]*)*", path):
+        return True  # the usual, at once: no part can start with a dot
+    relative = PurePosixPath(path)
+    return not relative.is_absolute() and ".." not in relative.parts and bool(relative.parts)
+
+
 def _is_catalog(path: Path) -> bool:
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError):
         return False
-    return ROOT_KEY in (schema.metadata or {})
+    return not {ROOTS_KEY, b"mrigan.root"}.isdisjoint(schema.metadata or {})  # or one of an earlier version

@@ -3,50 +3,155 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="What videos exist: scan a data set, split by family, audit.")
+if TYPE_CHECKING:
+    from mrigan.catalog import Catalog
+
+app = typer.Typer(no_args_is_help=True, help="What videos exist: scan data sets, split by family, merge, audit.")
+READER = "dfdc|dfdc-preview|dfdc-test|celeb-df|faceforensics|uadfv|ffhq|fdf|manifest"
+Out = Annotated[Path, typer.Option("--out", "-o", help="The catalog to write (Parquet).")]
 
 
 @app.command("scan")
 def catalog_scan(
     *,
-    reader: Annotated[str, typer.Argument(metavar="dfdc|manifest", help="What ROOT is.")],
+    reader: Annotated[str, typer.Argument(metavar=READER, help="What ROOT is.")],
     root: Annotated[Path, typer.Argument(help="The data set's folder, or the manifest (CSV, JSON lines).")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The catalog to write (Parquet).")],
-    val: Annotated[float, typer.Option(min=0, max=1, help="Fraction of the clips for validation.")] = 0.1,
-    test: Annotated[float, typer.Option(min=0, max=1, help="Fraction of the clips for the test.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Draws the splits.")] = 0,
+    out: Out,
+    splits: Annotated[
+        Path | None, typer.Option(help="Your copy of the official lists (file or folder): split as published.")
+    ] = None,
+    val: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Fraction for validation, 0.1; with --splits: of what is open.")
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Fraction for the test, 0.1; with --splits: of what is open.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Draws splits and families.")] = 0,
+    relax_donors: Annotated[
+        bool, typer.Option("--relax-donors", help="Separate by the people on show, not by those whose face is put in.")
+    ] = False,
+    take: Annotated[float, typer.Option(help="Keep this fraction of the clips, by whole families.")] = 1.0,
     base: Annotated[Path | None, typer.Option("--root", help="Where the manifest's paths start.")] = None,
 ) -> None:
-    """List the clips of a data set, split them by family and people, and write the catalog."""
-    from rich.console import Console
+    """List the clips of a data set, compare it with what is published, split it by family and people."""
+    from mrigan.catalog import scan_catalog, write_catalog
 
-    from mrigan.catalog import scan_catalog, summary_table, write_catalog
-
-    fractions = {"train": round(1 - val - test, 9), "val": val, "test": test}
-    catalog, result = scan_catalog(reader, root, base=base, fractions=fractions, seed=seed)
+    fractions = None
+    if splits is None or val is not None or test is not None:
+        val, test = (0.1 if share is None and splits is None else share or 0.0 for share in (val, test))
+        fractions = {"train": round(1 - val - test, 9), "val": val, "test": test}
+    catalog, result = scan_catalog(
+        reader, root, splits=splits, base=base, fractions=fractions, seed=seed, relax_donors=relax_donors, taken=take
+    )
     write_catalog(catalog, out)
-    Console().print(summary_table(catalog))
-    for line in (*result.problems, *result.notes):
+    _show(catalog)
+    if result.differences is not None:
+        complete = "the copy is complete: all that is published is here, and nothing else"
+        typer.echo("this copy is not what is published:" if result.differences else complete)
+    for line in (*(result.differences or ()), *result.problems, *result.notes):
         typer.echo(f"- {line}")
-    typer.echo(f"{out}: {len(catalog)} clips, hash {catalog.hash[:12]}")
+    _written(catalog, out)
+
+
+@app.command("merge")
+def catalog_merge(
+    *,
+    catalogs: Annotated[list[Path], typer.Argument(metavar="CATALOG...", help="Made by `catalog scan`.")],
+    out: Out,
+    take: Annotated[
+        list[str], typer.Option(metavar="DATASET=FRACTION", help="Keep this fraction of a data set, by whole families.")
+    ] = [],  # noqa: B006 (typer reads it)
+    root: Annotated[
+        list[str], typer.Option(metavar="DATASET=FOLDER", help="Where a data set lies on this machine.")
+    ] = [],  # noqa: B006
+    seed: Annotated[int, typer.Option(help="Draws the families.")] = 0,
+) -> None:
+    """Put several data sets into one catalog, as they are split; or take a part of one, or move its folder."""
+    from mrigan.catalog import merge_catalogs, move_roots, read_catalog, write_catalog
+    from mrigan.catalog import take as take_families
+
+    fractions = {dataset: _fraction(value) for dataset, value in _pairs(take, "--take")}
+    roots = {dataset: Path(value) for dataset, value in _pairs(root, "--root")}
+    catalog = merge_catalogs([read_catalog(path) for path in catalogs])
+    catalog = take_families(move_roots(catalog, roots), fractions, seed)
+    write_catalog(catalog, out)
+    _show(catalog)
+    _written(catalog, out)
+
+
+@app.command("show")
+def catalog_show(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="Made by `catalog scan`.")]) -> None:
+    """What a catalog holds, where it lies, and how it was split."""
+    from mrigan.catalog import missing_files, read_catalog
+
+    catalog = read_catalog(path)
+    _show(catalog)
+    missing = missing_files(catalog)
+    if missing:
+        typer.echo(f"- {missing} of {len(catalog)} clips are not there (or empty): see --root of `catalog merge`")
+    _written(catalog, path)
 
 
 @app.command("audit")
 def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="Made by `catalog scan`.")]) -> None:
-    """Prove that no family, original, person, group or file is on two sides; exit code 1 and a list where one is."""
-    from mrigan.catalog import audit, read_catalog
+    """Prove that no family, original, person, upload, group or file content is on two sides; exit code 1 and a list."""
+    from mrigan.catalog import audit, missing_files, read_catalog
     from mrigan.errors import CatalogError
 
     catalog = read_catalog(path)
     if not any(clip.split for clip in catalog.clips):
         raise CatalogError("no clip of this catalog has a split", where=path, fix="scan the data set again")
-    leaks = audit(catalog)
+    leaks = audit(catalog, contents=True)
     for leak in leaks:
-        typer.echo(f"leak: {leak}")
-    typer.echo(f"{path}: {len(leaks)} leaks" if leaks else f"{path}: {len(catalog)} clips, no leak")
-    if leaks:
+        typer.echo(f"{'allowed' if leak.allowed else 'leak'}: {leak}")
+    missing, unsplit = missing_files(catalog), sum(not clip.split for clip in catalog.clips)
+    if missing:
+        typer.echo(f"{missing} clips are not there (or empty): their contents are not compared")
+    if unsplit:
+        typer.echo(f"{unsplit} clips have no split and are on no side")
+    allowed = sum(leak.allowed for leak in leaks)
+    relaxed = f" ({allowed} donors are on another side than their faces: allowed when the splits were drawn)"
+    count = len(leaks) - allowed
+    verdict = f"{count} leak{'s' * (count > 1)}" if count else f"{len(catalog)} clips, no leak"
+    typer.echo(f"{path}: {verdict}{relaxed if allowed else ''}")
+    if count:
         raise typer.Exit(1)
+
+
+def _show(catalog: Catalog) -> None:
+    from rich.console import Console
+
+    from mrigan.catalog import making_lines, summary_table
+
+    Console().print(summary_table(catalog))
+    for line in making_lines(catalog):
+        typer.echo(f"- {line}")
+
+
+def _written(catalog: Catalog, path: Path) -> None:
+    typer.echo(f"{path}: {len(catalog)} clips, hash {catalog.hash[:12]}")
+
+
+def _pairs(given: list[str], option: str) -> list[tuple[str, str]]:
+    from mrigan.errors import ConfigError
+
+    pairs = [value.partition("=") for value in given]
+    for name, equals, value in pairs:
+        if not (name and equals and value):
+            raise ConfigError(
+                f"{option} {name}{equals}{value}: not DATASET=VALUE", fix=f"for example {option} dfdc=..."
+            )
+    return [(name, value) for name, _, value in pairs]
+
+
+def _fraction(text: str) -> float:
+    from mrigan.errors import ConfigError
+
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"--take: {text!r} is no number", fix="for example --take dfdc=0.5") from None

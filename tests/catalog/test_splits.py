@@ -157,7 +157,28 @@ def test_impossible_fractions():
             ],
         ),
         (
-            "person",
+            "target person",
+            [
+                Clip("s", "original", "", "1", "1.mp4", "real", targets=("ann",), split="train"),
+                Clip("s", "original", "", "2", "2.mp4", "real", targets=("ann",), split="val"),
+            ],
+        ),
+        (
+            "upload source",
+            [
+                Clip("s", "original", "", "1", "1.mp4", "real", source="u", split="train"),
+                Clip("s", "original", "", "2", "2.mp4", "real", source="u", split="val"),
+            ],
+        ),
+        (
+            "upload source",
+            [
+                Clip("s", "original", "", "1", "1.mp4", "real", source="u", split="train"),
+                Clip("s", "a", "", "2", "2.mp4", "fake", donor_sources=("u",), split="val"),
+            ],
+        ),
+        (
+            "donor person",
             [
                 Clip("s", "original", "", "1", "1.mp4", "real", targets=("ann",), split="train"),
                 Clip("s", "a", "", "2", "2.mp4", "fake", targets=("bob",), donors=("ann",), split="val"),

@@ -5,15 +5,33 @@ A new data set is one module with a function of `Reader`'s form and one line in 
 - a clip's `name` is unique within (data set, method, compression) and the same wherever the folder lies;
 - paths are checked with `mrigan.catalog.readers.common.inside`, so that no label file can point out of its folder;
 - `family` names the original also where its file is missing, so that its fakes stay together;
+- official lists are read from the user's copy (`splits`); what differs from the published data set is counted;
 - one bad clip among many is skipped and counted as a problem; what makes the whole list doubtful is a CatalogError.
 """
 
 from __future__ import annotations
 
-from mrigan.catalog.readers.common import Problem, Reader, ScanResult
+from mrigan.catalog.readers.celeb_df import read_celeb_df
+from mrigan.catalog.readers.common import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Problem, Reader, ScanResult
 from mrigan.catalog.readers.dfdc import read_dfdc
+from mrigan.catalog.readers.dfdc_preview import read_dfdc_preview
+from mrigan.catalog.readers.dfdc_test import read_dfdc_test
+from mrigan.catalog.readers.faceforensics import read_faceforensics
+from mrigan.catalog.readers.fdf import read_fdf
+from mrigan.catalog.readers.ffhq import read_ffhq
 from mrigan.catalog.readers.manifest import read_manifest
+from mrigan.catalog.readers.uadfv import read_uadfv
 
-READERS: dict[str, Reader] = {"dfdc": read_dfdc, "manifest": read_manifest}
+READERS: dict[str, Reader] = {
+    "dfdc": read_dfdc,
+    "dfdc-preview": read_dfdc_preview,
+    "dfdc-test": read_dfdc_test,
+    "celeb-df": read_celeb_df,
+    "faceforensics": read_faceforensics,
+    "uadfv": read_uadfv,
+    "ffhq": read_ffhq,
+    "fdf": read_fdf,
+    "manifest": read_manifest,
+}
 
-__all__ = ["READERS", "Problem", "Reader", "ScanResult", "read_dfdc", "read_manifest"]
+__all__ = ["PICTURE_SUFFIXES", "READERS", "VIDEO_SUFFIXES", "Problem", "Reader", "ScanResult", "read_manifest"]

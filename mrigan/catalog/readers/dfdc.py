@@ -7,48 +7,65 @@ did it.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
-from mrigan.catalog.readers.common import VIDEO_SUFFIXES, Problems, ScanResult, inside, unique
+from mrigan.catalog.readers.common import (
+    PLAIN,
+    VIDEO_SUFFIXES,
+    Folder,
+    Problem,
+    Problems,
+    ScanResult,
+    count_difference,
+    inside,
+    no_lists,
+    unique,
+)
+from mrigan.catalog.readers.labels import json_entries
 from mrigan.errors import CatalogError
 
 DATASET = "dfdc"
 MIN_PARTS = 3  # with fewer, train, val and test cannot each have a part of their own
+PUBLISHED_PARTS, PUBLISHED = 50, 119_154
+EXPECTED = 'expected {"x.mp4": {"label": "FAKE", "original": "y.mp4"}, ...}'
 LAYOUT = "expected ROOT/dfdc_train_part_N/metadata.json with the videos beside it, or one such part as ROOT"
 
 
-def read_dfdc(root: Path) -> ScanResult:
+def read_dfdc(root: Path, splits: Path | None = None) -> ScanResult:
     """The clips of all parts below `root`, or of `root` itself where it is a part.
 
     Raises:
         CatalogError: not this layout, no clips, broken JSON, or an entry that leads out of its part.
+        ConfigError: `splits` is given.
     """
+    no_lists(splits, "dfdc", "its 50 parts are all training data; its test set has a reader of its own, dfdc-test")
     root = Path(root)
     parts = _parts(root)
     grouped = len(parts) >= MIN_PARTS
     problems = Problems()
+    folders = {part: Folder(part, part / "metadata.json") for part in parts}
     listed = {part: _read_metadata(part / "metadata.json") for part in parts}
     names = {part: part.resolve().name if part == root else part.name for part in parts}
     reals: dict[str, list[Path]] = {}  # file name → parts that have it as a real clip
     for part, entries in listed.items():
         _check_originals(part, entries)
         for entry, row in entries.items():
-            if row.get("label") == "REAL" and inside(part, entry, part / "metadata.json").is_file():
+            if row.get("label") == "REAL" and folders[part].has(entry):
                 reals.setdefault(entry, []).append(part)
     clips: list[Clip] = []
     for part, entries in listed.items():
+        above = part.relative_to(root).as_posix()
         for entry, row in sorted(entries.items()):
             shown = f"{names[part]}/{entry}"
-            file = inside(part, entry, part / "metadata.json")
+            there = folders[part].has(entry)
             label = {"REAL": "real", "FAKE": "fake"}.get(str(row.get("label")))
             if label is None:
                 problems.add("skipped: label is neither REAL nor FAKE", shown)
                 continue
-            if not file.is_file():
+            if not there:
                 problems.add("skipped: listed but not on disk", shown)
                 continue
             original, family = _original(row, part, names, reals) if label == "fake" else (None, "")
@@ -60,7 +77,7 @@ def read_dfdc(root: Path) -> ScanResult:
                     ORIGINAL if label == "real" else "",
                     "",
                     shown,
-                    file.relative_to(root).as_posix(),
+                    entry if above == "." else f"{above}/{entry}",
                     label,
                     original,
                     group=names[part] if grouped else "",
@@ -68,9 +85,9 @@ def read_dfdc(root: Path) -> ScanResult:
                     family=family,
                 )
             )
-        for file in sorted(part.iterdir()):
-            if file.suffix.lower() in VIDEO_SUFFIXES and file.name not in entries:
-                problems.add("skipped: on disk but not in metadata.json", f"{names[part]}/{file.name}")
+        for name in folders[part].files(VIDEO_SUFFIXES, Problems()):
+            if name not in entries:
+                problems.add("skipped: on disk but not in metadata.json", f"{names[part]}/{name}")
     if not clips:
         found = "; ".join(map(str, problems.counted())) or "metadata.json lists nothing"
         raise CatalogError(f"no clips found: {found}", where=root, fix=LAYOUT)
@@ -80,7 +97,22 @@ def read_dfdc(root: Path) -> ScanResult:
         else f"only {len(parts)} part{'s' * (len(parts) > 1)} (fewer than {MIN_PARTS}): split by family; "
         "one person may be on two sides"
     )
-    return ScanResult(root, unique(clips, root), problems.counted(), [note])
+    differences = _differences(list(names.values()), sum(map(len, listed.values())))
+    return ScanResult(root, unique(clips, root), problems.counted(), [note], differences=differences)
+
+
+def _differences(parts: list[str], listed: int) -> list[Problem]:
+    """What is missing of the published parts, or, where all are there, of the entries in their lists."""
+    expected = [f"dfdc_train_part_{number}" for number in range(PUBLISHED_PARTS)]
+    missing = [name for name in expected if name not in parts]
+    beyond = [name for name in parts if name not in expected]
+    found = Problems()
+    found.extend(f"of the {PUBLISHED_PARTS} published parts are not here", missing)
+    found.extend(f"folders beside the {PUBLISHED_PARTS} published parts", beyond)
+    return [
+        *found.counted(5),
+        *([] if missing or beyond else count_difference(PUBLISHED, listed, "entries of the lists")),
+    ]
 
 
 def _parts(root: Path) -> list[Path]:
@@ -100,21 +132,9 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def _read_metadata(path: Path) -> dict[str, dict[str, Any]]:
-    def no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        if len(set(keys)) < len(keys):
-            repeated = next(key for key in keys if keys.count(key) > 1)
-            raise CatalogError(f"entry {repeated!r} is there twice", where=path)
-        return dict(pairs)
-
-    try:
-        data = json.loads(path.read_bytes(), object_pairs_hook=no_repeats)
-    except (ValueError, RecursionError) as error:
-        raise CatalogError(f"broken JSON: {error}", where=path, fix="copy the file again from the data set") from None
-    if not isinstance(data, dict) or not all(isinstance(row, dict) for row in data.values()):
-        raise CatalogError(
-            "not a list of clips", where=path, fix='expected {"x.mp4": {"label": "FAKE", "original": "y.mp4"}, ...}'
-        )
+    data = dict(json_entries(path, EXPECTED))
+    if not all(isinstance(row, dict) for row in data.values()):
+        raise CatalogError("not a list of clips", where=path, fix=EXPECTED)
     return data
 
 
@@ -125,7 +145,7 @@ def _check_originals(part: Path, entries: dict[str, dict[str, Any]]) -> None:
             continue
         if not isinstance(original, str):
             raise CatalogError(f"entry {entry!r}: original {original!r} is no file name", where=part / "metadata.json")
-        if original:
+        if original and not PLAIN.fullmatch(original):
             inside(part, original, part / "metadata.json")
 
 

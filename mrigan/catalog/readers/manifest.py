@@ -1,7 +1,8 @@
 """Own data: a manifest, as CSV or JSON lines. Only `path` and `label` are required.
 
 Columns: path, label (real, fake, 0, 1; 1 = fake), original (the path of another row), identity or targets, donor or
-donors (several joined by ";", in JSON also lists), method, dataset, compression, name, group, split or official_split.
+donors (several joined by ";", in JSON also lists), method, dataset, compression, name, group, source (the upload that a
+clip was cut from), donor_source or donor_sources, split or official_split.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
-from mrigan.catalog.readers.common import Problems, ScanResult, inside, unique
+from mrigan.catalog.readers.common import Problems, ScanResult, inside, no_lists, unique
 from mrigan.errors import CatalogError
 
 LABELS = {"real": "real", "0": "real", "fake": "fake", "1": "fake"}
@@ -33,6 +34,9 @@ READ = {
     "compression",
     "name",
     "group",
+    "source",
+    "donor_source",
+    "donor_sources",
     "split",
     "official_split",
 }
@@ -40,13 +44,14 @@ PASSED_OVER = {"clip", "family", "frames", "fps", "width", "height", "duration",
 LAYOUT = "a CSV file with a header or JSON lines; columns path and label (real, fake, 0, 1; 1 = fake) are required"
 
 
-def read_manifest(manifest: Path, base: Path | None = None) -> ScanResult:
+def read_manifest(manifest: Path, splits: Path | None = None, base: Path | None = None) -> ScanResult:
     """The clips that `manifest` lists; their paths are relative to `base`, by default the manifest's folder.
 
     Raises:
         CatalogError: unreadable, a required column missing, an unknown label, a path that leads out of `base`, an
             original that is a fake, splits filled for some clips only, no clips.
     """
+    no_lists(splits, "manifest", "a column split in the manifest is used as it is")
     manifest = Path(manifest)
     base = manifest.parent if base is None else Path(base)
     if not manifest.is_file():
@@ -153,6 +158,8 @@ def _clip(row: dict[str, Any], manifest: Path, where: str) -> tuple[Clip, str]:
         targets=_people(row, ("targets", "identity"), where),
         donors=_people(row, ("donors", "donor"), where),
         group=_text(row, "group", where),
+        source=_text(row, "source", where),
+        donor_sources=_people(row, ("donor_sources", "donor_source"), where),
         official_split=SPLIT_NAMES.get(split.lower(), ""),
     )
     return clip, original if label == "fake" else ""

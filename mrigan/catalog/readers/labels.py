@@ -1,0 +1,140 @@
+"""Label files of strangers: JSON of any size read entry by entry, small lists whole, every fault named."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from mrigan.errors import CatalogError
+
+CHUNK = 2**22  # characters read at a time: FFHQ's file has 255 MB, FDF's over 1 GB
+MAX_ENTRY = 2**24  # characters of one entry; a real one has a few thousand
+MAX_LIST = 2**26  # bytes of a list that is read whole; the largest published one has 40 kB
+SPACE = re.compile(r"[ \t\r\n]*")
+AGAIN = "copy the file again from the data set"
+
+
+def json_entries(path: Path, expected: str) -> Iterator[tuple[str, Any]]:
+    """(key, value) of the JSON object in a file, one after the other; no more than one entry is held.
+
+    Args:
+        expected: what the file should look like, for errors.
+
+    Raises:
+        CatalogError: not there, no JSON, no object, a key twice, or an entry of more than `MAX_ENTRY` characters.
+    """
+    seen: set[str] = set()
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            for key, value in _Entries(file, path, expected):
+                if key in seen:
+                    raise CatalogError(f"entry {key!r} is there twice", where=path)
+                seen.add(key)
+                yield key, value
+    except OSError as error:
+        raise CatalogError(f"cannot be read: {error.strerror}", where=path, fix=expected) from None
+    except (ValueError, RecursionError) as error:
+        raise CatalogError(f"broken JSON: {error}", where=path, fix=AGAIN) from None
+
+
+def json_list(path: Path) -> Any:
+    """The value of a small JSON file.
+
+    Raises:
+        CatalogError: not there, too large to be a list, or no JSON.
+    """
+    try:
+        return json.loads(small_text(path), object_pairs_hook=_no_repeats)
+    except (ValueError, RecursionError) as error:
+        raise CatalogError(f"broken JSON: {error}", where=path, fix=AGAIN) from None
+
+
+def small_text(path: Path) -> str:
+    """The text of a list.
+
+    Raises:
+        CatalogError: not there, too large to be a list, or no UTF-8.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_LIST + 1)
+        if len(data) > MAX_LIST:
+            raise CatalogError(f"larger than {MAX_LIST // 2**20} MiB: this is no list of clips", where=path, fix=AGAIN)
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise CatalogError(f"cannot be read: {error.strerror}", where=path) from None
+    except UnicodeDecodeError as error:
+        raise CatalogError(f"not a text file in UTF-8: {error}", where=path, fix=AGAIN) from None
+
+
+class _Entries:
+    """Takes the entries of an object off a text that is read piece by piece."""
+
+    def __init__(self, file: TextIO, path: Path, expected: str) -> None:
+        self.file, self.path, self.expected = file, path, expected
+        self.decoder = json.JSONDecoder(object_pairs_hook=_no_repeats)
+        self.text, self.at, self.ended = "", 0, False
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        if self._next() != "{":
+            self._value()  # broken JSON is said to be that
+            raise CatalogError("not a list of clips", where=self.path, fix=self.expected)
+        self.at += 1
+        while self._next() != "}":
+            key = self._value()
+            if not isinstance(key, str) or self._next() != ":":
+                raise ValueError("an entry without a name")
+            self.at += 1
+            yield key, self._value()
+            if self._next() not in (",", "}"):
+                raise ValueError(f"no comma after entry {key!r}")
+            if self._next() == ",":
+                self.at += 1
+                if self._next() == "}":
+                    raise ValueError(f"a comma after the last entry {key!r}")
+        self.at += 1
+        if self._next():
+            raise ValueError("more text after the object")
+
+    def _more(self) -> bool:
+        piece = "" if self.ended else self.file.read(max(CHUNK, len(self.text) - self.at))
+        self.ended = not piece
+        self.text, self.at = self.text[self.at :] + piece, 0
+        return bool(piece)
+
+    def _next(self) -> str:
+        """The next character that is no space; "" at the end."""
+        while True:
+            found = SPACE.match(self.text, self.at)
+            self.at = found.end() if found else self.at
+            if self.at < len(self.text):
+                return self.text[self.at]
+            if not self._more():
+                return ""
+
+    def _value(self) -> Any:
+        """The value that starts here; the text goes on after it, so that no number is cut short."""
+        self._next()
+        while True:
+            try:
+                value, end = self.decoder.raw_decode(self.text, self.at)
+                length = end - self.at
+                if end < len(self.text) or not self._more():  # `_more` moves the text, so that the value starts it
+                    self.at += length
+                    return value
+            except ValueError:
+                if len(self.text) - self.at > MAX_ENTRY:
+                    raise ValueError(f"broken, or an entry of more than {MAX_ENTRY:,} characters") from None
+                if not self._more():
+                    raise
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} is there twice in one entry")
+    return found
