@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mrigan.catalog import SPLITS, Family, read_catalog
+from mrigan.catalog import SPLITS, Clip, Family, read_catalog
 from mrigan.config import ShardsConfig, differences, to_dict
 from mrigan.errors import CatalogError, ConfigError, ShardError
 from mrigan.files import hash_json, sha256_file
@@ -28,6 +28,8 @@ from mrigan.packing.inputs import (
 )
 from mrigan.packing.layout import FORMAT, clip_key, unit_name
 from mrigan.packing.plan_file import Plan, Unit, load_plan, read_plan_json, write_plan
+from mrigan.video.recipe import check_recipe
+from mrigan.video.stills import PICTURE_SUFFIXES
 
 CLIP_FRAMES = 300  # assumed length of a clip: DFDC's 10 s; Celeb-DF and FaceForensics are about as long
 # Mean bytes a stored 256 x 256 picture, measured on Celeb-DF and FaceForensics faces
@@ -50,6 +52,7 @@ def plan_shards(catalog_path: str | Path, config: ShardsConfig, out: str | Path)
     catalog = read_catalog(catalog_path)
     families = catalog.families()
     _check_families(families, Path(catalog_path))
+    check_recipe(config.recipe, {clip.dataset for clip in catalog.clips})
     units = tuple(_units(families, config))
     if not units:
         raise CatalogError(
@@ -189,7 +192,6 @@ def _units(families: list[Family], config: ShardsConfig) -> Iterator[Unit]:
 def _groups(families: list[Family], config: ShardsConfig) -> Iterator[list[Family]]:
     """Families in their order, cut where the larger shard would exceed its size or its number of samples."""
     pack, room = config.pack, config.pack.shard_mib * 2**20
-    clip_samples = max(1, CLIP_FRAMES // config.faces.every)
     scale = (config.faces.size / 256) ** 2
     real, fake = FACE_BYTES * scale + TAR_BYTES, FACE_BYTES * scale + TAR_BYTES
     if pack.kind == "pairs":
@@ -197,8 +199,8 @@ def _groups(families: list[Family], config: ShardsConfig) -> Iterator[list[Famil
     group: list[Family] = []
     reals = fakes = 0
     for family in families:
-        more_reals = clip_samples * (family.original is not None)
-        more_fakes = clip_samples * len(family.fakes)
+        more_reals = _samples(family.original, config) if family.original else 0
+        more_fakes = sum(_samples(clip, config) for clip in family.fakes)
         reals, fakes = reals + more_reals, fakes + more_fakes
         if group and (max(reals, fakes) > pack.shard_samples or max(reals * real, fakes * fake) > room):
             yield group
@@ -206,3 +208,10 @@ def _groups(families: list[Family], config: ShardsConfig) -> Iterator[list[Famil
         group.append(family)
     if group:
         yield group
+
+
+def _samples(clip: Clip, config: ShardsConfig) -> int:
+    """About how many a clip gives."""
+    if clip.path.lower().endswith(PICTURE_SUFFIXES):
+        return 1
+    return max(1, CLIP_FRAMES // config.faces.every)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 from mrigan.config import RecipeConfig
@@ -52,13 +52,23 @@ def draw_treatment(config: RecipeConfig, seed: int, family: str, dataset: str) -
     return Treatment(seed, family, steps)
 
 
-def check_recipe(config: RecipeConfig) -> None:
-    """Raise ConfigError where the probabilities are none."""
+def check_recipe(config: RecipeConfig, datasets: Collection[str]) -> None:
+    """Raise ConfigError where the probabilities are none, or where no clip is of a data set that may be treated.
+
+    Args:
+        datasets: those of the clips.
+    """
     if config.share > 1:
         raise ConfigError(f"{config.share:g} of the families", where="recipe.share", fix="a part, 0 to 1")
     total = sum(getattr(config.mix, key) for key in MIX)
     if not math.isclose(total, 1, abs_tol=1e-6):
         raise ConfigError(f"the parts make {total:g} together", where="recipe.mix", fix="let them make 1")
+    if config.share and config.datasets and not set(config.datasets) & set(datasets):
+        raise ConfigError(
+            f"no clip is of {', '.join(config.datasets)}",
+            where="recipe.datasets",
+            fix=f"name some of {', '.join(sorted(datasets))}, or treat nothing: recipe.share=0",
+        )
 
 
 def draw_step(kind: str, name: str, die: Die) -> Step:
