@@ -78,7 +78,7 @@ def roc_figure(results: Sequence[Result]) -> Figure:
     for axes, level, title in zip(panels, ("frame", "video"), ("Faces", "Videos, by mean probability"), strict=True):
         axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
         for number, result in enumerate(results):
-            labels, probs = _scores(result, level)
+            labels, probs = level_scores(result, level)
             metrics = getattr(result, level)
             color = MODELS[number % len(MODELS)]
             if one_class(labels):
@@ -128,7 +128,7 @@ def histogram_figure(results: Sequence[Result]) -> Figure:
     edges = np.linspace(0, 1, 26)
     for row, result in zip(panels, results, strict=True):
         for axes, level, title in zip(row, ("frame", "video"), ("faces", "videos, mean"), strict=True):
-            labels, probs = _scores(result, level)
+            labels, probs = level_scores(result, level)
             for fake, color, name in ((False, REAL, "real"), (True, FAKE, "fake")):
                 chosen = probs[labels == fake]
                 heights = 100 * np.histogram(chosen, edges)[0] / max(len(chosen), 1)
@@ -163,7 +163,7 @@ def _matrix(axes: Axes, counts: np.ndarray) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _scores(result: Result, level: str) -> tuple[np.ndarray, np.ndarray]:
+def level_scores(result: Result, level: str) -> tuple[np.ndarray, np.ndarray]:
     """(labels, probabilities) of a result's faces, or of its videos that have a face."""
     table = result.faces if level == "frame" else result.videos.filter(result.videos["prob"].is_valid())
     return table["label"].to_numpy().astype(bool), table["prob"].to_numpy()

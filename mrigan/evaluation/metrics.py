@@ -40,20 +40,17 @@ def frame_metrics(labels: ArrayLike, probs: ArrayLike, threshold: float = 0.5) -
 def ranking_metrics(labels: ArrayLike, probs: ArrayLike) -> tuple[dict[str, float | None], dict[str, str]]:
     """AUC, EER, average precision, TPR at FPR 1 % and 10 %, log-loss (nats), Brier score and expected calibration error
     (15 bins) of (N,) probabilities: (figures, reasons of undefined ones)."""
-    from sklearn import metrics
-
     y, p = _checked(labels, probs)
     figures: dict[str, float | None] = dict.fromkeys((*RANKINGS, *PROBABILITIES))
     reason = one_class(y)
     if len(y):
-        figures["log_loss"] = float(metrics.log_loss(y, p, labels=[False, True]))
+        tiny = np.finfo(np.float64).eps
+        figures["log_loss"] = float(-np.log(np.where(y, p, 1 - p).clip(tiny, 1)).mean())
         figures["brier"] = float(((p - y) ** 2).mean())
         figures["ece"] = expected_calibration_error(y, p)
     if not reason:
-        figures["auc"] = float(metrics.roc_auc_score(y, p))
-        figures["eer"] = equal_error_rate(*roc(y, p))
-        figures["ap"] = float(metrics.average_precision_score(y, p))
         curve = Ranking(y, p).curve()
+        figures |= {"auc": float(curve.auc()[0]), "eer": float(curve.eer()[0]), "ap": float(curve.ap()[0])}
         figures |= {name: float(curve.tpr_at_fpr(fpr)[0]) for name, fpr in FPR_POINTS.items()}
     return figures, {name: reason for name, value in figures.items() if value is None}
 
@@ -92,15 +89,6 @@ def roc(labels: ArrayLike, probs: ArrayLike) -> tuple[NDArray[np.float64], NDArr
 
     fpr, tpr, _ = roc_curve(np.asarray(labels, bool), np.asarray(probs, np.float64))
     return fpr, tpr
-
-
-def equal_error_rate(fpr: NDArray[np.float64], tpr: NDArray[np.float64]) -> float:
-    """Where the ROC curve, straight between its points, meets FPR = FNR."""
-    gap = fpr - (1 - tpr)  # rises from -1 to 1
-    after = int(np.argmax(gap >= 0))
-    before = after - 1
-    share = -gap[before] / (gap[after] - gap[before])
-    return float(fpr[before] + share * (fpr[after] - fpr[before]))
 
 
 def one_class(labels: NDArray[np.bool_]) -> str:

@@ -8,42 +8,35 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mrigan.evaluation.page_tables import (
+    comparison_lines,
+    data_set_table,
+    digits,
+    main_tables,
+    person_rows,
+    source_rows,
+    strategy_rows,
+)
 from mrigan.evaluation.results import VALIDATION, Result
 from mrigan.evaluation.schema import VIDEO
 
 FEW = 30  # videos of a class; below, a figure moves by several points with one video
 WORST = 10  # videos listed
-RISING, FALLING = 1, -1  # which value is the better one, when models stand side by side
-FIGURES = (
-    ("auc", "AUC", RISING),
-    ("eer", "EER", FALLING),
-    ("ap", "AP", RISING),
-    ("log_loss", "Log-loss", FALLING),
-    ("balanced_accuracy", "Balanced accuracy", RISING),
-    ("accuracy", "Accuracy", RISING),
-    ("tpr", "TPR", RISING),
-    ("tnr", "TNR", RISING),
-    ("fpr", "FPR", FALLING),
-    ("fnr", "FNR", FALLING),
-    ("precision", "Precision", RISING),
-    ("f1", "F1", RISING),
-)
-OF_VIDEOS = (
-    ("fraction_auc", "AUC by fraction", RISING),
-    ("accuracy_of_all", "Accuracy of all", RISING),
-    ("coverage", "Coverage", RISING),
-)
 
 
 def render(
-    by_split: Mapping[str, Sequence[Result]], figures: Mapping[str, Mapping[str, str]], left_out: Mapping[str, int]
+    by_split: Mapping[str, Sequence[Result]],
+    figures: Mapping[str, Mapping[str, str]],
+    left_out: Mapping[str, int],
+    comparisons: Sequence[Mapping[str, Any]],
 ) -> str:
     """The page as HTML.
 
     Args:
         by_split: the results, in the order of the page.
-        figures: SVG elements by split and name (`roc`, `scores`, `confusion`).
+        figures: SVG elements by split and name (see `mrigan.evaluation.report.FIGURES`).
         left_out: videos that were never put before a model, by reason.
+        comparisons: see `mrigan.evaluation.comparison.compare`.
     """
     environment = Environment(
         loader=PackageLoader("mrigan.evaluation", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -53,9 +46,14 @@ def render(
             "split": split,
             "results": results,
             "warnings": _warnings(results),
-            "tables": _tables(results),
+            "tables": main_tables(results),
             "figures": {name: Markup(svg) for name, svg in figures[split].items()},
-            "groups": _groups(results),
+            "groups": source_rows(results),
+            "data_sets": data_set_table(results),
+            "strategies": strategy_rows(results),
+            "persons": person_rows(results),
+            "comparisons": comparison_lines([pair for pair in comparisons if pair["split"] == split]),
+            "drawn": _drawn(results[0]),
             "mistakes": [listing for result in results for listing in _mistakes(result)],
         }
         for split, results in by_split.items()
@@ -100,65 +98,11 @@ def _warnings(results: Sequence[Result]) -> list[str]:
     return warnings
 
 
-def _tables(results: Sequence[Result]) -> list[dict[str, Any]]:
-    videos = [_row(name, [r.video for r in results], key, better) for key, name, better in (*FIGURES, *OF_VIDEOS)]
-    silent = [f"{sum(r.video['undecided'].values()):,}" for r in results]
-    counts = [f"{r.video['n']:,}" for r in results]
-    faces = [_row(name, [r.frame for r in results], key, better) for key, name, better in FIGURES]
-    thresholds = [
-        _texts("Frame threshold", [f"{r.thresholds['frame']:g}" for r in results]),
-        _texts("Fraction", [f"{r.thresholds['fraction']:g}" for r in results]),
-        _texts("Where from", [str(r.thresholds["source"]) for r in results]),
-    ]
-    return [
-        {
-            "title": "Videos",
-            "rows": [*videos, _texts("Without a face", silent), _texts("Videos", counts)],
-            "prose": False,
-        },
-        {"title": "Faces", "rows": [*faces, _texts("Faces", [f"{r.frame['n']:,}" for r in results])], "prose": False},
-        {"title": "Thresholds", "rows": thresholds, "prose": True},
-    ]
-
-
-def _row(name: str, metrics: Sequence[Mapping[str, Any]], key: str, better: int) -> dict[str, Any]:
-    cells = [_cell(m, key) for m in metrics]
-    values = [m[key] for m in metrics if m[key] is not None]
-    if len(values) > 1:
-        best = _digits(max(values) if better == RISING else min(values))
-        winners = [cell for cell in cells if cell["text"] == best]
-        for cell in winners if len(winners) < len(cells) else []:
-            cell["best"] = True
-    return {"name": f"{name} ↓" if better == FALLING else name, "cells": cells}
-
-
-def _texts(name: str, texts: Sequence[str]) -> dict[str, Any]:
-    return {"name": name, "cells": [{"text": text, "reason": "", "best": False} for text in texts]}
-
-
-def _cell(metrics: Mapping[str, Any], key: str) -> dict[str, Any]:
-    reason = metrics["undefined"].get(key, "")
-    return {"text": _digits(metrics[key]), "reason": reason, "best": False}
-
-
-def _digits(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _groups(results: Sequence[Result]) -> list[dict[str, Any]]:
-    rows = []
-    for result in results:
-        for group in result.groups:
-            video, frame = group["video"], group["frame"]
-            cells = [
-                _cell(video, "coverage"),
-                _cell(frame, "auc"),
-                *(_cell(video, key) for key in ("auc", "tpr", "tnr")),
-            ]
-            names = {key: group[key] for key in ("dataset", "method", "compression")}
-            rows.append({**names, "model": result.model, "real": video["real"], "fake": video["fake"], "cells": cells})
-    order = {name: i for i, name in enumerate(r.model for r in results)}
-    return sorted(rows, key=lambda row: (row["dataset"], row["compression"], row["method"], order[row["model"]]))
+def _drawn(result: Result) -> str:
+    """What the intervals rest on."""
+    count, over = result.intervals["clusters"], result.intervals["over"]
+    names = {"group": "people (or other groups)", "family": "families of an original and its fakes", "video": "videos"}
+    return f"{count:,} {names[over]}" if count > 1 else ""
 
 
 def _mistakes(result: Result) -> list[dict[str, Any]]:
@@ -185,7 +129,7 @@ def _video(row: Mapping[str, Any]) -> dict[str, Any]:
         "truth": truth,
         "verdict": row["verdict"],
         "faces": row["faces"],
-        "prob": _digits(prob),
-        "fraction": _digits(row["fraction"]),
+        "prob": digits(prob),
+        "fraction": digits(row["fraction"]),
         "wrongness": 0 if prob is None else abs(row["label"] - prob),
     }

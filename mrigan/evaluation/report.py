@@ -13,12 +13,20 @@ import pyarrow as pa
 from mrigan.errors import ConfigError, InputError
 from mrigan.evaluation.comparison import compare
 from mrigan.evaluation.figures import confusion_figure, draw, histogram_figure, roc_figure
+from mrigan.evaluation.figures_calibration import grid_figure, reliability_figure
 from mrigan.evaluation.page import render
 from mrigan.evaluation.results import Result, Thresholds, choose_thresholds, measure
 from mrigan.evaluation.scores import check_scores, read_scores, write_scores
+from mrigan.evaluation.tables import write_tables
 from mrigan.files import atomic_write, write_json, write_text
 
-FIGURES = {"roc": roc_figure, "scores": histogram_figure, "confusion": confusion_figure}
+FIGURES = {
+    "roc": roc_figure,
+    "scores": histogram_figure,
+    "confusion": confusion_figure,
+    "reliability": reliability_figure,
+    "thresholds": grid_figure,  # where any model has validation scores
+}
 
 
 def evaluate(
@@ -34,7 +42,8 @@ def evaluate(
         scores: a scores table (see `mrigan.evaluation.schema`); models are told apart by their `model` column.
         thresholds: `{"frame": …, "fraction": …}` for all models, or a dict of them by model. A model that has none gets
             those that fit its validation scores best, or .5 and .5 where there are none.
-        out: folder; gets scores.parquet, metrics.json (last), index.html and figures/*.png, each whole or not at all.
+        out: folder; gets scores.parquet, metrics.json (last), index.html, figures/*.png and tables/SPLIT/*.csv, each
+            whole or not at all.
         validation_scores: scores to search thresholds on; without them the validation rows of `scores`.
         left_out: videos that were never put before a model, by reason (unchanged fakes, misaligned ones): the page says
             how many.
@@ -56,24 +65,31 @@ def evaluate(
     for result in results:
         by_split.setdefault(result.split, []).append(result)
     left_out = dict(left_out or {})
-    drawn = {split: {name: draw(figure, mine) for name, figure in FIGURES.items()} for split, mine in by_split.items()}
-    page = render(
-        by_split, {split: {n: svg for n, (_, svg) in figures.items()} for split, figures in drawn.items()}, left_out
-    )
+    drawn = {split: _figures(mine) for split, mine in by_split.items()}
+    comparisons = [pair for mine in by_split.values() for pair in compare(mine)]
+    svgs = {split: {name: svg for name, (_, svg) in figures.items()} for split, figures in drawn.items()}
+    page = render(by_split, svgs, left_out, comparisons)
     metrics = {
         "schema_version": 1,
         "left_out": left_out,
         "results": [result.to_dict() for result in results],
-        "comparisons": [pair for mine in by_split.values() for pair in compare(mine)],
+        "comparisons": comparisons,
     }
     _keep_scores(scores, out / "scores.parquet")
     for split, figures in drawn.items():
         for name, (png, _) in figures.items():
             with atomic_write(out / "figures" / f"{_file_name(split)}-{name}.png") as file:
                 file.write(png)
+        write_tables(out / "tables" / _file_name(split), by_split[split])
     write_text(out / "index.html", page)
     write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def _figures(results: Sequence[Result]) -> dict[str, tuple[bytes, str]]:
+    """PNG and SVG of each figure that can be drawn."""
+    searched = any(result.grid is not None for result in results)
+    return {name: draw(figure, results) for name, figure in FIGURES.items() if name != "thresholds" or searched}
 
 
 def evaluate_files(

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mrigan.errors import ConfigError
 from mrigan.evaluation.intervals import bootstrap, clusters_of, kind_of_clusters
-from mrigan.evaluation.metrics import frame_metrics
-from mrigan.evaluation.schema import faces_only
+from mrigan.evaluation.metrics import decision_metrics, frame_metrics
+from mrigan.evaluation.schema import faces_only, group_codes
 from mrigan.evaluation.strategies import compare_strategies
-from mrigan.evaluation.thresholds import search_thresholds
+from mrigan.evaluation.thresholds import Grid, search_thresholds, threshold_grid
 from mrigan.evaluation.videos import DEFAULT_THRESHOLDS, video_metrics, video_table
 
 VALIDATION = ("val", "valid", "validation")
@@ -36,11 +37,13 @@ class Result:
     persons: list[dict[str, Any]]
     intervals: dict[str, Any]  # `over` (what is drawn), `clusters` (how many), `frame` and `video`: see `bootstrap`
     strategies: list[dict[str, Any]]  # see `compare_strategies`
+    grid: Grid | None  # of its validation scores, where there are any of both classes
 
     def to_dict(self) -> dict[str, Any]:
         """The figures, as metrics.json keeps them."""
-        names = [field.name for field in fields(self) if field.name not in ("faces", "videos")]
-        return {name: getattr(self, name) for name in names}
+        names = [field.name for field in fields(self) if field.name not in ("faces", "videos", "grid")]
+        grid = {"grid": None if self.grid is None else self.grid.to_dict()}
+        return {name: getattr(self, name) for name in names} | grid
 
 
 def measure(scores: pa.Table, thresholds: Mapping[str, Thresholds], validation: pa.Table | None = None) -> list[Result]:
@@ -72,6 +75,7 @@ def measure(scores: pa.Table, thresholds: Mapping[str, Thresholds], validation: 
                 persons=_persons(videos),
                 intervals=_intervals(faces, videos, thresholds[model]["frame"]),
                 strategies=compare_strategies(mine, _of_model(validation, model), thresholds[model]),
+                grid=_grid(_of_model(validation, model)),
             )
         )
     return results
@@ -115,6 +119,11 @@ def _of_model(scores: pa.Table, model: str) -> pa.Table:
     return scores.filter(pc.equal(scores["model"], model))
 
 
+def _grid(validation: pa.Table) -> Grid | None:
+    grid = threshold_grid(validation) if validation.num_rows else None
+    return grid if grid and not grid.reason else None
+
+
 def _intervals(faces: pa.Table, videos: pa.Table, threshold: float) -> dict[str, Any]:
     """95 % intervals of the figures of faces and videos, whole clusters drawn."""
     kind = kind_of_clusters(videos)
@@ -132,13 +141,20 @@ def _intervals(faces: pa.Table, videos: pa.Table, threshold: float) -> dict[str,
 
 def _persons(videos: pa.Table) -> list[dict[str, Any]]:
     """Figures of the videos of each person (or other group), where these are known."""
-    rows = []
     known = videos.filter(pc.not_equal(videos["group"], ""))
-    for pair in known.group_by(["dataset", "group"]).aggregate([]).to_pylist():
-        theirs = known.filter(
-            pc.and_(pc.equal(known["dataset"], pair["dataset"]), pc.equal(known["group"], pair["group"]))
-        )
-        rows.append({**pair, "video": video_metrics(theirs)})
+    codes, first = group_codes(known, ("dataset", "group"))
+    label = known["label"].to_numpy().astype(bool)
+    verdict = np.array(known["verdict"].to_pylist())
+    rows = []
+    for code, names in enumerate(known.select(["dataset", "group"]).take(first).to_pylist()):
+        y, said = label[codes == code], verdict[codes == code]
+        judged = said != "undecided"
+        figures, why = decision_metrics(y[judged], said[judged] == "fake")
+        right = ((said == "fake") & y) | ((said == "real") & ~y)
+        counts = {"n": len(y), "fake": int(y.sum()), "real": int((~y).sum()), "undecided": int((~judged).sum())}
+        rates = {name: figures[name] for name in ("tpr", "tnr")}
+        undefined = {name: reason for name, reason in why.items() if name in rates}
+        rows.append({**names, **counts, **rates, "accuracy_of_all": float(right.mean()), "undefined": undefined})
     return sorted(rows, key=lambda row: (row["dataset"], row["group"]))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from mrigan.errors import ConfigError, InputError
 from mrigan.evaluation.metrics import one_class
@@ -17,20 +19,40 @@ FRAME_GRID = (0.5, 0.55, 0.6, 0.7, 0.8, 0.9)
 FRACTION_GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
-def search_thresholds(scores: pa.Table) -> dict[str, Any]:
-    """The setting of the grid with the best balanced accuracy over videos.
+@dataclass(frozen=True)
+class Grid:
+    """Every setting of the search, frame thresholds along the first axis: Table 2 comes from its best.
 
-    Of several equally good settings the one nearest to the middle of them all, in steps of the grid, is taken: it is
-    the last to turn bad when the scores shift. A remaining tie goes to the lower frame threshold, then the lower
-    fraction.
+    Attributes:
+        tpr, tnr: (6, 7) rates of the videos that have a face; NaN where `reason` says that a class is missing.
+        videos: with a face. splits: their names.
+    """
 
-    Args:
-        scores: a checked scores table of one model, validation rows only. Videos without a face have no say.
+    tpr: NDArray[np.float64]
+    tnr: NDArray[np.float64]
+    videos: int
+    splits: str
+    reason: str
 
-    Returns:
-        `frame`, `fraction`, `balanced_accuracy`, `tpr`, `tnr`, `videos` (with a face), `ties` (settings equally
-        good), `source`. With one class only nothing can be searched: the defaults (.5, .5) come back,
-        `balanced_accuracy` None and `reason` saying why.
+    @property
+    def balanced_accuracy(self) -> NDArray[np.float64]:
+        """(6, 7) mean of the two rates."""
+        return (self.tpr + self.tnr) / 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """As metrics.json keeps it."""
+        rates = {name: getattr(self, name).tolist() for name in ("tpr", "tnr", "balanced_accuracy")}
+        return {
+            "frame": [*FRAME_GRID],
+            "fraction": [*FRACTION_GRID],
+            "videos": self.videos,
+            "splits": self.splits,
+            **rates,
+        }
+
+
+def threshold_grid(scores: pa.Table) -> Grid:
+    """All 42 settings at once, on validation scores of one model.
 
     Raises:
         InputError: test rows, or several models.
@@ -51,31 +73,57 @@ def search_thresholds(scores: pa.Table) -> dict[str, Any]:
     predicted = faces > 0
     labels, faces, called = labels[predicted], faces[predicted], called[:, predicted]
     splits = ", ".join(sorted(pc.unique(scores["split"]).to_pylist()))
-    if one_class(labels):
+    reason = one_class(labels)
+    shape = (len(FRAME_GRID), len(FRACTION_GRID))
+    if reason:
+        return Grid(np.full(shape, np.nan), np.full(shape, np.nan), len(labels), splits, reason)
+    fake = enough(called[:, None, :], faces, np.array(FRACTION_GRID)[None, :, None])  # (6, 7, V)
+    tpr, tnr = fake[..., labels].mean(-1), 1 - fake[..., ~labels].mean(-1)
+    return Grid(tpr, tnr, len(labels), splits, "")
+
+
+def search_thresholds(scores: pa.Table) -> dict[str, Any]:
+    """The setting of the grid with the best balanced accuracy over videos.
+
+    Of several equally good settings the one nearest to the middle of them all, in steps of the grid, is taken: it is
+    the last to turn bad when the scores shift. A remaining tie goes to the lower frame threshold, then the lower
+    fraction.
+
+    Args:
+        scores: a checked scores table of one model, validation rows only. Videos without a face have no say.
+
+    Returns:
+        `frame`, `fraction`, `balanced_accuracy`, `tpr`, `tnr`, `videos` (with a face), `ties` (settings equally
+        good), `source`. With one class only nothing can be searched: the defaults (.5, .5) come back,
+        `balanced_accuracy` None and `reason` saying why.
+
+    Raises:
+        InputError: test rows, or several models.
+    """
+    found = threshold_grid(scores)
+    if found.reason:
         return {
             **DEFAULT_THRESHOLDS,
             "balanced_accuracy": None,
             "tpr": None,
             "tnr": None,
-            "videos": len(labels),
+            "videos": found.videos,
             "ties": 0,
-            "source": f"default: the {splits} scores cannot be searched",
-            "reason": one_class(labels),
+            "source": f"default: the {found.splits} scores cannot be searched",
+            "reason": found.reason,
         }
-    fake = enough(called[:, None, :], faces, np.array(FRACTION_GRID)[None, :, None])  # (6, 7, V)
-    tpr, tnr = fake[..., labels].mean(-1), 1 - fake[..., ~labels].mean(-1)
-    balanced = (tpr + tnr) / 2
+    balanced = found.balanced_accuracy
     best = np.argwhere(np.isclose(balanced, balanced.max(), rtol=0, atol=1e-12))  # (K, 2), frame first
     i, j = best[np.argmin(((best - best.mean(0)) ** 2).sum(1).round(9))]
     return {
         "frame": FRAME_GRID[i],
         "fraction": FRACTION_GRID[j],
         "balanced_accuracy": float(balanced[i, j]),
-        "tpr": float(tpr[i, j]),
-        "tnr": float(tnr[i, j]),
-        "videos": len(labels),
+        "tpr": float(found.tpr[i, j]),
+        "tnr": float(found.tnr[i, j]),
+        "videos": found.videos,
         "ties": len(best),
-        "source": f"searched on {len(labels)} {splits} videos",
+        "source": f"searched on {found.videos} {found.splits} videos",
     }
 
 

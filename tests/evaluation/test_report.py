@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from PIL import Image
 
 from mrigan.errors import ConfigError, InputError
 from mrigan.evaluation import check_scores, evaluate, evaluate_files, read_scores, search_thresholds, write_scores
+from mrigan.evaluation.report import FIGURES
 from mrigan.evaluation.results import choose_thresholds
 from tests.evaluation.tables import random_table, table, video
 
@@ -69,8 +71,11 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_report_is_complete(report, scores):
-    pictures = {f"figures/{split}-{name}.png" for split in ("val", "test") for name in ("roc", "scores", "confusion")}
-    assert set(_files(report)) == {"scores.parquet", "metrics.json", "index.html"} | pictures
+    pictures = {f"figures/{split}-{name}.png" for split in ("val", "test") for name in FIGURES}
+    tables = {
+        f"tables/{split}/{n}.csv" for split in ("val", "test") for n in ("table-1", "table-2", "sources", "rules")
+    }
+    assert set(_files(report)) == {"scores.parquet", "metrics.json", "index.html"} | pictures | tables
     for name in pictures:
         with Image.open(report / name) as picture:
             assert picture.width > 1000
@@ -81,6 +86,25 @@ def test_the_report_is_complete(report, scores):
     assert [(r["split"], r["model"]) for r in metrics["results"]] == [
         ("test", "face"), ("test", "mri"), ("val", "face"), ("val", "mri")
     ]  # fmt: skip
+
+
+def test_table_1_has_the_papers_ten_rows_rightly_labelled(report):
+    rows = list(csv.reader((report / "tables/test/table-1.csv").open()))
+    metrics = json.loads((report / "metrics.json").read_text())
+    face = next(r for r in metrics["results"] if (r["split"], r["model"]) == ("test", "face"))["video"]
+    tp, fp, tn, fn = (face[name] for name in ("tp", "fp", "tn", "fn"))
+    told = {row[0]: float(row[1]) for row in rows[1:]}
+    assert rows[0][:4] == ["Metric", "face", "face low", "face high"]
+    assert told == pytest.approx({
+        "True Positive Rate (TPR)": tp / (tp + fn), "False Negative Rate (FNR)": fn / (tp + fn),
+        "False Positive Rate (FPR)": fp / (fp + tn), "True Negative Rate (TNR)": tn / (fp + tn),
+        "Accuracy": (tp + tn) / (tp + fp + tn + fn), "Balanced Accuracy": (tp / (tp + fn) + tn / (fp + tn)) / 2,
+        "F1-score": 2 * tp / (2 * tp + fp + fn), "Precision": tp / (tp + fp), "Specificity": tn / (fp + tn),
+        "Area Under the curve ROC": face["auc"],
+    })  # fmt: skip
+    for row in rows[1:]:
+        if row[2]:
+            assert float(row[2]) <= float(row[1]) <= float(row[3])
 
 
 def test_thresholds_are_searched_on_the_validation_rows(report, scores):
@@ -98,10 +122,21 @@ def test_the_page_holds_together_and_needs_nothing_else(report):
     assert not page.tags & {"script", "iframe", "link", "object"}
     for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
         ElementTree.fromstring(svg)
-    assert html.count("<svg") == 6
+    assert html.count("<svg") == 2 * len(FIGURES)
     ids = re.findall(r'<g[^>]* id="', html)
     assert not ids
-    for text in ("face", "mri", "faceforensics", "NeuralTextures", "c40", "Coverage", "searched on", "no face found"):
+    for text in (
+        "face",
+        "mri",
+        "faceforensics",
+        "NeuralTextures",
+        "c40",
+        "Coverage",
+        "searched on",
+        "no face found",
+        "DeLong",
+        "Small:",
+    ):
         assert text in page.text
 
 

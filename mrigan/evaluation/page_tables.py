@@ -1,0 +1,176 @@
+"""The tables of an evaluation's page: models side by side, each figure with its 95 % interval, best ones marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mrigan.evaluation.results import Result
+
+WORST_PERSONS = 10
+RISING, FALLING = 1, -1  # which value is the better one, when models stand side by side
+FIGURES = (
+    ("auc", "AUC", RISING),
+    ("eer", "EER", FALLING),
+    ("ap", "AP", RISING),
+    ("tpr_at_fpr_1", "TPR at FPR 1 %", RISING),
+    ("tpr_at_fpr_10", "TPR at FPR 10 %", RISING),
+    ("log_loss", "Log-loss", FALLING),
+    ("brier", "Brier score", FALLING),
+    ("ece", "ECE", FALLING),
+    ("balanced_accuracy", "Balanced accuracy", RISING),
+    ("accuracy", "Accuracy", RISING),
+    ("tpr", "TPR", RISING),
+    ("tnr", "TNR", RISING),
+    ("fpr", "FPR", FALLING),
+    ("fnr", "FNR", FALLING),
+    ("precision", "Precision", RISING),
+    ("f1", "F1", RISING),
+)
+OF_VIDEOS = (
+    ("fraction_auc", "AUC by fraction", RISING),
+    ("accuracy_of_all", "Accuracy of all", RISING),
+    ("coverage", "Coverage", RISING),
+)
+
+
+def main_tables(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Figures of videos, of faces, and the thresholds: a column a model."""
+    videos = [_row(name, results, "video", key, better) for key, name, better in (*FIGURES, *OF_VIDEOS)]
+    silent = [f"{sum(r.video['undecided'].values()):,}" for r in results]
+    counts = [f"{r.video['n']:,}" for r in results]
+    faces = [_row(name, results, "frame", key, better) for key, name, better in FIGURES]
+    thresholds = [
+        _texts("Frame threshold", [f"{r.thresholds['frame']:g}" for r in results]),
+        _texts("Fraction", [f"{r.thresholds['fraction']:g}" for r in results]),
+        _texts("Where from", [str(r.thresholds["source"]) for r in results]),
+    ]
+    return [
+        {
+            "title": "Videos",
+            "rows": [*videos, _texts("Without a face", silent), _texts("Videos", counts)],
+            "prose": False,
+        },
+        {"title": "Faces", "rows": [*faces, _texts("Faces", [f"{r.frame['n']:,}" for r in results])], "prose": False},
+        {"title": "Thresholds", "rows": thresholds, "prose": True},
+    ]
+
+
+def _row(name: str, results: Sequence[Result], level: str, key: str, better: int) -> dict[str, Any]:
+    cells = [_cell(getattr(r, level), key, r.intervals[level]) for r in results]
+    values = [getattr(r, level)[key] for r in results if getattr(r, level)[key] is not None]
+    if len(values) > 1:
+        best = digits(max(values) if better == RISING else min(values))
+        winners = [cell for cell in cells if cell["text"] == best]
+        for cell in winners if len(winners) < len(cells) else []:
+            cell["best"] = True
+    return {"name": f"{name} ↓" if better == FALLING else name, "cells": cells}
+
+
+def _texts(name: str, texts: Sequence[str]) -> dict[str, Any]:
+    return {"name": name, "cells": [{"text": text, "interval": "", "reason": "", "best": False} for text in texts]}
+
+
+def _cell(
+    metrics: Mapping[str, Any], key: str, intervals: Mapping[str, Sequence[float]] | None = None
+) -> dict[str, Any]:
+    reason, found = metrics["undefined"].get(key, ""), (intervals or {}).get(key)
+    interval = "–".join(_short(v) for v in found) if found and metrics[key] is not None else ""
+    return {"text": digits(metrics[key]), "interval": interval, "reason": reason, "best": False}
+
+
+def digits(value: float | None) -> str:
+    """Three decimals, or a dash."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0") if value < 1 else f"{value:.2f}"
+
+
+def source_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Each kind of fake against the reals of its own source, a row a model."""
+    rows = []
+    for result in results:
+        for group in result.groups:
+            video, frame = group["video"], group["frame"]
+            cells = [
+                _cell(video, "coverage"),
+                _cell(frame, "auc"),
+                *(_cell(video, key) for key in ("auc", "tpr", "tnr")),
+            ]
+            names = {key: group[key] for key in ("dataset", "method", "compression")}
+            rows.append({**names, "model": result.model, "real": video["real"], "fake": video["fake"], "cells": cells})
+    order = {name: i for i, name in enumerate(r.model for r in results)}
+    return sorted(rows, key=lambda row: (row["dataset"], row["compression"], row["method"], order[row["model"]]))
+
+
+def data_set_table(results: Sequence[Result]) -> dict[str, Any] | None:
+    """AUC of videos by data set, a column a model: how it does where it was not trained. None for a single data set."""
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for result in results:
+        for group in result.groups:
+            key = (group["dataset"], group["compression"])
+            known = found.setdefault(key, {})
+            if result.model not in known or group["method"] == "all":
+                known[result.model] = group["video"]
+    if len(found) < 2:
+        return None
+    rows = []
+    for (dataset, compression), by_model in sorted(found.items()):
+        missing = {"auc": None, "undefined": {"auc": "not scored on it"}}
+        cells = [_cell(by_model.get(r.model, missing), "auc") for r in results]
+        rows.append({"name": f"{dataset} {compression}".strip(), "cells": cells})
+    return {"rows": rows}
+
+
+def strategy_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Ways to judge a video, a row a strategy and model."""
+    keys = ("auc", "balanced_accuracy", "tpr", "tnr")
+    rows = [
+        {
+            "strategy": row["strategy"].replace("_", " "),
+            "model": result.model,
+            "threshold": digits(row["threshold"]),
+            "cells": [_cell(row, key) for key in keys],
+        }
+        for result in results
+        for row in result.strategies
+    ]
+    names = list(dict.fromkeys(row["strategy"] for row in rows))
+    return sorted(rows, key=lambda row: names.index(row["strategy"]))
+
+
+def person_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """The people (or groups) whose videos are judged worst, by accuracy; empty where nobody is known."""
+    rows = [
+        {
+            "model": result.model,
+            "person": f"{person['dataset']} {person['group']}",
+            "real": person["real"],
+            "fake": person["fake"],
+            "accuracy": person["accuracy_of_all"],
+            "cells": [_cell(person, key) for key in ("accuracy_of_all", "tpr", "tnr")],
+        }
+        for result in results
+        for person in result.persons
+    ]
+    return sorted(rows, key=lambda row: row["accuracy"])[:WORST_PERSONS]
+
+
+def comparison_lines(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What DeLong's test says of each pair, in a sentence."""
+    lines = []
+    for pair in comparisons:
+        names = f"{pair['first']} and {pair['second']}"
+        if pair["p"] is None:
+            lines.append(f"{names} cannot be compared: {pair['undefined']}.")
+            continue
+        low, high = pair["interval"]
+        told = "differ" if pair["p"] < 0.05 else "cannot be told apart"
+        p = "p < .001" if pair["p"] < 0.001 else f"p = {pair['p']:.3f}"
+        lines.append(
+            f"{names} {told} on {pair['videos']:,} common videos: AUC {pair['auc'][0]:.3f} and {pair['auc'][1]:.3f}, "
+            f"difference {pair['difference']:+.3f} (95 % {low:+.3f} to {high:+.3f}), {p} by DeLong's test."
+        )
+    return lines

@@ -1,0 +1,56 @@
+"""The report's tables as CSV files: what goes into a paper or a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mrigan.evaluation.results import Result
+from mrigan.files import write_text
+
+TABLE_1 = {  # the ten rows of MRI-GAN's Table 1, by its names
+    "True Positive Rate (TPR)": "tpr",
+    "False Negative Rate (FNR)": "fnr",
+    "False Positive Rate (FPR)": "fpr",
+    "True Negative Rate (TNR)": "tnr",
+    "Accuracy": "accuracy",
+    "Balanced Accuracy": "balanced_accuracy",
+    "F1-score": "f1",
+    "Precision": "precision",
+    "Specificity": "tnr",
+    "Area Under the curve ROC": "auc",
+}
+
+
+def write_tables(folder: Path, results: Sequence[Result]) -> None:
+    """Write the tables of one split: Table 1 (of videos, with 95 % intervals where there are), Table 2 (the thresholds
+    and where they come from), every source, and the other rules for a video. Empty fields: not defined."""
+    header = [name for r in results for name in (r.model, f"{r.model} low", f"{r.model} high")]
+    rows: list[list[Any]] = [["Metric", *header]]
+    for name, key in TABLE_1.items():
+        row: list[Any] = [name]
+        for r in results:
+            row += [r.video[key], *r.intervals["video"].get(key, (None, None))]
+        rows.append(row)
+    _write(folder / "table-1.csv", rows)
+    settings = [[r.model, r.thresholds["frame"], r.thresholds["fraction"], r.thresholds["source"]] for r in results]
+    _write(folder / "table-2.csv", [["Method", "FAKE_FRAME_THRESHOLD", "FAKE_FRACTION", "Source"], *settings])
+    named, kinds = ("dataset", "compression", "method"), ("real", "fake", "coverage", "auc", "eer", "ap", "tpr", "tnr")
+    sources = [
+        [r.model, *(g[k] for k in named), *(g["video"][k] for k in kinds), g["frame"]["auc"]]
+        for r in results
+        for g in r.groups
+    ]
+    _write(folder / "sources.csv", [["model", *named, *kinds, "auc of faces"], *sources])
+    keys = ("strategy", "threshold", "auc", "ap", "eer", "balanced_accuracy", "tpr", "tnr")
+    rules = [[r.model, *(row[k] for k in keys)] for r in results for row in r.strategies]
+    _write(folder / "rules.csv", [["model", *keys], *rules])
+
+
+def _write(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
