@@ -28,7 +28,7 @@ def main(batch_size: int = 4, steps: int = 3, threads: int = 0) -> None:
     for channels_last in (False, True):
         for name in ("fp32", "bf16"):
             config = GanConfig()
-            config.model.channels_last = channels_last
+            config.engine.channels_last = channels_last
             world = World(0, 1, 0, device)
             engines = build_engines(config, world)
             took = [seconds(engines, batch, config, Precision(name, device), world) for _ in range(steps + 1)][1:]

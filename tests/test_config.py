@@ -37,7 +37,7 @@ def test_layers_apply_in_order(tmp_path: Path) -> None:
         ("tau=.5", "did you mean loss.tau?"),
         ("train.steps=many", "wrong value for train.steps"),
         ("train.steps", "is not key=value"),
-        ("train.precision=fp64", "use one of: fp32, bf16"),
+        ("train.precision=fp64", "use one of: fp32, bf16, fp16"),
         ("train.batch_size=0", "use at least 1"),
         ("checkpoint.keep=1", "use at least 2"),
     ],

@@ -17,7 +17,11 @@ C = TypeVar("C")
 
 
 def config_path(name: str | Path) -> Path:
-    """A config file by path, or by its name among the shipped ones (`gan/paper.yaml`)."""
+    """A config file by path, or by its name among the shipped ones (`gan/paper.yaml`).
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
     shipped = Path(__file__).parents[1] / "configs"  # in the wheel
     if not shipped.is_dir():
         shipped = Path(__file__).parents[2] / "configs"  # in a clone
@@ -25,7 +29,7 @@ def config_path(name: str | Path) -> Path:
     for path in (Path(name), shipped / relative):
         if path.is_file():
             return path
-    known = sorted(str(p.relative_to(shipped)) for p in shipped.rglob("*.yaml"))
+    known = sorted(str(p.relative_to(shipped)) for p in shipped.rglob(f"*{Path(name).suffix or '.yaml'}"))
     raise ConfigError(f"no config file {name}", where=Path.cwd(), fix=f"give a path, or one of: {', '.join(known)}")
 
 

@@ -34,7 +34,7 @@ class GanModelConfig:
     size: int = 256  # px, a power of two; the depth is log2(size)
     width: int = 64  # channels of the first layer, of G and D
     dropout: float = 0.5
-    channels_last: bool = False
+    ema_half_life: float = at_least(0, 0.0)  # images; above 0 the averaged G is evaluated and becomes the model
 
 
 @dataclass
@@ -51,6 +51,7 @@ class OptimConfig:
     lr: float = 2e-4
     betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
     weight_decay: float = 0.0
+    clip: float = at_least(0, 0.0)  # the largest norm of a network's gradient, each network by itself; 0 = any
 
 
 @dataclass
@@ -59,7 +60,7 @@ class TrainConfig:
     epochs: float = at_least(0, 0.0)  # passes over the epoch plan, where steps is 0
     batch_size: int = at_least(1, 128)  # global, over all ranks
     seed: int = 0
-    precision: str = choice("fp32", "bf16")
+    precision: str = choice("fp32", "bf16", "fp16")  # of the forward pass; weights and optimizer stay fp32
     device: str = choice("auto", "cpu", "cuda")
     deterministic: bool = True  # same weights, bit for bit, from the same run on a CPU
 
@@ -67,7 +68,8 @@ class TrainConfig:
 @dataclass
 class CheckpointConfig:
     every: int = at_least(1, 1000)  # steps
-    keep: int = at_least(2, 3)  # newest ones; the best and the last are kept besides
+    keep: int = at_least(2, 3)  # newest ones; the best is kept besides
+    permanent: int = at_least(0, 0)  # steps: a checkpoint at a multiple of it stays for ever; 0 = none
 
 
 @dataclass
@@ -88,7 +90,14 @@ class TrackingConfig:
 
 @dataclass
 class EngineConfig:
-    name: str = choice("ddp")  # a single process needs no other word
+    """How the work is shared and computed. All of it may change between two starts of a run."""
+
+    name: str = choice("ddp", "single", "zero0", "zero1", "zero2", "zero3")  # ddp alone in the world is single
+    config: str = ""  # JSON for DeepSpeed in place of configs/deepspeed/<name>.json
+    accumulate: int = at_least(1, 1)  # parts that a rank's share of a batch is computed in, to save memory
+    channels_last: bool = False  # NHWC, faster convolutions on GPUs
+    compile: bool = False  # torch.compile, each network by itself
+    tf32: bool = True  # fp32 products on tensor cores with 10 bits of mantissa; GPUs since Ampere
 
 
 @dataclass

@@ -8,7 +8,6 @@ It holds the SHA-256 of every other file, so that a damaged checkpoint is notice
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -17,14 +16,15 @@ import re
 import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
+from mrigan.engine.tensor_file import TensorFile, write_tensors
 from mrigan.errors import CheckpointError
 from mrigan.files import sha256_file, sync_folder, write_json
 
@@ -34,14 +34,6 @@ FORMAT = 1
 MARKER = "state.json"
 LEAST = 2  # checkpoints that stay whatever `keep` says: the newest may prove damaged
 _STEP = re.compile(r"step-(\d+)")
-
-
-@dataclass(frozen=True)
-class TensorFile:
-    """What one safetensors file of a checkpoint holds. `metadata` goes to its header."""
-
-    tensors: Mapping[str, torch.Tensor]
-    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,11 +62,12 @@ class CheckpointStore:
     Args:
         folder: where the `step-NNNNNN` folders lie; made when the first one is saved.
         keep: how many of the newest stay (never fewer than 2); the best by held-out score stays besides.
+        permanent: a checkpoint at a multiple of so many steps stays for ever; 0 = none.
     """
 
-    def __init__(self, folder: str | Path, keep: int = 3) -> None:
+    def __init__(self, folder: str | Path, keep: int = 3, permanent: int = 0) -> None:
         self.folder = Path(folder)
-        self.keep = max(keep, LEAST)
+        self.keep, self.permanent = max(keep, LEAST), permanent
         self.best: dict[str, Any] | None = None  # {"step", "score"} of the best checkpoint so far
 
     def path(self, step: int) -> Path:
@@ -110,7 +103,10 @@ class CheckpointStore:
         beside = self.folder / f".{final.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
         try:
             beside.mkdir(parents=True)
-            sums = {f"{name}.safetensors": _write(beside / f"{name}.safetensors", file) for name, file in files.items()}
+            sums = {
+                f"{name}.safetensors": write_tensors(beside / f"{name}.safetensors", file)
+                for name, file in files.items()
+            }
             write_json(
                 beside / MARKER, {**state, "format": FORMAT, "step": step, "score": score, "best": best, "files": sums}
             )
@@ -210,19 +206,8 @@ class CheckpointStore:
     def _purge(self) -> None:
         stay = set(self.steps()[-self.keep :]) | ({self.best["step"]} if self.best else set())
         for step in self.steps():
-            if step not in stay:
+            if step not in stay and not (self.permanent and step % self.permanent == 0):
                 _remove(self.path(step))
-
-
-def _write(path: Path, file: TensorFile) -> str:
-    """Write a safetensors file, and give the SHA-256 of its bytes."""
-    # Not `save_file`: that one makes files that only their owner can read.
-    data = save({k: t.detach().contiguous() for k, t in file.tensors.items()}, dict(file.metadata) or None)
-    with open(path, "xb") as written:
-        written.write(data)
-        written.flush()
-        os.fsync(written.fileno())
-    return hashlib.sha256(data).hexdigest()
 
 
 def _remove(folder: Path) -> None:

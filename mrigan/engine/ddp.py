@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,8 +11,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mrigan.config import OptimConfig
+from mrigan.engine.base import NetworkEngine
 from mrigan.engine.distributed import World
 from mrigan.engine.interface import Tensors
+from mrigan.engine.optimizer import GuardedAdam
+from mrigan.engine.precision import Precision
 from mrigan.errors import CheckpointError
 
 # `broadcast_buffers` until torch 2.13.
@@ -21,70 +23,57 @@ _KNOWN = inspect.signature(DistributedDataParallel).parameters
 _NO_BUFFERS: dict[str, Any] = {next(n for n in ("forward_sync_buffers", "broadcast_buffers") if n in _KNOWN): False}
 
 
-class DdpEngine:
+class DdpEngine(NetworkEngine):
     """A network under DDP, or bare where the world is one process; trained by Adam.
 
-    Adam is the fused one: one pass over memory, a third of the time of the plain one on a CPU, and as deterministic.
     DDP gets no buffers to broadcast (`step` averages them), makes the gradients views of its buckets (no copy, 218 MB
     less for G), and may rely on the graph being the same in every step.
 
     Args:
-        network: moved to the rank's device; parameters that require no gradient now never will.
+        network, world, precision, channels_last, compile: see `NetworkEngine`; the network is compiled before the wrap.
         optim: Adam's settings.
-        world: this process among its peers.
-        channels_last: keep convolution weights in NHWC order.
     """
 
-    def __init__(self, network: nn.Module, optim: OptimConfig, world: World, channels_last: bool = False) -> None:
-        self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self.module: nn.Module = network.to(world.device, memory_format=self._format)  # type: ignore[call-overload]
+    def __init__(
+        self,
+        network: nn.Module,
+        optim: OptimConfig,
+        world: World,
+        precision: Precision | None = None,
+        *,
+        channels_last: bool = False,
+        compile: bool = False,
+    ) -> None:
+        super().__init__(network, world, precision, channels_last=channels_last, compile=compile)
         self._call: nn.Module = self.module
         if world.size > 1:
             devices = [world.device] if world.device.type == "cuda" else None
             self._call = DistributedDataParallel(
                 self.module, device_ids=devices, gradient_as_bucket_view=True, static_graph=True, **_NO_BUFFERS
             )
-        self._world = world
-        self._trained = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
-        kept = self.module.state_dict(keep_vars=True)
-        self._averaged = [buffer for name, buffer in self.module.named_buffers() if name in kept and
-                          buffer.is_floating_point() and world.size > 1]  # fmt: skip
-        self._optimizer = torch.optim.Adam(
-            self._trained.values(),
-            optim.lr,
-            (optim.betas[0], optim.betas[1]),
-            weight_decay=optim.weight_decay,
-            fused=True,
-        )
+        self._optimizer = GuardedAdam(self._trained.values(), optim, self._precision)
 
     def __call__(self, *inputs: Any) -> Any:
         return self._call(*inputs)
 
+    @property
+    def grad_norm(self) -> torch.Tensor:
+        return self._optimizer.grad_norm
+
     def backward(self, loss: torch.Tensor) -> None:
-        loss.backward()
+        self._precision.scaled(loss).backward()
 
     def step(self) -> None:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        if self._averaged:
-            # Running statistics of BatchNorm: each rank saw its part of the batch. Averaged every step they are the
-            # same on all ranks, in evaluation and in checkpoints, and a resumed run keeps to the undisturbed one.
-            flat = self._world.mean(torch.cat([buffer.flatten() for buffer in self._averaged]))
-            for buffer, part in zip(self._averaged, flat.split([b.numel() for b in self._averaged]), strict=True):
-                buffer.copy_(part.view_as(buffer))
+        self._average_buffers()
 
-    def no_sync(self) -> Any:
-        return self._call.no_sync() if isinstance(self._call, DistributedDataParallel) else nullcontext()
+    def reduces(self, wanted: bool) -> AbstractContextManager[None]:
+        call = self._call
+        return call.no_sync() if isinstance(call, DistributedDataParallel) and not wanted else nullcontext()
 
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        for parameter in self._trained.values():
-            parameter.requires_grad_(False)
-        try:
-            yield
-        finally:
-            for parameter in self._trained.values():
-                parameter.requires_grad_(True)
+    def whole(self) -> nn.Module:
+        return self.module
 
     def state(self) -> tuple[Tensors, Tensors]:
         optimizer = {

@@ -131,8 +131,14 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
 
 
 @contextmanager
-def join_world(device: str = "auto", timeout: timedelta = TIMEOUT) -> Iterator[World]:
-    """Find this process's place (RANK, WORLD_SIZE, LOCAL_RANK, set by torchrun), join the others; leave at the end."""
+def join_world(device: str = "auto", timeout: timedelta = TIMEOUT, always_group: bool = False) -> Iterator[World]:
+    """Find this process's place (RANK, WORLD_SIZE, LOCAL_RANK, set by torchrun), join the others; leave at the end.
+
+    Args:
+        device: see `choose_device`.
+        timeout: of every message.
+        always_group: open torch's process group for a single process too.
+    """
     rank, size, local_rank = (
         int(os.environ.get(name, default))
         for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
@@ -140,15 +146,17 @@ def join_world(device: str = "auto", timeout: timedelta = TIMEOUT) -> Iterator[W
     chosen = choose_device(device, local_rank)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    if size == 1:
+    if size == 1 and not always_group:
         yield World(rank, size, local_rank, chosen)
         return
+    how: dict[str, Any] = {"store": dist.HashStore(), "rank": 0, "world_size": 1} if size == 1 else {}
     if chosen.type == "cuda":
-        dist.init_process_group("nccl", timeout=timeout, device_id=chosen)
+        dist.init_process_group("nccl", timeout=timeout, device_id=chosen, **how)
     else:
-        dist.init_process_group("gloo", timeout=timeout)
+        dist.init_process_group("gloo", timeout=timeout, **how)
     try:
-        yield World(rank, size, local_rank, chosen, dist.new_group(backend="gloo", timeout=timeout))
+        control = dist.new_group(backend="gloo", timeout=timeout) if size > 1 else None
+        yield World(rank, size, local_rank, chosen, control)
     finally:
         dist.destroy_process_group()
 

@@ -1,4 +1,4 @@
-"""What a training loop may know of the engine below it; DDP, a single process and later engines all look like this.
+"""What a training loop may know of the engine below it; a single process, DDP and DeepSpeed all look like this.
 
 One engine drives one network and its optimizer. With several networks there are several engines, so that each can be
 frozen, reduced and stepped by itself:
@@ -26,7 +26,11 @@ class Engine(Protocol):
 
     @property
     def module(self) -> nn.Module:
-        """The bare network: for evaluation, and for a forward that must not be reduced."""
+        """The bare network, for a forward that must not be reduced."""
+
+    @property
+    def grad_norm(self) -> torch.Tensor:
+        """The 2-norm of the gradient of the last step, before clipping; on the device."""
 
     def __call__(self, *inputs: Any) -> Any:
         """The forward pass whose gradients `backward` reduces over the ranks."""
@@ -35,16 +39,23 @@ class Engine(Protocol):
         """Add the gradients of `loss`, a mean over this rank's part of the batch; ranks are averaged, once a call."""
 
     def step(self) -> None:
-        """One optimizer step; clears the gradients."""
+        """One optimizer step; clears the gradients. Where a gradient is not finite the weights stay as they are."""
 
-    def no_sync(self) -> AbstractContextManager[None]:
-        """A context in which `backward` adds up gradients on this rank without reducing them."""
+    def reduces(self, wanted: bool) -> AbstractContextManager[None]:
+        """A context for a forward and its backward; unless `wanted`, gradients are only added up on this rank.
+
+        For all but the last part of a batch. ZeRO 2 and 3 keep no whole gradient, so they reduce each part.
+        """
 
     def frozen(self) -> AbstractContextManager[None]:
         """A context in which the network takes no gradient; gradients still pass through it to its input."""
 
+    def whole(self) -> nn.Module:
+        """The network with all its weights on this rank, for evaluation. Every rank must call it."""
+
     def state(self) -> tuple[Tensors, Tensors]:
-        """Weights and optimizer state, by parameter name, whole on rank 0. Every rank must call it."""
+        """Weights and optimizer state, by parameter name, whole on every rank; live tensors, not copies. Every rank
+        must call it."""
 
     def load(self, weights: Tensors, optimizer: Tensors) -> None:
         """Continue from what `state` returned, on any engine and any number of ranks."""

@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,13 +25,24 @@ def seed_all(*key: int | str) -> None:
 
 
 @contextmanager
-def deterministic(wanted: bool, device: torch.device) -> Iterator[None]:
-    """On a CPU, refuse operations whose result depends on timing; on a GPU let cuDNN choose the fastest kernels."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+def deterministic(wanted: bool, device: torch.device, tf32: bool = True) -> Iterator[None]:
+    """On a CPU, refuse operations whose result depends on timing; on a GPU let cuDNN choose the fastest kernels.
+
+    Args:
+        wanted: False = nothing is refused.
+        tf32: fp32 products on a GPU's tensor cores, with 10 bits of mantissa.
+    """
+    cudnn: Any = torch.backends.cudnn
+    places = (torch.backends.cuda.matmul, cudnn.conv) if device.type == "cuda" else ()
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, [p.fp32_precision for p in places]
     torch.use_deterministic_algorithms(wanted and device.type == "cpu")
-    torch.backends.cudnn.benchmark = device.type == "cuda"
+    cudnn.benchmark = device.type == "cuda"
+    for place in places:
+        place.fp32_precision = "tf32" if tf32 else "ieee"
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.benchmark = before[1]
+        cudnn.benchmark = before[1]
+        for place, precision in zip(places, before[2], strict=True):
+            place.fp32_precision = precision

@@ -16,7 +16,7 @@ import torch
 from mrigan.config import DetectorConfig
 from mrigan.data import Batch
 from mrigan.data.augment import random_erasing_, recipe
-from mrigan.engine.ddp import DdpEngine
+from mrigan.engine.build import build_engine
 from mrigan.engine.distributed import World
 from mrigan.engine.interface import Engine
 from mrigan.engine.precision import Precision
@@ -55,17 +55,17 @@ def train_detector(config: DetectorConfig, new: bool = False) -> Path:
         if job.finished:
             log.info("%s is finished", job.folder.path)
             return job.folder.path
-        engine = build_engine(config, job.world)
+        engine = build_detector(config, job.world, job.precision)
         job.resume({"detector": engine})
         G = generator.to(job.world.device).requires_grad_(False) if generator else None
         validation = Validation(job, engine, G, faces)
-        hooks = Hooks(job, {"detector": engine}, validation.evaluate)
         augment = recipe(config.data.input) if config.data.augment else None
-        for batch in job.batches(size=faces["size"], augment=augment, mri=False):
-            losses = detector_step(engine, G, batch, config=config, precision=job.precision, world=job.world)
-            hooks.after_step(batch.step + 1, losses)
-            hooks.stop_if_asked(batch.step + 1)
-        finish_detector(job, engine, validation)
+        with Hooks(job, {"detector": engine}, validation.evaluate) as hooks:
+            for batch in job.batches(size=faces["size"], augment=augment, mri=False):
+                losses = detector_step(engine, G, batch, config=config, precision=job.precision, world=job.world)
+                hooks.after_step(batch.step + 1, losses)
+                hooks.stop_if_asked(batch.step + 1)
+        finish_detector(job, validation)
         return job.folder.path
 
 
@@ -75,41 +75,55 @@ def detector_step(
     """One step of the detector, on the faces of `batch` or on what `G` makes of them.
 
     Returns:
-        The loss and the share of right answers, detached scalars on the device.
+        The loss and the share of right answers, detached scalars on the device, of which the mean over the ranks is
+        that of the global batch; and whether the optimizer's step was left out, because its gradient was not finite.
     """
-    with precision.autocast():
-        if config.data.input == "mri":
-            assert G is not None
-            pictures = predict_mri(G, batch.face)
-            if config.data.augment:  # the plain faces were augmented by the loader
-                pictures = random_erasing_(pictures, batch.seeds)
-        else:
-            pictures = batch.face.float() / 255
-        logits = engine(pictures)
-    # Each class is averaged over the global batch: a rank may hold none of one of them.
+    parts = config.engine.accumulate
+    # Each class is averaged over the global batch: a rank, or a part of its share, may hold none of one of them.
     reals, fakes = world.sum(torch.stack([(1 - batch.label).sum(), batch.label.sum()]))
-    loss = detector_loss(
-        logits,
-        batch.label,
-        smoothing=config.loss.smoothing,
-        balanced=config.loss.balanced,
-        counts=(reals, fakes),
-        world_size=world.size,
-    )
-    engine.backward(loss)
+    total, right = torch.zeros_like(reals), torch.zeros_like(reals)
+    for i, (face, label, seeds) in enumerate(
+        zip(batch.face.chunk(parts), batch.label.chunk(parts), batch.seeds.chunk(parts), strict=True)
+    ):
+        with engine.reduces(i + 1 == parts):
+            with precision.autocast():
+                logits = engine(_pictures(face, seeds, G, config))
+            loss = detector_loss(
+                logits,
+                label,
+                smoothing=config.loss.smoothing,
+                balanced=config.loss.balanced,
+                counts=(reals, fakes),
+                world_size=world.size,
+            )
+            engine.backward(loss)
+        total += loss.detach()
+        right += ((logits.detach() > 0) == (label > 0)).sum()
     engine.step()
-    right = ((logits.detach() > 0) == (batch.label > 0)).float().mean()
-    return {"loss": loss.detach(), "accuracy": right}
+    return {"loss": total, "accuracy": right / len(batch), "skipped": precision.update()}
 
 
-def build_engine(config: DetectorConfig, world: World) -> Engine:
+def _pictures(face: torch.Tensor, seeds: torch.Tensor, G: Generator | None, config: DetectorConfig) -> torch.Tensor:
+    """What the detector sees: the faces, or the MRIs that G makes of them; (N, 3, H, W) in 0...1."""
+    if config.data.input == "face":
+        pictures = face.float() / 255
+    else:
+        assert G is not None
+        pictures = predict_mri(G, face)
+        if config.data.augment:  # the plain faces were augmented by the loader
+            pictures = random_erasing_(pictures, seeds)
+    return pictures.contiguous(memory_format=torch.channels_last) if config.engine.channels_last else pictures
+
+
+def build_detector(config: DetectorConfig, world: World, precision: Precision | None = None) -> Engine:
     """A new detector, its head drawn from the seed, with its optimizer."""
     model = config.model
+    precision = precision or Precision(config.train.precision, world.device)
     seed_all(config.train.seed, "weights")
     network = Detector(
         model.backbone, model.weights, model.size, hidden=model.hidden, dropout=model.dropout, drop_path=model.drop_path
     )
-    return DdpEngine(network, config.optim, world)
+    return build_engine(network, config.optim, config.engine, world, precision)
 
 
 def _load_generator(config: DetectorConfig) -> Generator | None:

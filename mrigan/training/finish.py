@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 
 from mrigan.config import DetectorConfig, FacesConfig, from_dict, to_dict
-from mrigan.engine.interface import Engine
 from mrigan.errors import ConfigError, ModelError, ShardError
 from mrigan.evaluation import search_thresholds
 from mrigan.evaluation.scores import write_scores
@@ -25,10 +24,10 @@ from mrigan.training.validation import Validation
 log = logging.getLogger(__name__)
 
 
-def finish_detector(job: Job[DetectorConfig], engine: Engine, validation: Validation) -> None:
+def finish_detector(job: Job[DetectorConfig], validation: Validation) -> None:
     """Take the best checkpoint, score all held-out faces with it, and write `model/`. Every rank must call it."""
     step = job.world.on_main(lambda: job.store.load_best().step)
-    engine.module.load_state_dict(job.store.load(step, verify=False).tensors("detector"))
+    validation.bundle.detector.load_state_dict(job.store.load(step, verify=False).tensors("detector"))
     logits = validation.logits(np.arange(len(job.val)))
 
     def write() -> None:

@@ -16,11 +16,13 @@ from torch import nn
 
 from mrigan.config import GanConfig
 from mrigan.data import Batch
-from mrigan.engine.ddp import DdpEngine
+from mrigan.engine.average import Average
+from mrigan.engine.build import build_engine
 from mrigan.engine.distributed import World
 from mrigan.engine.interface import Engine
 from mrigan.engine.precision import Precision
 from mrigan.engine.seeding import seed_all
+from mrigan.errors import ConfigError
 from mrigan.losses import discriminator_loss, generator_loss
 from mrigan.models import Discriminator, Generator, load_generator, save_generator
 from mrigan.models.layers import Down
@@ -29,6 +31,8 @@ from mrigan.training.hooks import Hooks
 from mrigan.training.job import Job, open_job
 
 log = logging.getLogger(__name__)
+
+LOSSES = ("generator", "adversarial", "pixel", "perceptual", "discriminator")
 
 
 def train_gan(config: GanConfig, new: bool = False) -> Path:
@@ -45,18 +49,22 @@ def train_gan(config: GanConfig, new: bool = False) -> Path:
         Stopped: a signal came; all is saved.
         MriganError: see `open_job`; `DivergedError` when a loss is no longer finite.
     """
+    check_gan(config)
     with open_job("gan", config, shard_kind="pairs", depends={}, new=new) as job:
         if job.finished:
             log.info("%s is finished", job.folder.path)
             return job.folder.path
-        engines = build_engines(config, job.world)
-        job.resume(engines)
+        engines = build_engines(config, job.world, job.precision)
         G, D = engines["generator"], engines["discriminator"]
-        hooks = Hooks(job, engines, HeldOutFaces(job, G).evaluate)
-        for batch in job.batches(size=config.model.size):
-            losses = gan_step(G, D, batch, config=config, precision=job.precision, world=job.world)
-            hooks.after_step(batch.step + 1, losses)
-            hooks.stop_if_asked(batch.step + 1)
+        average = build_average(config, G)
+        job.resume(engines, average)
+        with Hooks(job, engines, HeldOutFaces(job, average or G).evaluate, average) as hooks:
+            for batch in job.batches(size=config.model.size):
+                losses = gan_step(G, D, batch, config=config, precision=job.precision, world=job.world)
+                if average:
+                    average.update(batch.step + 1)
+                hooks.after_step(batch.step + 1, losses)
+                hooks.stop_if_asked(batch.step + 1)
         job.world.on_main(lambda: _keep_best(job))
         return job.folder.path
 
@@ -67,42 +75,47 @@ def gan_step(
     """One step of G, then one of D on the same batch (Eq. 9 to 13).
 
     Returns:
-        The parts of both losses, detached scalars on the device: means over this rank's part of the batch.
+        The parts of both losses, detached scalars on the device: means over this rank's part of the batch; and whether
+        an optimizer's step was left out, because its gradient was not finite.
     """
     assert batch.mri is not None
-    loss = config.loss
-    face, mri = (to_network(picture, config.model.channels_last) for picture in (batch.face, batch.mri))
+    loss, parts = config.loss, config.engine.accumulate
+    layout = config.engine.channels_last
+    faces, mris = (to_network(picture, layout).chunk(parts) for picture in (batch.face, batch.mri))
+    predictions, losses = [], []
 
     with D.frozen():  # D is called bare: it is reduced once a step, in its own turn
-        with precision.autocast():
-            predicted = G(face)
-            logits = D.module(predicted, face)
-        g = generator_loss(
-            logits,
-            predicted,
-            mri,
-            adversarial=loss.adversarial,
-            pixel=loss.pixel,
-            per_root=loss.per_root,
-            tau=loss.tau,
-            weight=loss.weight,
-            reduce_mean=world.mean,
-        )
-        G.backward(g.total)
+        for i, (face, mri) in enumerate(zip(faces, mris, strict=True)):
+            with G.reduces(i + 1 == parts):
+                with precision.autocast():
+                    predicted = G(face)
+                    logits = D.module(predicted, face)
+                g = generator_loss(
+                    logits,
+                    predicted,
+                    mri,
+                    adversarial=loss.adversarial,
+                    pixel=loss.pixel,
+                    per_root=loss.per_root,
+                    tau=loss.tau,
+                    weight=loss.weight,
+                    reduce_mean=world.mean,
+                )
+                G.backward(g.total / parts)
+            predictions.append(predicted.detach())
+            losses.append([g.total.detach(), g.adversarial, g.pixel, g.perceptual])
     G.step()
 
-    with precision.autocast():  # both halves in one forward: InstanceNorm looks at each sample alone
-        real, fake = D(torch.cat([mri, predicted.detach()]), torch.cat([face, face])).chunk(2)
-    d = discriminator_loss(real, fake, loss.adversarial)
-    D.backward(d)
+    for i, (face, mri, predicted) in enumerate(zip(faces, mris, predictions, strict=True)):
+        with D.reduces(i + 1 == parts):
+            with precision.autocast():  # both halves in one forward: InstanceNorm looks at each sample alone
+                real, fake = D(torch.cat([mri, predicted]), torch.cat([face, face])).chunk(2)
+            d = discriminator_loss(real, fake, loss.adversarial)
+            D.backward(d / parts)
+        losses[i].append(d.detach())
     D.step()
-    return {
-        "generator": g.total.detach(),
-        "adversarial": g.adversarial,
-        "pixel": g.pixel,
-        "perceptual": g.perceptual,
-        "discriminator": d.detach(),
-    }
+    means = torch.stack([torch.stack(part) for part in losses]).mean(0)
+    return dict(zip(LOSSES, means.unbind(), strict=True)) | {"skipped": precision.update()}
 
 
 def to_network(picture: torch.Tensor, channels_last: bool = False) -> torch.Tensor:
@@ -111,16 +124,43 @@ def to_network(picture: torch.Tensor, channels_last: bool = False) -> torch.Tens
     return picture.to(torch.float32, memory_format=layout) / 127.5 - 1
 
 
-def build_engines(config: GanConfig, world: World) -> dict[str, Engine]:
+def check_gan(config: GanConfig) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        ConfigError: says which, and what to do.
+    """
+    if config.loss.per_root == "batch" and config.engine.accumulate > 1:
+        raise ConfigError(
+            "the root of a batch's mean SSIM is not the mean of the parts' roots",
+            where="loss.per_root=batch with engine.accumulate",
+            fix="loss.per_root=image, or engine.accumulate=1",
+        )
+    if config.model.ema_half_life and config.engine.name == "zero3":
+        raise ConfigError(
+            "no rank holds all weights under ZeRO 3, and an average needs them every step",
+            where="model.ema_half_life",
+            fix="engine.name=zero2, or model.ema_half_life=0",
+        )
+
+
+def build_engines(config: GanConfig, world: World, precision: Precision | None = None) -> dict[str, Engine]:
     """New networks, drawn from the seed, with their optimizers."""
     model = config.model
+    precision = precision or Precision(config.train.precision, world.device)
     seed_all(config.train.seed, "weights")
     G, D = Generator(model.size, model.width, model.dropout), Discriminator(model.width)
     _freeze_idle_biases(D)
     return {
-        name: DdpEngine(network, config.optim, world, model.channels_last)
+        name: build_engine(network, config.optim, config.engine, world, precision)
         for name, network in (("generator", G), ("discriminator", D))
     }
+
+
+def build_average(config: GanConfig, G: Engine) -> Average | None:
+    """The moving average of G, where one is wanted."""
+    half_life = config.model.ema_half_life
+    return Average(G.module, half_life, config.train.batch_size) if half_life else None
 
 
 def _freeze_idle_biases(D: Discriminator) -> None:
@@ -138,7 +178,8 @@ def _keep_best(job: Job[GanConfig]) -> None:
     """The best checkpoint's generator becomes the run's model."""
     best = job.store.load_best()
     score = best.state["score"]
-    G = load_generator(best.path / "generator.safetensors")
+    name = "generator_ema" if job.config.model.ema_half_life else "generator"
+    G = load_generator(best.path / f"{name}.safetensors")
     extra = {**job.provenance(), "step": best.step, "ssim": score}
     save_generator(job.folder.model / "generator.safetensors", G, extra)
     job.tracking.log_artifact(job.folder.model, "")

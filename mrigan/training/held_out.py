@@ -10,6 +10,7 @@ import torch
 
 from mrigan.config import GanConfig
 from mrigan.data import Batch, ShardSet, eval_batches
+from mrigan.engine.average import Average
 from mrigan.engine.interface import Engine
 from mrigan.files import atomic_write
 from mrigan.models import Generator, predict_mri
@@ -20,9 +21,14 @@ from mrigan.training.pictures import picture_grid
 
 
 class HeldOutFaces:
-    """The same `eval.samples` faces every time, half of them fake where there are enough; rank 0 does them all."""
+    """The same `eval.samples` faces every time, half of them fake where there are enough; rank 0 does them all.
 
-    def __init__(self, job: Job[GanConfig], G: Engine) -> None:
+    Args:
+        job: the training job.
+        G: an engine, or the average of the generator.
+    """
+
+    def __init__(self, job: Job[GanConfig], G: Engine | Average) -> None:
         self.job, self.G = job, G
         self._batch = self._read() if job.world.main else None
 
@@ -32,12 +38,12 @@ class HeldOutFaces:
         Returns:
             The mean SSIM index between true and predicted MRIs: of all (the score), of the fakes, of the reals.
         """
-        batch = self._batch
+        G, batch = self.G.whole(), self._batch
         if batch is None:
             return Evaluation()
         assert batch.mri is not None
-        assert isinstance(self.G.module, Generator)
-        predicted = (predict_mri(self.G.module, batch.face) * 255).round().to(torch.uint8)
+        assert isinstance(G, Generator)
+        predicted = (predict_mri(G, batch.face) * 255).round().to(torch.uint8)
         ssim = ssim_index(batch.mri, predicted).cpu()
         fake = batch.label.cpu() > 0
         path = self.job.folder.pictures / f"step-{step:06d}.png"

@@ -6,21 +6,21 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
 import torch
 
-from mrigan.config import to_dict
-from mrigan.engine.checkpoint import TensorFile
+from mrigan.engine.average import Average
 from mrigan.engine.interface import Engine
 from mrigan.engine.signals import Stopped
-from mrigan.models import Generator
-from mrigan.models.generator_file import generator_metadata
-from mrigan.tracking import code_version
 from mrigan.training.job import Job
-from mrigan.training.meters import Meter
+from mrigan.training.meters import DivergedError, Meter
+from mrigan.training.saving import CheckpointHook
 
 log = logging.getLogger(__name__)
+
+SMALLEST_SCALE = 2.0**-10  # of fp16's losses: below it is no overflow that a smaller scale would help
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class LogHook:
             return
         means = self.meter.read()
         self.meter.reset()
+        self._check(means["skipped"])
         seconds = max(time.perf_counter() - self._since, 1e-9)
         batch = job.config.train.batch_size
         job.journal.log(step, {
@@ -56,6 +57,15 @@ class LogHook:
             "data_wait": (job.waited - self._waited) / seconds,
         })  # fmt: skip
         self._since, self._step, self._waited = time.perf_counter(), step, job.waited
+
+    def _check(self, skipped: float) -> None:
+        """Raise DivergedError where steps are left out for another reason than a loss scale that is being found."""
+        precision = self.job.precision
+        if skipped and not (precision.scales and float(precision.scale) >= SMALLEST_SCALE):
+            raise DivergedError(
+                f"the gradient was not finite in {skipped:.0%} of the steps since the last line; they were left out",
+                fix="go on from the last checkpoint with a smaller optim.lr, with optim.clip, or train.precision=fp32",
+            )
 
     def skip(self, seconds: float) -> None:
         """Leave time that was not spent on training out of the rate."""
@@ -78,61 +88,34 @@ class EvaluateHook:
         return result.score
 
 
-class CheckpointHook:
-    """A checkpoint every `checkpoint.every` steps, after the last one, and when a signal asks for a stop."""
-
-    def __init__(self, job: Job[Any], engines: Mapping[str, Engine], meter: Meter) -> None:
-        self.job, self.engines, self.meter = job, engines, meter
-        self._saved = job.start
-
-    def after_step(self, step: int, score: float | None) -> None:
-        if step % self.job.config.checkpoint.every == 0 or step == self.job.steps:
-            self.save(step, score)
-
-    def save(self, step: int, score: float | None = None) -> None:
-        """Every rank must call it; rank 0 writes."""
-        job = self.job
-        if step == self._saved:
-            return
-        files: dict[str, TensorFile] = {}
-        for name, engine in self.engines.items():
-            weights, optimizer = engine.state()
-            files[name] = TensorFile(weights, _header(engine.module, step))
-            files[f"{name}_optimizer"] = TensorFile(optimizer)
-        epoch, sample = divmod(step * job.config.train.batch_size, job.plan.epoch_length)
-        state = {
-            "kind": job.kind,
-            "epoch": epoch,
-            "sample": sample,
-            "meter": self.meter.state(),
-            "config": to_dict(job.config),
-            "depends": job.depends,
-            "code_version": code_version(),
-            "mlflow_run_id": job.tracking.id,
-            "world_size": job.world.size,
-        }
-        job.world.on_main(lambda: self._write(step, files, state, score))
-        self._saved = step
-
-    def _write(self, step: int, files: Mapping[str, TensorFile], state: dict[str, Any], score: float | None) -> None:
-        path = self.job.store.save(step, files, state, score)
-        self.job.folder.set_status("running", step=step)
-        log.info("saved %s", path)
-
-
-def _header(network: torch.nn.Module, step: int) -> dict[str, str]:
-    """A generator in a checkpoint is a generator file: `load_generator` reads it where it lies."""
-    return generator_metadata(network, {"step": step}) if isinstance(network, Generator) else {}
-
-
 class Hooks:
-    """All of them, in order: a checkpoint keeps what was logged and scored before it."""
+    """All of them, in order: a checkpoint keeps what was logged and scored before it.
 
-    def __init__(self, job: Job[Any], engines: Mapping[str, Engine], evaluate: Callable[[int], Evaluation]) -> None:
+    A context; on the way out it waits for the checkpoint that is still being written.
+    """
+
+    def __init__(
+        self,
+        job: Job[Any],
+        engines: Mapping[str, Engine],
+        evaluate: Callable[[int], Evaluation],
+        average: Average | None = None,
+    ) -> None:
         self.job = job
         self.log = LogHook(job)
         self.evaluate = EvaluateHook(job, evaluate)
-        self.checkpoint = CheckpointHook(job, engines, self.log.meter)
+        self.checkpoint = CheckpointHook(job, engines, self.log.meter, average)
+
+    def __enter__(self) -> Hooks:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.checkpoint.finish()
+        else:
+            self.checkpoint.abandon()
 
     def after_step(self, step: int, losses: Mapping[str, torch.Tensor]) -> None:
         """`step` optimizer steps are done; `losses` are scalars on the device."""
@@ -147,10 +130,12 @@ class Hooks:
 
         Raises:
             Stopped: on every rank.
+            CheckpointError: on every rank, when a checkpoint could not be written: that too asks for a stop.
         """
         name = self.job.stop.agreed(step)
         if name:
             self.checkpoint.save(step)
+            self.checkpoint.finish()
             raise Stopped(
                 f"stopped by {name} at step {step} of {self.job.steps}, and saved",
                 where=self.job.folder.path,

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from mrigan.config import DetectorConfig, GanConfig, to_dict
 from mrigan.data import Augment, Batch, EpochPlan, ShardSet, make_loader
+from mrigan.engine.average import Average
 from mrigan.engine.checkpoint import Checkpoint, CheckpointStore
 from mrigan.engine.distributed import World, join_world
 from mrigan.engine.interface import Engine
@@ -71,11 +72,14 @@ class Job(Generic[C]):
         status = self.folder.status()
         return status.get("state") == "finished" and status.get("step") == self.steps == self.start
 
-    def resume(self, engines: Mapping[str, Engine]) -> None:
-        """Load the weights and optimizers of the checkpoint, where there is one."""
+    def resume(self, engines: Mapping[str, Engine], average: Average | None = None) -> None:
+        """Load the weights and optimizers of the checkpoint, where there is one; `average` is that of the generator."""
         if self.resumed is not None:
             for name, engine in engines.items():
                 engine.load(self.resumed.tensors(name), self.resumed.tensors(f"{name}_optimizer"))
+            if average is not None:
+                average.load(self.resumed.tensors("generator_ema"))
+            self.precision.load(self.resumed.state["precision"])
             log.info("going on from %s", self.resumed.path)
 
     def batches(self, size: int, augment: Augment | None = None, mri: bool | None = None) -> Iterator[Batch]:
@@ -138,11 +142,12 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
         ConfigError, ShardError: nothing has been written.
         CheckpointError: the folder is in use, of another config, or holds only damaged checkpoints.
     """
-    with join_world(config.train.device) as world, StopRequest(world) as stop:
+    alone = config.engine.name.startswith("zero")  # DeepSpeed wants a process group, be it of one
+    with join_world(config.train.device, always_group=alone) as world, StopRequest(world) as stop:
         train, val, plan = _open_data(config, shard_kind, world)
         steps = config.train.steps or plan.steps(config.train.epochs, config.train.batch_size)
         folder = RunFolder(config.run.dir)
-        store = CheckpointStore(folder.checkpoints, config.checkpoint.keep)
+        store = CheckpointStore(folder.checkpoints, config.checkpoint.keep, config.checkpoint.permanent)
         depends = {"kind": kind, "data_hash": train.hash, **depends}
 
         def prepare() -> int:
@@ -173,7 +178,8 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
                 journal,
                 precision,
             )
-            with deterministic(config.train.deterministic, world.device), _recorded(job):
+            exact = deterministic(config.train.deterministic, world.device, config.engine.tf32)
+            with exact, _recorded(job):
                 yield job
         finally:
             folder.close()
@@ -185,10 +191,12 @@ def _open_data(
     train, data = config.train, config.data
     if not train.steps and not train.epochs:
         raise ConfigError("how long to train is not said", fix="give train.steps=… or train.epochs=…")
-    if train.batch_size % world.size:
+    parts = world.size * config.engine.accumulate
+    if train.batch_size % parts:
+        ranks = f"{world.size} of them" + (f", each in {config.engine.accumulate} parts" if parts > world.size else "")
         raise ConfigError(
-            f"train.batch_size={train.batch_size} is for all ranks and cannot be divided by {world.size} of them",
-            fix=f"use a multiple of {world.size}",
+            f"train.batch_size={train.batch_size} is for all ranks and cannot be divided by {ranks}",
+            fix=f"use a multiple of {parts}",
         )
     if not data.shards:
         raise ConfigError("data.shards is empty", fix="give data.shards=DIR, what `mrigan shards build DIR` has made")

@@ -12,6 +12,7 @@ import fcntl
 import json
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from mrigan.files import sync_folder, write_json
 
 log = logging.getLogger(__name__)
 
-# May change between two starts of one run: none of them changes a step that both configs have. Everything else does.
+# May change between two starts of one run: none of them changes a step that both configs have, but for the rounding and
+# (engine.accumulate, like the number of ranks) for where dropout falls. Everything else does.
 # `data.shards` and `model.generator` are compared by content (run.json): a folder may move.
 FREE = ("run.", "data.shards", "data.workers", "model.generator", "checkpoint.", "eval.", "tracking.", "train.steps",
-        "train.epochs", "train.device")  # fmt: skip
+        "train.epochs", "train.device", "engine.")  # fmt: skip
 
 
 class RunFolder:
@@ -37,6 +39,7 @@ class RunFolder:
         self.metrics = self.path / "metrics.jsonl"
         self.model = self.path / "model"
         self._lock: int | None = None
+        self._status = threading.Lock()  # the thread that writes checkpoints notes them there
 
     def open(self, config: dict[str, Any], depends: dict[str, Any], new: bool) -> None:
         """Lock the folder and make sure that it is this run's, or a new one.
@@ -81,7 +84,8 @@ class RunFolder:
 
     def set_status(self, state: str, **more: Any) -> None:
         """Replace `status.json`; what is not given stays as it was."""
-        write_json(self.path / "status.json", {**self.status(), "state": state, **more})
+        with self._status:
+            write_json(self.path / "status.json", {**self.status(), "state": state, **more})
 
     def close(self) -> None:
         """Release the lock."""

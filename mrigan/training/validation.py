@@ -25,13 +25,17 @@ class Validation:
 
     def __init__(self, job: Job[DetectorConfig], engine: Engine, G: Generator | None, faces: dict[str, Any]) -> None:
         self.job, self.engine = job, engine
-        assert isinstance(engine.module, Detector)
-        self.bundle = Bundle(engine.module, G, job.config.data.input, faces, {})
+        detector = engine.whole()
+        assert isinstance(detector, Detector)
+        self.bundle = Bundle(detector, G, job.config.data.input, faces, {})
         wanted = job.config.eval.faces or len(job.val)
         self.ids = np.unique(np.linspace(0, len(job.val) - 1, min(wanted, len(job.val))).astype(np.int64))
 
     def evaluate(self, step: int) -> Evaluation:
         """Frame-level figures; the score is the negative class-balanced log-loss. Every rank must call it."""
+        detector = self.engine.whole()
+        assert isinstance(detector, Detector)
+        self.bundle.detector = detector
         logits = self.logits(self.ids)
         labels = torch.from_numpy(self.job.val.labels[self.ids])
         loss = float(detector_loss(logits, labels, smoothing=(0.0, 1.0)))

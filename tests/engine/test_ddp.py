@@ -53,12 +53,12 @@ def test_steps_are_those_of_adam_as_published() -> None:
 
 @pytest.mark.parametrize("layout", [False, True], ids=["NCHW", "channels_last"])
 def test_continuing_from_a_state_changes_nothing(layout: bool) -> None:
-    straight = DdpEngine(network(), OptimConfig(), ALONE, layout)
+    straight = DdpEngine(network(), OptimConfig(), ALONE, channels_last=layout)
     train(straight, range(6))
-    first = DdpEngine(network(), OptimConfig(), ALONE, layout)
+    first = DdpEngine(network(), OptimConfig(), ALONE, channels_last=layout)
     train(first, range(3))
     weights, optimizer = ({k: t.detach().clone().contiguous() for k, t in part.items()} for part in first.state())
-    second = DdpEngine(network(), OptimConfig(), ALONE, layout)
+    second = DdpEngine(network(), OptimConfig(), ALONE, channels_last=layout)
     second.load(weights, optimizer)
     train(second, range(3, 6))
     for a, b in zip(straight.state(), second.state(), strict=True):

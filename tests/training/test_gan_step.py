@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mrigan.config import GanConfig, GanLossConfig, GanModelConfig
+from mrigan.config import EngineConfig, GanConfig, GanLossConfig, GanModelConfig
 from mrigan.data import Batch
 from mrigan.engine.ddp import DdpEngine
 from mrigan.engine.distributed import World
@@ -21,8 +21,9 @@ IDLE = [f"down.{level}.conv.bias" for level in (1, 2, 3)]  # in front of an Inst
 ALONE = World(0, 1, 0, CPU)
 
 
-def config(**model: Any) -> GanConfig:
-    return GanConfig(model=GanModelConfig(**{"size": 32, "width": 4, "dropout": 0.0, **model}), loss=GanLossConfig())
+def config(**engine: Any) -> GanConfig:
+    model = GanModelConfig(size=32, width=4, dropout=0.0)
+    return GanConfig(model=model, loss=GanLossConfig(), engine=EngineConfig(**engine))
 
 
 def batch(seed: int, count: int = 3, size: int = 32) -> Batch:

@@ -139,18 +139,18 @@ def test_no_sample_is_lost_or_seen_twice(shards: Path, tmp_path: Path) -> None:
         with open_job("gan", config, shard_kind="pairs", depends={}, new=False) as job:
             engines = gan.build_engines(config, job.world)
             job.resume(engines)
-            hooks = Hooks(job, engines, lambda step: Evaluation())
-            for batch in job.batches(size=64):
-                seen.append(batch.ids.numpy().copy())
-                losses = gan.gan_step(
-                    engines["generator"],
-                    engines["discriminator"],
-                    batch,
-                    config=config,
-                    precision=job.precision,
-                    world=job.world,
-                )
-                hooks.after_step(batch.step + 1, losses)
+            with Hooks(job, engines, lambda step: Evaluation()) as hooks:
+                for batch in job.batches(size=64):
+                    seen.append(batch.ids.numpy().copy())
+                    losses = gan.gan_step(
+                        engines["generator"],
+                        engines["discriminator"],
+                        batch,
+                        config=config,
+                        precision=job.precision,
+                        world=job.world,
+                    )
+                    hooks.after_step(batch.step + 1, losses)
     train = ShardSet.open([str(shards)], "train", "pairs")
     plan = EpochPlan(train.labels, config.train.seed)
     stream = np.concatenate(seen)

@@ -1,0 +1,223 @@
+"""The engine on DeepSpeed's ZeRO: optimizer state (1), gradients (2) and weights (3) are shared out among the ranks.
+
+Precision, clipping and the loss scale are ours (`Precision`, `GuardedAdam`), so that they mean the same as under DDP.
+DeepSpeed's own fp16 and bf16 would keep the weights in half precision, with a loss scale an engine.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from mrigan.config import OptimConfig, config_path
+from mrigan.engine.base import NetworkEngine
+from mrigan.engine.distributed import World
+from mrigan.engine.interface import Tensors
+from mrigan.engine.optimizer import GuardedAdam
+from mrigan.engine.precision import Precision
+from mrigan.errors import CheckpointError, ConfigError
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class ZeroEngine(NetworkEngine):
+    """A network under DeepSpeed; ZeRO 0 shares nothing and works as DDP does.
+
+    ZeRO 1 to 3 lay the weights out flat, so that `channels_last` holds for the pictures and not for the weights.
+
+    Args:
+        network, world, precision, channels_last, compile: see `NetworkEngine`.
+        optim: Adam's settings.
+        settings: DeepSpeed's, of this engine alone; see `deepspeed_settings`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optim: OptimConfig,
+        world: World,
+        settings: Mapping[str, Any],
+        precision: Precision | None = None,
+        *,
+        channels_last: bool = False,
+        compile: bool = False,
+    ) -> None:
+        self._deepspeed = import_deepspeed(world.device)
+        self.stage = int(settings["zero_optimization"]["stage"])
+        self._copy = copy.deepcopy(network).to(world.device) if self.stage == 3 else None
+        super().__init__(network, world, precision, channels_last=channels_last, compile=compile)
+        self._adam = GuardedAdam(
+            self._trained.values(), optim, self._precision, add_up=world.sum if self.stage else None
+        )
+        self._engine, *_ = self._deepspeed.initialize(
+            model=_UnderAutocast(self.module, self._precision),
+            optimizer=self._adam,
+            config=copy.deepcopy(dict(settings)),
+            dist_init_required=False,
+        )
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self._engine(*inputs)
+
+    @property
+    def grad_norm(self) -> torch.Tensor:
+        return self._adam.grad_norm
+
+    def backward(self, loss: torch.Tensor) -> None:
+        self._engine.backward(self._precision.scaled(loss))
+
+    def step(self) -> None:
+        self._engine.step()
+        self._average_buffers()
+
+    @contextmanager
+    def reduces(self, wanted: bool) -> Iterator[None]:
+        self._engine.set_gradient_accumulation_boundary(wanted)
+        try:
+            yield
+        finally:
+            self._engine.set_gradient_accumulation_boundary(True)
+
+    def whole(self) -> nn.Module:
+        if self._copy is None:
+            return self.module
+        with self._gathered():
+            self._copy.load_state_dict(self.module.state_dict())
+        return self._copy.train(self.module.training)
+
+    def state(self) -> tuple[Tensors, Tensors]:
+        with self._gathered():
+            weights = self.module.state_dict()
+            if self.stage == 3:
+                weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
+        steps = [state["step"] for state in self._adam.state.values() if state]
+        if not steps:
+            return weights, {}
+        optimizer: dict[str, torch.Tensor] = {}
+        for name, parameter in self._trained.items():
+            optimizer[f"{name}.step"] = steps[0]
+            for key in MOMENTS:
+                optimizer[f"{name}.{key}"] = self._moment(parameter, key)
+        return weights, optimizer
+
+    def load(self, weights: Tensors, optimizer: Tensors) -> None:
+        """See `Engine.load`.
+
+        Raises:
+            CheckpointError: the tensors are not those of this network.
+        """
+        try:
+            with self._gathered(modify=True):
+                self.module.load_state_dict(dict(weights))
+            self._refresh(weights)
+            steps = optimizer[f"{next(iter(self._trained))}.step"]
+            for flat in self._flat():
+                state = {key: torch.zeros_like(flat, memory_format=torch.preserve_format) for key in MOMENTS}
+                self._adam.state[flat] = {"step": steps.to(flat.device, torch.float32).clone(), **state}
+            if self.stage in (1, 2):
+                self._engine.optimizer._lazy_init_hp_params_optimizer_state()
+            for name, parameter in self._trained.items():
+                for key in MOMENTS:
+                    self._set_moment(parameter, key, optimizer[f"{name}.{key}"].to(parameter.device))
+        except (RuntimeError, KeyError) as error:
+            raise CheckpointError(
+                f"the checkpoint's tensors do not fit {type(self.module).__name__}: {error}"
+            ) from None
+
+    def _flat(self) -> list[torch.Tensor]:
+        """What the optimizer steps: the parameters, or this rank's part of them in one row."""
+        if self.stage == 0:
+            return list(self._trained.values())
+        zero = self._engine.optimizer
+        return list(zero.fp32_partitioned_groups_flat if self.stage == 3 else zero.single_partition_of_fp32_groups)
+
+    def _refresh(self, weights: Tensors) -> None:
+        """After the network's weights were set: set the fp32 parts that the optimizer steps."""
+        if self.stage in (1, 2):
+            self._engine.optimizer.refresh_fp32_params()
+        elif self.stage == 3:
+            for name, parameter in self._trained.items():
+                self._deepspeed.utils.safe_set_full_fp32_param(parameter, weights[name].to(self._world.device))
+
+    def _moment(self, parameter: nn.Parameter, key: str) -> torch.Tensor:
+        if self.stage == 0:
+            return self._adam.state[parameter][key]
+        return self._deepspeed.utils.safe_get_full_optimizer_state(parameter, key)
+
+    def _set_moment(self, parameter: nn.Parameter, key: str, value: torch.Tensor) -> None:
+        if self.stage == 0:
+            self._adam.state[parameter][key].copy_(value)
+        else:
+            self._deepspeed.utils.safe_set_full_optimizer_state(parameter, value, key)
+
+    def _gathered(self, modify: bool = False) -> AbstractContextManager[Any]:
+        if self.stage < 3:
+            return nullcontext()
+        parameters = list(self.module.parameters())
+        return self._deepspeed.zero.GatheredParameters(parameters, modifier_rank=0 if modify else None)
+
+
+class _UnderAutocast(nn.Module):
+    """The network as DeepSpeed calls it: that one leaves the caller's autocast, and the network enters it again."""
+
+    def __init__(self, network: nn.Module, precision: Precision) -> None:
+        super().__init__()
+        self.network, self.precision = network, precision
+
+    def forward(self, *inputs: Any) -> Any:
+        with self.precision.autocast():
+            return self.network(*inputs)
+
+
+def import_deepspeed(device: torch.device) -> Any:
+    """DeepSpeed, told which accelerator to use.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    if device.type == "cpu":
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    try:
+        import deepspeed
+    except ImportError as error:
+        raise ConfigError(
+            f"this engine needs DeepSpeed, which is not installed ({error})",
+            where="engine.name",
+            fix="pip install 'mrigan[deepspeed]', or engine.name=ddp",
+        ) from None
+    # Its messages between processes of one machine: minutes of compiling at the first start on CPUs, and gloo does it.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
+
+
+def deepspeed_settings(name: str, path: str = "") -> dict[str, Any]:
+    """DeepSpeed's settings for `zero0` … `zero3`: the shipped `configs/deepspeed/<name>.json`, or those in `path`.
+
+    Raises:
+        ConfigError: no such file, no JSON, another stage than the name says, or what Mrigan sets itself.
+    """
+    file = config_path(path or f"deepspeed/{name}.json")
+    try:
+        settings = json.loads(file.read_bytes())
+        stage = settings["zero_optimization"]["stage"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"no settings of DeepSpeed: {error!r}", where=file) from None
+    if f"zero{stage}" != name:
+        raise ConfigError(f"engine.name={name}, and the file is for ZeRO stage {stage}", where=file)
+    ours = {"fp16", "bf16", "torch_autocast", "gradient_clipping", "optimizer", "gradient_accumulation_steps"}
+    if wrong := sorted(ours & settings.keys()):
+        raise ConfigError(
+            f"{', '.join(wrong)} cannot be set here",
+            where=file,
+            fix="take them out; train.precision, optim.* and engine.accumulate decide, whatever the engine",
+        )
+    return {"train_micro_batch_size_per_gpu": 1, "zero_allow_untested_optimizer": True, **settings}
