@@ -26,15 +26,15 @@ from pathlib import Path
 import numpy as np
 
 from mrigan.config import PairsConfig
-from mrigan.errors import InputError
-from mrigan.video.frames import Decoded, Frame, decode, read_frames
-from mrigan.video.geometry import Geometry, border_difference, geometries, grey
+from mrigan.video.frames import Decoded, Frame
+from mrigan.video.geometry import Geometry, border_difference, geometries, grey, grey_rim, rim
+from mrigan.video.source import FrameSource, PyAvSource
+from mrigan.video.window import Greys, Window
 
 CLEARLY = 0.6  # another offset must bring the difference below this part of the held one's
 SUSPECT = 1.5  # times the clip's usual difference: above it the neighbours are looked at
 USUAL = 3.0  # times the clip's usual difference: above it a newly found offset is a chance hit
 QUIET = 1.0  # of 255: differences below this are never suspect
-LOST = "unreadable: this frame of the fake cannot be decoded"
 FLAT = 8.0  # of 255, standard deviation: darker or emptier frames match at every offset and tell nothing
 TRUSTED = 3  # pairs after which the geometry is settled
 RECENT = 25  # frames that make the clip's usual difference
@@ -95,125 +95,140 @@ class FakeClip:
 
     Errors of the fake's file do not raise: its frames come back as `unreadable: ...`.
 
+    Where `wanted` is known, neighbours are decoded only once a frame calls for them. A clip that is aligned throughout,
+    as most are, spares its decoder half of the frames; another one is read a second time, from its beginning.
+
     Args:
-        wanted: the indices of all frames that will be asked for; spares the decoder others. None = any may be.
+        wanted: the indices of all frames that will be asked for. None = any may be.
+        source: who decodes. greys: the original's grey values, shared by the fakes of a family.
     """
 
-    def __init__(self, path: str | Path, config: PairsConfig, wanted: Collection[int] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        config: PairsConfig,
+        wanted: Collection[int] | None = None,
+        source: FrameSource | None = None,
+        greys: Greys | None = None,
+    ) -> None:
         self.config = config
         self.alignment = Alignment()
-        around = range(-config.offset, config.offset + 1)
-        needed = {index + offset for index in wanted for offset in around} if wanted is not None else None
-        self._frames = decode(path, needed=needed.__contains__ if needed is not None else None)
-        self._window: deque[Decoded] = deque()
-        self._ended = ""  # the reason of all frames after the last
+        self._path, self._source, self._greys = path, source or PyAvSource(), greys or Greys()
+        self._wanted = sorted(wanted) if wanted is not None else None
+        self._window = self._open(self._wanted and self._wanted[:TRUSTED])
         self._offset = 0
         self._usual: deque[float] = deque(maxlen=RECENT)
 
     def close(self) -> None:
         """Close the file before its end; `pair` must not be called afterwards."""
-        self._frames.close()
-        self._window.clear()
+        self._window.close()
 
     def pair(self, frame: Frame) -> Paired:
         """Find the fake's frame for this frame of the original."""
         paired = self._pair(frame)
         self.alignment.frames[paired.reason.split(":", maxsplit=1)[0]] += 1
         if paired.original is not None:
-            if grey(paired.original).std() > FLAT:
+            if grey(np.ascontiguousarray(paired.original[::4, ::4])).std() > FLAT:
                 self._usual.append(paired.difference)
             self.alignment.offsets[paired.fake_index - paired.index] += 1
             self.alignment.differences.append(paired.difference)
         return paired
 
+    def _open(self, whole: Sequence[int] | None) -> Window:
+        """The fake's frames from the first on, with the neighbours of the indices in `whole`."""
+        return Window(self._source, self._path, self.config.offset, self._wanted, whole)
+
+    def _around(self, index: int) -> dict[int, Decoded]:
+        """All frames near `index`, by offset."""
+        if not self._window.has_all_around(index):
+            self._window.close()
+            self._window = self._open(self._wanted)
+        return self._window.around(index)
+
     def _pair(self, frame: Frame) -> Paired:
-        self._advance(frame.index)
-        near = {d.index - frame.index: d for d in self._window if abs(d.index - frame.index) <= self.config.offset}
+        near = self._window.around(frame.index) if self._offset == 0 else self._around(frame.index)
         if self._offset not in near:  # no neighbour stands in for a frame that is not there
-            lost = any(o > self._offset for o in near) or not self._ended
-            return Paired(frame.index, frame.time, LOST if lost else self._ended)
-        offset, difference, geometry = self._judge(frame.image, near)
+            return Paired(frame.index, frame.time, self._window.absence(frame.index + self._offset))
+        found, difference, geometry = self._judge(frame, near)
         if difference > self.config.border_difference:
             return Paired(frame.index, frame.time, "misaligned", difference=difference)
-        self._offset = offset
+        self._offset = found.index - frame.index
         self.alignment.geometry = geometry
-        image = near[offset].frame().image
         return Paired(
             index=frame.index,
             time=frame.time,
             reason="",
             original=geometry.original(frame.image),
-            fake=geometry.fake(image),
+            fake=geometry.fake(found.frame().image),
             geometry=geometry,
-            fake_index=near[offset].index,
-            fake_time=near[offset].time,
+            fake_index=found.index,
+            fake_time=found.time,
             difference=difference,
         )
 
-    def _advance(self, index: int) -> None:
-        """Decode up to `index` + `offset`; frames before `index` − `offset` go."""
-        while not self._ended and (not self._window or self._window[-1].index < index + self.config.offset):
-            try:
-                decoded = next(self._frames, None)
-            except InputError as error:
-                self._ended = f"unreadable: {error.what}"
-                break
-            if decoded is None:
-                self._ended = "ended"
-                break
-            self._window.append(decoded)
-        while self._window and self._window[0].index < index - self.config.offset:
-            self._window.popleft()
-
-    def _judge(self, original: np.ndarray, near: dict[int, Decoded]) -> tuple[int, float, Geometry]:
-        """The best offset with its difference and geometry; `near` holds at least the held offset."""
+    def _judge(self, frame: Frame, near: dict[int, Decoded]) -> tuple[Decoded, float, Geometry]:
+        """The best frame of the fake, its difference and geometry; `near` holds at least the held offset."""
         geometry = self.alignment.geometry
-        order = sorted(near, key=lambda o: (o != self._offset, abs(o), o))
-        gray = grey(original)
         if geometry is None:
-            return self._first(gray, near, order)
-        reference = grey(geometry.original(original))
-
-        def difference(offset: int) -> float:
-            return border_difference(reference, grey(geometry.fake(near[offset].frame().image)))
-
+            return self._first(frame)
+        reference = self._reference(frame, geometry)
         limit = self.config.border_difference
         usual = statistics.median(self._usual) if self._usual else limit
-        held = difference(self._offset)
+        held = _difference(reference, near[self._offset], geometry)
         if held <= min(max(QUIET, SUSPECT * usual), limit):
-            return self._offset, held, geometry
-        others = [(difference(o), o) for o in order if o != self._offset]
+            return near[self._offset], held, geometry
+        near = self._around(frame.index)
+        others = [(_difference(reference, near[o], geometry), o) for o in self._order(near) if o != self._offset]
         if others:
             best, offset = min(others)
             if best < CLEARLY * held and best <= max(QUIET, USUAL * usual):
-                return offset, best, geometry
+                return near[offset], best, geometry
         if held > limit and len(self._usual) < TRUSTED:  # a dark first frame may have settled a wrong window
-            return self._first(gray, near, order)
-        return self._offset, held, geometry
+            return self._first(frame)
+        return near[self._offset], held, geometry
 
-    def _first(self, gray: np.ndarray, near: dict[int, Decoded], order: list[int]) -> tuple[int, float, Geometry]:
+    def _first(self, frame: Frame) -> tuple[Decoded, float, Geometry]:
         """While the geometry is unknown, each is tried at each offset, the likeliest and nearest first.
 
         A panning camera makes a wrong window at a wrong offset look right: so a later candidate must be clearly better.
         """
-        found: list[tuple[int, float, Geometry]] = []
-        for geometry in geometries(gray, grey(near[self._offset].frame().image)):
-            reference = geometry.original(gray)
-            for offset in order:
-                value = border_difference(reference, grey(geometry.fake(near[offset].frame().image)))
+        near = self._around(frame.index)
+        found: list[tuple[Decoded, float, Geometry]] = []
+        original = self._greys(frame)
+        for geometry in geometries(original, grey(near[self._offset].frame().image)):
+            reference = rim(geometry.original(original))
+            for offset in self._order(near):
+                value = _difference(reference, near[offset], geometry)
                 if not found or value < CLEARLY * found[-1][1]:
-                    found.append((offset, value, geometry))
+                    found.append((near[offset], value, geometry))
             if found[-1][1] <= QUIET:
                 break
         return found[-1]
 
+    def _order(self, near: Collection[int]) -> list[int]:
+        return sorted(near, key=lambda o: (o != self._offset, abs(o), o))
+
+    def _reference(self, frame: Frame, geometry: Geometry) -> list[np.ndarray]:
+        """The grey rim of the original in the pair's geometry."""
+        if geometry.scale == (1.0, 1.0):
+            return rim(geometry.original(self._greys(frame)))
+        return grey_rim(geometry.original(frame.image))
+
+
+def _difference(reference: list[np.ndarray], fake: Decoded, geometry: Geometry) -> float:
+    return border_difference(reference, grey_rim(geometry.fake(fake.frame().image)))
+
 
 @contextmanager
 def follow(
-    paths: Sequence[str | Path], config: PairsConfig, wanted: Collection[int] | None = None
+    paths: Sequence[str | Path],
+    config: PairsConfig,
+    wanted: Collection[int] | None = None,
+    source: FrameSource | None = None,
 ) -> Iterator[list[FakeClip]]:
     """Open the fakes of a family (see `FakeClip`); they are closed when the block ends."""
-    clips = [FakeClip(path, config, wanted) for path in paths]
+    greys = Greys()
+    clips = [FakeClip(path, config, wanted, source, greys) for path in paths]
     try:
         yield clips
     finally:
@@ -222,13 +237,17 @@ def follow(
 
 
 def pair_frames(
-    original: str | Path, fake: str | Path, wanted: Collection[int], config: PairsConfig
+    original: str | Path,
+    fake: str | Path,
+    wanted: Collection[int],
+    config: PairsConfig,
+    source: FrameSource | None = None,
 ) -> Iterator[Paired]:
     """Pair the `wanted` frames of an original with one fake, in order. Several fakes share a pass with `follow`.
 
     Raises:
         InputError, TruncatedVideo: of the original, as `read_frames`; a bad fake gives `unreadable: ...` frames.
     """
-    with follow([fake], config, wanted) as (clip,):
-        for frame in read_frames(original, wanted=wanted):
+    with follow([fake], config, wanted, source) as (clip,):
+        for frame in (source or PyAvSource()).read(original, wanted=wanted):
             yield clip.pair(frame)

@@ -114,8 +114,12 @@ class Decoded:
         return self._frame
 
 
-def decode(path: str | Path, threads: int = THREADS, needed: Callable[[int], bool] | None = None) -> Generator[Decoded]:
+def decode(
+    path: str | Path, threads: int = THREADS, needed: Callable[[int], bool] | None = None
+) -> Generator[Decoded, None, int]:
     """Every frame of a clip in presentation order, decoded but not converted. Raises as `read_frames`.
+
+    Returns (as a generator's value) how many frames the clip has.
 
     Args:
         needed: tells by index which frames are wanted; others may come or not. A decoder can leave out frames that no
@@ -158,6 +162,7 @@ def decode(path: str | Path, threads: int = THREADS, needed: Callable[[int], boo
     if stopped:
         good = numbering.next - numbering.lost
         raise TruncatedVideo(f"{stopped}; {good} frames could be read", where=where, frames_read=good)
+    return numbering.total
 
 
 class _Packets:

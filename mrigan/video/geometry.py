@@ -80,16 +80,24 @@ def geometries(original: np.ndarray, fake: np.ndarray) -> Iterator[Geometry]:
     yield Geometry(size, scale=(size[0] / W, size[1] / H))
 
 
-def border_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean absolute difference of two (h, w) uint8 grey pictures in the outer eighth on each side, 0..255."""
+def rim(image: np.ndarray) -> list[np.ndarray]:
+    """The outer eighth of a picture on each side, as four views that do not overlap."""
+    h, w = image.shape[:2]
+    y, x = max(h // 8, 1), max(w // 8, 1)
+    return [image[:y], image[h - y :], image[y : h - y, :x], image[y : h - y, w - x :]]
+
+
+def grey_rim(image: np.ndarray) -> list[np.ndarray]:
+    """The grey values of the `rim` of an (h, w, 3) uint8 RGB picture."""
+    return [grey(part) if part.size else part[..., 0] for part in rim(image)]
+
+
+def border_difference(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float:
+    """Mean absolute difference of the grey rims (see `grey_rim`) of two pictures of one size, 0..255."""
     import cv2
 
-    h, w = a.shape
-    y, x = max(h // 8, 1), max(w // 8, 1)
-    difference = cv2.absdiff(a, b)
-    inner = difference[y : h - y, x : w - x]
-    total = int(difference.sum(dtype=np.int64)) - int(inner.sum(dtype=np.int64))
-    return total / (h * w - inner.size)
+    total = sum(cv2.norm(one, other, cv2.NORM_L1) for one, other in zip(a, b, strict=True) if one.size)
+    return total / sum(part.size for part in a)
 
 
 def changed(original_face: np.ndarray, fake_face: np.ndarray, config: PairsConfig) -> bool:

@@ -31,6 +31,11 @@ class Numbering:
         self._passed: deque[Place] = deque(maxlen=64)  # places given up
         self._optional: set[Place] = set()
 
+    @property
+    def total(self) -> int:
+        """Frames of the clip, once it is read to its end: those that came out, were lost, or were left out."""
+        return self.next + (len(self._pending) if self.presentation_times else 0)
+
     def place(self, packet: Any) -> Place | None:
         """The place of the next packet of the file, None for one that shows no picture."""
         if packet.dts is not None:

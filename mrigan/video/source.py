@@ -8,7 +8,7 @@ through one decoder: an MRI shows what a forger did, never what a decoder did.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -32,10 +32,10 @@ class FrameSource(Protocol):
         """The frames with `index % every == 0`, or exactly those in `wanted`, in order; raises as `read_frames`."""
         ...
 
-    def decode(self, path: str | Path, needed: Callable[[int], bool] | None = None) -> Iterator[Decoded]:
+    def decode(self, path: str | Path, needed: Callable[[int], bool] | None = None) -> Generator[Decoded, None, int]:
         """The frames that are `needed` (others may come, too), in order, converted when asked for.
 
-        The iterator is a generator: `close()` closes the file.
+        Returns (as a generator's value) how many frames the clip has. `close()` closes the file.
         """
         ...
 
@@ -49,5 +49,5 @@ class PyAvSource:
     def read(self, path: str | Path, every: int = 10, wanted: Collection[int] | None = None) -> Iterator[Frame]:
         return read_frames(path, every, wanted)
 
-    def decode(self, path: str | Path, needed: Callable[[int], bool] | None = None) -> Iterator[Decoded]:
+    def decode(self, path: str | Path, needed: Callable[[int], bool] | None = None) -> Generator[Decoded, None, int]:
         return decode(path, needed=needed)

@@ -11,7 +11,8 @@ import pytest
 from mrigan.config import PairsConfig
 from mrigan.errors import InputError
 from mrigan.video import Alignment, FakeClip, Frame, changed, crop, follow, pair_frames, read_frames
-from mrigan.video.geometry import border_difference
+from mrigan.video.geometry import border_difference, grey_rim, rim
+from mrigan.video.source import PyAvSource
 from tests.clips import write_clip
 
 CONFIG = PairsConfig()
@@ -193,6 +194,63 @@ def test_a_lost_frame_of_the_fake_is_not_replaced_by_its_neighbour(tmp_path: Pat
     assert set(seen.values()) == {""}
 
 
+def _shaken(frames: list[np.ndarray]) -> list[np.ndarray]:
+    """With texture, so that an encoder finds frames that no other refers to."""
+    noise = np.random.default_rng(3).integers(-12, 13, (144, 400, 1))
+    return [
+        np.clip(f.astype(int) + noise[:, 7 * i % 200 : 7 * i % 200 + 192], 0, 255).astype(np.uint8)
+        for i, f in enumerate(frames)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fake", "read"),
+    [
+        (list(range(40)), 1),
+        (list(range(33)), 1),
+        ([1, *range(40)], 2),
+        ([*range(1, 40)], 2),
+        ([i for i in range(40) if i not in (21, 22)], 2),
+        ([i for i in range(40) if not 17 <= i < 28], 2),
+    ],
+    ids=["whole", "short", "late", "early", "two are gone", "many are gone"],
+)
+def test_neighbours_are_decoded_only_where_they_are_called_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: list[int], read: int
+) -> None:
+    """What is found is the same as with every frame at hand; an aligned clip is read once and spares frames."""
+    scenes = _shaken(ORIGINAL)
+    options = {"bf": "3", "b-pyramid": "none", "crf": "6"}
+    original = write_clip(tmp_path / "o.mp4", scenes, options=options)
+    path = write_clip(tmp_path / "fake.mp4", [forged(scenes[i]) for i in fake], options=options)
+    came: list[int] = []
+
+    class Counting(PyAvSource):
+        def decode(self, path, needed=None):
+            came.append(0)
+            frames = super().decode(path, needed)
+            while True:
+                try:
+                    frame = next(frames)
+                except StopIteration as end:
+                    return end.value
+                came[-1] += 1
+                yield frame
+
+    def seen(wanted) -> list[tuple]:
+        came.clear()
+        with follow([path], CONFIG, wanted, Counting()) as (clip,):
+            pairs = [clip.pair(frame) for frame in read_frames(original, wanted=EVERY)]
+        return [(p.index, p.reason, p.fake_index, str(p.difference), p.geometry) for p in pairs]
+
+    everything = seen(None)
+    (decoded,) = came
+    assert seen(EVERY) == everything
+    assert len(came) == read
+    if read == 1:
+        assert came[0] < 0.8 * decoded
+
+
 def test_memory_is_bounded(tmp_path: Path, original: Path) -> None:
     with follow([write(tmp_path, ORIGINAL)], CONFIG) as (clip,):
         for frame in read_frames(original, every=7):
@@ -220,10 +278,14 @@ def test_the_outer_eighth_is_all_that_counts() -> None:
     a = np.full((160, 240), 100, np.uint8)
     b = a.copy()
     b[20:140, 30:210] = 0  # all but the outer eighth
-    assert border_difference(a, b) == 0
+    assert border_difference(rim(a), rim(b)) == 0
     b[:20] = 103
     ring = 160 * 240 - 120 * 180
-    assert border_difference(a, b) == pytest.approx(3 * 20 * 240 / ring)
+    assert border_difference(rim(a), rim(b)) == pytest.approx(3 * 20 * 240 / ring)
+    assert sum(part.size for part in rim(a)) == ring
+    coloured = np.random.default_rng(0).integers(0, 256, (43, 57, 3), dtype=np.uint8)
+    for part, whole in zip(grey_rim(coloured), rim(cv2.cvtColor(coloured, cv2.COLOR_RGB2GRAY)), strict=True):
+        np.testing.assert_array_equal(part, whole)
 
 
 def test_a_fake_face_must_differ_in_more_than_32_pixels_by_more_than_20() -> None:
