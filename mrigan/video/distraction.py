@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from mrigan.video.letters import BELOW, CAP, strokes
+
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255), "black": (0, 0, 0)}
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
 MOTIONS = ("static", "rolling", "spontaneous")
 SHAPES = ("circle", "rectangle")
 SPEED = 10  # px a frame
+SHIFT = 8  # bits of a px, in coordinates of strokes
 
 DISTRACTIONS = tuple(f"{motion}_{thing}" for motion in MOTIONS for thing in ("text", "shape"))
 
@@ -53,11 +56,9 @@ def distract(
 
 
 def text_size(text: str, scale: float, thickness: int) -> Size:
-    """(width, height) in px of a text in OpenCV's HERSHEY_SIMPLEX, with what hangs below the line."""
-    import cv2
-
-    (w, h), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-    return w, h + below
+    """(width, height) in px of a text, with what hangs below the line; `scale` is px for each unit of the letters."""
+    wide = sum(strokes(letter)[0] for letter in text)
+    return math.ceil(wide * scale + thickness), math.ceil((CAP + BELOW) * scale + thickness)
 
 
 def shape_size(shape: str, size: float, frame_size: Size) -> Size:
@@ -75,20 +76,24 @@ def shape_size(shape: str, size: float, frame_size: Size) -> Size:
 def draw_text(
     image: np.ndarray, at: Sequence[int], text: str, *, scale: float = 3, thickness: int = 2, colour: str = "white"
 ) -> np.ndarray:
-    """Write `text`, anti-aliased.
+    """Write `text` (letters and digits) in strokes, anti-aliased.
 
     Args:
         image: (H, W, 3) uint8 RGB; it is left as it is.
         at: (x, y) in px of the upper left corner of the text's box (see `text_size`); it may lie outside.
-        scale: of OpenCV's font, in the paper 1..6. thickness: px, in the paper 1..3. colour: a key of `COLOURS`.
+        scale: px a unit, of which a capital has 21; in the paper 1..6. thickness: of strokes, px; in the paper 1..3.
+        colour: a key of `COLOURS`.
     """
     import cv2
 
-    (_, h), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-    line = int(at[0]), int(at[1]) + h
-    return cv2.putText(
-        image.copy(), text, line, cv2.FONT_HERSHEY_SIMPLEX, scale, COLOURS[colour], thickness, cv2.LINE_AA
-    )
+    x, line = at[0] + thickness / 2, at[1] + CAP * scale + thickness / 2
+    lines = []
+    for letter in text:
+        width, parts = strokes(letter)
+        lines += [np.rint((part * scale + (x, line)) * 2**SHIFT).astype(np.int32) for part in parts]
+        x += width * scale
+    image = image.copy()
+    return cv2.polylines(image, lines, False, COLOURS[colour], thickness, cv2.LINE_AA, SHIFT)
 
 
 def draw_shape(
