@@ -5,7 +5,7 @@ from __future__ import annotations
 from mrigan.catalog.audit import Leak, audit
 from mrigan.catalog.clips import LABELS, SPLITS, Catalog, Clip, Family, Making, clip_id
 from mrigan.catalog.combine import merge_catalogs, move_roots, take
-from mrigan.catalog.contents import missing_files
+from mrigan.catalog.contents import file_sizes
 from mrigan.catalog.official import official_splits
 from mrigan.catalog.readers import PICTURE_SUFFIXES, READERS, VIDEO_SUFFIXES, Problem, Reader, ScanResult
 from mrigan.catalog.scan import making_lines, scan_catalog, summary_table
@@ -30,9 +30,9 @@ __all__ = [
     "audit",
     "clip_id",
     "components",
+    "file_sizes",
     "making_lines",
     "merge_catalogs",
-    "missing_files",
     "move_roots",
     "official_splits",
     "read_catalog",

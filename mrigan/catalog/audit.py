@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from mrigan.catalog.clips import SPLITS, Catalog, Clip
 from mrigan.catalog.contents import same_contents
@@ -21,7 +20,7 @@ class Leak:
         kind: one of `KINDS`. A target person is seen on two sides; a donor person is seen on one, and their face is
             put into clips of another.
         key: which one.
-        clips: for each of its splits, in the order train, val, test, the ids of the clips there.
+        clips: for each of its splits, in the order train, val, test, the ids of the clips there, reals first.
         allowed: donors were relaxed when the splits were drawn, and nothing but a donor leaks here.
     """
 
@@ -38,11 +37,11 @@ class Leak:
         return f"{self.kind} {self.key} is in {sides}"
 
 
-def audit(catalog: Catalog, contents: bool = False) -> list[Leak]:
+def audit(catalog: Catalog, sizes: Sequence[int] | None = None) -> list[Leak]:
     """Every leak of the catalog's splits; empty = clean. Clips without a split are on no side.
 
     Args:
-        contents: also compare the files: those of one size on two sides are opened (see `same_contents`).
+        sizes: of the files (see `file_sizes`), to compare their contents too: those of one size on two sides are read.
     """
     clips = [clip for clip in catalog.clips if clip.split]
     roots = {dataset: str(root) for dataset, root in catalog.roots.items()}
@@ -54,8 +53,8 @@ def audit(catalog: Catalog, contents: bool = False) -> list[Leak]:
     leaks += _crossing(clips, ("upload source", "source"), ("upload source", "donor_sources"), relaxed)
     leaks += _leaks("group", ((f"{clip.dataset}: {clip.group}", clip) for clip in clips if clip.group))
     leaks += _leaks("file", ((f"{roots[clip.dataset]}/{clip.path}", clip) for clip in clips))
-    if contents:
-        leaks += _leaks("content", same_contents(catalog, clips))
+    if sizes is not None:
+        leaks += _leaks("content", same_contents(catalog, sizes))
     return sorted(leaks, key=lambda leak: (KINDS.index(leak.kind), leak.key))
 
 
@@ -96,7 +95,7 @@ def _crossing(clips: list[Clip], seen: tuple[str, str], put_in: tuple[str, str],
 def _leaks(kind: str, holders: Iterable[tuple[str, Clip]]) -> list[Leak]:
     """The keys that clips on more than one side hold."""
     first: dict[str, str] = {}
-    crossing: dict[str, Any] = {}
+    crossing: dict[str, dict[str, Clip]] = {}
     held: list[tuple[str, Clip]] = []
     for key, clip in holders:
         held.append((key, clip))
@@ -104,5 +103,11 @@ def _leaks(kind: str, holders: Iterable[tuple[str, Clip]]) -> list[Leak]:
             crossing[key] = {}
     for key, clip in held if crossing else ():
         if key in crossing:
-            crossing[key].setdefault(clip.split, {})[clip.id] = None
-    return [Leak(kind, key, {s: list(sides[s]) for s in SPLITS if s in sides}) for key, sides in crossing.items()]
+            crossing[key][clip.id] = clip
+    return [Leak(kind, key, _by_side(clips.values())) for key, clips in crossing.items()]
+
+
+def _by_side(clips: Iterable[Clip]) -> dict[str, list[str]]:
+    reals_first = sorted(clips, key=lambda clip: clip.label != "real")
+    sides = {split: [clip.id for clip in reals_first if clip.split == split] for split in SPLITS}
+    return {split: ids for split, ids in sides.items() if ids}

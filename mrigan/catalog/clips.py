@@ -20,7 +20,7 @@ ORIGINAL = "original"  # the method of every real clip
 
 def clip_id(dataset: str, method: str, compression: str, name: str) -> str:
     """`dataset/method/compression/name`, "-" for an empty part. Two methods with clips of one name stay two clips."""
-    return "/".join(part or "-" for part in (dataset, method, compression, name))
+    return f"{dataset or '-'}/{method or '-'}/{compression or '-'}/{name or '-'}"
 
 
 @dataclass(frozen=True)

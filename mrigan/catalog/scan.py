@@ -80,7 +80,7 @@ def summary_table(catalog: Catalog) -> Table:
     splits = [*SPLITS, *([""] if unsplit else [])]
     table = Table(show_footer=False)
     for name in ("data set", "method", "compression"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for split in splits:
         table.add_column(split or "no split", justify="right")
     table.add_column("all", justify="right")

@@ -73,7 +73,7 @@ def read_catalog(path: str | Path) -> Catalog:
     if not path.is_file():
         raise CatalogError("no catalog there", where=path, fix=MAKE_ONE)
     try:
-        table = pq.read_table(path)
+        table = pq.ParquetFile(path).read()  # read_table would import pandas: half a second
     except (pa.ArrowException, OSError) as error:
         raise CatalogError(f"not a Parquet file: {error}", where=path, fix="scan the data set again") from None
     metadata = table.schema.metadata or {}

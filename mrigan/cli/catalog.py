@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,40 +87,44 @@ def catalog_merge(
 @app.command("show")
 def catalog_show(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="Made by `catalog scan`.")]) -> None:
     """What a catalog holds, where it lies, and how it was split."""
-    from mrigan.catalog import missing_files, read_catalog
+    from mrigan.catalog import file_sizes, read_catalog
 
     catalog = read_catalog(path)
     _show(catalog)
-    missing = missing_files(catalog)
+    missing = file_sizes(catalog).count(-1)
     if missing:
-        typer.echo(f"- {missing} of {len(catalog)} clips are not there (or empty): see --root of `catalog merge`")
+        typer.echo(f"- {missing} of {len(catalog)} clips are not there: `catalog merge` moves roots by --root")
     _written(catalog, path)
 
 
 @app.command("audit")
 def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="Made by `catalog scan`.")]) -> None:
     """Prove that no family, original, person, upload, group or file content is on two sides; exit code 1 and a list."""
-    from mrigan.catalog import audit, missing_files, read_catalog
+    from mrigan.catalog import audit, file_sizes, read_catalog
     from mrigan.errors import CatalogError
 
     catalog = read_catalog(path)
     if not any(clip.split for clip in catalog.clips):
         raise CatalogError("no clip of this catalog has a split", where=path, fix="scan the data set again")
-    leaks = audit(catalog, contents=True)
+    sizes = file_sizes(catalog)
+    leaks = audit(catalog, sizes)
     for leak in leaks:
         typer.echo(f"{'allowed' if leak.allowed else 'leak'}: {leak}")
-    missing, unsplit = missing_files(catalog), sum(not clip.split for clip in catalog.clips)
+    missing, unsplit = sizes.count(-1), sum(not clip.split for clip in catalog.clips)
     if missing:
-        typer.echo(f"{missing} clips are not there (or empty): their contents are not compared")
+        typer.echo(f"{missing} clips are not there: their contents are not compared")
     if unsplit:
         typer.echo(f"{unsplit} clips have no split and are on no side")
     allowed = sum(leak.allowed for leak in leaks)
-    relaxed = f" ({allowed} donors are on another side than their faces: allowed when the splits were drawn)"
-    count = len(leaks) - allowed
-    verdict = f"{count} leak{'s' * (count > 1)}" if count else f"{len(catalog)} clips, no leak"
-    typer.echo(f"{path}: {verdict}{relaxed if allowed else ''}")
-    if count:
-        raise typer.Exit(1)
+    if allowed:
+        typer.echo(f"{allowed} donors on another side than their faces: allowed, donors were relaxed by the scan")
+    kinds = Counter(leak.kind for leak in leaks if not leak.allowed)
+    if not kinds:
+        typer.echo(f"{path}: {len(catalog)} clips, no leak")
+        return
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    typer.echo(f"{path}: {kinds.total()} leak{'s' * (kinds.total() > 1)}: {counted}")
+    raise typer.Exit(1)
 
 
 def _show(catalog: Catalog) -> None:

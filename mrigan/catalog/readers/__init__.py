@@ -12,13 +12,14 @@ A new data set is one module with a function of `Reader`'s form and one line in 
 from __future__ import annotations
 
 from mrigan.catalog.readers.celeb_df import read_celeb_df
-from mrigan.catalog.readers.common import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Problem, Reader, ScanResult
+from mrigan.catalog.readers.common import Problem, Reader, ScanResult
 from mrigan.catalog.readers.dfdc import read_dfdc
 from mrigan.catalog.readers.dfdc_preview import read_dfdc_preview
 from mrigan.catalog.readers.dfdc_test import read_dfdc_test
 from mrigan.catalog.readers.faceforensics import read_faceforensics
 from mrigan.catalog.readers.fdf import read_fdf
 from mrigan.catalog.readers.ffhq import read_ffhq
+from mrigan.catalog.readers.folder import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mrigan.catalog.readers.manifest import read_manifest
 from mrigan.catalog.readers.uadfv import read_uadfv
 

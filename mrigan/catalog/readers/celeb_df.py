@@ -10,16 +10,8 @@ import re
 from pathlib import Path
 
 from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
-from mrigan.catalog.readers.common import (
-    VIDEO_SUFFIXES,
-    Folder,
-    Problem,
-    Problems,
-    ScanResult,
-    count_difference,
-    found_clips,
-    listing,
-)
+from mrigan.catalog.readers.common import Problem, Problems, ScanResult, count_difference, found_clips
+from mrigan.catalog.readers.folder import VIDEO_SUFFIXES, Folder, listing
 from mrigan.catalog.readers.labels import small_text
 from mrigan.errors import CatalogError
 

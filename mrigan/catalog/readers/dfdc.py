@@ -11,19 +11,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
-from mrigan.catalog.readers.common import (
-    PLAIN,
-    VIDEO_SUFFIXES,
-    Folder,
-    Problem,
-    Problems,
-    ScanResult,
-    count_difference,
-    inside,
-    no_lists,
-    unique,
-)
+from mrigan.catalog.clips import ORIGINAL, SPLITS, Clip, clip_id
+from mrigan.catalog.readers.common import Problem, Problems, ScanResult, count_difference, no_lists, unique
+from mrigan.catalog.readers.folder import PLAIN, VIDEO_SUFFIXES, Folder, inside
 from mrigan.catalog.readers.labels import json_entries
 from mrigan.errors import CatalogError
 
@@ -81,7 +71,7 @@ def read_dfdc(root: Path, splits: Path | None = None) -> ScanResult:
                     label,
                     original,
                     group=names[part] if grouped else "",
-                    official_split=str(row.get("split") or ""),
+                    official_split=row["split"] if row.get("split") in SPLITS else "",
                     family=family,
                 )
             )

@@ -10,17 +10,8 @@ import re
 from pathlib import Path
 
 from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
-from mrigan.catalog.readers.common import (
-    VIDEO_SUFFIXES,
-    Folder,
-    Problem,
-    Problems,
-    ScanResult,
-    count_difference,
-    found_clips,
-    inside,
-    listing,
-)
+from mrigan.catalog.readers.common import Problem, Problems, ScanResult, count_difference, found_clips
+from mrigan.catalog.readers.folder import VIDEO_SUFFIXES, Folder, inside, listing
 from mrigan.catalog.readers.labels import json_entries
 from mrigan.errors import CatalogError
 

@@ -10,18 +10,8 @@ import io
 from pathlib import Path
 
 from mrigan.catalog.clips import ORIGINAL, Clip
-from mrigan.catalog.readers.common import (
-    PLAIN,
-    VIDEO_SUFFIXES,
-    Folder,
-    Problems,
-    ScanResult,
-    count_difference,
-    found_clips,
-    inside,
-    listing,
-    no_lists,
-)
+from mrigan.catalog.readers.common import Problems, ScanResult, count_difference, found_clips, no_lists
+from mrigan.catalog.readers.folder import PLAIN, VIDEO_SUFFIXES, Folder, inside, listing
 from mrigan.catalog.readers.labels import small_text
 from mrigan.errors import CatalogError
 

@@ -15,17 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
-from mrigan.catalog.readers.common import (
-    VIDEO_SUFFIXES,
-    Folder,
-    Problem,
-    Problems,
-    ScanResult,
-    count_difference,
-    found_clips,
-    listing,
-)
+from mrigan.catalog.readers.common import Problem, Problems, ScanResult, count_difference, found_clips
 from mrigan.catalog.readers.faceforensics_lists import Lists, list_differences, read_sources, read_splits
+from mrigan.catalog.readers.folder import VIDEO_SUFFIXES, Folder, listing
 from mrigan.errors import CatalogError
 
 DATASET = "faceforensics"

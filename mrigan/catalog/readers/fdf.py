@@ -10,18 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mrigan.catalog.clips import Clip
-from mrigan.catalog.readers.common import (
-    PICTURE_SUFFIXES,
-    Folder,
-    Problem,
-    Problems,
-    ScanResult,
-    count_difference,
-    found_clips,
-    inside,
-    listing,
-)
+from mrigan.catalog.readers.common import Problem, Problems, ScanResult, count_difference, found_clips
 from mrigan.catalog.readers.flickr import Photo, photo_of, read_photos, still
+from mrigan.catalog.readers.folder import PICTURE_SUFFIXES, Folder, inside, listing
 from mrigan.errors import CatalogError
 
 DATASET = "fdf"

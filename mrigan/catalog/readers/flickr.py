@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mrigan.catalog.clips import ORIGINAL, Clip
+from mrigan.catalog.readers.common import printable
 from mrigan.catalog.readers.labels import json_entries
 from mrigan.errors import CatalogError
 
@@ -47,7 +48,8 @@ def read_photos(path: Path, photo_of: Callable[[dict[str, Any]], Photo]) -> dict
 
 def photo_of(facts: dict[str, Any], category: str, sizes: tuple[tuple[str, int], ...] = ()) -> Photo:
     """From the entry's facts about the photo (`photo_url`, `author`) and its category."""
-    return Photo(str(facts["photo_url"]), str(facts.get("author") or ""), SETS[category], sizes)
+    source, author = (printable(str(facts.get(key) or "")) for key in ("photo_url", "author"))
+    return Photo(source, author, SETS[category], sizes)
 
 
 def still(key: tuple[str, str, str], path: str, number: int, photo: Photo | None) -> Clip:

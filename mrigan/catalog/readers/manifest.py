@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
-from mrigan.catalog.readers.common import Problems, ScanResult, inside, no_lists, unique
+from mrigan.catalog.readers.common import UNPRINTABLE, Problems, ScanResult, no_lists, unique
+from mrigan.catalog.readers.folder import Tree
 from mrigan.errors import CatalogError
 
 LABELS = {"real": "real", "0": "real", "fake": "fake", "1": "fake"}
@@ -60,16 +61,19 @@ def read_manifest(manifest: Path, splits: Path | None = None, base: Path | None 
         raise CatalogError("no such folder", where=base, fix="--root is the folder that its paths start from")
     problems = Problems()
     rows: dict[str, tuple[Clip, str]] = {}  # path → (clip, path of its original)
+    present: set[str] = set()
     unknown: set[str] = set()
+    tree = Tree(base)
     for line, row in _rows(manifest):
         unknown |= set(row) - READ - PASSED_OVER
         where = f"{manifest}, line {line}"
         clip, original = _clip(row, manifest, where)
-        inside(base, clip.path, Path(where))
+        there = tree.has(clip.path, where)
         if clip.path in rows:
             raise CatalogError(f"{clip.path} is listed twice", where=where)
         rows[clip.path] = clip, original
-    present = {path for path in rows if (base / path).is_file()}
+        if there:
+            present.add(clip.path)
     for path in sorted(rows.keys() - present):
         problems.add("skipped: listed but not on disk", path)
     clips = [_with_original(*rows[path], rows, present) for path in sorted(present)]
@@ -185,7 +189,10 @@ def _text(row: dict[str, Any], key: str, where: str) -> str:
         return ""
     if isinstance(value, bool | list | dict):
         raise CatalogError(f"{key} is {value!r}, not a text or a number", where=where)
-    return str(value).strip()
+    text = str(value).strip()
+    if key != "path" and UNPRINTABLE.search(text):
+        raise CatalogError(f"{key} {text[:80]!r} has line breaks, control characters or no UTF-8", where=where)
+    return text
 
 
 def _people(row: dict[str, Any], keys: tuple[str, ...], where: str) -> tuple[str, ...]:

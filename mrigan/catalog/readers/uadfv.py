@@ -5,15 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
-from mrigan.catalog.readers.common import (
-    VIDEO_SUFFIXES,
-    Folder,
-    Problems,
-    ScanResult,
-    found_clips,
-    listing,
-    no_lists,
-)
+from mrigan.catalog.readers.common import Problems, ScanResult, found_clips, no_lists
+from mrigan.catalog.readers.folder import VIDEO_SUFFIXES, Folder, listing
 
 DATASET = "uadfv"
 PUBLISHED = 49  # of each label, 0000 to 0048
