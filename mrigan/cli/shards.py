@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ app = typer.Typer(no_args_is_help=True, help="Faces and MRIs in WebDataset tar s
 
 ShardFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The shard folder.")]
 WorkersOption = Annotated[int, typer.Option(min=0, help="0 = one a CPU core.")]
+JsonOption = Annotated[str | None, typer.Option("--json", metavar="OUT", help="Write it as JSON; - = print that.")]
 
 
 @app.command("plan")
@@ -25,20 +26,38 @@ def shards_plan(
     """Decide which families go into which shard. The same plan again changes nothing, another one is refused."""
     from mrigan.config import ShardsConfig, load_config
     from mrigan.packing import plan_shards
+    from mrigan.packing.inputs import absent_inputs
 
     plan = plan_shards(catalog, load_config(ShardsConfig, config, overrides), out)
     for line in plan.lines():
         typer.echo(line)
+    absent = absent_inputs(plan)
+    if absent:
+        typer.echo(f"{absent} clips are not there now; they will be failed rows unless they are there when it builds")
     typer.echo(f"next: mrigan shards build {out}")
 
 
 @app.command("build")
-def shards_build(out: ShardFolder, workers: WorkersOption = 0) -> None:
+def shards_build(
+    out: ShardFolder,
+    *,
+    workers: WorkersOption = 0,
+    metric: Annotated[
+        str, typer.Option(metavar="NAME", help="Another MRI set of the faces found for DIR, in DIR-NAME beside it.")
+    ] = "",
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Of that metric (lpips, dists).")] = None,
+) -> None:
     """Build what is missing of a plan. Exit code 75: stopped by a signal; start it again to go on."""
-    from mrigan.packing import build_shards
+    from mrigan.packing import build_shards, plan_from
     from mrigan.packing.log import show_log
 
     show_log()
+    if weights and not metric:
+        raise typer.BadParameter("--weights goes with --metric")
+    if metric:
+        settings = [f"mri.metric={metric}", *([f"mri.weights={weights.resolve()}"] if weights else [])]
+        out = plan_from(out, settings, out.with_name(f"{out.resolve().name}-{metric}")).folder
+        typer.echo(f"into {out}")
     for line in build_shards(out, workers).lines():
         typer.echo(line)
 
@@ -46,15 +65,75 @@ def shards_build(out: ShardFolder, workers: WorkersOption = 0) -> None:
 @app.command("verify")
 def shards_verify(
     out: ShardFolder,
+    *,
     sample: Annotated[bool, typer.Option("--sample", help="Sizes and some samples of each shard only.")] = False,
+    inputs: Annotated[bool, typer.Option("--inputs", help="Are the clips still those of the samples, too?")] = False,
     workers: WorkersOption = 0,
+    json_out: JsonOption = None,
 ) -> None:
     """Check every shard and sample against what was written; exit code 1 and a list where something is wrong."""
-    from mrigan.packing import verify_shards
+    from mrigan.packing import check_shards
 
-    damages = verify_shards(out, full=not sample, workers=workers)
-    for damage in damages:
-        typer.echo(str(damage))
-    typer.echo(f"{out}: {len(damages)} problems" if damages else f"{out}: all is well")
-    if damages:
+    check = check_shards(out, full=not sample, workers=workers, inputs=inputs)
+    _tell(check.as_dict(), check.lines(), json_out)
+    if not check.ok:
         raise typer.Exit(1)
+
+
+@app.command("repair")
+def shards_repair(
+    out: ShardFolder,
+    *,
+    only_failed: Annotated[
+        bool, typer.Option("--only-failed", help="Leave units alone that no build has made yet.")
+    ] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Look for damages as verify --sample does.")] = False,
+    workers: WorkersOption = 0,
+    json_out: JsonOption = None,
+) -> None:
+    """Rebuild the units with damaged or missing files, or with clips that could not be read; nothing else.
+
+    Exit code 1: something damaged is left. 75: stopped by a signal; start it again to go on.
+    """
+    from mrigan.packing import repair_shards
+    from mrigan.packing.log import show_log
+
+    show_log()
+    repair = repair_shards(out, only_failed=only_failed, full=not sample, workers=workers)
+    _tell(repair.as_dict(), repair.lines(), json_out)
+    if not repair.ok:
+        raise typer.Exit(1)
+
+
+@app.command("stats")
+def shards_stats(
+    out: ShardFolder,
+    *,
+    figure: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw it.")] = None,
+    json_out: JsonOption = None,
+) -> None:
+    """What a set holds by data set, method, compression, split and label; and what gives the label away."""
+    from mrigan.files import atomic_write
+    from mrigan.packing import shard_stats
+    from mrigan.packing.stats_view import draw, show
+
+    stats = shard_stats(out)
+    if figure is not None:
+        with atomic_write(figure) as file:
+            file.write(draw(stats))
+    _tell(stats.as_dict(), show(stats), json_out)
+
+
+def _tell(data: dict[str, Any], lines: list[str], json_out: str | None) -> None:
+    """Lines for a person, and JSON into a file; `-` prints the JSON instead of the lines."""
+    import json
+
+    from mrigan.files import write_json
+
+    if json_out == "-":
+        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    if json_out is not None:
+        write_json(json_out, data)
+    for line in lines:
+        typer.echo(line)

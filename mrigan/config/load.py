@@ -33,13 +33,18 @@ def config_path(name: str | Path) -> Path:
     raise ConfigError(f"no config file {name}", where=Path.cwd(), fix=f"give a path, or one of: {', '.join(known)}")
 
 
-def load_config(schema: type[C], path: str | Path | None, overrides: list[str] | None = None) -> C:
+def load_config(
+    schema: type[C], path: str | Path | None, overrides: list[str] | None = None, *, base: C | None = None
+) -> C:
     """Read `path` (see `config_path`), apply `key.sub=value` overrides, and check everything against `schema`.
+
+    Args:
+        base: the values to start from, instead of the defaults.
 
     Raises:
         ConfigError: an unknown key (the closest is named), a wrong type, a missing value, or a file that is no YAML.
     """
-    merged = OmegaConf.structured(schema)
+    merged = OmegaConf.structured(schema if base is None else base)
     layers = [(str(p), _read_yaml(p)) for p in _chain(config_path(path))] if path is not None else []
     for text in overrides or []:
         if "=" not in text:

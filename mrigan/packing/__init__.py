@@ -1,13 +1,18 @@
-"""Families of clips become WebDataset tar shards: plan, build, verify."""
+"""Families of clips become WebDataset tar shards: plan, build, verify, repair, count."""
 
 from mrigan.packing.build import build_shards
+from mrigan.packing.derive import plan_from
 from mrigan.packing.layout import FORMAT, Layout, sample_key
 from mrigan.packing.manifest import Summary, read_manifest
 from mrigan.packing.plan import Plan, Unit, load_plan, plan_shards
+from mrigan.packing.repair import Repair, repair_shards
 from mrigan.packing.rows import SCHEMA, read_rows
-from mrigan.packing.verify import Damage, verify_shards
+from mrigan.packing.shard_check import Damage
+from mrigan.packing.stats import Stats, shard_stats
+from mrigan.packing.verify import Check, check_shards, verify_shards
 
 __all__ = [
-    "FORMAT", "SCHEMA", "Damage", "Layout", "Plan", "Summary", "Unit", "build_shards", "load_plan", "plan_shards",
-    "read_manifest", "read_rows", "sample_key", "verify_shards",
+    "FORMAT", "SCHEMA", "Check", "Damage", "Layout", "Plan", "Repair", "Stats", "Summary", "Unit", "build_shards",
+    "check_shards", "load_plan", "plan_from", "plan_shards", "read_manifest", "read_rows", "repair_shards",
+    "sample_key", "shard_stats", "verify_shards",
 ]  # fmt: skip

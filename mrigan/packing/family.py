@@ -239,6 +239,7 @@ class _Family:
     def _sample(self, clip: Clip, row: Row, face: np.ndarray, mri: tuple[str, bytes | None],
                 about: dict[str, Any]) -> Sample:  # fmt: skip
         pack = self.tools.config.pack
+        row.seen(about["box"], about["frame_size"])
         with self.stages("encode"):
             members: list[Member] = [("face.jpg", encode(face, "jpg", pack.jpeg_quality))]
             if mri[1] is not None:

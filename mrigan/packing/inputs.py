@@ -8,7 +8,7 @@ a clip are recorded by the plan (inputs.parquet), a fingerprint of its content b
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -63,7 +63,7 @@ def record_inputs(plan: Plan, clips: Iterable[Clip] | None = None) -> None:
     """Write size and time of the plan's clips as they are now; of `clips` only, where others are recorded already."""
     known = read_inputs(plan.layout) if clips is not None else {}
     wanted = list(_clips(plan.units) if clips is None else clips)
-    now = _look(plan.root, wanted)
+    now = _look(plan, wanted)
     rows = known | {clip.id: facts for clip, facts in zip(wanted, now, strict=True)}
     table = pa.table([list(rows), *map(list, zip(*rows.values(), strict=True))], schema=SCHEMA)
     with atomic_write(plan.layout.inputs) as file:
@@ -100,7 +100,7 @@ def differ_from_record(plan: Plan) -> bool:
     if not is_recorded(plan):
         return True
     clips = list(_clips(plan.units))
-    return read_inputs(plan.layout) != dict(zip((clip.id for clip in clips), _look(plan.root, clips), strict=True))
+    return read_inputs(plan.layout) != dict(zip((clip.id for clip in clips), _look(plan, clips), strict=True))
 
 
 def absent_inputs(plan: Plan) -> int:
@@ -108,20 +108,27 @@ def absent_inputs(plan: Plan) -> int:
     return list(read_inputs(plan.layout).values()).count(ABSENT)
 
 
-def refuse_changed_inputs(plan: Plan, units: Sequence[Unit]) -> None:
+def absent_now(plan: Plan, unit: Unit) -> list[Clip]:
+    """The clips of a unit that are not there."""
+    clips = list(_clips([unit]))
+    return [clip for clip, facts in zip(clips, _look(plan, clips), strict=True) if facts == ABSENT]
+
+
+def refuse_changed_inputs(plan: Plan, units: Sequence[Unit], but: Collection[str] = ()) -> None:
     """Raise ShardError where a clip of `units` has another size than when the plan was made, naming the first ones.
 
-    A clip that is not there now is no change: it becomes a failed row. One that was not there then is welcome.
+    A clip that is not there now is no change: it becomes a failed row. One that was not there then is welcome, and so
+    are the clips `but` (ids), whatever they are now.
     """
-    known, clips = read_inputs(plan.layout), list(_clips(units))
+    known, clips = read_inputs(plan.layout), [clip for clip in _clips(units) if clip.id not in but]
     changed = [f"{clip.path}: {known[clip.id][0]} → {size} bytes"
-               for clip, (size, _) in zip(clips, _look(plan.root, clips), strict=True)
+               for clip, (size, _) in zip(clips, _look(plan, clips), strict=True)
                if clip.id in known and -1 not in (size, known[clip.id][0]) and size != known[clip.id][0]]  # fmt: skip
     if changed:
         more = [f"… and {len(changed) - NAMED} more"] if len(changed) > NAMED else []
         raise ShardError(
             f"{len(changed)} clips changed since the plan was made:\n    " + "\n    ".join([*changed[:NAMED], *more]),
-            where=plan.root,
+            where=", ".join(str(root) for root in plan.roots.values()),
             fix="put the old files back, or scan again and plan into a new folder; a clip that had failed and is whole "
             "now: mrigan shards repair DIR",
         )
@@ -129,7 +136,7 @@ def refuse_changed_inputs(plan: Plan, units: Sequence[Unit]) -> None:
 
 def fingerprints(plan: Plan, unit: Unit) -> dict[str, str | None]:
     """Content of each clip of a unit as `size-digest` (first and last 64 KiB), None where it cannot be read."""
-    return {clip.id: clip_fingerprint(plan.root / clip.path) for clip in _clips([unit])}
+    return {clip.id: clip_fingerprint(plan.path(clip)) for clip in _clips([unit])}
 
 
 def clip_fingerprint(path: Path) -> str | None:
@@ -141,8 +148,8 @@ def clip_fingerprint(path: Path) -> str | None:
     return f"{size}-{digest}"
 
 
-def changed_contents(plan: Plan, units: Sequence[Unit], made_of: dict[str, str | None]) -> list[Clip]:
-    """Clips of finished `units` whose content is no longer what their samples were made of.
+def changed_contents(plan: Plan, made_of: dict[str, str | None]) -> list[Clip]:
+    """Clips whose content is no longer what their samples were made of.
 
     Only clips of another size or time than the plan's are opened.
 
@@ -150,11 +157,11 @@ def changed_contents(plan: Plan, units: Sequence[Unit], made_of: dict[str, str |
         made_of: fingerprints by clip id, as the units' markers have them.
     """
     known = read_inputs(plan.layout)
-    clips = [clip for clip in _clips(units) if made_of.get(clip.id)]
-    suspects = [clip for clip, facts in zip(clips, _look(plan.root, clips), strict=True)
+    clips = [clip for clip in _clips(plan.units) if made_of.get(clip.id)]
+    suspects = [clip for clip, facts in zip(clips, _look(plan, clips), strict=True)
                 if facts not in (ABSENT, known.get(clip.id))]  # fmt: skip
     with ThreadPoolExecutor(THREADS) as pool:
-        now = pool.map(lambda clip: clip_fingerprint(plan.root / clip.path), suspects)
+        now = pool.map(lambda clip: clip_fingerprint(plan.path(clip)), suspects)
         return [clip for clip, content in zip(suspects, now, strict=True) if content != made_of[clip.id]]
 
 
@@ -162,11 +169,9 @@ def _clips(units: Iterable[Unit]) -> Iterable[Clip]:
     return (clip for unit in units for family in unit.families for clip in family.clips)
 
 
-def _look(root: Path, clips: Sequence[Clip]) -> list[tuple[int, int]]:
-    if not root.is_dir():
-        return [ABSENT] * len(clips)
+def _look(plan: Plan, clips: Sequence[Clip]) -> list[tuple[int, int]]:
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(lambda clip: _facts(root / clip.path), clips, chunksize=256))
+        return list(pool.map(lambda clip: _facts(plan.path(clip)), clips, chunksize=256))
 
 
 def _facts(path: Path) -> tuple[int, int]:

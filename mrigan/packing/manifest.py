@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
@@ -14,7 +15,7 @@ from mrigan.catalog import LABELS
 from mrigan.errors import ShardError
 from mrigan.files import sha256_file, write_json
 from mrigan.packing.layout import FORMAT, Layout
-from mrigan.packing.rows import merge_rows, read_rows
+from mrigan.packing.rows import merge_rows, stream_rows
 
 if TYPE_CHECKING:
     from mrigan.packing.plan import Plan
@@ -76,7 +77,7 @@ class Summary:
 def write_manifest(plan: Plan) -> None:
     """Merge the rows of all units and write the totals. Needs every unit done; depends on nothing but them."""
     layout = plan.layout
-    markers = [json.loads(layout.unit_marker(unit.name).read_text()) for unit in plan.units]
+    markers = [_facts(layout.unit_marker(unit.name)) for unit in plan.units]
     merge_rows((layout.unit_rows(unit.name) for unit in plan.units), layout.samples)
     counts: Counter[str] = Counter()
     splits: dict[str, Counter[str]] = {}
@@ -118,17 +119,32 @@ def read_manifest(layout: Layout) -> dict[str, Any]:
 
 def summarise(plan: Plan, reports: Sequence[UnitReport], wall: float) -> Summary:
     """Counts from the table of rows, times from the units that this build made."""
-    table = read_rows(plan.layout.samples).select(["clip", "split", "label", "status", "reason"])
-    ok = table.filter(pc.equal(table["status"], "ok"))
-    dropped = table.filter(pc.equal(table["status"], "dropped"))
-    failed = table.filter(pc.equal(table["status"], "failed"))
+    samples: Counter[tuple[str, str]] = Counter()
+    dropped: Counter[str] = Counter()
+    failed: list[tuple[str, str]] = []
+    for rows in stream_rows(plan.layout.samples, ["clip", "split", "label", "status", "reason"]):
+        stored = (
+            rows.filter(pc.equal(rows["status"], "ok"))
+            .group_by(["split", "label"], use_threads=False)
+            .aggregate([([], "count_all")])
+        )
+        for row in stored.to_pylist():
+            samples[row["split"], row["label"]] += row["count_all"]
+        for row in pc.value_counts(rows["reason"].filter(pc.equal(rows["status"], "dropped"))).to_pylist():
+            dropped[row["values"]] += row["counts"]
+        lost = rows.filter(pc.equal(rows["status"], "failed"))
+        failed += zip(lost["clip"].to_pylist(), lost["reason"].to_pylist(), strict=True)
     seconds: Counter[str] = Counter()
     for report in reports:
         seconds.update(report.seconds)
     return Summary(
         families=sum(len(unit.families) for unit in plan.units), clips=sum(unit.clips for unit in plan.units),
-        units=len(plan.units), samples=Counter(zip(ok["split"].to_pylist(), ok["label"].to_pylist(), strict=True)),
-        dropped=Counter(dropped["reason"].to_pylist()),
-        failed=list(zip(failed["clip"].to_pylist(), failed["reason"].to_pylist(), strict=True)),
+        units=len(plan.units), samples=samples, dropped=dropped, failed=failed,
         built=sum(report.stored for report in reports), seconds=seconds, wall=wall,
     )  # fmt: skip
+
+
+def _facts(marker: Path) -> dict[str, Any]:
+    """What the manifest takes from a unit's marker."""
+    data = json.loads(marker.read_text())
+    return {key: data[key] for key in ("counts", "rows", "shards")}

@@ -61,7 +61,7 @@ def plan_shards(catalog_path: str | Path, config: ShardsConfig, out: str | Path)
             fix="scan the data set again so that it is split, or name other splits: pack.splits=[train]",
         )
     decides = what_decides(config, catalog.hash)
-    plan = Plan(Path(out), config, hash_json(decides), catalog.root, units, libraries())
+    plan = Plan(Path(out), config, hash_json(decides), catalog.roots, units, libraries())
     return store(plan, decides, str(Path(catalog_path).resolve()))
 
 
@@ -167,8 +167,7 @@ def _stands(plan: Plan, decides: dict[str, Any]) -> bool:
             fix="choose a new folder with -o, or the settings of this one",
         )
     whole = layout.clips.is_file() and sha256_file(layout.clips) == old.get("clips_sha256")
-    current = plan.config, str(plan.root), plan.libraries
-    same = whole and current == (load_plan(layout.root).config, old.get("root"), old.get("libraries"))
+    same = whole and replace(load_plan(layout.root, only=()), units=plan.units) == plan
     if any(layout.units.glob("*.json")):  # something is built: its clips and libraries stay those of the whole set
         refuse_other_libraries(replace(plan, libraries=old.get("libraries", {})))
         if not is_recorded(plan):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mrigan.catalog import Clip, Family
+from mrigan.catalog.store import LISTS
 from mrigan.catalog.store import SCHEMA as CLIP_SCHEMA
 from mrigan.config import ShardsConfig, from_dict, to_dict
 from mrigan.errors import ConfigError, ShardError
@@ -50,7 +51,7 @@ class Plan:
     Attributes:
         folder: the shard folder.
         hash: SHA-256 of all that decides the bytes: config, catalog rows, weights of the metric, format version.
-        root: the folder that the clips' paths are relative to.
+        roots: for each data set the folder that its clips' paths are relative to.
         units: all of them, or those that `load_plan` was asked for.
         libraries: versions of what makes pixels (OpenCV, FFmpeg, torch ...), of the machine that planned.
     """
@@ -58,7 +59,7 @@ class Plan:
     folder: Path
     config: ShardsConfig
     hash: str
-    root: Path
+    roots: dict[str, Path]
     units: tuple[Unit, ...]
     libraries: dict[str, str]
 
@@ -71,6 +72,10 @@ class Plan:
         """The folder of the detections; several sets may share one (`pack.faces_dir`)."""
         return Path(self.config.pack.faces_dir) if self.config.pack.faces_dir else self.layout.faces
 
+    def path(self, clip: Clip) -> Path:
+        """Where a clip's file lies."""
+        return self.roots[clip.dataset] / clip.path
+
     def lines(self) -> list[str]:
         """For a person."""
         lines = []
@@ -78,7 +83,8 @@ class Plan:
             units = [unit for unit in self.units if unit.split == split]
             families, clips = sum(len(unit.families) for unit in units), sum(unit.clips for unit in units)
             lines.append(f"{split}: {clips} clips of {families} families in {len(units)} units")
-        return [*lines, f"plan {self.hash[:12]}, kind {self.config.pack.kind}, videos in {self.root}"]
+        lines += [f"{dataset} in {root}" for dataset, root in self.roots.items()]
+        return [*lines, f"plan {self.hash[:12]}, kind {self.config.pack.kind}"]
 
 
 def write_plan(plan: Plan, decides: dict[str, Any], catalog: str) -> None:
@@ -95,7 +101,8 @@ def write_plan(plan: Plan, decides: dict[str, Any], catalog: str) -> None:
         "plan_hash": plan.hash, "format": FORMAT, "kind": plan.config.pack.kind,
         "mri": {"format": plan.config.pack.mri_format, "metric": plan.config.mri.metric}
         if plan.config.pack.kind == "pairs" else None,
-        "root": str(plan.root), "catalog": {"path": catalog, "hash": decides["catalog"]},
+        "roots": {dataset: str(root) for dataset, root in plan.roots.items()},
+        "catalog": {"path": catalog, "hash": decides["catalog"]},
         "config": to_dict(plan.config), "decides": decides, "libraries": plan.libraries,
         "clips_sha256": sha256_file(layout.clips),
         "units": [{"name": unit.name, "split": unit.split, "families": len(unit.families), "clips": unit.clips}
@@ -127,8 +134,9 @@ def load_plan(folder: str | Path, only: Collection[str] | None = None) -> Plan:
         table = file.read() if only is None else file.read_row_groups(sorted(places[name] for name in only))
         config = from_dict(ShardsConfig, data["config"])
         units = tuple(_units(table))
-        return Plan(layout.root, config, data["plan_hash"], Path(data["root"]), units, dict(data["libraries"]))
-    except (KeyError, TypeError, OSError, pa.ArrowException, ConfigError) as error:
+        roots = {dataset: Path(root) for dataset, root in data["roots"].items()}
+        return Plan(layout.root, config, data["plan_hash"], roots, units, dict(data["libraries"]))
+    except (KeyError, TypeError, AttributeError, OSError, pa.ArrowException, ConfigError) as error:
         raise ShardError(f"the plan cannot be read: {error}", where=layout.plan, fix=ANEW) from None
 
 
@@ -164,8 +172,7 @@ def read_plan_json(layout: Layout) -> dict[str, Any]:
 
 def _units(table: pa.Table) -> Iterator[Unit]:
     values = [table[name].to_pylist() for name in CLIP_FIELDS]
-    people = [CLIP_FIELDS.index("targets"), CLIP_FIELDS.index("donors")]
-    for i in people:
+    for i in map(CLIP_FIELDS.index, LISTS):
         values[i] = [tuple(names) for names in values[i]]
     clips = zip(table["unit"].to_pylist(), (Clip(*row) for row in zip(*values, strict=True)), strict=True)
     for name, members in groupby(clips, key=lambda pair: pair[0]):

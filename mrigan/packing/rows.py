@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from mrigan.catalog import Clip
 from mrigan.files import atomic_write
 from mrigan.packing.layout import clip_key, sample_key
 
+GROUP = 1 << 16  # rows in a row group of a whole set
 SCHEMA = pa.schema([
     ("key", pa.string()), ("clip", pa.string()), ("dataset", pa.string()), ("method", pa.string()),
     ("compression", pa.string()), ("name", pa.string()), ("label", pa.string()), ("split", pa.string()),
     ("family", pa.string()), ("group", pa.string()), ("person", pa.int32()), ("frame", pa.int32()),
-    ("time", pa.float32()), ("status", pa.string()), ("reason", pa.string()), ("shard", pa.string()),
+    ("time", pa.float32()), ("width", pa.int32()), ("height", pa.int32()), ("face_px", pa.float32()),
+    ("status", pa.string()), ("reason", pa.string()), ("shard", pa.string()),
     ("face_offset", pa.int64()), ("face_size", pa.int64()), ("mri_offset", pa.int64()), ("mri_size", pa.int64()),
     ("json_offset", pa.int64()), ("json_size", pa.int64()), ("mri_mean", pa.float32()), ("crc32", pa.int64()),
 ])  # fmt: skip
@@ -34,6 +36,8 @@ class Row:
         person, frame: -1 for a row about a whole clip. time: seconds, of the clip's own frame.
         status: ok (stored), dropped (looked at, left out on purpose) or failed (could not be read).
         reason: "" | unchanged | outside_frame | misaligned… | no_face | missing_original | unreadable: ….
+        width, height: px of the frame as displayed, -1 where nothing is stored.
+        face_px: width of the face's box in native px, without the margin; NaN where nothing is stored.
         shard: file name, "" where nothing is stored.
         face_offset, mri_offset, json_offset: of the member's data in the tar, bytes; -1 where absent. *_size likewise.
         mri_mean: mean of the MRI before encoding, 0...255; 0 for reals, NaN where there is none.
@@ -64,6 +68,14 @@ class Row:
     json_size: int = -1
     mri_mean: float = float("nan")
     crc32: int = -1
+    width: int = -1
+    height: int = -1
+    face_px: float = float("nan")
+
+    def seen(self, box: Sequence[float], frame_size: Sequence[int]) -> None:
+        """Note how large the face and its frame are; see `sample_json`."""
+        self.width, self.height = frame_size
+        self.face_px = box[2] - box[0]
 
 
 def row_of(clip: Clip, status: str, reason: str = "", *, frame: int = -1, person: int = -1, time: float = 0.0) -> Row:
@@ -85,13 +97,27 @@ def read_rows(path: Path) -> pa.Table:
     return pq.read_table(path, schema=SCHEMA)
 
 
+def stream_rows(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Some columns of a table of rows, row group by row group: a set of millions of rows takes a few MiB."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=list(columns), use_threads=False)
+
+
 def merge_rows(paths: Iterable[Path], out: Path) -> None:
-    """The rows of the units, in the order given, as one Parquet, one row group a unit."""
+    """The rows of the units, in the order given, as one Parquet. No more than a row group and a unit are in memory."""
     with atomic_write(out) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        waiting: list[pa.Table] = []
         for path in paths:
-            table = read_rows(path)
-            if table.num_rows:
-                writer.write_table(table)
+            with pq.ParquetFile(path) as unit:
+                waiting.append(unit.read(use_threads=False).cast(SCHEMA))
+            while sum(table.num_rows for table in waiting) >= GROUP:
+                rows = pa.concat_tables(waiting)
+                writer.write_table(rows.slice(0, GROUP).combine_chunks(), GROUP)
+                waiting = [rows.slice(GROUP).combine_chunks()]
+        rows = pa.concat_tables([SCHEMA.empty_table(), *waiting])
+        if rows.num_rows:
+            writer.write_table(rows)
 
 
 def sample_json(row: Row, clip: Clip, *, box: Sequence[float], frame_size: Sequence[int], prob: float,

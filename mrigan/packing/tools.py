@@ -85,7 +85,7 @@ class Tools:
         return FaceDetector(self.config.faces)
 
     def path(self, clip: Clip) -> Path:
-        return self.plan.root / clip.path
+        return self.plan.path(clip)
 
     def faces(self, clip: Clip, stages: Stages, treated: Treated) -> tuple[FaceTable, Iterable[Frame]]:
         """The faces of a clip, from disk where they are known, and its frames with faces, as decoded.
@@ -116,7 +116,8 @@ class Tools:
             seen = _Kept(stages.each("decode", read_frames(path, every=settings.every)))
             with stages("detect"):
                 table = find_faces(treated.before(seen), self.detector)
-            write_faces(file, table, key)
+            if not table.note:  # of a clip that breaks off nothing is kept: it may be whole the next time
+                write_faces(file, table, key)
             kept = seen.frames
         wanted = table.by_frame()
         if kept is not None:

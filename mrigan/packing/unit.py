@@ -84,18 +84,19 @@ class UnitMaker:
 
 def require_videos(plan: Plan) -> None:
     """Raise ShardError where the videos are gone altogether: else each clip would count as a broken one."""
-    try:
-        with os.scandir(plan.root) as entries:
-            if next(entries, None) is not None:
-                return
-        what = "is empty"  # what an unmounted folder looks like
-    except OSError as error:
-        what = f"is not there ({error.strerror})"
-    raise ShardError(
-        f"the folder of the videos {what}",
-        where=plan.root,
-        fix="mount it and start the build again; or scan and plan again where the videos lie now",
-    )
+    for dataset, root in plan.roots.items():
+        try:
+            with os.scandir(root) as entries:
+                if next(entries, None) is not None:
+                    continue
+            what = "is empty"  # what an unmounted folder looks like
+        except OSError as error:
+            what = f"is not there ({error.strerror})"
+        raise ShardError(
+            f"the folder of the videos of {dataset} {what}",
+            where=root,
+            fix="mount it and start the build again; or scan and plan again where the videos lie now",
+        )
 
 
 def is_done(plan: Plan, unit: Unit) -> bool:

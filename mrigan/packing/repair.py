@@ -1,0 +1,205 @@
+"""`mrigan shards repair`: make again what is damaged, and what could not be read when it was built; nothing else.
+
+A unit that is made again comes out as a fresh build would make it, byte for byte. One that would come out smaller,
+because clips that it had are not there now, is left as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mrigan.catalog import LABELS
+from mrigan.errors import ShardError
+from mrigan.packing.dispatch import Crew, make_units
+from mrigan.packing.inputs import (
+    ABSENT,
+    absent_now,
+    read_inputs,
+    record_inputs,
+    refuse_changed_inputs,
+    refuse_other_libraries,
+)
+from mrigan.packing.layout import shard_name
+from mrigan.packing.manifest import write_manifest
+from mrigan.packing.place import Folder, open_place
+from mrigan.packing.plan_file import Plan, Unit
+from mrigan.packing.rows import read_rows
+from mrigan.packing.unit import is_done, require_videos
+from mrigan.packing.verify import Check, check_shards
+
+NAMED = 20  # clips listed for a person
+
+Failures = dict[str, str]  # clip id → why it could not be read
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What `repair_shards` did.
+
+    Attributes:
+        check: what was found before.
+        rebuilt: unit → why it was made again. left: unit → why it was not, though it should have been.
+        read: clips that had failed and are read now. failing: clips of these units that still fail → why.
+        unbuilt: units that no build has made yet; not repair's work.
+        merged: the manifest and the table of all rows were written anew.
+    """
+
+    check: Check
+    rebuilt: dict[str, str] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+    read: list[str] = field(default_factory=list)
+    failing: Failures = field(default_factory=dict)
+    unbuilt: list[str] = field(default_factory=list)
+    merged: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Nothing damaged is left."""
+        return not self.left
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a program, as JSON."""
+        names = ("rebuilt", "left", "read", "failing", "unbuilt", "merged")
+        return {"schema_version": 1, "ok": self.ok, "folder": self.check.folder, "units": self.check.units,
+                **{name: getattr(self, name) for name in names}}  # fmt: skip
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        lines = [f"rebuilt {unit}: {why}" for unit, why in self.rebuilt.items()]
+        lines += [f"left {unit}: {why}" for unit, why in self.left.items()]
+        lines += _listed("read now", self.read)
+        lines += _listed("fails again", [f"{clip}: {why}" for clip, why in self.failing.items()])
+        if self.unbuilt:
+            lines.append(f"{len(self.unbuilt)} units are not built yet: mrigan shards build {self.check.folder}")
+        did = f"{len(self.rebuilt)} of {self.check.units} units rebuilt" if self.rebuilt else "nothing to rebuild"
+        merged = ", manifest and samples.parquet written anew" if self.merged else ""
+        return [*lines, f"{self.check.folder}: {did}{merged}"]
+
+
+def repair_shards(out: str | Path, *, only_failed: bool = False, full: bool = True, workers: int = 0) -> Repair:
+    """Rebuild the units that have damaged or missing files, and those with clips that could not be read.
+
+    Args:
+        only_failed: leave units alone that no build has made yet; without it they are built, too.
+        full: look for damages in every byte; else as `check_shards` does without it.
+        workers: processes, and threads of the check; 0 = one a CPU core.
+
+    Raises:
+        ShardError: there is no plan, the folder of the videos is not there, this machine has other libraries than the
+            plan, or a unit could not be built.
+        Stopped: by a signal; started again it goes on.
+    """
+    check = check_shards(out, full, workers)
+    with open_place(out) as place:
+        plan = place.plan
+        wanted = _wanted(check, only_failed)
+        before = {name: _failures(plan, name) for name in wanted}
+        if wanted:
+            require_videos(plan)
+            refuse_other_libraries(plan)
+        todo, left = _possible(plan, check, wanted, before)
+        made, given_up = _rebuild(plan, todo, before, workers)
+        left |= {name: f"{wanted[name]}; but {why}" for name, why in given_up.items()}
+        merged = bool(made or any(not damage.unit for damage in check.damages))
+        merged = merged and all(is_done(plan, unit) for unit in plan.units)
+        if merged:
+            write_manifest(plan)
+    failing = {clip: why for name in before for clip, why in (_failures(plan, name) or {}).items()}
+    return Repair(
+        check, rebuilt={name: wanted[name] for name in made}, left=left,
+        read=[clip for name in made for clip in before[name] or {} if clip not in failing],
+        failing=failing, unbuilt=[name for name in check.unbuilt if name not in made], merged=merged,
+    )  # fmt: skip
+
+
+def _wanted(check: Check, only_failed: bool) -> dict[str, str]:
+    """Unit → why it is to be made again."""
+    reasons: dict[str, list[str]] = {}
+    for damage in check.damages:
+        if damage.unit and not (only_failed and damage.unit in check.unbuilt):
+            reasons.setdefault(damage.unit, []).append(str(damage))
+    for unit, count in check.failed.items():
+        reasons.setdefault(unit, []).append(f"{count} clip{'s' if count > 1 else ''} could not be read")
+    return {unit: whys[0] + (f" (and {len(whys) - 1} more)" if len(whys) > 1 else "") for unit, whys in reasons.items()}
+
+
+def _possible(plan: Plan, check: Check, wanted: dict[str, str],
+              before: dict[str, Failures | None]) -> tuple[list[Unit], dict[str, str]]:  # fmt: skip
+    """The units that can be made again as they were, or better; and why not the others."""
+    todo, left = [], {}
+    damaged = {damage.unit for damage in check.damages}
+    never = {clip for clip, facts in read_inputs(plan.layout).items() if facts == ABSENT}
+    for unit in plan.units:
+        if unit.name not in wanted:
+            continue
+        failures = before[unit.name]
+        gone = absent_now(plan, unit)
+        if unit.name not in damaged and set(failures or ()) <= {clip.id for clip in gone}:
+            continue  # what could not be read is still not there
+        lost = [clip.path for clip in gone if clip.id not in (never if failures is None else failures)]
+        if lost and unit.name not in check.unbuilt:
+            left[unit.name] = f"{wanted[unit.name]}; but {len(lost)} of its clips are not there now: {lost[0]}"
+            continue
+        try:
+            refuse_changed_inputs(plan, [unit], failures or ())
+        except ShardError as error:
+            left[unit.name] = f"{wanted[unit.name]}; but {' '.join(error.what.split())}"
+            continue
+        todo.append(unit)
+    return todo, left
+
+
+def _rebuild(plan: Plan, todo: Sequence[Unit], before: dict[str, Failures | None],
+             workers: int) -> tuple[list[str], dict[str, str]]:  # fmt: skip
+    """Make units again: the names of those that were made, and why the others were not."""
+    if not todo:
+        return [], {}
+    failures = {clip: why for unit in todo for clip, why in (before[unit.name] or {}).items()}
+    if failures:  # what had failed may be another file now
+        clips = (clip for unit in todo for family in unit.families for clip in family.clips)
+        record_inputs(plan, [clip for clip in clips if clip.id in failures])
+    shards = {unit.name: [path for label in LABELS if (path := _shard(plan, unit, label)).is_file()] for unit in todo}
+    for unit in todo:
+        plan.layout.unit_marker(unit.name).unlink(missing_ok=True)
+    deadly = any(why.startswith("deadly") for why in failures.values())
+    outcome = make_units(Folder(plan), todo, Crew(workers=workers, skip_deadly=deadly))
+    made = [unit for unit in todo if is_done(plan, unit)]
+    for unit in made:
+        _drop_stale(plan, unit, shards[unit.name])
+    return [unit.name for unit in made], {report.unit: report.reason for report in outcome.given_up}
+
+
+def _shard(plan: Plan, unit: Unit, label: str) -> Path:
+    return plan.layout.shard(shard_name(unit.split, label, unit.number))
+
+
+def _drop_stale(plan: Plan, unit: Unit, old: Sequence[Path]) -> None:
+    """Remove a shard that the unit had and has no more: none of its samples is of that label now."""
+    marker = json.loads(plan.layout.unit_marker(unit.name).read_text())
+    names = {shard["shard"] for shard in marker["shards"]}
+    for path in old:
+        if path.name not in names:
+            for file in (path, plan.layout.index(path.name), plan.layout.sidecar(path.name)):
+                file.unlink(missing_ok=True)
+
+
+def _failures(plan: Plan, unit: str) -> Failures | None:
+    """The clips of a unit that could not be read; None where its table cannot be read itself."""
+    try:
+        rows = read_rows(plan.layout.unit_rows(unit))
+    except (OSError, pa.ArrowException):
+        return None
+    failed = rows.filter(pc.equal(rows["status"], "failed"))
+    return dict(zip(failed["clip"].to_pylist(), failed["reason"].to_pylist(), strict=True))
+
+
+def _listed(title: str, lines: Sequence[str]) -> list[str]:
+    more = [f"{title}: … and {len(lines) - NAMED} more"] if len(lines) > NAMED else []
+    return [*(f"{title}: {line}" for line in lines[:NAMED]), *more]

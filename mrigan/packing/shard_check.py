@@ -1,0 +1,252 @@
+"""One unit against its marker: its table of rows, its shards, their indices, and each sample in them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mrigan.files import sha256_file
+from mrigan.packing.layout import Layout
+from mrigan.packing.pictures import decode
+from mrigan.packing.plan_file import Plan
+from mrigan.packing.rows import read_rows
+from mrigan.packing.shard import BLOCK, Placed, index_text, member_header, padding
+
+SAMPLED = 32  # samples a shard that are looked at without `full`
+MOST = 20  # damages listed a shard
+CHUNK = 1 << 20  # bytes read at a time after the last sample
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One thing that is wrong.
+
+    Attributes:
+        file: name in the shard folder.
+        what: what was found.
+        offset: byte in the file where it was found, None where it concerns the whole file.
+        unit: that makes the file, "" for what belongs to the whole set.
+    """
+
+    file: str
+    what: str
+    offset: int | None = None
+    unit: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}{'' if self.offset is None else f' at byte {self.offset}'}: {self.what}"
+
+
+@dataclass
+class UnitCheck:
+    """What was found about a unit.
+
+    Attributes:
+        built: it has its marker. shards, counts, made_of: as the marker tells. failed: its rows about clips that could
+            not be read. looked_at: samples that were decoded.
+    """
+
+    unit: str
+    built: bool = True
+    damages: list[Damage] = field(default_factory=list)
+    shards: list[dict[str, Any]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    made_of: dict[str, str | None] = field(default_factory=dict)
+    failed: int = 0
+    looked_at: int = 0
+
+    def add(self, file: str, what: str, offset: int | None = None) -> None:
+        self.damages.append(Damage(file, what, offset, self.unit))
+
+
+def check_unit(plan: Plan, name: str, full: bool) -> UnitCheck:
+    """Check a unit's files; see `mrigan.packing.verify.check_shards`."""
+    layout, check = plan.layout, UnitCheck(name)
+    marker, table = f"units/{name}.json", f"units/{name}.parquet"
+    facts = read_json(layout.unit_marker(name))
+    if facts is None:
+        check.built = layout.unit_marker(name).is_file()
+        check.add(marker, "is damaged" if check.built else "the unit is not built")
+        return check
+    if facts.get("plan_hash") != plan.hash:
+        check.add(marker, "belongs to another plan")
+        return check
+    try:
+        check.shards, check.counts = list(facts["shards"]), dict(facts["counts"])
+        check.made_of, check.failed = dict(facts["inputs"]), check.counts.get("failed", 0)
+        sha256 = facts["rows_sha256"]
+    except (KeyError, TypeError, ValueError):
+        check.add(marker, "is damaged")
+        return check
+    path = layout.unit_rows(name)
+    if not path.is_file():
+        check.add(table, "is missing")
+    elif sha256_file(path) != sha256:
+        check.add(table, "is not the table that its unit was finished with")
+    if check.damages:  # without its table nobody knows where the samples lie: sizes and hashes must do
+        for shard in check.shards:
+            _check_hash(layout, shard, check, full)
+        return check
+    rows = _by_shard(path)
+    for shard in check.shards:
+        _Shard(plan, shard, rows.get(shard["shard"], []), check).check(full)
+    return check
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """An object from a JSON file; None where there is no such file, or it holds something else."""
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _by_shard(path: Path) -> dict[str, list[dict[str, Any]]]:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in read_rows(path).to_pylist():
+        if row["status"] == "ok":
+            rows.setdefault(row["shard"], []).append(row)
+    for members in rows.values():
+        members.sort(key=lambda row: row["face_offset"])
+    return rows
+
+
+def _check_hash(layout: Layout, facts: dict[str, Any], check: UnitCheck, full: bool) -> None:
+    path = layout.shard(facts["shard"])
+    if not path.is_file():
+        check.add(path.name, f"is missing, and with it {facts['samples']} samples")
+    elif path.stat().st_size != facts["bytes"]:
+        check.add(path.name, f"has {path.stat().st_size} of {facts['bytes']} bytes")
+    elif full and sha256_file(path) != facts["sha256"]:
+        check.add(path.name, "its SHA-256 is another")
+
+
+class _Shard:
+    """One shard, its index and its sidecar, against the rows of its samples."""
+
+    def __init__(self, plan: Plan, facts: dict[str, Any], rows: Sequence[dict[str, Any]], check: UnitCheck) -> None:
+        self.plan, self.facts, self.check_of = plan, facts, check
+        self.name, self.path = facts["shard"], plan.layout.shard(facts["shard"])
+        self.rows = rows
+        self.placed = [_placed(row, plan.config.pack.mri_format) for row in rows]
+        self.count = 0
+
+    def add(self, what: str, offset: int | None = None) -> None:
+        self.count += 1
+        if self.count <= MOST:
+            self.check_of.add(self.name, what, offset)
+        elif self.count == MOST + 1:
+            self.check_of.add(self.name, "further damages are not listed")
+
+    def check(self, full: bool) -> None:
+        self._beside()
+        if not self.path.is_file():
+            self.add(f"is missing, and with it {self.facts['samples']} samples")
+            return
+        if len(self.rows) != self.facts["samples"]:
+            what = f"has {len(self.rows)} samples of {self.name}, {self.facts['samples']} were written"
+            self.check_of.add(f"units/{self.check_of.unit}.parquet", what)
+        size = self.path.stat().st_size
+        if size != self.facts["bytes"]:
+            self.add(f"has {size} of {self.facts['bytes']} bytes", min(size, self.facts["bytes"]))
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                self._all(file.fileno()) if full else self._some(file.fileno())
+        except OSError as error:
+            self.add(f"cannot be read: {error.strerror}")
+
+    def _beside(self) -> None:
+        layout, check = self.plan.layout, self.check_of
+        sidecar, index = layout.sidecar(self.name), layout.index(self.name)
+        beside = read_json(sidecar)
+        if beside is None:
+            check.add(sidecar.name, "cannot be read" if sidecar.exists() else "is missing")
+        elif beside.get("plan_hash") != self.plan.hash:
+            check.add(sidecar.name, "belongs to another plan")
+        elif any(beside.get(key) != self.facts[key] for key in ("samples", "bytes", "sha256")):
+            check.add(sidecar.name, "says other counts than the unit's marker")
+        if not index.is_file():
+            check.add(index.name, "is missing")
+        elif index.read_text(errors="replace") != index_text(self.placed):
+            check.add(index.name, "does not describe its shard")
+
+    def _all(self, descriptor: int) -> None:
+        """Every byte, once."""
+        digest, at = hashlib.sha256(), 0
+        for row, sample in zip(self.rows, self.placed, strict=True):
+            start, end = _span(sample)
+            if start != at:
+                self.add(f"sample {sample.key} is not where the one before it ends", at)
+            data = os.pread(descriptor, end - start, start)
+            digest.update(data)
+            self._sample(data, start, row, sample)
+            at = end
+        end = at
+        while data := os.pread(descriptor, CHUNK, at):
+            digest.update(data)
+            at += len(data)
+        if not self.count and digest.hexdigest() != self.facts["sha256"]:
+            self.add("its SHA-256 is another: the end of the archive changed", end)
+
+    def _some(self, descriptor: int) -> None:
+        looked = list(zip(self.rows, self.placed, strict=True))
+        for row, sample in random.Random(self.name).sample(looked, min(SAMPLED, len(looked))):
+            start, end = _span(sample)
+            self._sample(os.pread(descriptor, end - start, start), start, row, sample)
+
+    def _sample(self, data: bytes, start: int, row: dict[str, Any], sample: Placed) -> None:
+        """Headers, data and padding of one sample's members; its pictures and its json."""
+        self.check_of.looked_at += 1
+        if start + len(data) < sample.members[-1][1] + sample.members[-1][2]:
+            self.add(f"sample {sample.key} is cut off", start)
+            return
+        crc, parts = 0, {}
+        for extension, offset, length in sample.members:
+            at, end = offset - start, offset - start + length
+            parts[extension] = data[at:end]
+            crc = zlib.crc32(parts[extension], crc)
+            if data[at - BLOCK : at] != member_header(f"{sample.key}.{extension}", length):
+                self.add(f"the header of {sample.key}.{extension} changed", offset - BLOCK)
+            if data[end : end + len(padding(length))] != padding(length):
+                self.add(f"the padding after {sample.key}.{extension} changed", start + end)
+        if crc != sample.crc32:
+            self.add(f"sample {sample.key} changed since it was written (CRC-32)", start + BLOCK)
+            return
+        for what, offset in self._contents(parts, row, sample):
+            self.add(what, offset)
+
+    def _contents(self, parts: dict[str, bytes], row: dict[str, Any], sample: Placed) -> Iterator[tuple[str, int]]:
+        side = self.plan.config.faces.size
+        for extension, offset, _ in sample.members[:-1]:
+            image = decode(parts[extension])
+            if image is None or image.shape != (side, side, 3):
+                yield f"{sample.key}.{extension} is no {side} × {side} picture", offset
+        try:
+            about = json.loads(parts["json"])
+            same = all(about[key] == row[key] for key in ("clip", "split", "label"))
+        except (ValueError, KeyError, TypeError):
+            yield f"{sample.key}.json cannot be read", sample.members[-1][1]
+            return
+        if not same:
+            yield f"{sample.key}.json is about another clip", sample.members[-1][1]
+
+
+def _span(sample: Placed) -> tuple[int, int]:
+    """Where a sample begins and ends in its shard, with its headers and its padding."""
+    _, offset, length = sample.members[-1]
+    return sample.members[0][1] - BLOCK, offset + length + len(padding(length))
+
+
+def _placed(row: dict[str, Any], mri_format: str) -> Placed:
+    members = [("face.jpg", row["face_offset"], row["face_size"])]
+    if row["mri_offset"] >= 0:
+        members.append((f"mri.{mri_format}", row["mri_offset"], row["mri_size"]))
+    return Placed(row["key"], [*members, ("json", row["json_offset"], row["json_size"])], row["crc32"])

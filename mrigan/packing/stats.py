@@ -1,0 +1,190 @@
+"""`mrigan shards stats`: what a set holds, by data set, method, compression, split and label; and what would give the
+label away without a look at the face (MRI-GAN, section 3, takes its reals from other sources than its fakes).
+
+The table of rows is read row group by row group: a set of millions of samples takes a few hundred MiB.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mrigan.errors import ShardError
+from mrigan.packing.layout import Layout
+from mrigan.packing.plan_file import Plan, load_plan, unit_names
+from mrigan.packing.rows import read_rows, stream_rows
+
+KEYS = ("dataset", "method", "compression", "split", "label")
+SIZES = ("face_size", "mri_size", "json_size")
+COLUMNS = (*KEYS, "clip", "family", "status", "reason", "width", "height", "face_px", "mri_mean", *SIZES)
+MRI_BINS = 256  # of the mean of an MRI, 0...255
+Key = tuple[str, str, str, str, str]
+
+
+@dataclass
+class Group:
+    """One line: the clips of one data set, method, compression, split and label.
+
+    Attributes:
+        families, clips: with any row. faces: stored. bytes: of their members, without the tar's headers.
+        dropped, failed: rows by reason, without its details.
+        per_clip: stored faces a clip → clips. frames: (w, h) in px → faces.
+        mri: floor of the mean MRI → faces (fakes of `pairs` only). widths: px of a face's box → faces.
+    """
+
+    dataset: str
+    method: str
+    compression: str
+    split: str
+    label: str
+    families: int = 0
+    clips: int = 0
+    faces: int = 0
+    bytes: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    per_clip: Counter[int] = field(default_factory=Counter)
+    frames: Counter[tuple[int, int]] = field(default_factory=Counter)
+    mri: Counter[int] = field(default_factory=Counter)
+    widths: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def name(self) -> str:
+        """Of the source, for a person."""
+        return " ".join(part for part in (self.dataset, self.method, self.compression) if part)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a program, as JSON."""
+        return {
+            **{key: getattr(self, key) for key in (*KEYS, "families", "clips", "faces", "bytes")},
+            "dropped": dict(self.dropped), "failed": dict(self.failed), "faces_per_clip": summary(self.per_clip),
+            "frame_sizes": {f"{w}x{h}": n for (w, h), n in self.frames.most_common()},
+            "face_px": summary(self.widths),
+            "mri_mean": summary(self.mri) | {"histogram": [self.mri[i] for i in range(MRI_BINS)]} if self.mri else None,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What `shard_stats` counted.
+
+    Attributes:
+        groups: in the order of their keys. warnings: what would give the label away, or what is missing.
+        built, units: units counted, and units of the plan.
+    """
+
+    folder: Path
+    plan: Plan
+    groups: list[Group]
+    warnings: list[str]
+    built: int
+    units: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a program, as JSON."""
+        config = self.plan.config
+        return {
+            "schema_version": 1, "folder": str(self.folder), "plan_hash": self.plan.hash, "kind": config.pack.kind,
+            "metric": config.mri.metric if config.pack.kind == "pairs" else None, "units": self.units,
+            "built": self.built, "groups": [group.as_dict() for group in self.groups], "warnings": self.warnings,
+        }  # fmt: skip
+
+
+def shard_stats(out: str | Path) -> Stats:
+    """Count what a shard folder holds; of an unfinished one, its finished units.
+
+    Raises:
+        ShardError: there is no plan, or nothing is built yet.
+    """
+    from mrigan.packing.shortcuts import warnings_of
+
+    plan, names = load_plan(out, only=()), unit_names(out)
+    layout = plan.layout
+    done = [name for name in names if layout.unit_marker(name).is_file()]
+    if not done:
+        raise ShardError("nothing is built yet", where=out, fix=f"mrigan shards build {out}")
+    groups = _count(_tables(layout, done))
+    return Stats(Path(out), plan, groups, warnings_of(groups), len(done), len(names))
+
+
+def summary(counts: Counter[int]) -> dict[str, float]:
+    """Mean and quantiles of values, each with how often it occurs."""
+    if not counts:
+        return {}
+    total, ordered = counts.total(), sorted(counts.items())
+    mean = sum(value * count for value, count in ordered) / total
+    quantiles = {name: _quantile(ordered, total * part) for name, part in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9))}
+    return {"min": ordered[0][0], **quantiles, "max": ordered[-1][0], "mean": round(mean, 3)}
+
+
+def _quantile(ordered: Sequence[tuple[int, int]], rank: float) -> int:
+    seen = 0
+    for value, count in ordered:
+        seen += count
+        if seen >= rank:
+            return value
+    return ordered[-1][0]
+
+
+def _tables(layout: Layout, units: Sequence[str]) -> Iterator[pa.Table]:
+    if layout.manifest.is_file() and layout.samples.is_file():
+        yield from stream_rows(layout.samples, COLUMNS)
+    else:
+        yield from (read_rows(layout.unit_rows(name)).select(list(COLUMNS)) for name in units)
+
+
+def _count(tables: Iterable[pa.Table]) -> list[Group]:
+    groups: dict[Key, Group] = {}
+    clips: dict[Key, Counter[str]] = defaultdict(Counter)  # faces by clip
+    families: dict[Key, set[str]] = defaultdict(set)
+    for table in tables:
+        counted = table.append_column("bytes", _bytes(table))
+        for row in _grouped(counted, ["clip", "family", "status", "reason"], [("bytes", "sum")]):
+            key = _key(row)
+            group = groups.setdefault(key, Group(*key))
+            stored = row["count_all"] if row["status"] == "ok" else 0
+            group.faces += stored
+            group.bytes += row["bytes_sum"]
+            clips[key][row["clip"]] += stored
+            families[key].add(row["family"])
+            if row["status"] in ("dropped", "failed"):
+                getattr(group, row["status"])[row["reason"].split(":")[0]] += row["count_all"]
+        stored_rows = table.filter(pc.equal(table["status"], "ok"))
+        for row in _grouped(stored_rows, ["width", "height"]):
+            groups[_key(row)].frames[row["width"], row["height"]] += row["count_all"]
+        _histogram(groups, stored_rows, "face_px", "widths")
+        fakes = stored_rows.filter(
+            pc.and_(pc.equal(stored_rows["label"], "fake"), pc.is_finite(stored_rows["mri_mean"]))
+        )
+        _histogram(groups, fakes, "mri_mean", "mri")
+    for key, group in groups.items():
+        group.clips, group.families = len(clips[key]), len(families[key])
+        group.per_clip = Counter(clips[key].values())
+    return [groups[key] for key in sorted(groups)]
+
+
+def _bytes(table: pa.Table) -> pa.ChunkedArray:
+    """Bytes of each sample's members, 0 where nothing is stored."""
+    parts = [pc.max_element_wise(table[name], pa.scalar(0, pa.int64())) for name in SIZES]
+    return pc.add(pc.add(parts[0], parts[1]), parts[2])
+
+
+def _histogram(groups: dict[Key, Group], table: pa.Table, column: str, into: str) -> None:
+    binned = table.append_column("bin", pc.cast(pc.floor(table[column]), pa.int32()))
+    for row in _grouped(binned, ["bin"]):
+        getattr(groups[_key(row)], into)[row["bin"]] += row["count_all"]
+
+
+def _grouped(table: pa.Table, by: list[str], more: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:
+    grouped = table.group_by([*KEYS, *by], use_threads=False).aggregate([([], "count_all"), *more])
+    return list(grouped.to_pylist())
+
+
+def _key(row: dict[str, Any]) -> Key:
+    return row["dataset"], row["method"], row["compression"], row["split"], row["label"]
