@@ -12,6 +12,7 @@ import typer
 
 from mrigan.detect.inputs import expand
 from mrigan.detect.judge import Judge, Judged, Options
+from mrigan.detect.verdict import DOUBTS
 from mrigan.errors import ConfigError, InputError
 from mrigan.files import write_text
 from mrigan.progress import console
@@ -79,10 +80,12 @@ def _summary(judged: Sequence[Judged], printed: bool) -> None:
         if v["reason"] == "unreadable":
             why = v["not_analysed"][0]["detail"]
         elif v["verdict"] == "undecided":
-            why = {"no_face": "no face found", "too_few_faces": f"only {len(v['faces'])} faces found"}[v["reason"]]
+            few = f"only {len(v['faces'])} faces found"
+            why = {"no_face": "no face found", "too_few_faces": few, **DOUBTS}[v["reason"]]
         else:
             above = sum(face["prob"] > v["thresholds"]["frame"] for face in v["faces"])
-            why = f"{above} of {len(v['faces'])} faces above {v['thresholds']['frame']:g}, mean {v['probability']:.2f}"
+            share = f"{above} of {len(v['faces'])} faces above {v['thresholds']['frame']:g}"
+            why = f"{share}, probability {v['probability']:.2f}"
         line = f"{v['verdict']:<9}  {shown(v['path'])}: {why}"
         if printed:  # standard output holds the JSON alone
             console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -15,12 +15,17 @@ from mrigan.config import FacesConfig
 from mrigan.detect.inputs import Input
 from mrigan.errors import InputError, ModelError
 from mrigan.video import Detection, Face, FaceDetector, Frame, TruncatedVideo, crop, probe, read_frames, resize_face
+from mrigan.video.quality import sharpness, side
 from mrigan.video.stills import read_picture
 from mrigan.video.tracks import Tracker
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mrigan.models.bundle import Bundle
 
+Box = tuple[float, float, float, float]
+MEASURES = ("side", "sharpness", "distance")
 BATCH = 32  # faces that the networks see at once
 CHUNK = 256 << 20  # bytes of frames that a GPU's face detector gets at once
 GPU_FRAMES = 32
@@ -49,7 +54,8 @@ class Findings:
 
     Args:
         faces: by frame, then person.
-        probs: one a face, 0 (real) to 1 (fake).
+        logits: one a face. measures: `side` (px), `sharpness`, and `distance` where the model knows what it has seen;
+            one of each a face.
         frames: pictures looked at; `empty` of them without a face.
         total: pictures that the input says it has, None where it does not say.
         size: (w, h) in px as displayed.
@@ -59,7 +65,8 @@ class Findings:
     """
 
     faces: list[Face] = field(default_factory=list)
-    probs: list[float] = field(default_factory=list)
+    logits: list[float] = field(default_factory=list)
+    measures: dict[str, np.ndarray] = field(default_factory=dict)
     frames: int = 0
     empty: int = 0
     total: int | None = None
@@ -67,6 +74,11 @@ class Findings:
     crowded: int = 0
     examples: list[Example] = field(default_factory=list)
     error: str = ""
+
+    @property
+    def probs(self) -> list[float]:
+        """One a face, 0 (real) to 1 (fake)."""
+        return [1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x)) for x in self.logits]
 
 
 def expected_frames(item: Input, every: int) -> int:
@@ -111,7 +123,9 @@ def look_at(
         findings.error = error.what
     scorer.flush()
     findings.faces = tracker.faces()
-    findings.probs = [scorer.probs[face.frame, face.box] for face in findings.faces]
+    scored = np.array([scorer.scored[face.frame, face.box] for face in findings.faces]).reshape(-1, len(MEASURES) + 1)
+    findings.logits = scored[:, 0].tolist()
+    findings.measures = {name: scored[:, i] for i, name in enumerate(MEASURES, 1) if not np.isnan(scored[:, i]).all()}
     findings.examples = scorer.examples()
     return findings
 
@@ -160,8 +174,8 @@ class _Scorer:
 
     def __init__(self, bundle: Bundle, config: FacesConfig, keep: int) -> None:
         self.bundle, self.config, self.keep = bundle, config, keep
-        self.probs: dict[tuple[int, tuple[float, float, float, float]], float] = {}
-        self._waiting: list[tuple[int, tuple[float, float, float, float], np.ndarray]] = []
+        self.scored: dict[tuple[int, Box], tuple[float, ...]] = {}  # logit, then MEASURES
+        self._waiting: list[tuple[int, Box, np.ndarray]] = []
         self._kept: list[tuple[float, int, Example]] = []  # a heap, the least suspicious on top
         self._order = count()
 
@@ -179,15 +193,24 @@ class _Scorer:
         if not self._waiting:
             return
         faces = torch.from_numpy(np.stack([face for _, _, face in self._waiting]).transpose(0, 3, 1, 2).copy())
-        probs = torch.sigmoid(self.bundle.score(faces).double()).tolist()
-        if not all(map(math.isfinite, probs)):
+        logits, distances = self._examine(faces)
+        if not torch.isfinite(logits).all():
             raise ModelError("the model gives no number for a face: its weights are damaged", fix="train it again")
-        for (frame, box, face), prob in zip(self._waiting, probs, strict=True):
-            self.probs[frame, box] = prob
+        for i, (frame, box, face) in enumerate(self._waiting):
+            distance = math.nan if distances is None else float(distances[i])
+            self.scored[frame, box] = (float(logits[i]), side(box), sharpness(face), distance)
             if self.keep:
+                prob = float(logits[i].double().sigmoid())
                 entry = (prob, -next(self._order), Example(frame, box, prob, face))  # among equals the earlier stays
                 (heapq.heappush if len(self._kept) < self.keep else heapq.heappushpop)(self._kept, entry)
         self._waiting.clear()
+
+    def _examine(self, faces: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (N,), and distances (N,) from the faces that the model knows where it can tell."""
+        if self.bundle.familiarity is None:
+            return self.bundle.score(faces), None
+        logits, hidden = self.bundle.examine(faces)
+        return logits, self.bundle.familiarity.distance(hidden)
 
     def examples(self) -> list[Example]:
         """The kept faces, the most suspicious first, with their MRIs."""

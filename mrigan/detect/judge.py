@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from mrigan.detect.findings import Example, Progress, expected_frames, look_at
 from mrigan.detect.inputs import Input, expand
 from mrigan.detect.verdict import verdict
 from mrigan.errors import ConfigError, ModelError
+from mrigan.evaluation.calibration import calibrate
 from mrigan.progress import bar
 from mrigan.video import INFERENCE_THRESHOLDS, FaceDetector
 from mrigan.video.stills import shown
@@ -96,6 +98,7 @@ class Judge:
             thresholds=list(INFERENCE_THRESHOLDS),
         )
         self.detector = None if options.cropped else FaceDetector(self.config, device)
+        self.doubt = _doubts(model)
         self.about = about_model(model, name, self.config)
 
     def each(self, inputs: list[Input], examples: int = 0) -> Iterator[Judged]:
@@ -119,6 +122,7 @@ class Judge:
             findings,
             picture=item.picture,
             thresholds=self.bundle.thresholds,
+            doubt=self.doubt,
             config=self.config,
             model=self.about,
             cropped=self.options.cropped,
@@ -159,6 +163,22 @@ def _trained_on(bundle: Bundle) -> FacesConfig:
             f"model.json has unusable face settings: {bundle.faces}", fix="give a model folder as a training wrote it"
         )
     return config
+
+
+def _doubts(bundle: Bundle) -> dict[str, Any]:
+    """The model's calibration and limits.
+
+    Raises:
+        ModelError: model.json says something that cannot be.
+    """
+    limits, calibration = _part(bundle.doubt, "limits"), bundle.doubt.get("calibration")
+    wrong = [name for name, value in limits.items() if not isinstance(value, int | float) or not math.isfinite(value)]
+    if wrong or not isinstance(calibration, dict | None):
+        what = f"limits of {', '.join(map(str, wrong))}" if wrong else "calibration"
+        raise ModelError(f"model.json has an unusable {what}", fix="give a model folder as a training wrote it")
+    if calibration:
+        calibrate(calibration, [0.0])
+    return {"limits": dict(limits), "calibration": calibration}
 
 
 def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any]:

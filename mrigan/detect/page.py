@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mrigan.detect.judge import Judged
 from mrigan.detect.timeline import clock, timeline
+from mrigan.detect.verdict import DOUBTS
 from mrigan.errors import InputError
 from mrigan.files import sha256_file
 from mrigan.video.stills import shown
@@ -50,6 +51,7 @@ def render(judged: Sequence[Judged], skipped: Sequence[str] = (), when: datetime
         skipped=list(skipped),
         model=judged[0].verdict["model"] if judged else None,
         thresholds=judged[0].verdict["thresholds"] if judged else None,
+        calibration=judged[0].verdict["calibration"] if judged else None,
         when=(when or datetime.now()).astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )
 
@@ -99,6 +101,8 @@ def _sentence(one: Judged) -> str:
     if v["reason"] == "too_few_faces":
         found = "Only one face was" if len(faces) == 1 else f"Only {len(faces)} faces were"
         return f"{found} found; a verdict on a video needs {limits['min_faces']}."
+    if v["reason"]:
+        return f"{DOUBTS[v['reason']][:1].upper()}{DOUBTS[v['reason']][1:]}, so it cannot say."
     above = sum(face["prob"] > limits["frame"] for face in faces)
     if len(faces) == 1:
         side = "above" if above else "not above"

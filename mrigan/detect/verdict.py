@@ -1,11 +1,13 @@
 """From probabilities to a verdict: the fraction rule (MRI-GAN, section 5), and what must be said beside it.
 
 A video is fake when at least `fraction` of its faces have a probability above `frame`; both thresholds, and the least
-number of faces that a video must show (`min_faces`), travel with the model. Without a face there is no verdict.
+number of faces that a video must show (`min_faces`), travel with the model. Without a face there is no verdict, nor
+where most faces are too small, too blurred, or unlike all that the model has seen, by limits that it brings along.
 
-`probability` is the mean of the faces' probabilities. `interval` holds 95 % of the means of 1,000 seeded draws of the
-frames with replacement (faces of one frame stay together; frames close in time look alike, so the truth is wider). It
-says how much the faces of this input differ, and nothing about how the model does on such inputs.
+`probability` is that of a fake at equal odds, by the model's calibration of the faces' mean logit; the mean of their
+probabilities where the model has none (`calibration` null). `interval` holds 95 % of its values over 1,000 seeded draws
+of the frames with replacement (faces of one frame stay together; frames close in time look alike, so the truth is
+wider). It says how much the faces of this input differ, and nothing about how the model does on such inputs.
 """
 
 from __future__ import annotations
@@ -18,11 +20,18 @@ import numpy as np
 
 from mrigan.config import FacesConfig
 from mrigan.detect.findings import Findings
+from mrigan.evaluation.calibration import LARGEST, calibrate, sigmoid
+from mrigan.evaluation.doubt import reason_to_doubt
 from mrigan.evaluation.videos import video_verdict
 
 SCHEMA_VERSION = 1
 MIN_FACES = 3  # of a video, where the model does not say; a picture needs one
 DRAWS, COVERAGE = 1000, 0.95
+DOUBTS = {  # reasons for which faces that were found are not judged
+    "too_small": "most faces are smaller than those that the model was tested on",
+    "too_blurred": "most faces are more blurred than those that the model was tested on",
+    "out_of_range": "most faces are unlike those that the model has seen",
+}
 
 
 def verdict(
@@ -31,6 +40,7 @@ def verdict(
     *,
     picture: bool,
     thresholds: Mapping[str, float],
+    doubt: Mapping[str, Any],
     config: FacesConfig,
     model: Mapping[str, Any],
     cropped: bool = False,
@@ -39,12 +49,13 @@ def verdict(
 
     Args:
         path: as given.
-        thresholds: `frame`, `fraction` and maybe `min_faces`.
+        thresholds: `frame`, `fraction`. doubt: the model's calibration and limits (see `mrigan.evaluation.doubt`).
         config: how the faces were looked for.
         model: what is said about the model.
     """
-    needed = 1 if picture else int(thresholds.get("min_faces", MIN_FACES))
-    probs = np.array(findings.probs, np.float64)
+    limits, calibration = doubt.get("limits") or {}, doubt.get("calibration")
+    needed = 1 if picture else int(limits.get("min_faces", MIN_FACES))
+    probs, frames = np.array(findings.probs, np.float64), [face.frame for face in findings.faces]
     reason = None
     if findings.error and not findings.frames:
         reason = "unreadable"
@@ -52,16 +63,21 @@ def verdict(
         reason = "no_face"
     elif len(probs) < needed:
         reason = "too_few_faces"
+    else:
+        reason = reason_to_doubt(limits, findings.measures)
+    probability, spread = estimate(frames, np.array(findings.logits), calibration)
     return {
         "schema_version": SCHEMA_VERSION,
         "path": path,
         "verdict": "undecided" if reason else video_verdict(probs, thresholds),
         "reason": reason,
-        "probability": _mean(probs),
-        "interval": interval([face.frame for face in findings.faces], probs),
+        "probability": probability,
+        "interval": spread,
+        "calibration": calibration["kind"] if calibration else None,
         "fraction": float((probs > thresholds["frame"]).mean()) if len(probs) else None,
         "thresholds": {"frame": thresholds["frame"], "fraction": thresholds["fraction"], "min_faces": needed},
-        "persons": _persons(findings, probs, thresholds, needed),
+        "limits": {name: value for name, value in limits.items() if name != "min_faces"},
+        "persons": _persons(findings, thresholds, limits, calibration, needed),
         "faces": [
             {
                 "frame": f.frame,
@@ -77,37 +93,59 @@ def verdict(
     }
 
 
-def interval(frames: Sequence[int], probs: np.ndarray) -> list[float] | None:
+def estimate(
+    frames: Sequence[int], logits: np.ndarray, calibration: Mapping[str, Any] | None
+) -> tuple[float | None, list[float] | None]:
+    """The probability of fake and its 95 % interval (see above); None without a face, and without two frames."""
+    if not len(logits):
+        return None, None
+    values = np.clip(logits, -LARGEST, LARGEST) if calibration else sigmoid(logits)
+    restate = (lambda x: calibrate(calibration, x)) if calibration else (lambda x: np.clip(x, 0, 1))
+    spread = interval(frames, values)
+    mean = math.fsum(values) / len(values)
+    return float(restate([mean])[0]), None if spread is None else [float(v) for v in restate(spread)]
+
+
+def interval(frames: Sequence[int], values: np.ndarray) -> list[float] | None:
     """The 95 % percentile interval of the mean over bootstrap draws of whole frames; None with less than two frames."""
     _, groups = np.unique(np.asarray(frames, np.int64), return_inverse=True)
-    n = int(groups.max()) + 1 if len(probs) else 0
+    n = int(groups.max()) + 1 if len(values) else 0
     if n < 2:
         return None
-    sums, sizes = np.bincount(groups, probs, n), np.bincount(groups, minlength=n)
+    sums, sizes = np.bincount(groups, values, n), np.bincount(groups, minlength=n)
     draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), DRAWS)  # how often each frame is drawn
     low, high = np.quantile((draws @ sums) / (draws @ sizes), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return [float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))]
-
-
-def _mean(probs: np.ndarray) -> float | None:
-    return math.fsum(probs) / len(probs) if len(probs) else None
+    return [float(low), float(high)]
 
 
 def _persons(
-    findings: Findings, probs: np.ndarray, thresholds: Mapping[str, float], needed: int
+    findings: Findings,
+    thresholds: Mapping[str, float],
+    limits: Mapping[str, float],
+    calibration: Mapping[str, Any] | None,
+    needed: int,
 ) -> list[dict[str, Any]]:
     """One entry a person, by the same rule over that person's faces alone: one of several people may be forged."""
     numbers = np.array([face.person for face in findings.faces], np.int64)
     times = np.array([face.time for face in findings.faces])
+    frames = np.array([face.frame for face in findings.faces], np.int64)
+    probs, logits = np.array(findings.probs, np.float64), np.array(findings.logits, np.float64)
     persons = []
     for person in np.unique(numbers).tolist():
-        p, t = probs[numbers == person], times[numbers == person]
+        mine = numbers == person
+        p, t = probs[mine], times[mine]
+        reason: str | None = "too_few_faces"
+        if len(p) >= needed:
+            reason = reason_to_doubt(limits, {name: values[mine] for name, values in findings.measures.items()})
+        probability, spread = estimate(frames[mine].tolist(), logits[mine], calibration)
         persons.append(
             {
                 "person": person,
                 "faces": len(p),
-                "verdict": video_verdict(p, thresholds) if len(p) >= needed else "undecided",
-                "probability": _mean(p),
+                "verdict": "undecided" if reason else video_verdict(p, thresholds),
+                "reason": reason,
+                "probability": probability,
+                "interval": spread,
                 "fraction": float((p > thresholds["frame"]).mean()),
                 "first": round(float(t.min()), 4),
                 "last": round(float(t.max()), 4),

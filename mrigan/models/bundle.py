@@ -3,6 +3,7 @@
 model.json                what the weights are, how faces are found, thresholds, sha256 of the other files
 detector.safetensors
 generator.safetensors     when the detector looks at MRIs, or when MRIs are shown beside its verdict
+familiarity.safetensors   where the faces lie that it knows, when it can say which ones it does not
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor
 from mrigan.errors import ConfigError, ModelError
 from mrigan.files import atomic_write, sha256_file, sync_folder, write_json
 from mrigan.models.detector import Detector
+from mrigan.models.familiarity import Familiarity
 from mrigan.models.generator import Generator
 from mrigan.models.generator_file import load_generator, save_generator
 from mrigan.models.predict import predict_mri
@@ -30,7 +32,7 @@ from mrigan.models.predict import predict_mri
 SCHEMA_VERSION = 1
 KIND = "mrigan-detector"
 INPUTS = ("face", "mri")
-DETECTOR_FILE, GENERATOR_FILE = "detector.safetensors", "generator.safetensors"
+DETECTOR_FILE, GENERATOR_FILE, FAMILIARITY_FILE = (f"{n}.safetensors" for n in ("detector", "generator", "familiarity"))
 LARGEST_JSON, LARGEST_WEIGHTS = 4 << 20, 8 << 30  # bytes
 _FIX = "give the folder `model/` of a finished detector run, whole and unchanged"
 
@@ -43,6 +45,8 @@ class Bundle:
         input: what the detector looks at: the "face", or the "mri" that `generator` predicts from it.
         faces: the FacesConfig, as a dict, by which the training faces were found and cut.
         thresholds: {"frame": p, "fraction": q}: a video is fake when at least q of its faces have one above p.
+        familiarity: how far a face is from those it knows, or None.
+        doubt: calibration, rules and limits (see `mrigan.evaluation.doubt`); maybe empty.
         meta: the whole model.json, with `provenance`.
     """
 
@@ -52,6 +56,13 @@ class Bundle:
     faces: dict[str, Any]
     thresholds: dict[str, float]
     meta: dict[str, Any] = field(default_factory=dict)
+    familiarity: Familiarity | None = None
+
+    @property
+    def doubt(self) -> dict[str, Any]:
+        """What model.json says of calibration, rules and limits."""
+        doubt = self.meta.get("doubt")
+        return doubt if isinstance(doubt, dict) else {}
 
     def to(self, device: torch.device | str) -> Bundle:
         """Move the networks; returns itself."""
@@ -74,21 +85,35 @@ class Bundle:
         return self._run(faces, batch_size, self.input == "mri")[0]
 
     @torch.inference_mode()
+    def examine(self, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor]:
+        """Logits (N,) float32 and the detector's hidden layer (N, H) float32 of `faces`, on the CPU."""
+        logits, hidden = [torch.zeros(0)], [torch.zeros((0, self.detector.settings["hidden"]))]
+        for picture, _ in self._pictures(faces, batch_size, self.input == "mri"):
+            embedded = self.detector.embed(picture)
+            logits.append(self.detector.judge(embedded).float().cpu())
+            hidden.append(embedded.float().cpu())
+        return torch.cat(logits), torch.cat(hidden)
+
+    @torch.inference_mode()
     def _run(self, faces: Tensor, batch_size: int, with_mri: bool) -> tuple[Tensor, Tensor | None]:
-        self.detector.eval()
-        device = next(self.detector.parameters()).device
         logits: list[Tensor] = [torch.zeros(0)]
         mris: list[Tensor] = []
-        for batch in faces.split(batch_size) if len(faces) else []:
-            x = batch.to(device)
-            mri = predict_mri(self.generator, x) if with_mri and self.generator is not None else None
-            picture = mri if self.input == "mri" and mri is not None else x.float() / 255
+        for picture, mri in self._pictures(faces, batch_size, with_mri):
             logits.append(self.detector(picture).float().cpu())
             if mri is not None:
                 mris.append((mri * 255).round().to(torch.uint8).cpu())
         size = self.generator.size if self.generator is not None else 0
         empty = torch.zeros((0, 3, size, size), dtype=torch.uint8)
         return torch.cat(logits), torch.cat([empty, *mris]) if with_mri else None
+
+    def _pictures(self, faces: Tensor, batch_size: int, with_mri: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """What the detector looks at, and the MRIs where they are wanted, a batch at a time."""
+        self.detector.eval()
+        device = next(self.detector.parameters()).device
+        for batch in faces.split(batch_size) if len(faces) else []:
+            x = batch.to(device)
+            mri = predict_mri(self.generator, x) if with_mri and self.generator is not None else None
+            yield mri if self.input == "mri" and mri is not None else x.float() / 255, mri
 
 
 def save_bundle(
@@ -100,11 +125,14 @@ def save_bundle(
     faces: dict[str, Any],
     thresholds: dict[str, float],
     provenance: dict[str, Any] | None = None,
+    familiarity: Familiarity | None = None,
+    doubt: dict[str, Any] | None = None,
 ) -> Path:
     """Write the bundle as `folder`, whole or not at all; an older bundle there is replaced.
 
     Args:
         provenance: JSON values: run id, config, code version, data hash, ...
+        familiarity, doubt: see `Bundle`.
 
     Raises:
         ConfigError: `input` is unknown, or it is "mri" without a generator, or a threshold is missing.
@@ -122,6 +150,9 @@ def save_bundle(
             file.write(save(state))
         if generator is not None:
             save_generator(beside / GENERATOR_FILE, generator)
+        if familiarity is not None:
+            with atomic_write(beside / FAMILIARITY_FILE) as file:
+                file.write(save(familiarity.tensors()))
         files = {path.name: {"sha256": sha256_file(path), "bytes": path.stat().st_size} for path in beside.iterdir()}
         meta = {
             "schema_version": SCHEMA_VERSION,
@@ -130,6 +161,7 @@ def save_bundle(
             "detector": detector.settings,
             "faces": faces,
             "thresholds": thresholds,
+            "doubt": doubt or {},
             "files": files,
             "provenance": provenance or {},
         }
@@ -161,7 +193,17 @@ def load_bundle(folder: str | Path) -> Bundle:
     except ConfigError as error:
         raise ModelError(error.what, where=folder / "model.json", fix=_FIX) from None
     thresholds = {name: float(value) for name, value in meta["thresholds"].items()}
-    return Bundle(detector.eval(), generator, meta["input"], meta["faces"], thresholds, meta)
+    known = None
+    if FAMILIARITY_FILE in meta["files"]:
+        known = Familiarity.from_tensors(_tensors(folder / FAMILIARITY_FILE), detector.settings["hidden"])
+    return Bundle(detector.eval(), generator, meta["input"], meta["faces"], thresholds, meta, known)
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ModelError(f"a file of the bundle is no safetensors: {error}", where=path, fix=_FIX) from None
 
 
 def _check(input: str, generator: Generator | None, thresholds: dict[str, float]) -> None:
@@ -203,9 +245,9 @@ def _read_meta(path: Path) -> dict[str, Any]:
 
 
 def _file_names(meta: dict[str, Any], folder: Path) -> Iterator[str]:
-    """The listed files; only the two known names, so that no list can lead out of the folder."""
+    """The listed files; only the known names, so that no list can lead out of the folder."""
     names = set(meta["files"])
-    if not {DETECTOR_FILE} <= names <= {DETECTOR_FILE, GENERATOR_FILE}:
+    if not {DETECTOR_FILE} <= names <= {DETECTOR_FILE, GENERATOR_FILE, FAMILIARITY_FILE}:
         raise ModelError(f"model.json lists {', '.join(sorted(map(str, names))) or 'no files'}", where=folder, fix=_FIX)
     yield from sorted(names)
 

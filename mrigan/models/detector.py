@@ -73,10 +73,18 @@ class Detector(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Logits (N,) of `pictures`, (N, 3, h, w) float in 0...1."""
+        return self.judge(self.embed(pictures))
+
+    def embed(self, pictures: Tensor) -> Tensor:
+        """The last hidden layer (N, hidden), before dropout and ReLU, of `pictures` as in `forward`."""
         x = pictures
         if x.shape[-2:] != (self.size, self.size):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
-        return self.head(self.backbone((x - self.mean) / self.std)).squeeze(1)
+        return self.head[0](self.backbone((x - self.mean) / self.std))
+
+    def judge(self, hidden: Tensor) -> Tensor:
+        """Logits (N,) of the hidden layer."""
+        return self.head[1:](hidden).squeeze(1)
 
 
 def create_backbone(name: str, drop_path: float = 0.0) -> Any:

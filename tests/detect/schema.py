@@ -4,6 +4,8 @@ from jsonschema import Draft202012Validator
 
 PROB = {"type": "number", "minimum": 0, "maximum": 1}
 MAYBE = {"anyOf": [PROB, {"type": "null"}]}
+INTERVAL = {"anyOf": [{"type": "null"}, {"type": "array", "items": PROB, "minItems": 2, "maxItems": 2}]}
+REASON = {"enum": [None, "no_face", "too_few_faces", "too_small", "too_blurred", "out_of_range", "unreadable"]}
 COUNT = {"type": "integer", "minimum": 0}
 SECONDS = {"type": "number", "minimum": 0}
 
@@ -20,17 +22,21 @@ VERDICT = closed(
     schema_version={"const": 1},
     path={"type": "string"},
     verdict={"enum": ["fake", "real", "undecided"]},
-    reason={"enum": [None, "no_face", "too_few_faces", "too_small", "too_blurred", "out_of_range", "unreadable"]},
+    reason=REASON,
     probability=MAYBE,
-    interval={"anyOf": [{"type": "null"}, {"type": "array", "items": PROB, "minItems": 2, "maxItems": 2}]},
+    interval=INTERVAL,
     fraction=MAYBE,
+    calibration={"enum": [None, "temperature", "platt", "isotonic"]},
+    limits={"type": "object", "additionalProperties": {"type": "number"}},
     thresholds=closed(frame=PROB, fraction=PROB, min_faces=COUNT),
     persons=several(
         closed(
             person=COUNT,
             faces=COUNT,
             verdict={"enum": ["fake", "real", "undecided"]},
+            reason=REASON,
             probability=PROB,
+            interval=INTERVAL,
             fraction=PROB,
             first=SECONDS,
             last=SECONDS,

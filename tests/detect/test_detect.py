@@ -154,7 +154,7 @@ def test_memory_does_not_grow_with_the_video(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(findings, "read_frames", endless)
     monkeypatch.setattr(findings, "_total_frames", lambda item: frames)
-    bundle = SimpleNamespace(score=lambda faces: torch.zeros(len(faces)), generator=None)
+    bundle = SimpleNamespace(score=lambda faces: torch.zeros(len(faces)), generator=None, familiarity=None)
     tracemalloc.start()
     seen = look_at(
         Input("x.mp4", False),

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy import special
 
 from mrigan.config import FacesConfig
 from mrigan.detect.findings import Findings
@@ -17,17 +18,29 @@ from tests.detect.schema import check
 MODEL = {"name": "m", "input": "face", "generator": False, "sha256": "", "provenance": {}, "mrigan": "0"}
 
 
+def logits(probs: list[float]) -> list[float]:
+    return [float(np.clip(special.logit(p), -50, 50)) for p in probs]
+
+
 def findings(probs: list[float], **more: object) -> Findings:
     faces = [Face(10 * i, 0.4 * i, 0, (1.0, 2.0, 30.0, 40.0), 0.9, ()) for i in range(len(probs))]
-    return Findings(faces, probs, **{"frames": len(probs), "size": (320, 240), **more})  # type: ignore[arg-type]
+    return Findings(faces, logits(probs), **{"frames": len(probs), "size": (320, 240), **more})  # type: ignore[arg-type]
 
 
-def judged(seen: Findings, frame: float = 0.7, fraction: float = 0.3, picture: bool = False, **limits: float) -> dict:
+def judged(
+    seen: Findings,
+    frame: float = 0.7,
+    fraction: float = 0.3,
+    picture: bool = False,
+    calibration: dict | None = None,
+    **limits: float,
+) -> dict:
     result = verdict(
         "a.mp4",
         seen,
         picture=picture,
-        thresholds={"frame": frame, "fraction": fraction, **limits},
+        thresholds={"frame": frame, "fraction": fraction},
+        doubt={"limits": limits, "calibration": calibration},
         config=FacesConfig(),
         model=MODEL,
     )
@@ -75,17 +88,57 @@ def test_unreadable_and_cut_off_are_told_apart() -> None:
 
 def test_one_of_two_people_may_be_forged() -> None:
     faces = [Face(i // 2, i / 2, i % 2, (0.0, 0.0, 9.0, 9.0), 0.9, ()) for i in range(20)]
-    seen = Findings(faces, [0.95, 0.05] * 10, frames=10, size=(64, 64))
+    seen = Findings(faces, logits([0.95, 0.05] * 10), frames=10, size=(64, 64))
     result = judged(seen, fraction=0.6)
     assert result["verdict"] == "real"
     assert [(p["person"], p["faces"], p["verdict"], p["fraction"]) for p in result["persons"]] == [
         (0, 10, "fake", 1.0), (1, 10, "real", 0.0)]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("measure", "limit", "good", "bad", "reason"),
+    [("side", "min_side", 80, 20, "too_small"), ("sharpness", "min_sharpness", 99, 1, "too_blurred"),
+     ("distance", "max_distance", 1, 9, "out_of_range")])  # fmt: skip
+def test_a_video_beyond_the_models_limits_is_not_judged(
+    measure: str, limit: str, good: float, bad: float, reason: str
+) -> None:
+    limits = {limit: 40.0 if limit != "max_distance" else 3.0, "share": 0.5}
+
+    def said(values: list[float]) -> tuple[str, str | None]:
+        result = judged(findings([0.9] * len(values), measures={measure: np.array(values)}), **limits)
+        return result["verdict"], result["reason"]
+
+    assert said([good] * 6) == ("fake", None)
+    assert said([bad] * 3 + [good] * 3) == ("fake", None)  # half of them is not most
+    assert said([bad] * 4 + [good] * 2) == ("undecided", reason)
+    assert judged(findings([0.9] * 6, measures={measure: np.full(6, bad)}))["verdict"] == "fake"  # no limit is known
+
+
+def test_a_person_beyond_the_limits_is_undecided_alone() -> None:
+    faces = [Face(i // 2, i / 2, i % 2, (0.0, 0.0, 9.0, 9.0), 0.9, ()) for i in range(20)]
+    seen = Findings(faces, logits([0.95] * 20), {"side": np.array([100.0, 10.0] * 10)}, frames=10, size=(64, 64))
+    result = judged(seen, min_side=40.0, share=0.5)
+    assert result["verdict"] == "fake"
+    assert [(p["verdict"], p["reason"]) for p in result["persons"]] == [("fake", None), ("undecided", "too_small")]
+
+
+def test_the_probability_is_calibrated_where_the_model_can() -> None:
+    calibration = {"kind": "platt", "slope": 0.5, "intercept": -1.0}
+    probs = [0.5, 0.9, 0.99, 0.999]
+    result = judged(findings(probs), calibration=calibration)
+    mean = np.mean([special.logit(p) for p in probs])
+    assert result["probability"] == pytest.approx(special.expit(0.5 * mean - 1))
+    assert result["calibration"] == "platt"
+    low, high = result["interval"]
+    assert 0 < low < result["probability"] < high < 1
+    assert judged(findings(probs))["calibration"] is None
+    assert result["fraction"] == judged(findings(probs))["fraction"]  # the rule stays as it was searched
+
+
 def test_what_was_not_looked_at() -> None:
     def said(seen: Findings, config: FacesConfig, picture: bool = False) -> dict[str, str]:
         result = verdict(
-            "a", seen, picture=picture, thresholds={"frame": 0.5, "fraction": 0.5}, config=config, model=MODEL
+            "a", seen, picture=picture, thresholds={"frame": 0.5, "fraction": 0.5}, doubt={}, config=config, model=MODEL
         )
         return {item["what"]: item["detail"] for item in result["not_analysed"]}
 

@@ -1,0 +1,103 @@
+"""What a model must know of itself to doubt: a calibration, other rules' thresholds, and the limits of what it knows.
+
+All is fitted on validation faces that the model has not trained on, and travels with it in model.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mrigan.errors import InputError
+from mrigan.evaluation.aggregation import STRATEGIES, aggregate, best_threshold, fit_learned
+from mrigan.evaluation.calibration import LARGEST, choose_calibrator
+from mrigan.evaluation.schema import VIDEO, faces_only, group_codes
+
+QUANTILE = 0.01  # of the validation faces lie beyond each limit
+SHARE = 0.5  # a video of which more than this lies beyond a limit is not judged
+MIN_FACES = 3  # of a video
+LIMITS = {"side": ("min_side", "too_small"), "sharpness": ("min_sharpness", "too_blurred"),
+          "distance": ("max_distance", "out_of_range")}  # fmt: skip
+
+
+def fit_doubt(scores: pa.Table, measures: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    """Calibration, rules and limits of one model.
+
+    Args:
+        scores: a checked scores table, validation rows of one model.
+        measures: `side` (px), `sharpness`, `distance`, each (N,) of validation faces in any order; some may be missing.
+
+    Returns:
+        `calibration`: a calibrator of the mean logit of a video's faces, None with the reason in `uncalibrated`;
+        `calibration_log_loss`: held-out, by kind; `rules`: `{name: {"threshold", "settings"}}`; `limits`:
+        `{"min_faces", "share", "min_side", "min_sharpness", "max_distance"}`, those that can be known.
+    """
+    faces = faces_only(scores)
+    codes, first = group_codes(faces, VIDEO)
+    labels = faces["label"].to_numpy()[first].astype(bool)
+    probs = faces["prob"].to_numpy()
+    doubt: dict[str, Any] = {"rules": _rules(labels, probs, codes), "limits": _limits(measures)}
+    families = faces["family"].take(first).to_pylist()
+    groups = [family or str(i) for i, family in enumerate(families)]
+    try:
+        doubt["calibration"], doubt["calibration_log_loss"] = choose_calibrator(
+            labels, mean_logits(faces["logit"].to_numpy(), codes, len(first)), groups
+        )
+    except InputError as error:
+        doubt |= {"calibration": None, "uncalibrated": error.what}
+    return doubt
+
+
+def mean_logits(logits: NDArray[np.float64], videos: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """(count,) the mean of each video's logits, none of them beyond ±15: what a calibrator takes."""
+    clipped = np.clip(logits, -LARGEST, LARGEST)
+    return np.bincount(videos, clipped, count) / np.maximum(np.bincount(videos, minlength=count), 1)
+
+
+def beyond(limits: Mapping[str, float], measures: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.bool_]]:
+    """By reason, which faces lie beyond a limit: `{"too_small": (N,), "too_blurred": (N,), "out_of_range": (N,)}`."""
+    found = {}
+    for name, (limit, reason) in LIMITS.items():
+        if limit in limits and name in measures:
+            values = np.asarray(measures[name])
+            found[reason] = values > limits[limit] if limit.startswith("max") else values < limits[limit]
+    return found
+
+
+def reason_to_doubt(limits: Mapping[str, float], measures: Mapping[str, NDArray[np.float64]]) -> str | None:
+    """Why a video with these faces is not judged: the first limit that more than `share` of its faces lie beyond."""
+    for reason, faces in beyond(limits, measures).items():
+        if len(faces) and faces.mean() > limits.get("share", SHARE):
+            return reason
+    return None
+
+
+def _limits(measures: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    limits: dict[str, float] = {"min_faces": MIN_FACES, "share": SHARE}
+    for name, (limit, _) in LIMITS.items():
+        if len(measures.get(name, ())):
+            quantile = 1 - QUANTILE if limit.startswith("max") else QUANTILE
+            limits[limit] = float(np.quantile(measures[name], quantile))
+    return limits
+
+
+def _rules(labels: NDArray[np.bool_], probs: NDArray[np.float64], codes: NDArray[np.int64]) -> dict[str, Any]:
+    """A threshold of every strategy but `fraction`, whose pair the model has already; empty with one class only."""
+    rules: dict[str, Any] = {}
+    if not len(labels) or labels.all() or not labels.any():
+        return rules
+    for name in STRATEGIES:
+        settings: dict[str, Any] = {}
+        if name == "learned":
+            try:
+                settings = fit_learned(labels, probs, codes)
+            except InputError:
+                continue
+        if name != "fraction":
+            scored = aggregate(name, probs, codes, len(labels), settings)
+            rules[name] = {"threshold": best_threshold(labels, scored), "settings": settings}
+    return rules
