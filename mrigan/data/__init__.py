@@ -1,8 +1,9 @@
-"""Shards → batches: the indexed reader, the epoch plan, the torch loader, augmentation."""
+"""Shards → batches: the indexed reader, the epoch plan, the loaders, augmentation."""
 
 from mrigan.data.augment import Augment, random_erasing_, recipe
 from mrigan.data.batch import Batch
-from mrigan.data.loader import Loader, eval_batches, make_loader
+from mrigan.data.iteration import Loader
+from mrigan.data.loader import eval_batches, make_loader
 from mrigan.data.plan import EpochPlan
 from mrigan.data.reader import ShardSet
 

@@ -7,6 +7,19 @@ from dataclasses import dataclass, replace
 import torch
 
 
+@dataclass(frozen=True, order=True)
+class Skipped:
+    """A bad sample that another one of its class took the place of.
+
+    Attributes:
+        sample: its place in the `ShardSet`.
+        error: what is wrong with it, where.
+    """
+
+    sample: int
+    error: str
+
+
 @dataclass
 class Batch:
     """One rank's part of a global batch; B samples of side S.
@@ -20,6 +33,7 @@ class Batch:
         seeds: (B,) int64 >= 0, from (seed, epoch, key): for chances drawn after the loader, such as
             `random_erasing_`.
         step: the number of the global batch.
+        skipped: the bad samples that others took the place of (`data.on_bad=skip`); `ids` names those others.
     """
 
     face: torch.Tensor
@@ -29,6 +43,7 @@ class Batch:
     epoch: torch.Tensor
     seeds: torch.Tensor
     step: int
+    skipped: tuple[Skipped, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -6,14 +6,15 @@ import numpy as np
 import numpy.typing as npt
 
 Picture = npt.NDArray[np.uint8]
-_WHOLE = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))  # first and last bytes of JPEG and PNG
+JPEG = b"\xff\xd8"  # its first bytes
+_WHOLE = ((JPEG, b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))  # first and last bytes of JPEG and PNG
 
 
 class DecodeError(ValueError):
     """The bytes are no whole JPEG or PNG picture."""
 
 
-def decode(data: bytes) -> Picture:
+def decode(data: bytes | memoryview) -> Picture:
     """A JPEG or PNG as (H, W, 3) uint8 RGB.
 
     Raises:
@@ -21,12 +22,21 @@ def decode(data: bytes) -> Picture:
     """
     import cv2
 
-    if not any(data[: len(first)] == first and data[-len(last) :] == last for first, last in _WHOLE):
-        raise DecodeError("is not a whole JPEG or PNG picture")
+    check_whole(data)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise DecodeError("cannot be decoded")
     return image  # type: ignore[return-value]
+
+
+def check_whole(data: bytes | memoryview) -> None:
+    """See that the first and last bytes are a picture's: what a cut file lacks.
+
+    Raises:
+        DecodeError: they are not.
+    """
+    if not any(data[: len(first)] == first and data[-len(last) :] == last for first, last in _WHOLE):
+        raise DecodeError("is not a whole JPEG or PNG picture")
 
 
 def resize(image: Picture, size: int) -> Picture:

@@ -36,7 +36,7 @@ _INDEX = np.dtype(
 )
 
 
-class BadSample(ShardError):
+class SampleError(ShardError):
     """One sample cannot be read or decoded; it names the shard, the key and the offset, and others may be well.
 
     Attributes:
@@ -48,11 +48,11 @@ class BadSample(ShardError):
         self.sample = sample
 
     def __reduce__(self) -> tuple[Any, ...]:  # errors cross from loader processes
-        return _bad_sample, (self.sample, self.what, self.where, self.fix)
+        return _sample_error, (self.sample, self.what, self.where, self.fix)
 
 
-def _bad_sample(sample: int, what: str, where: str | Path | None, fix: str | None) -> BadSample:
-    return BadSample(sample, what, where=where, fix=fix)
+def _sample_error(sample: int, what: str, where: str | Path | None, fix: str | None) -> SampleError:
+    return SampleError(sample, what, where=where, fix=fix)
 
 
 class ShardSet:
@@ -161,8 +161,8 @@ class ShardSet:
         """The encoded face, the encoded MRI (None in a set of faces) and the JSON of sample `i`.
 
         Raises:
-            BadSample: the shard is gone or was cut, something else lies at that place, or (see `verify`) a byte changed
-                since it was written, by the sample's CRC-32.
+            SampleError: the shard is gone or was cut, something else lies at that place, or (see `verify`) a byte
+                changed since it was written, by the sample's CRC-32.
         """
         face, mri, text = self.view(i)
         return bytes(face), None if mri is None else bytes(mri), bytes(text)
@@ -195,12 +195,12 @@ class ShardSet:
         assert text is not None
         return face, mri, text
 
-    def damaged(self, i: int, name: str, what: str) -> BadSample:
+    def damaged(self, i: int, name: str, what: str) -> SampleError:
         """An error about member `name` of sample `i` that names the shard, the key and the offset."""
         row = self._index[i]
         shard = self._shards[row["shard"]]
         place = f"{shard.path} at byte {row[f'{name}_offset']} ({row[f'{name}_size']} bytes)"
-        return BadSample(i, f"the {name} of sample {self.key(i)} {what}", where=place, fix=verify(shard.path.parent))
+        return SampleError(i, f"the {name} of sample {self.key(i)} {what}", where=place, fix=verify(shard.path.parent))
 
     def places(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """For each sample, (N,) int64 each: the number of its shard, and its offset there.
@@ -226,7 +226,7 @@ class ShardSet:
         except OSError as error:
             raise self.damaged(i, "face", f"cannot be read: {error.strerror}") from None
         except ShardError as error:
-            raise BadSample(i, error.what, where=error.where, fix=error.fix) from None
+            raise SampleError(i, error.what, where=error.where, fix=error.fix) from None
         if len(data) != count:
             raise self.damaged(i, "face", "or its other parts lie behind the end of the shard: it was cut")
         return data

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
-from mrigan.data import Batch, EpochPlan, Loader, ShardSet, eval_batches, make_loader
-from mrigan.data import loader as loader_module
-from mrigan.data.worker import BatchDataset, Request
+from mrigan.data import Batch, EpochPlan, Loader, ShardSet, eval_batches, make_loader, processes
+from mrigan.data.assembly import Request
+from mrigan.data.samples import Samples
+from mrigan.data.worker import BatchDataset
 from mrigan.errors import ConfigError, ShardError
 from tests.data.shards import SIZE, encode, make_samples, picture, write_shards
 
@@ -85,13 +87,15 @@ def test_batches_hold_what_the_plan_names(shards: ShardSet, plan: EpochPlan) -> 
             assert batch.mri[k].any() == bool(batch.label[k])  # a real's MRI is black
 
 
-def test_the_number_of_workers_changes_nothing(shards: ShardSet, plan: EpochPlan) -> None:
+@pytest.mark.parametrize(
+    ("workers", "kind"), [(1, "threads"), (3, "threads"), (8, "threads"), (1, "processes"), (2, "processes")]
+)
+def test_workers_change_nothing(shards: ShardSet, plan: EpochPlan, workers: int, kind: str) -> None:
     alone = load(shards, plan)
-    for workers in (1, 2):
-        several = load(shards, plan, workers=workers)
-        assert len(several) == len(alone)
-        assert all(same(a, b) for a, b in zip(alone, several, strict=True))
-        assert several[0].face.is_shared()
+    several = load(shards, plan, workers=workers, workers_are=kind)
+    assert len(several) == len(alone)
+    assert all(same(a, b) for a, b in zip(alone, several, strict=True))
+    assert several[0].face.is_shared() == (kind == "processes")
 
 
 def test_ranks_share_each_batch_and_a_resume_on_other_ranks_sees_the_same(shards: ShardSet, plan: EpochPlan) -> None:
@@ -142,7 +146,8 @@ def test_flips_are_joint_and_hang_on_seed_epoch_and_key(shards: ShardSet, plan: 
 
 def test_augmentation_draws_from_seed_epoch_and_key_only(shards: ShardSet, plan: EpochPlan) -> None:
     a, b = (
-        load(shards, plan, augment=jitter, workers=w, global_batch=n, stop_step=120 // n) for w, n in ((0, 12), (2, 20))
+        load(shards, plan, augment=jitter, workers=w, workers_are=kind, global_batch=n, stop_step=120 // n)
+        for w, kind, n in ((0, "threads", 12), (2, "processes", 20))
     )
     faces = [torch.cat([batch.face for batch in batches]) for batches in (a, b)]
     assert torch.equal(*faces)
@@ -167,33 +172,39 @@ def test_pictures_of_another_size_are_resized_alike(tmp_path: Path) -> None:
     assert next(eval_batches(shards, range(5), 5, size=96)).face.shape == (5, 3, 96, 96)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_eval_batches_keep_the_order_and_the_rest(shards: ShardSet, workers: int) -> None:
+WORKERS = pytest.mark.parametrize(("workers", "kind"), [(0, "threads"), (2, "threads"), (2, "processes")])
+
+
+@WORKERS
+def test_eval_batches_keep_the_order_and_the_rest(shards: ShardSet, workers: int, kind: str) -> None:
     ids = [7, 3, 3, 80, 0, 11, 5]
-    batches = list(eval_batches(shards, ids, 3, workers=workers, size=SIZE, mri=False))
+    batches = list(eval_batches(shards, ids, 3, workers=workers, workers_are=kind, size=SIZE, mri=False))
     assert [len(b) for b in batches] == [3, 3, 1]
     assert torch.cat([b.ids for b in batches]).tolist() == ids
     assert (batches[2].face[0].numpy() == decoded(shards.read(5)[0])).all()
     assert all(b.mri is None for b in batches)
-    assert list(eval_batches(shards, [], 3, workers=workers, size=SIZE)) == []
+    assert list(eval_batches(shards, [], 3, workers=workers, workers_are=kind, size=SIZE)) == []
 
 
 def test_torchs_random_state_is_left_alone(shards: ShardSet, plan: EpochPlan) -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    load(shards, plan, workers=1, stop_step=2)
-    list(eval_batches(shards, [1, 2], 1, workers=1, size=SIZE))
+    for kind in ("threads", "processes"):
+        load(shards, plan, workers=1, workers_are=kind, stop_step=2)
+        list(eval_batches(shards, [1, 2], 1, workers=1, workers_are=kind, size=SIZE))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_loader_within_a_loader_leaves_it_whole(shards: ShardSet, plan: EpochPlan) -> None:
     expected = load(shards, plan)
-    with make_loader(shards, plan, global_batch=12, start_step=0, stop_step=7, workers=2, size=SIZE, seed=3) as batches:
-        for k, batch in enumerate(batches):
-            assert same(batch, expected[k])
-            if k in (1, 4):
-                assert len(list(eval_batches(shards, range(9), 2, workers=1, size=SIZE))) == 5
-    assert k == 6
+    for kind, inner in (("threads", "processes"), ("processes", "threads"), ("processes", "processes")):
+        options = {"global_batch": 12, "start_step": 0, "stop_step": 7, "size": SIZE, "seed": 3}
+        with make_loader(shards, plan, workers=2, workers_are=kind, **options) as batches:
+            for k, batch in enumerate(batches):
+                assert same(batch, expected[k])
+                if k in (1, 4):
+                    assert len(list(eval_batches(shards, range(9), 2, workers=1, workers_are=inner, size=SIZE))) == 5
+        assert k == 6
 
 
 def test_workers_decode_after_opencv_used_threads_here(shards: ShardSet, plan: EpochPlan) -> None:
@@ -201,8 +212,8 @@ def test_workers_decode_after_opencv_used_threads_here(shards: ShardSet, plan: E
 
     cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (0, 0), 5)  # starts OpenCV's threads, which a fork loses
     torch.ones(300, 300) @ torch.ones(300, 300)
-    batches = load(shards, plan, workers=2, stop_step=2, augment=_blur)
-    assert len(batches) == 2
+    for kind in ("threads", "processes"):
+        assert len(load(shards, plan, workers=2, workers_are=kind, stop_step=2, augment=_blur)) == 2
 
 
 def _blur(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -213,13 +224,13 @@ def _blur(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def test_a_dataset_travels_to_a_spawned_process(shards: ShardSet) -> None:
-    dataset = pickle.loads(pickle.dumps(BatchDataset(shards, size=SIZE, mri=True)))
+    dataset = pickle.loads(pickle.dumps(BatchDataset(Samples(shards, size=SIZE, mri=True))))
     request = Request(0, np.array([4, 2]), np.array([0, 0]))
-    assert same(dataset[request], BatchDataset(shards, size=SIZE, mri=True)[request])
+    assert same(dataset[request], BatchDataset(Samples(shards, size=SIZE, mri=True))[request])
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_flipped_bit_stops_with_its_place(pairs: Path, tmp_path: Path, workers: int, others: set) -> None:
+@WORKERS
+def test_a_flipped_bit_stops_with_its_place(pairs: Path, tmp_path: Path, workers: int, kind: str, others: set) -> None:
     folder = Path(shutil.copytree(pairs, tmp_path / "pairs"))
     shards = ShardSet.open([folder], "train")
     row = shards.rows.slice(40, 1).to_pylist()[0]
@@ -228,7 +239,7 @@ def test_a_flipped_bit_stops_with_its_place(pairs: Path, tmp_path: Path, workers
         byte = file.read(1)[0]
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte ^ 64]))
-    batches = eval_batches(shards, range(83), 4, workers=workers, size=SIZE)
+    batches = eval_batches(shards, range(83), 4, workers=workers, workers_are=kind, size=SIZE)
     seen: list[int] = []
     with pytest.raises(ShardError) as caught:
         seen.extend(i for batch in batches for i in batch.ids.tolist())
@@ -258,9 +269,10 @@ def test_a_picture_written_wrong_is_named(tmp_path: Path, data: bytes, words: st
     assert len(list(eval_batches(shards, range(4), 4, size=SIZE, mri=False))) == 1  # not asked for, not decoded
 
 
-def test_an_error_in_an_augmentation_is_not_hidden(shards: ShardSet, plan: EpochPlan) -> None:
+@WORKERS
+def test_an_error_in_an_augmentation_is_not_hidden(shards: ShardSet, plan: EpochPlan, workers: int, kind: str) -> None:
     with pytest.raises(RuntimeError, match="mine"):
-        load(shards, plan, augment=_fails, workers=1)
+        load(shards, plan, augment=_fails, workers=workers, workers_are=kind)
 
 
 def _fails(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -268,14 +280,20 @@ def _fails(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def test_closing_early_stops_the_workers(shards: ShardSet, plan: EpochPlan, others: set) -> None:
-    batches = make_loader(shards, plan, global_batch=12, start_step=0, stop_step=100_000, workers=2, size=SIZE)
-    assert isinstance(batches, Loader)
-    next(batches)
-    assert len(set(multiprocessing.active_children()) - others) == 2
-    batches.close()
-    assert set(multiprocessing.active_children()) <= others
-    assert next(batches, None) is None
-    batches.close()
+    threads = threading.active_count()
+    for kind in ("threads", "processes"):
+        batches = make_loader(
+            shards, plan, global_batch=12, start_step=0, stop_step=10**5, workers=2, workers_are=kind, size=SIZE
+        )
+        assert isinstance(batches, Loader)
+        next(batches)
+        assert len(set(multiprocessing.active_children()) - others) == (2 if kind == "processes" else 0)
+        assert kind == "processes" or threading.active_count() > threads
+        batches.close()
+        assert set(multiprocessing.active_children()) <= others
+        assert kind == "processes" or threading.active_count() == threads
+        assert next(batches, None) is None
+        batches.close()
 
 
 def test_wrong_use_is_told_before_anything_runs(shards: ShardSet, plan: EpochPlan, tmp_path: Path) -> None:
@@ -294,10 +312,10 @@ def test_wrong_use_is_told_before_anything_runs(shards: ShardSet, plan: EpochPla
 def test_too_little_shared_memory_is_told_before_anything_runs(
     shards: ShardSet, plan: EpochPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loader_module, "PREFETCH", 10**12)
-    with pytest.raises(ConfigError, match=r"shared memory(.|\n)*--shm-size(.|\n)*workers=0"):
-        load(shards, plan, workers=2)
-    assert len(load(shards, plan, workers=0)) == 7
+    monkeypatch.setattr(processes, "PREFETCH", 10**12)
+    with pytest.raises(ConfigError, match=r"shared memory(.|\n)*workers_are=threads(.|\n)*--shm-size"):
+        load(shards, plan, workers=2, workers_are="processes")
+    assert len(load(shards, plan, workers=2)) == 7
 
 
 def test_a_batch_moves_its_pictures(shards: ShardSet, plan: EpochPlan) -> None:
@@ -315,3 +333,103 @@ def test_pinned_batches(shards: ShardSet, plan: EpochPlan) -> None:
     batch = load(shards, plan, stop_step=1, workers=1, pin_memory=True)[0]
     assert batch.face.is_pinned()
     assert batch.to("cuda").face.is_cuda
+
+
+def _break(folder: Path, row: dict) -> None:
+    """Flip a bit in the face of a row."""
+    with open(folder / row["shard"], "r+b") as file:
+        file.seek(row["face_offset"] + row["face_size"] // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 64]))
+
+
+@WORKERS
+def test_bad_samples_are_skipped_counted_and_told(
+    pairs: Path, tmp_path: Path, workers: int, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(pairs, tmp_path / "pairs"))
+    shards = ShardSet.open([folder], "train")
+    bad = [2, 20, 21, 40, 66]
+    for i in bad:
+        _break(folder, shards.rows.slice(i, 1).to_pylist()[0])
+    plan = EpochPlan(shards.labels, seed=1)
+    whole = ShardSet.open([pairs], "train")
+    options = {"global_batch": 12, "start_step": 0, "stop_step": 20, "size": SIZE, "on_bad": "skip"}
+    with make_loader(shards, plan, workers=workers, workers_are=kind, **options) as loader:
+        batches = list(loader)
+    assert [len(batch) for batch in batches] == [12] * 20
+    assert set(loader.skipped) == {i for i in bad if any(i in plan.batch(step, 12) for step in range(20))} > {2}
+    for i, text in loader.skipped.items():
+        row = shards.rows.slice(i, 1).to_pylist()[0]
+        assert f"{row['shard']} at byte {row['face_offset']}" in text
+    assert f"{len(loader.skipped)} bad samples were skipped" in caplog.records[-1].message
+    for batch in batches:
+        wanted = plan.batch(batch.step, 12)
+        replaced = np.flatnonzero(batch.ids.numpy() != wanted)
+        assert set(wanted[replaced].tolist()) == set(wanted.tolist()) & set(bad)
+        assert set(wanted[replaced].tolist()) <= {s.sample for s in batch.skipped} <= set(bad)  # substitutes among them
+        assert not set(batch.ids.tolist()) & set(bad)
+        assert batch.label.tolist() == shards.labels[wanted].tolist()  # a substitute is of the same class
+        again = next(eval_batches(whole, batch.ids, 12, size=SIZE))  # and its own picture comes
+        assert all(_same_or_mirrored(a, b) for a, b in zip(batch.face, again.face, strict=True))
+
+
+def _same_or_mirrored(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.equal(a, b) or torch.equal(a, b.flip(2))
+
+
+def test_every_world_skips_alike(pairs: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(pairs, tmp_path / "pairs"))
+    shards = ShardSet.open([folder], "train")
+    for i in (2, 20, 21, 40, 66):
+        _break(folder, shards.rows.slice(i, 1).to_pylist()[0])
+    plan = EpochPlan(shards.labels, seed=1)
+    one = load(shards, plan, on_bad="skip")
+    parts = [load(shards, plan, on_bad="skip", rank=rank, world_size=3, start_step=2) for rank in range(3)]
+    for whole, *ranks in zip(one[2:], *parts, strict=True):
+        assert torch.equal(whole.ids, torch.cat([batch.ids for batch in ranks]))
+        assert torch.equal(whole.face, torch.cat([batch.face for batch in ranks]))
+        assert set(whole.skipped) == {bad for batch in ranks for bad in batch.skipped}
+
+
+def test_a_shard_that_goes_away_in_the_middle_is_skipped_until_nothing_is_left(pairs: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(pairs, tmp_path / "pairs"))
+    shards = ShardSet.open([folder], "train")
+    plan = EpochPlan(shards.labels, seed=1)
+    gone = "train-fake-000002.tar"
+    batches = make_loader(
+        shards, plan, global_batch=12, start_step=0, stop_step=20, workers=0, size=SIZE, on_bad="skip"
+    )
+    next(batches)
+    shards.close()
+    (folder / gone).unlink()
+    names = shards.rows["shard"].to_pylist()
+    assert not [i for batch in batches for i in batch.ids.tolist() if names[i] == gone]
+    assert {names[i] for i in batches.skipped} == {gone}
+    assert all(f"{gone}" in text and "cannot be opened" in text for text in batches.skipped.values())
+    shards.close()
+    for tar in folder.glob("train-fake-*.tar"):
+        tar.unlink()
+    with pytest.raises(ShardError, match=r"and 20 substitutes of its class are bad; .*cannot be opened"):
+        load(shards, plan, on_bad="skip")
+    with pytest.raises(ShardError, match=r"cannot be opened: No such file"):
+        load(shards, plan)
+
+
+def test_a_resume_reads_what_it_needs_and_nothing_before(
+    shards: ShardSet, plan: EpochPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    read = ShardSet.view
+    monkeypatch.setattr(ShardSet, "view", lambda self, i: reads.append(i) or read(self, i))
+    counts = []
+    for start in (0, 3, 100, 10**7):
+        reads.clear()
+        with make_loader(
+            shards, plan, global_batch=12, start_step=start, stop_step=10**8, workers=0, size=SIZE
+        ) as loader:
+            batch = next(loader)
+        assert batch.ids.tolist() == plan.batch(start, 12).tolist() == reads
+        counts.append(len(reads))
+    assert counts == [12] * 4

@@ -25,7 +25,8 @@ def test_opencvs_threads_rest_while_workers_start(pairs: Path, monkeypatch: pyte
     before = cv2.getNumThreads()
     cv2.setNumThreads(4)
     try:
-        with eval_batches(ShardSet.open([pairs], "train"), range(4), 2, workers=2, size=32) as batches:
+        shards = ShardSet.open([pairs], "train")
+        with eval_batches(shards, range(4), 2, workers=2, workers_are="processes", size=32) as batches:
             assert [len(batch) for batch in batches] == [2, 2]
         assert cv2.getNumThreads() == 4  # and are back afterwards
     finally:

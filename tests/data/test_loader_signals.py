@@ -20,7 +20,9 @@ from mrigan.errors import MriganError
 def main():
     shards = ShardSet.open([sys.argv[1]], "train")
     plan = EpochPlan(shards.labels, 0)
-    loader = make_loader(shards, plan, global_batch=8, start_step=0, stop_step=10**9, workers=2, size=32)
+    loader = make_loader(
+        shards, plan, global_batch=8, start_step=0, stop_step=10**9, workers=2, workers_are="{kind}", size=32
+    )
     next(loader)
     try:
         os.kill(multiprocessing.active_children()[0].pid, 9)
@@ -44,7 +46,9 @@ def main():
         signal.signal(number, lambda n, _: caught.append(n))
     shards = ShardSet.open([sys.argv[1]], "train")
     plan = EpochPlan(shards.labels, 0)
-    loader = make_loader(shards, plan, global_batch=8, start_step=0, stop_step=10**9, workers=2, size=32)
+    loader = make_loader(
+        shards, plan, global_batch=8, start_step=0, stop_step=10**9, workers=2, workers_are="{kind}", size=32
+    )
     after = 0
     for batch in loader:
         if batch.step == 3:
@@ -71,9 +75,10 @@ def start(pairs: Path, script: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.parametrize("kind", ["threads", "processes"])
 @pytest.mark.parametrize("end", ["loader.close(); print('saved')", "print('saved'); raise KeyError('in the loop')"])
-def test_workers_outlive_signals_to_the_group_and_end_with_the_process(pairs: Path, end: str) -> None:
-    process = start(pairs, SCRIPT.replace("{end}", end))
+def test_workers_outlive_signals_to_the_group_and_end_with_the_process(pairs: Path, end: str, kind: str) -> None:
+    process = start(pairs, SCRIPT.replace("{end}", end).replace("{kind}", kind))
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
@@ -87,7 +92,7 @@ def test_workers_outlive_signals_to_the_group_and_end_with_the_process(pairs: Pa
 
 
 def test_a_killed_worker_is_an_error(pairs: Path) -> None:
-    process = start(pairs, LOST)
+    process = start(pairs, LOST.replace("{kind}", "processes"))
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "DataLoader worker (pid" in out or "loader process is lost" in out

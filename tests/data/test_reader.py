@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mrigan.data import ShardSet, open_shards
-from mrigan.data.reader import BadSample
+from mrigan.data.reader import SampleError
 from mrigan.errors import ShardError
 from tests.data.shards import Sample, encode, make_samples, picture, write_shards
 
@@ -196,7 +196,7 @@ def test_the_crc_is_checked_when_it_shall_be(verify: str, found: list[bool], fol
     shards.close()
     for i, bad in enumerate(found):
         if bad:
-            with pytest.raises(BadSample, match="CRC-32") as caught:
+            with pytest.raises(SampleError, match="CRC-32") as caught:
                 shards.read(i)
             assert caught.value.sample == pickle.loads(pickle.dumps(caught.value)).sample == i
         else:

@@ -1,0 +1,105 @@
+"""DALI as a decoder: its pipeline is fed with the encoded pictures of our plan, and decodes and mirrors them.
+
+On a GPU the `mixed` decoder (nvJPEG, the JPEG engines where the GPU has them; PNG by the CPU), else the CPU one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from mrigan.data.decoder import DecoderError, Pictures
+from mrigan.errors import ConfigError
+
+DEPTH = 2  # batches in the pipeline
+Fed = tuple[list[np.ndarray], list[np.ndarray]]
+
+
+class DaliDecoder:
+    """A `BatchDecoder` by NVIDIA DALI.
+
+    Args:
+        device: "cuda" decodes there, "cpu" here.
+        threads: of DALI's own.
+        most: pictures in the largest batch.
+
+    Raises:
+        ConfigError: DALI is not installed.
+        DecoderError: its pipeline cannot be built here.
+    """
+
+    def __init__(self, device: torch.device, threads: int, most: int) -> None:
+        self._device = device
+        self._batches: Iterator[Pictures] = iter(())
+        try:
+            self._pipeline = build_pipeline(self._feed, device, threads, most)
+            self._pipeline.build()
+        except RuntimeError as error:
+            raise DecoderError(f"DALI: {error}") from error
+
+    def decode(self, batches: Iterator[Pictures]) -> Iterator[torch.Tensor | list[torch.Tensor]]:
+        self._batches = batches
+        # Bound to the stream that reads the results, so that DALI does not write the memory again before.
+        stream = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
+        try:
+            self._pipeline.schedule_run()  # the first call fills the pipeline
+            while True:
+                try:
+                    (planes,) = self._pipeline.share_outputs(cuda_stream=stream)
+                except StopIteration:
+                    break
+                copied = _copy(planes)
+                self._pipeline.release_outputs()
+                self._pipeline.schedule_run()
+                yield copied
+        except (RuntimeError, IndexError) as error:  # DALI's; the pipeline is lost
+            raise DecoderError(f"DALI: {error}") from error
+
+    def close(self) -> None:
+        self._pipeline._shutdown()
+
+    def _feed(self) -> Fed:
+        pictures, mirrored = next(self._batches)
+        return [np.frombuffer(picture, np.uint8) for picture in pictures], list(mirrored.astype(np.int32))
+
+
+def build_pipeline(feed: Callable[[], Fed], device: torch.device, threads: int, most: int) -> Any:
+    """The graph: encoded pictures and flips in, (3, H, W) uint8 RGB out. Needs no GPU before it is built."""
+    try:
+        from nvidia.dali import fn
+        from nvidia.dali.pipeline import Pipeline
+        from nvidia.dali.types import DALIDataType, DALIImageType
+    except ImportError:
+        raise ConfigError(
+            "data.loader=dali needs DALI, which is not installed",
+            fix="pip install 'mrigan[dali]', or data.loader=torch",
+        ) from None
+    cuda = device.type == "cuda"
+    number = (device.index or 0) if cuda else None
+    pipeline = Pipeline(batch_size=most, num_threads=max(1, threads), device_id=number, prefetch_queue_depth=DEPTH)
+    with pipeline:
+        encoded, mirror = fn.external_source(
+            feed, num_outputs=2, dtype=[DALIDataType.UINT8, DALIDataType.INT32], ndim=[1, 0]
+        )
+        # The slow, exact transforms, as libjpeg-turbo's defaults are: nearest to what the torch loader decodes.
+        images = fn.decoders.image(
+            encoded,
+            device="mixed" if cuda else "cpu",
+            output_type=DALIImageType.RGB,
+            use_fast_idct=False,
+            jpeg_fancy_upsampling=True,
+        )
+        planes = fn.crop_mirror_normalize(
+            images, dtype=DALIDataType.UINT8, output_layout="CHW", mirror=mirror, mean=[0.0], std=[1.0]
+        )
+        pipeline.set_outputs(planes)
+    return pipeline
+
+
+def _copy(planes: Any) -> torch.Tensor | list[torch.Tensor]:
+    if planes.is_dense_tensor():
+        return torch.from_dlpack(planes.as_tensor()).clone()
+    return [torch.from_dlpack(picture).clone() for picture in planes]

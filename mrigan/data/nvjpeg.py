@@ -1,0 +1,72 @@
+"""torchvision's CUDA JPEG decoder (nvJPEG), a batch at a time, one batch ahead on a stream of its own."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+
+from mrigan.data.decode import JPEG, DecodeError, decode
+from mrigan.data.decoder import DecoderError, Pictures
+
+AHEAD = 1  # batches
+
+
+class TorchvisionDecoder:
+    """A `BatchDecoder` by torchvision. What is no JPEG (MRIs as PNG) is decoded by the CPU and copied.
+
+    Args:
+        device: where to decode; "cpu" takes the same way without a GPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="nvjpeg")
+
+    def decode(self, batches: Iterator[Pictures]) -> Iterator[list[torch.Tensor]]:
+        ahead: deque[Future[list[torch.Tensor]]] = deque()
+        while True:
+            for batch in itertools.islice(batches, AHEAD + 1 - len(ahead)):
+                ahead.append(self._pool.submit(self._decode, batch))
+            if not ahead:
+                return
+            pictures = ahead.popleft().result()
+            if self._stream is not None:  # the reader's stream waits, the host does not
+                reader = torch.cuda.current_stream(self._device)
+                reader.wait_stream(self._stream)
+                for picture in pictures:
+                    picture.record_stream(reader)
+            yield pictures
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _decode(self, batch: Pictures) -> list[torch.Tensor]:
+        from torchvision.io import ImageReadMode, decode_jpeg
+
+        pictures, mirrored = batch
+        results: list[torch.Tensor | None] = [None] * len(pictures)
+        jpegs = [k for k, picture in enumerate(pictures) if picture[: len(JPEG)] == JPEG]
+        stream: AbstractContextManager[object] = (
+            nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+        )
+        with stream:
+            try:
+                encoded = [torch.from_numpy(np.frombuffer(pictures[k], np.uint8).copy()) for k in jpegs]
+                decoded = decode_jpeg(encoded, mode=ImageReadMode.RGB, device=self._device) if encoded else []
+                for k, picture in zip(jpegs, decoded, strict=True):
+                    results[k] = picture
+                for k, result in enumerate(results):
+                    if result is None:
+                        planes = np.ascontiguousarray(decode(pictures[k]).transpose(2, 0, 1))
+                        results[k] = torch.from_numpy(planes).to(self._device)
+            except (RuntimeError, DecodeError) as error:
+                raise DecoderError(f"torchvision: {error}") from error
+            done = [result for result in results if result is not None]
+            return [picture.flip(2) if flip else picture for picture, flip in zip(done, mirrored, strict=True)]

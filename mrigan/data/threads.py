@@ -1,0 +1,97 @@
+"""The loader with threads: reading, checking and decoding leave the interpreter's lock, so that threads share a batch.
+
+Nothing is handed over between processes: pictures are decoded in the memory that the training step reads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+
+from mrigan.data.assembly import DecodedBatch, EncodedBatch, Request
+from mrigan.data.batch import Batch
+from mrigan.data.iteration import TIMEOUT, Loader
+from mrigan.data.samples import Samples
+from mrigan.errors import MriganError
+
+CHUNK = 8  # slots that a thread fills at a time
+AHEAD = 2  # batches that are filled beyond the one that is waited for, at least
+B = TypeVar("B", bound=EncodedBatch)
+
+
+class Filled(Iterator[B], Generic[B]):
+    """Batches in the order of their requests, filled by `threads` threads (0: by the caller, none ahead).
+
+    Raises:
+        MriganError: while iterating, where nothing comes for `TIMEOUT` seconds; and what filling a batch raises.
+    """
+
+    def __init__(self, requests: Iterable[Request], start: Callable[[Request], B], threads: int) -> None:
+        self._requests, self._start, self._threads = iter(requests), start, threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="loader") if threads else None
+        self._ahead: deque[tuple[B, list[Future[None]]]] = deque()
+        self._slots = 0  # in `_ahead`
+
+    def __next__(self) -> B:
+        if self._pool is None:
+            batch = self._start(next(self._requests))
+            batch.fill(0, len(batch.request))
+            return batch
+        # One batch too few would leave threads idle where a batch is a few chunks only.
+        while len(self._ahead) <= AHEAD or self._slots < 2 * CHUNK * self._threads:
+            request = next(self._requests, None)
+            if request is None:
+                break
+            batch = self._start(request)
+            starts = range(0, len(request), CHUNK)
+            parts = [self._pool.submit(batch.fill, at, min(at + CHUNK, len(request))) for at in starts]
+            self._ahead.append((batch, parts))
+            self._slots += len(request)
+        if not self._ahead:
+            raise StopIteration
+        batch, parts = self._ahead.popleft()
+        self._slots -= len(batch.request)
+        for part in parts:
+            try:
+                part.result(TIMEOUT)
+            except TimeoutError:
+                raise MriganError(
+                    f"no batch came for {TIMEOUT} seconds", fix="see whether the storage that holds the shards hangs"
+                ) from None
+        return batch
+
+    def close(self) -> None:
+        """Stop the threads, each after its slot."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._ahead.clear()
+
+
+class ThreadLoader(Loader):
+    """Batches decoded on the CPU by threads of this process.
+
+    Args:
+        workers: threads; 0 = the caller decodes, when it asks for a batch.
+        pin_memory: decode into page-locked memory, for a GPU.
+    """
+
+    def __init__(self, samples: Samples, requests: Iterable[Request], *, workers: int, pin_memory: bool) -> None:
+        super().__init__()
+
+        def allocate(shape: tuple[int, ...]) -> torch.Tensor:
+            if pin_memory:  # torch keeps it and gives it again
+                return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+            return torch.from_numpy(np.empty(shape, np.uint8))  # in huge pages: a quarter of torch.empty's time
+
+        self._filled = Filled(requests, lambda request: DecodedBatch(samples, request, allocate), workers)
+
+    def _next(self) -> Batch:
+        return next(self._filled).finished()
+
+    def _stop(self) -> None:
+        self._filled.close()
