@@ -37,6 +37,33 @@ def shards_plan(
     typer.echo(f"next: mrigan shards build {out}")
 
 
+@app.command("preview")
+def shards_preview(
+    catalog: Annotated[str, typer.Argument(help="Made by `mrigan catalog scan`; or sample: the embedded one.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="recipe.share=0.3")] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the pictures.")],
+    config: Annotated[str, typer.Option(help="A YAML file, or a shipped one by name.")] = "shards/mri-df.yaml",
+    families: Annotated[int, typer.Option(min=1, help="That are shown with their pairs.")] = 4,
+) -> None:
+    """Contact sheets, before anything is built: noise, augmentation, distraction, and pairs with their MRIs."""
+    from tempfile import TemporaryDirectory
+
+    from mrigan.catalog import read_catalog, scan_catalog
+    from mrigan.config import ShardsConfig, load_config
+    from mrigan.packing.preview import write_preview
+    from mrigan.sample import make_sample
+
+    settings = load_config(ShardsConfig, config, overrides)
+    with TemporaryDirectory() as folder:
+        if catalog == "sample":
+            clips, _ = scan_catalog("dfdc", make_sample(Path(folder) / "sample", people=4, seconds=1.0))
+        else:
+            clips = read_catalog(catalog)
+        for path in write_preview(clips, settings, out, families):
+            typer.echo(path)
+
+
 @app.command("build")
 def shards_build(
     out: ShardFolder,

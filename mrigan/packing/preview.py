@@ -1,0 +1,233 @@
+"""`mrigan shards preview`: what a set will show, before it is built.
+
+Contact sheets of the recipe's methods on one frame of the catalog's own videos, and of some families' pairs with their
+MRIs as they would be stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrigan.catalog import Catalog, Family
+from mrigan.config import ShardsConfig
+from mrigan.errors import CatalogError, InputError
+from mrigan.packing.sheet import Cell, marked, write_sheet
+from mrigan.packing.treated import Treated
+from mrigan.video import (
+    Detection,
+    Face,
+    FaceDetector,
+    Frame,
+    Treatment,
+    crop,
+    follow,
+    is_picture,
+    read_frames,
+    read_still,
+    resize_face,
+)
+from mrigan.video.recipe import SHAPE_SIZE, Die, draw_step
+from mrigan.video.treatment import METHODS, Step
+
+TRIES = 50  # families that are looked at for a face before it is given up
+LATER = (0, 30, 60)  # frames of a clip, that show how a distraction moves
+EXTREMES: dict[str, list[dict[str, Any]]] = {  # the ends of each range
+    "blur": [{"size": 7}, {"size": 12}],
+    "contrast": [{"value": -20}, {"value": 20}],
+    "brightness": [{"value": -20}, {"value": 20}],
+    "rotation": [{"degrees": -15}, {"degrees": 15}],
+    "flip": [{}],
+    "rescale": [{"size": [800, 600]}, {"size": [1280, 720]}],
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A family's frame that shows a face."""
+
+    family: Family
+    treated: Treated
+    frame: Frame
+    face: Face
+
+
+def write_preview(catalog: Catalog, config: ShardsConfig, out: str | Path, families: int = 4) -> list[Path]:
+    """Write the sheets into the folder `out`.
+
+    Args:
+        families: shown with their pairs; treated and untreated ones take turns.
+
+    Raises:
+        CatalogError: no face was found in the originals of the first families.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = list(islice(_look(catalog, config), families))
+    if not seen:
+        raise CatalogError(
+            f"no face was found in the originals of the first {TRIES} families",
+            fix="see what a build says of them, or find smaller faces: faces.long_side=0",
+        )
+    plain = next((s for s in seen if s.family.fakes), seen[0])
+    if plain.treated.after:  # its face was found in the treated frame
+        face = _largest(FaceDetector(config.faces), plain.frame, plain.frame.image) or plain.face
+        plain = Seen(plain.family, plain.treated, plain.frame, face)
+    sheets = {
+        "noises": ("Noise, at native resolution", _noises(plain)),
+        "augmentations": (
+            "Augmentation at the ends of its range; box and points follow",
+            _augmentations(plain),
+        ),
+        "distractions": ("Distraction, in the first frame and 30 and 60 frames later", _distractions(plain)),
+        "pairs": ("Pairs as they are stored", [row for s in seen for row in _pairs(catalog, config, s)]),
+    }
+    for name, (title, rows) in sheets.items():
+        write_sheet(folder / f"{name}.png", title, rows, (256, 256) if name == "pairs" else (320, 240))
+    return [folder / f"{name}.png" for name in sheets]
+
+
+def _look(catalog: Catalog, config: ShardsConfig) -> Iterator[Seen]:
+    """Families in a seeded order, treated and untreated ones in turns, with a frame that shows a face."""
+    detector = FaceDetector(config.faces)
+    found = [family for family in catalog.families() if family.original is not None]
+    found.sort(key=lambda f: hashlib.sha256(f"{config.pack.seed} {f.id}".encode()).digest())
+    every = [(family, Treated.of(family, config, lambda _: nullcontext())) for family in found]
+    treated = [pair for pair in every if pair[1].treatment]
+    plain = [pair for pair in every if not pair[1].treatment]
+    turns = [pair for both in zip(treated, plain, strict=False) for pair in both]
+    turns += treated[len(plain) :] + plain[len(treated) :]
+    for family, how in turns[:TRIES]:
+        assert family.original is not None
+        try:
+            frames = _some_frames(catalog.path(family.original), config.faces.every)
+        except InputError:
+            continue  # a build says what is the matter with it
+        for frame in frames:
+            face = _largest(detector, frame, how.image(frame) if how.detected else frame.image)
+            if face is not None and how.face(face, frame.image) is not None:
+                yield Seen(family, how, frame, face)
+                break
+
+
+def _some_frames(path: Path, every: int) -> list[Frame]:
+    """The second, third and first of the frames that are sampled: fades and title cards come first."""
+    if is_picture(str(path)):
+        return [read_still(path)]
+    frames = list(read_frames(path, wanted=[0, every, 2 * every]))
+    return frames[1:] + frames[:1]
+
+
+def _largest(detector: FaceDetector, frame: Frame, image: np.ndarray) -> Face | None:
+    found: list[Detection] = detector.detect([image])[0]
+    return Face(frame.index, frame.time, 0, found[0].box, found[0].prob, found[0].points) if found else None
+
+
+def _noises(seen: Seen) -> list[list[Cell]]:
+    image, (x0, y0, x1, y1) = seen.frame.image, seen.face.box
+    h, w = image.shape[:2]
+    left, upper = (int(min(max((a + b - part) / 2, 0), max(whole - part, 0)))
+                   for a, b, part, whole in ((x0, x1, 320, w), (y0, y1, 240, h)))  # fmt: skip
+    cells = [Cell(image, "as decoded")]
+    for name in METHODS["noise"]:
+        step = draw_step("noise", name, Die(0, seen.family.id))
+        cells.append(Cell(_alone(step, seen).apply(image, 0), _said(step)))
+    return _rows([Cell(c.image[upper : upper + 240, left : left + 320], c.caption) for c in cells], 4)
+
+
+def _augmentations(seen: Seen) -> list[list[Cell]]:
+    image = seen.frame.image
+    size = image.shape[1], image.shape[0]
+    cells = [Cell(marked(image, seen.face.box, seen.face.points), f"as decoded, {size[0]} x {size[1]}")]
+    for name, ends in EXTREMES.items():
+        for settings in ends:
+            step = Step("augmentation", name, settings)
+            treatment = _alone(step, seen)
+            picture, face = treatment.apply(image, 0), treatment.move(seen.face, size)
+            cells.append(Cell(marked(picture, face.box, face.points) if face else picture, _said(step)))
+    return _rows(cells, 4)
+
+
+def _distractions(seen: Seen) -> list[list[Cell]]:
+    rows = []
+    for number, name in enumerate(METHODS["distraction"]):
+        step = draw_step("distraction", name, Die(number, seen.family.id))
+        if "size" in step.settings:  # the smallest of them are a dot
+            step = replace(step, settings={**step.settings, "size": max(SHAPE_SIZE)})
+        pictures = [_alone(step, seen).apply(seen.frame.image, frame) for frame in LATER]
+        rows.append([Cell(image, _said(step) if k == 0 else f"{LATER[k]} frames later")
+                     for k, image in enumerate(pictures)])  # fmt: skip
+    return rows
+
+
+def _pairs(catalog: Catalog, config: ShardsConfig, seen: Seen) -> Iterator[list[Cell]]:
+    """A row for the original, or for each of at most two fakes: both frames with the box, both faces, the MRI."""
+    original, treated, frame = seen.family.original, seen.treated, seen.frame
+    assert original is not None
+    what = treated.treatment
+    how = ", ".join(_said(step, short=True) for step in what.steps) if what else "as decoded"
+
+    def cut(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
+        return resize_face(crop(image, box, config.faces.margin), config.faces.size, config.faces.resize)
+
+    image, face = treated.image(frame), treated.face(seen.face, frame.image)
+    assert face is not None
+    real = Cell(marked(image, face.box, face.points), f"{original.id}\nframe {frame.index}: {how}")
+    shown = 0
+    if seen.family.fakes and not is_picture(str(catalog.path(original))):
+        fakes = seen.family.fakes[:2]
+        with follow([catalog.path(fake) for fake in fakes], config.pairs, [frame.index]) as clips:
+            for fake, clip in zip(fakes, clips, strict=True):
+                paired = clip.pair(frame)
+                box = treated.boxes(seen.face.box, paired.geometry, frame)[1] if paired.geometry else None
+                if box is None:
+                    continue
+                ours, theirs = treated.pair(frame, paired)
+                faces = cut(ours, box), cut(theirs, box)
+                mri = _mri(*faces, config)
+                shown += 1
+                yield [real, Cell(marked(theirs, box), f"{fake.id}\nborder differs by {paired.difference:.1f}"),
+                       Cell(faces[0], "the original's face"), Cell(faces[1], "the fake's face: stored"),
+                       Cell(mri, f"its MRI ({config.mri.metric}): stored\nmean {mri.mean():.1f} of 255")]  # fmt: skip
+    if not shown:
+        yield [real, Cell(cut(image, face.box), "the real face: stored"),
+               Cell(np.zeros((config.faces.size,) * 2 + (3,), np.uint8), "its MRI: black, stored")]  # fmt: skip
+
+
+def _mri(original: np.ndarray, fake: np.ndarray, config: ShardsConfig) -> np.ndarray:
+    import torch
+
+    from mrigan.mri import mri_image
+
+    a, b = (torch.from_numpy(face).permute(2, 0, 1)[None] for face in (original, fake))
+    image = mri_image(a, b, config.mri.metric, weights=config.mri.weights)[0]
+    return np.asarray(image.round().to(torch.uint8).permute(1, 2, 0).numpy())
+
+
+def _alone(step: Step, seen: Seen) -> Treatment:
+    return Treatment(0, seen.family.id, (step,))
+
+
+def _said(step: Step, *, short: bool = False) -> str:
+    """A step in words."""
+    name = step.name.replace("_", " ")
+    shown = {"direction", "degrees", "size", "value"} if short else set(step.settings) - {"start"}
+    values = [f"{key} {_value(value)}" for key, value in step.settings.items() if key in shown]
+    return f"{name}: {', '.join(values)}" if values else name
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return " x ".join(str(v) for v in value)
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+def _rows(cells: list[Cell], width: int) -> list[list[Cell]]:
+    return [cells[i : i + width] for i in range(0, len(cells), width)]
