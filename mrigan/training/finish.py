@@ -17,6 +17,7 @@ from mrigan.evaluation import search_thresholds
 from mrigan.evaluation.scores import write_scores
 from mrigan.models import save_bundle
 from mrigan.tracking import register
+from mrigan.training.doubt import learn_to_doubt
 from mrigan.training.job import Job
 from mrigan.training.scoring import scores_table
 from mrigan.training.validation import Validation
@@ -42,6 +43,7 @@ def _write_model(job: Job[DetectorConfig], validation: Validation, scores: pa.Ta
     thresholds = search_thresholds(scores)
     provenance = {**job.provenance(), "step": step, "thresholds": thresholds}
     bundle = validation.bundle
+    familiarity, doubt = learn_to_doubt(bundle, job.val, scores, workers=job.config.data.workers)
     save_bundle(
         job.folder.model,
         bundle.detector,
@@ -50,6 +52,8 @@ def _write_model(job: Job[DetectorConfig], validation: Validation, scores: pa.Ta
         faces=bundle.faces,
         thresholds={name: thresholds[name] for name in ("frame", "fraction")},
         provenance=provenance,
+        familiarity=familiarity,
+        doubt=doubt,
     )
     log.info("%s is of step %d; thresholds %s", job.folder.model, step, thresholds)
     job.tracking.log_artifact(job.folder.path / "scores-val.parquet")

@@ -17,5 +17,5 @@ def sharpness(face: np.ndarray) -> float:
 
 
 def side(box: tuple[float, float, float, float]) -> float:
-    """The longer side of a face's box, in px of its frame."""
-    return max(box[2] - box[0], box[3] - box[1])
+    """The width of a face's box, in px of its frame: what `face_px` of a shard's rows holds."""
+    return box[2] - box[0]

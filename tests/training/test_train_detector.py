@@ -8,6 +8,7 @@ import signal
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow.compute as pc
 import pytest
@@ -65,6 +66,18 @@ def test_the_model_of_a_face_run(face_run: Path, shards: Path) -> None:
     assert best["step"] == min(losses, key=lambda step: losses[step])
     assert bundle.thresholds.keys() == {"frame", "fraction"}
     assert provenance["thresholds"]["source"].endswith("val videos")
+
+
+def test_the_model_knows_its_limits(face_run: Path, shards: Path) -> None:
+    """The sharpness below which one validation face in a hundred lies, from the faces in the shards."""
+    doubt = load_bundle(face_run / "model").doubt
+    held_out = ShardSet.open([str(shards)], "val")
+    faces = (cv2.imdecode(np.frombuffer(held_out.read(i)[0], np.uint8), 1) for i in range(len(held_out)))
+    sharp = [cv2.Laplacian(cv2.cvtColor(face, cv2.COLOR_BGR2GRAY), cv2.CV_64F).var() for face in faces]
+    assert doubt["limits"]["min_faces"] == 3
+    assert doubt["limits"]["min_sharpness"] == pytest.approx(np.quantile(sharp, 0.01), rel=0.02)
+    assert doubt["calibration"] is None  # too few videos; the reason is kept
+    assert "too few" in doubt["uncalibrated"] or "two families" in doubt["uncalibrated"]
 
 
 def test_held_out_figures_are_those_of_the_scores(face_run: Path) -> None:
