@@ -1,8 +1,9 @@
 """The epoch plan: the only place that decides the order and the balance of training samples.
 
-It is a pure function of (labels, seed, epoch). Everything random in it is a 64-bit hash of the sample id (SplitMix64, a
-bijection, so no two samples tie), sorted: no library's random generator takes part, and the order is the same on every
-machine and with every version of NumPy, for ever. A change of the rule raises `PLAN_VERSION`, which enters the hash.
+It is a pure function of (labels, seed, epoch) and, in a window, of the shards and the global batch. Everything random
+in it is a 64-bit hash of the sample id (SplitMix64, a bijection, so no two samples tie), sorted: no library's random
+generator takes part, and the order is the same on every machine and with every version of NumPy, for ever. A change of
+the rule raises `PLAN_VERSION`, which enters the hash.
 
 Samples are a stream, epoch after epoch. Step k takes the k-th run of `global_batch` samples, which may straddle two
 epochs; so every batch is full, every rank has the same number of batches, and a run resumes at any step, on any number
@@ -18,10 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrigan.data.hashing import Ids, hash_ids
+from mrigan.data.window import Window
 from mrigan.errors import ConfigError, ShardError
 
 PLAN_VERSION = 1
-Ids = npt.NDArray[np.int64]
 _CACHED_EPOCHS = 2  # a batch may straddle two
 
 
@@ -37,17 +39,14 @@ class EpochPlan:
     Args:
         labels: (N,), 1 = fake, 0 = real.
         seed: any integer.
-        shuffle: "full", the whole epoch is shuffled; the only mode so far.
+        window: None, the whole epoch is shuffled; else see `Window`. What an epoch holds is the same.
         balance: False keeps every sample of both classes.
 
     Raises:
-        ConfigError: an unknown `shuffle`.
         ShardError: no sample at all, or a balanced plan without samples of one class.
     """
 
-    def __init__(self, labels: npt.ArrayLike, seed: int, shuffle: str = "full", balance: bool = True) -> None:
-        if shuffle != "full":
-            raise ConfigError(f"unknown shuffle mode {shuffle!r}", fix="the known mode is: full")
+    def __init__(self, labels: npt.ArrayLike, seed: int, window: Window | None = None, balance: bool = True) -> None:
         fake = np.asarray(labels).astype(bool)
         classes = (np.flatnonzero(~fake), np.flatnonzero(fake))
         if balance and not all(len(ids) for ids in classes):
@@ -58,7 +57,7 @@ class EpochPlan:
             )
         if len(fake) == 0:
             raise ShardError("no samples to plan", fix="check the split and the shard folders")
-        self.seed, self.shuffle, self.balance = int(seed), shuffle, balance
+        self.seed, self.window, self.balance = int(seed), window, balance
         self.samples = len(fake)
         self._classes = classes
         self._per_class = min(len(ids) for ids in classes)
@@ -86,6 +85,8 @@ class EpochPlan:
         """`batch`, and the epoch that each of its samples belongs to."""
         if step < 0 or global_batch < 1:
             raise ValueError(f"step {step} or global batch {global_batch} is out of range")
+        if self.window is not None and self.window.global_batch != global_batch:
+            raise ValueError(f"the window is for batches of {self.window.global_batch}, not of {global_batch}")
         position, stop = step * global_batch, (step + 1) * global_batch
         ids, epochs = [], []
         while position < stop:
@@ -106,18 +107,20 @@ class EpochPlan:
         return ids[rank_range(len(ids), rank, world_size)]
 
     def _draw(self, epoch: int) -> Ids:
+        drawn = self._classes
         if self.balance:
-            chosen = []
-            for label, ids in enumerate(self._classes):
-                if len(ids) == self._per_class:
-                    chosen.append(ids)
-                else:
-                    order = _hash(ids, self._word(epoch, f"draw {label}"))
-                    chosen.append(ids[np.argpartition(order, self._per_class - 1)[: self._per_class]])
-            drawn = np.concatenate(chosen)
-        else:
-            drawn = np.arange(self.samples, dtype=np.int64)
-        return drawn[np.argsort(_hash(drawn, self._word(epoch, "order")))]
+            drawn = self._drawn(0, epoch), self._drawn(1, epoch)
+        if self.window is not None:
+            return self.window.order(drawn, epoch * self.epoch_length, lambda purpose: self._word(epoch, purpose))
+        together = np.concatenate(drawn)
+        return together[np.argsort(hash_ids(together, self._word(epoch, "order")))]
+
+    def _drawn(self, label: int, epoch: int) -> Ids:
+        ids = self._classes[label]
+        if len(ids) == self._per_class:
+            return ids
+        order = hash_ids(ids, self._word(epoch, f"draw {label}"))
+        return ids[np.argpartition(order, self._per_class - 1)[: self._per_class]]
 
     def _word(self, epoch: int, purpose: str) -> np.uint64:
         text = f"mrigan epoch plan {PLAN_VERSION}|{self.seed}|{epoch}|{purpose}"
@@ -142,17 +145,3 @@ def rank_range(global_batch: int, rank: int, world_size: int) -> slice:
         raise ValueError(f"rank {rank} is not below the world size {world_size}")
     part = global_batch // world_size
     return slice(rank * part, (rank + 1) * part)
-
-
-def _hash(ids: Ids, word: np.uint64) -> npt.NDArray[np.uint64]:
-    """SplitMix64 (Steele et al., 2014) of every id, from the state `word`; distinct ids give distinct hashes."""
-    x = ids.astype(np.uint64)
-    x += np.uint64(1)
-    x *= np.uint64(0x9E3779B97F4A7C15)
-    x += word
-    x ^= x >> np.uint64(30)
-    x *= np.uint64(0xBF58476D1CE4E5B9)
-    x ^= x >> np.uint64(27)
-    x *= np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
-    return x

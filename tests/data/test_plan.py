@@ -138,11 +138,6 @@ def test_no_samples_at_all() -> None:
         EpochPlan([], 0, balance=False)
 
 
-def test_unknown_shuffle_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="'window'"):
-        EpochPlan([0, 1], 0, shuffle="window")
-
-
 def test_ranks_share_evenly_or_not_at_all() -> None:
     with pytest.raises(ConfigError, match="10 cannot be shared evenly by 4"):
         EpochPlan.rank_slice(np.arange(10), 0, 4)
