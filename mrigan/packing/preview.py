@@ -38,7 +38,7 @@ from mrigan.video.recipe import SHAPE_SIZE, Die, draw_step
 from mrigan.video.treatment import METHODS, Step
 
 TRIES = 50  # families that are looked at for a face before it is given up
-LATER = (0, 30, 60)  # frames of a clip, that show how a distraction moves
+LATER = (0, 30, 60)  # frames that show how a distraction moves
 EXTREMES: dict[str, list[dict[str, Any]]] = {  # the ends of each range
     "blur": [{"size": 7}, {"size": 12}],
     "contrast": [{"value": -20}, {"value": 20}],
@@ -86,7 +86,7 @@ def write_preview(catalog: Catalog, config: ShardsConfig, out: str | Path, famil
             "Augmentation at the ends of its range; box and points follow",
             _augmentations(plain),
         ),
-        "distractions": ("Distraction, in the first frame and 30 and 60 frames later", _distractions(plain)),
+        "distractions": ("Distraction, in three frames", _distractions(plain)),
         "pairs": ("Pairs as they are stored", [row for s in seen for row in _pairs(catalog, config, s)]),
     }
     for name, (title, rows) in sheets.items():
@@ -135,7 +135,7 @@ def _noises(seen: Seen) -> list[list[Cell]]:
     h, w = image.shape[:2]
     left, upper = (int(min(max((a + b - part) / 2, 0), max(whole - part, 0)))
                    for a, b, part, whole in ((x0, x1, 320, w), (y0, y1, 240, h)))  # fmt: skip
-    cells = [Cell(image, "as decoded")]
+    cells = [Cell(image, f"as decoded, {seen.family.id}")]
     for name in METHODS["noise"]:
         step = draw_step("noise", name, Die(0, seen.family.id))
         cells.append(Cell(_alone(step, seen).apply(image, 0), _said(step)))
@@ -161,9 +161,12 @@ def _distractions(seen: Seen) -> list[list[Cell]]:
         step = draw_step("distraction", name, Die(number, seen.family.id))
         if "size" in step.settings:  # the smallest of them are a dot
             step = replace(step, settings={**step.settings, "size": max(SHAPE_SIZE)})
-        pictures = [_alone(step, seen).apply(seen.frame.image, frame) for frame in LATER]
-        rows.append([Cell(image, _said(step) if k == 0 else f"{LATER[k]} frames later")
-                     for k, image in enumerate(pictures)])  # fmt: skip
+        treatment, image = _alone(step, seen), seen.frame.image
+        pictures = {frame: treatment.apply(image, frame) for frame in LATER}
+        if name.startswith("spontaneous"):
+            shown = ((frame, treatment.apply(image, frame)) for frame in range(1000))
+            pictures = dict(islice(((frame, picture) for frame, picture in shown if picture is not image), len(LATER)))
+        rows.append([Cell(picture, f"{_said(step)}\nframe {frame}") for frame, picture in pictures.items()])
     return rows
 
 

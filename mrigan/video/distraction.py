@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mrigan.video.letters import BELOW, CAP, strokes
+from mrigan.video.letters import ABOVE, BELOW, strokes
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255), "black": (0, 0, 0)}
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
@@ -58,7 +58,7 @@ def distract(
 def text_size(text: str, scale: float, thickness: int) -> Size:
     """(width, height) in px of a text, with what hangs below the line; `scale` is px for each unit of the letters."""
     wide = sum(strokes(letter)[0] for letter in text)
-    return math.ceil(wide * scale + thickness), math.ceil((CAP + BELOW) * scale + thickness)
+    return math.ceil(wide * scale + thickness), math.ceil((ABOVE + BELOW) * scale + thickness)
 
 
 def shape_size(shape: str, size: float, frame_size: Size) -> Size:
@@ -86,7 +86,7 @@ def draw_text(
     """
     import cv2
 
-    x, line = at[0] + thickness / 2, at[1] + CAP * scale + thickness / 2
+    x, line = at[0] + thickness / 2, at[1] + ABOVE * scale + thickness / 2
     lines = []
     for letter in text:
         width, parts = strokes(letter)

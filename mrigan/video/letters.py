@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-CAP, BELOW = 21, 7  # units above and below the base line
+ABOVE, BELOW = 22, 7  # units above and below the base line; a capital has 21
 BASE = 9  # y of the base line; y counts downwards
 
 # Pairs of characters, each a distance from R: left and right end of the letter, then the points; " R" lifts the pen
