@@ -48,7 +48,7 @@ def train_detector(config: DetectorConfig, new: bool = False) -> Path:
         MriganError: see `open_job`; `ConfigError` for `data.input=mri` without a generator; `DivergedError` when a loss
             is no longer finite.
     """
-    generator = _load_generator(config)
+    generator = open_generator(config)
     depends = {"generator": sha256_file(config.model.generator) if generator else ""}
     faces = face_settings(config.data.shards)
     with open_job("detector", config, shard_kind="any", depends=depends, new=new) as job:
@@ -115,18 +115,23 @@ def _pictures(face: torch.Tensor, seeds: torch.Tensor, G: Generator | None, conf
     return pictures.contiguous(memory_format=torch.channels_last) if config.engine.channels_last else pictures
 
 
-def build_detector(config: DetectorConfig, world: World, precision: Precision | None = None) -> Engine:
-    """A new detector, its head drawn from the seed, with its optimizer."""
+def build_network(config: DetectorConfig) -> Detector:
+    """A new detector, its head drawn from the seed."""
     model = config.model
-    precision = precision or Precision(config.train.precision, world.device)
     seed_all(config.train.seed, "weights")
-    network = Detector(
+    return Detector(
         model.backbone, model.weights, model.size, hidden=model.hidden, dropout=model.dropout, drop_path=model.drop_path
     )
-    return build_engine(network, config.optim, config.engine, world, precision)
 
 
-def _load_generator(config: DetectorConfig) -> Generator | None:
+def build_detector(config: DetectorConfig, world: World, precision: Precision | None = None) -> Engine:
+    """A new detector, its head drawn from the seed, with its optimizer."""
+    precision = precision or Precision(config.train.precision, world.device)
+    return build_engine(build_network(config), config.optim, config.engine, world, precision)
+
+
+def open_generator(config: DetectorConfig) -> Generator | None:
+    """The trained generator that `model.generator` names, None where none is named or needed."""
     if config.model.generator:
         return load_generator(config.model.generator)
     if config.data.input == "mri":

@@ -144,16 +144,21 @@ def check_gan(config: GanConfig) -> None:
         )
 
 
-def build_engines(config: GanConfig, world: World, precision: Precision | None = None) -> dict[str, Engine]:
-    """New networks, drawn from the seed, with their optimizers."""
+def build_networks(config: GanConfig) -> dict[str, nn.Module]:
+    """New networks, drawn from the seed."""
     model = config.model
-    precision = precision or Precision(config.train.precision, world.device)
     seed_all(config.train.seed, "weights")
     G, D = Generator(model.size, model.width, model.dropout), Discriminator(model.width)
     _freeze_idle_biases(D)
+    return {"generator": G, "discriminator": D}
+
+
+def build_engines(config: GanConfig, world: World, precision: Precision | None = None) -> dict[str, Engine]:
+    """New networks, drawn from the seed, with their optimizers."""
+    precision = precision or Precision(config.train.precision, world.device)
     return {
         name: build_engine(network, config.optim, config.engine, world, precision)
-        for name, network in (("generator", G), ("discriminator", D))
+        for name, network in build_networks(config).items()
     }
 
 

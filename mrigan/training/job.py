@@ -144,7 +144,7 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
     """
     alone = config.engine.name.startswith("zero")  # DeepSpeed wants a process group, be it of one
     with join_world(config.train.device, always_group=alone) as world, StopRequest(world) as stop:
-        train, val, plan = _open_data(config, shard_kind, world)
+        train, val, plan = open_data(config, shard_kind, world)
         steps = config.train.steps or plan.steps(config.train.epochs, config.train.batch_size)
         folder = RunFolder(config.run.dir)
         store = CheckpointStore(folder.checkpoints, config.checkpoint.keep, config.checkpoint.permanent)
@@ -185,9 +185,10 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
             folder.close()
 
 
-def _open_data(
+def open_data(
     config: GanConfig | DetectorConfig, shard_kind: str, world: World
 ) -> tuple[ShardSet, ShardSet, EpochPlan]:
+    """The training shards, the held-out ones, and the plan of the epochs; refuses what cannot be trained."""
     train, data = config.train, config.data
     if not train.steps and not train.epochs:
         raise ConfigError("how long to train is not said", fix="give train.steps=… or train.epochs=…")
@@ -237,8 +238,9 @@ def _recorded(job: Job[Any]) -> Iterator[None]:
         job.world.barrier()
         raise
     except BaseException as error:
-        known = isinstance(error, MriganError)  # and would come again; another may be a peer's or a machine's fault
-        job.folder.set_status("failed", error=error.what if known else repr(error), retry=not known)
+        known = error.what if isinstance(error, MriganError) else None
+        # What is known would come again; another error may be a peer's or a machine's fault.
+        job.folder.set_status("failed", error=known or repr(error), retry=known is None)
         job.tracking.close("FAILED")
         raise
     if state == "running":

@@ -21,7 +21,7 @@ from mrigan.errors import MriganError
 from mrigan.progress import console
 
 
-def launch(kind: str, config: str, overrides: Sequence[str], new: bool) -> int:
+def launch(kind: str, config: str, overrides: Sequence[str], new: bool, dry: bool = False) -> int:
     """Find this process's rank, load the config, train, and say how it went.
 
     Args:
@@ -29,6 +29,7 @@ def launch(kind: str, config: str, overrides: Sequence[str], new: bool) -> int:
         config: a YAML file, or a shipped one by name.
         overrides: `key=value`.
         new: start afresh.
+        dry: print the plan, do one step, keep nothing.
 
     Returns:
         The exit code: 0 finished; 75 stopped by a signal, saved, the same command goes on; 1 failed; 2 wrong use.
@@ -38,7 +39,7 @@ def launch(kind: str, config: str, overrides: Sequence[str], new: bool) -> int:
             find_ranks(os.environ)
             rank = int(os.environ.get("RANK", "0"))
             _show_log(rank)
-            folder = _train(kind, config, list(overrides), new)
+            folder = _train(kind, config, list(overrides), new, dry)
         except Stopped as stopped:
             if rank == 0:
                 console.print(str(stopped), style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -47,7 +48,7 @@ def launch(kind: str, config: str, overrides: Sequence[str], new: bool) -> int:
             console.print("[bold red]error:[/] ", end="")
             console.print(str(error), markup=False, highlight=False, soft_wrap=True)
             return error.exit_code
-    if rank == 0:
+    if rank == 0 and folder is not None:
         console.print(f"finished: {folder / 'model'}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
@@ -58,21 +59,37 @@ def main(kind: str, about: str) -> None:
     parser.add_argument("config", help="a YAML file, or the name of a shipped one (gan/paper.yaml)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example train.steps=100")
     parser.add_argument("--new", action="store_true", help="start afresh; an earlier run is moved to <dir>.old-N")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, do one step, leave nothing behind")
     options = parser.parse_intermixed_args()
-    sys.exit(launch(kind, options.config, options.overrides, options.new))
+    sys.exit(launch(kind, options.config, options.overrides, options.new, options.dry_run))
 
 
-def _train(kind: str, config: str, overrides: list[str], new: bool) -> Path:
+def _train(kind: str, config: str, overrides: list[str], new: bool, dry: bool) -> Path | None:
     # The settings first: a wrong key is an answer at once, not after `import torch`.
     if kind == "gan":
         settings = load_config(GanConfig, config, overrides)
+        if dry:
+            from mrigan.training.trials import dry_run, gan_trial
+
+            dry_run(gan_trial(settings), settings, new, _say)
+            return None
         from mrigan.training.gan import train_gan
 
         return train_gan(settings, new)
     wanted = load_config(DetectorConfig, config, overrides)
+    if dry:
+        from mrigan.training.trials import detector_trial, dry_run
+
+        dry_run(detector_trial(wanted), wanted, new, _say)
+        return None
     from mrigan.training.detector import train_detector
 
     return train_detector(wanted, new)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _show_log(rank: int) -> None:

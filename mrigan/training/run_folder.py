@@ -65,7 +65,7 @@ class RunFolder:
             self._move_aside()
             known = False
         if known:
-            self._compare(config, depends)
+            self.compare(config, depends)
         elif self.checkpoints.exists():
             raise CheckpointError(
                 "the folder has checkpoints but no config.json",
@@ -118,7 +118,8 @@ class RunFolder:
         self.path.mkdir()
         self._acquire()
 
-    def _compare(self, config: dict[str, Any], depends: dict[str, Any]) -> None:
+    def compare(self, config: dict[str, Any], depends: dict[str, Any]) -> None:
+        """Raise CheckpointError where the folder's run had other settings; reads only."""
         before, was = self._read("config.json"), self._read("run.json")
         changed = differences(before, config)
         refused = [line for line in changed if not line.startswith(FREE)] + differences(was, depends)

@@ -172,11 +172,11 @@ def test_wrong_settings(shards: Path, tmp_path: Path, overrides: list[str], expe
 
 
 def test_a_batch_that_the_ranks_cannot_share(shards: Path, tmp_path: Path) -> None:
-    from mrigan.training.job import _open_data
+    from mrigan.training.job import open_data
 
     config = gan_config(shards, tmp_path, "train.batch_size=7")
     with pytest.raises(ConfigError, match="use a multiple of 2"):
-        _open_data(config, "pairs", World(0, 2, 0, torch.device("cpu")))
+        open_data(config, "pairs", World(0, 2, 0, torch.device("cpu")))
 
 
 def test_errors_of_the_command_line(shards: Path, tmp_path: Path) -> None:
