@@ -1,0 +1,62 @@
+#!/bin/bash
+# The whole job as a chain: shards → MRI-GAN → detector on its MRIs → report. Each stage starts when the one before it
+# has finished; when one fails, those behind it are cancelled. The same command again does what is missing.
+#
+#   mrigan shards plan catalog.parquet -o /data/shards
+#   slurm/pipeline.sh /data/shards runs/paper --build "--array=0-63" --train "--nodes=8 --gpus-per-node=8"
+#
+# SHARDS: a planned shard folder; OUT gets gan/, detector/, report/ and logs/. Options, each with words in one string:
+#   --build WORDS      for sbatch: the job array that builds (one task)
+#   --train WORDS      for sbatch: both trainings (1 node)
+#   --evaluate WORDS   for sbatch: the report
+#   --gan WORDS        config and key=value for MRI-GAN (gan/paper.yaml)
+#   --detector WORDS   config and key=value for the detector (detector/mri.yaml)
+#   --report WORDS     for mrigan evaluate, besides models, shards and folder
+set -euo pipefail
+
+usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '/^set/d' >&2; exit 2; }
+die() { echo "pipeline.sh: $*" >&2; exit 2; }
+
+[[ $# -ge 2 && $1 != -* && $2 != -* ]] || usage
+shards=$1 out=$2
+shift 2
+declare -A words=([build]='' [train]='' [evaluate]='' [gan]=gan/paper.yaml [detector]=detector/mri.yaml [report]='')
+while (($#)); do
+    name=${1#--}
+    [[ $1 == --* && -v words[$name] ]] || die "unknown option $1"
+    (($# >= 2)) || die "$1 needs its words"
+    words[$name]=$2
+    shift 2
+done
+[[ -f $shards/plan.json ]] || die "$shards is not planned: mrigan shards plan CATALOG -o $shards"
+scripts=$(dirname "$0")
+mkdir -p "$out/logs"
+
+last='' # the job before
+# submit NAME SBATCH_WORDS SCRIPT ARGUMENT…
+submit() {
+    local name=$1 options=$2 script=$3 log=%x-%j.log
+    shift 3
+    [[ $options != *--array* ]] || log=%x-%A_%a.log
+    # A dependency that can never come true would wait for ever otherwise.
+    [[ -z $last ]] || options+=" --dependency=afterok:$last --kill-on-invalid-dep=yes"
+    # shellcheck disable=SC2086 # several words
+    last=$(sbatch --parsable --job-name="mrigan-$name" --output="$out/logs/$log" $options "$scripts/$script" "$@")
+    last=${last%%;*}
+    echo "$name: job $last"
+}
+
+if [[ -f $shards/manifest.json ]]; then
+    echo "build: $shards is built"
+else
+    submit build "${words[build]}" build_shards.sbatch "$shards"
+fi
+# shellcheck disable=SC2086 # several words each
+{
+    submit gan "${words[train]}" train.sbatch gan ${words[gan]} "data.shards=$shards" "run.dir=$out/gan"
+    submit detector "${words[train]}" train.sbatch detector ${words[detector]} "data.shards=$shards" \
+        "run.dir=$out/detector" "model.generator=$out/gan/model/generator.safetensors"
+    submit evaluate "${words[evaluate]}" evaluate.sbatch --model "$out/detector/model" --shards "$shards" \
+        -o "$out/report" ${words[report]}
+}
+echo "watch: squeue --me; logs in $out/logs"
