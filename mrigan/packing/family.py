@@ -9,6 +9,7 @@ A clip may be a still (FFHQ, FDF): a real face as any other. What the recipe doe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,9 +23,24 @@ from mrigan.errors import InputError
 from mrigan.packing.pictures import black, encode
 from mrigan.packing.rows import Row, row_of, sample_json
 from mrigan.packing.shard import Member
-from mrigan.packing.tools import Stages, Tools
+from mrigan.packing.tools import Stages, Timed, Tools
 from mrigan.packing.treated import Treated
-from mrigan.video import Face, FaceTable, FakeClip, Frame, Paired, VideoInfo, changed, follow, probe
+from mrigan.video import (
+    DecoderError,
+    Face,
+    FaceTable,
+    FakeClip,
+    Frame,
+    FrameSource,
+    Paired,
+    PyAvSource,
+    VideoInfo,
+    changed,
+    follow,
+    probe,
+)
+
+log = logging.getLogger(__name__)
 
 BATCH = 8  # pairs in one computation of MRIs
 
@@ -42,8 +58,16 @@ def family_samples(family: Family, tools: Tools, stages: Stages) -> list[Sample 
 
     In the order of clips, frames, persons. No file that is damaged raises; it becomes a row.
     """
-    work = _Family(family, tools, stages)
-    work.run()
+    source = tools.source(family, stages)
+    try:
+        work = _Family(family, tools, stages, source)
+        work.run()
+    except DecoderError as error:
+        if tools.config.video.decoder == "dali":
+            raise
+        log.warning("family %s is decoded by PyAV: %s (%s)", family.id, error.what, error.where)
+        work = _Family(family, tools, stages, Timed(PyAvSource(), stages))
+        work.run()
     place = {clip.id: i for i, clip in enumerate(family.clips)}
     return sorted(work.items, key=lambda item: _place(item, place))
 
@@ -86,8 +110,8 @@ class _Fake:
 
 
 class _Family:
-    def __init__(self, family: Family, tools: Tools, stages: Stages) -> None:
-        self.family, self.tools, self.stages = family, tools, stages
+    def __init__(self, family: Family, tools: Tools, stages: Stages, source: FrameSource) -> None:
+        self.family, self.tools, self.stages, self.source = family, tools, stages, source
         self.pairs = tools.config.pack.kind == "pairs"
         self.treated = Treated.of(family, tools.config, stages)
         self.items: list[Sample | Row] = []
@@ -98,7 +122,7 @@ class _Family:
             self._without_original("missing_original")
             return
         try:
-            table, frames = self.tools.faces(original, self.stages, self.treated)
+            table, frames = self.tools.faces(original, self.stages, self.treated, self.source)
         except InputError as error:
             self.items.append(row_of(original, "failed", f"unreadable: {error.what}"))
             self._without_original("missing_original")
@@ -110,7 +134,8 @@ class _Family:
             self._without_original("no_face")
             return
         fakes = self.family.fakes
-        with follow([self.tools.path(clip) for clip in fakes], self.tools.config.pairs) as followed:
+        paths = [self.tools.path(clip) for clip in fakes]
+        with follow(paths, self.tools.config.pairs, table.by_frame(), self.source) as followed:
             along = [_Fake(clip, frames_, self.tools.path(clip)) for clip, frames_ in zip(fakes, followed, strict=True)]
             self._follow(original, table, frames, along)
         for fake in along:
@@ -128,7 +153,7 @@ class _Family:
         """Store the faces of a clip that is searched by itself."""
         broken = False
         try:
-            table, frames = self.tools.faces(clip, self.stages, self.treated)
+            table, frames = self.tools.faces(clip, self.stages, self.treated, self.source)
             if table.note:
                 broken = True
                 self.items.append(row_of(clip, "failed", f"unreadable: {table.note}"))
@@ -202,7 +227,7 @@ class _Family:
                 row.status, row.reason = "dropped", "unchanged"
                 fake.items.append(row)
                 continue
-            native, size = self.treated.native(box, paired.geometry.size, (fake.info.width, fake.info.height))
+            native, size = self.treated.native(box, paired.geometry.size, paired.fake_size)
             about = {"box": native, "frame_size": size, "prob": face.prob,
                      "augment": self.treated.record(paired.index)}  # fmt: skip
             fake.waiting.append(_Pair(row, theirs, ours, about))

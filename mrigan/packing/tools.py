@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -13,22 +13,24 @@ from typing import TypeVar
 
 import numpy as np
 
-from mrigan.catalog import Clip
+from mrigan.catalog import Clip, Family
 from mrigan.config import ShardsConfig
 from mrigan.errors import InputError
 from mrigan.files import hash_json
 from mrigan.packing.plan import Plan
 from mrigan.packing.treated import Treated
 from mrigan.video import (
+    Decoded,
     FaceDetector,
     FaceTable,
     Frame,
+    FrameSource,
     crop,
     faces_key,
+    family_source,
     find_faces,
     is_picture,
     read_faces,
-    read_frames,
     read_still,
     resize_face,
     write_faces,
@@ -82,18 +84,27 @@ class Tools:
 
     @cached_property
     def detector(self) -> FaceDetector:
-        return FaceDetector(self.config.faces)
+        return FaceDetector(self.config.faces, self.config.video.device)
+
+    def source(self, family: Family, stages: Stages) -> FrameSource:
+        """Who decodes the clips of a family."""
+        paths = [path for path in map(self.path, family.clips) if not is_picture(os.fsdecode(path))]
+        with stages("decode"):
+            return Timed(family_source(self.config.video, paths), stages)
 
     def path(self, clip: Clip) -> Path:
         return self.plan.path(clip)
 
-    def faces(self, clip: Clip, stages: Stages, treated: Treated) -> tuple[FaceTable, Iterable[Frame]]:
+    def faces(
+        self, clip: Clip, stages: Stages, treated: Treated, source: FrameSource
+    ) -> tuple[FaceTable, Iterable[Frame]]:
         """The faces of a clip, from disk where they are known, and its frames with faces, as decoded.
 
         Those of a still are not kept: a picture is read as fast as a table, and data sets have a million of them.
 
         Args:
             treated: what is done to the frames in which faces are looked for.
+            source: who decodes.
 
         Raises:
             InputError: the clip cannot be read.
@@ -105,7 +116,7 @@ class Tools:
             with stages("detect"):
                 table = find_faces(treated.before([still]), self.detector)
             return table, [still] if table.faces else []
-        key = faces_key(path, clip.id, settings)
+        key = faces_key(path, clip.id, settings, f"{source.name} on {self.config.video.device}")
         if treated.detected:
             key = hash_json([key, treated.detected.as_dict()])[: len(key)]
         file = self.plan.faces / f"{key}.parquet"
@@ -113,7 +124,7 @@ class Tools:
         try:
             table = read_faces(file, key)
         except InputError:  # not there yet, or damaged
-            seen = _Kept(stages.each("decode", read_frames(path, every=settings.every)))
+            seen = _Kept(source.read(path, every=settings.every))
             with stages("detect"):
                 table = find_faces(treated.before(seen), self.detector)
             if not table.note:  # of a clip that breaks off nothing is kept: it may be whole the next time
@@ -122,7 +133,7 @@ class Tools:
         wanted = table.by_frame()
         if kept is not None:
             return table, [frame for frame in kept if frame.index in wanted]
-        return table, stages.each("decode", read_frames(path, wanted=wanted))
+        return table, source.read(path, wanted=wanted)
 
     def cut(self, image: np.ndarray, box: Sequence[float]) -> np.ndarray:
         """The square face of the stored size."""
@@ -135,9 +146,31 @@ class Tools:
 
         from mrigan.mri import mri_image
 
-        a, b = (torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2) for faces in (originals, fakes))
+        device = self.config.video.device
+        a, b = (torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).to(device) for faces in (originals, fakes))
         images = mri_image(a, b, self.config.mri.metric, weights=self.config.mri.weights)
-        return list(images.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy())
+        return list(images.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+
+class Timed:
+    """A source whose work counts for the stage `decode`."""
+
+    def __init__(self, source: FrameSource, stages: Stages) -> None:
+        self.source, self.stages = source, stages
+        self.name, self.device = source.name, source.device
+
+    def read(self, path: str | Path, every: int = 10, wanted: Collection[int] | None = None) -> Iterator[Frame]:
+        return self.stages.each("decode", self.source.read(path, every, wanted))
+
+    def decode(self, path: str | Path, needed: Callable[[int], bool] | None = None) -> Generator[Decoded, None, int]:
+        frames = self.source.decode(path, needed)
+        while True:
+            with self.stages("decode"):
+                try:
+                    decoded = next(frames)
+                except StopIteration as end:
+                    return end.value
+            yield decoded
 
 
 class _Kept:

@@ -7,9 +7,10 @@ from mrigan.video.alignment import Alignment, FakeClip, Paired, follow, pair_fra
 from mrigan.video.container import VideoInfo, probe
 from mrigan.video.crops import RESIZE, crop, expand_box, resize_face
 from mrigan.video.faces import INFERENCE_THRESHOLDS, Detection, Face, FaceDetector, FaceTable, find_faces
-from mrigan.video.frames import Frame, TruncatedVideo, read_frames
+from mrigan.video.frames import Decoded, Frame, TruncatedVideo, read_frames
 from mrigan.video.geometry import Geometry, changed
 from mrigan.video.recipe import draw_treatment
+from mrigan.video.source import DecoderError, FrameSource, PyAvSource, family_source
 from mrigan.video.stills import is_picture, read_still
 from mrigan.video.table import faces_key, fingerprint, read_faces, write_faces
 from mrigan.video.treatment import Treatment
@@ -18,14 +19,18 @@ __all__ = [
     "INFERENCE_THRESHOLDS",
     "RESIZE",
     "Alignment",
+    "Decoded",
+    "DecoderError",
     "Detection",
     "Face",
     "FaceDetector",
     "FaceTable",
     "FakeClip",
     "Frame",
+    "FrameSource",
     "Geometry",
     "Paired",
+    "PyAvSource",
     "Treatment",
     "TruncatedVideo",
     "VideoInfo",
@@ -34,6 +39,7 @@ __all__ = [
     "draw_treatment",
     "expand_box",
     "faces_key",
+    "family_source",
     "find_faces",
     "fingerprint",
     "follow",

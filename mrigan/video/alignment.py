@@ -51,6 +51,7 @@ class Paired:
         geometry: maps the original's boxes into these pictures: `paired.geometry.box(face.box)`.
         fake_index: of the fake's frame, -1 unless this is a pair.
         fake_time: of the fake's frame, seconds since the fake's first one.
+        fake_size: (w, h) in px of the fake's frame as displayed, (0, 0) unless this is a pair.
         difference: mean grey difference in the outer eighth, 0..255, of the best candidate; NaN where there is none.
     """
 
@@ -62,6 +63,7 @@ class Paired:
     geometry: Geometry | None = None
     fake_index: int = -1
     fake_time: float = float("nan")
+    fake_size: tuple[int, int] = (0, 0)
     difference: float = float("nan")
 
 
@@ -154,15 +156,17 @@ class FakeClip:
             return Paired(frame.index, frame.time, "misaligned", difference=difference)
         self._offset = found.index - frame.index
         self.alignment.geometry = geometry
+        image = found.frame().image
         return Paired(
             index=frame.index,
             time=frame.time,
             reason="",
             original=geometry.original(frame.image),
-            fake=geometry.fake(found.frame().image),
+            fake=geometry.fake(image),
             geometry=geometry,
             fake_index=found.index,
             fake_time=found.time,
+            fake_size=(image.shape[1], image.shape[0]),
             difference=difference,
         )
 

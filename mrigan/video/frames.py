@@ -105,7 +105,7 @@ class Decoded:
     index: int
     time: float
     picture: Any  # av.VideoFrame
-    converter: _Converter
+    converter: Callable[[Any], np.ndarray]
     _frame: Frame | None = None
 
     def frame(self) -> Frame:
@@ -136,7 +136,7 @@ def decode(
         converter = _Converter(where)
         clock = Clock(stream)
         came = False
-        packets = _Packets(container, stream, RUNAWAY * os.path.getsize(where) + 65_536)
+        packets = Packets(container, stream, RUNAWAY * os.path.getsize(where) + 65_536)
         for packet in packets:
             place = numbering.place(packet)
             for ready, its_place, rank in ahead.take(packet, place) if ahead else [(packet, place, None)]:
@@ -156,7 +156,7 @@ def decode(
                         yield Decoded(index, clock(index, pts), picture, converter)
         if numbering.lost:
             log.warning("%s: %d of %d frames cannot be decoded", where, numbering.lost, numbering.next)
-        stopped = packets.stopped or _cut_short(container, stream, clock.reached(numbering.latest), where)
+        stopped = packets.stopped or cut_short(container, stream, clock.reached(numbering.latest), where)
     if not came:
         raise InputError(f"no frame can be decoded{': ' + stopped if stopped else ''}", where=where)
     if stopped:
@@ -165,7 +165,7 @@ def decode(
     return numbering.total
 
 
-class _Packets:
+class Packets:
     """The packets of the video stream; ends in any case, and `stopped` says why it ended too early."""
 
     def __init__(self, container: Any, stream: Any, limit: int) -> None:
@@ -210,7 +210,7 @@ class _Converter:
         return as_displayed(rgb.to_ndarray(), display_matrix(picture))
 
 
-def _cut_short(container: Any, stream: Any, reached: float, where: str) -> str:
+def cut_short(container: Any, stream: Any, reached: float, where: str) -> str:
     """Why the file ends too early, "" if it does not."""
     size = os.path.getsize(where)
     if "mp4" in container.format.name:

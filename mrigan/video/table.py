@@ -14,6 +14,7 @@ from mrigan.video.faces import Face, FaceTable
 
 FINDING = ("every", "long_side", "min_face", "thresholds", "factor", "max_persons")  # the settings that find faces
 CORNERS = ("x0", "y0", "x1", "y1")
+MADE = "pyav on cpu"
 VERSION = 1  # of detection and tracking; a change of what they find must change every key
 HEAD = 1 << 16  # bytes of the clip's head and tail in its fingerprint
 
@@ -35,15 +36,18 @@ def fingerprint(path: str | Path) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def faces_key(clip_path: str | Path, clip_id: str, config: FacesConfig) -> str:
+def faces_key(clip_path: str | Path, clip_id: str, config: FacesConfig, made: str = MADE) -> str:
     """Hex key of a clip's faces: its id, its content (see `fingerprint`) and the settings that find faces.
 
     Margin, size and resize are not part of it: they act when a face is cut, and the detections stay the same.
 
+    Args:
+        made: who decoded, and where faces were looked for: other pictures, other boxes.
+
     Raises:
         InputError: the clip cannot be read.
     """
-    settings = {name: getattr(config, name) for name in FINDING}
+    settings = {name: getattr(config, name) for name in FINDING} | ({} if made == MADE else {"made": made})
     return hash_json([VERSION, clip_id, *fingerprint(clip_path), settings])[:32]
 
 
