@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mrigan.catalog.clips import SPLITS, Catalog
 from mrigan.catalog.combine import take
-from mrigan.catalog.official import official_splits
+from mrigan.catalog.official import Drawn, left_open, official_splits
 from mrigan.catalog.readers import READERS, ScanResult, read_manifest
 from mrigan.catalog.splits import DEFAULT_FRACTIONS, assign_splits, check_fractions, components
 from mrigan.errors import ConfigError
@@ -62,13 +62,18 @@ def scan_catalog(
     read = READERS[reader] if base is None else partial(read_manifest, base=Path(base))
     result = read(Path(root), lists)
     catalog = Catalog(result.root.resolve(), result.clips)
+    drawn: list[Drawn] = []
     if result.official:
+        drawn = [] if fractions is None else left_open(catalog, fractions)
         catalog = official_splits(catalog, fractions, seed, relax_donors)
     else:
-        fractions = DEFAULT_FRACTIONS if fractions is None else fractions
-        catalog = assign_splits(catalog, fractions, seed, relax_donors)
-        wanted = [split for split in SPLITS if fractions.get(split, 0) > 0]
-        result.notes.extend(_chained(catalog, fractions, relax_donors) + _thin(catalog, wanted, relax_donors))
+        shares = dict(DEFAULT_FRACTIONS if fractions is None else fractions)
+        drawn = [(catalog, shares)]
+        catalog = assign_splits(catalog, shares, seed, relax_donors)
+    split_of = {clip.id: clip.split for clip in catalog.clips}
+    for part, shares in drawn:
+        result.notes.extend(_chained(part, shares, relax_donors))
+        result.notes.extend(_thin(part.with_splits(split_of), shares, relax_donors))
     if taken != 1:
         catalog = take(catalog, dict.fromkeys(catalog.roots, taken), seed)
     return catalog, result
@@ -115,27 +120,31 @@ def making_lines(catalog: Catalog) -> list[str]:
 
 
 def _chained(catalog: Catalog, fractions: Mapping[str, float], relax_donors: bool) -> list[str]:
-    """A warning for each data set of which one component is larger than any split should be."""
-    sizes = Counter(clip.dataset for clip in catalog.clips)
-    largest: dict[str, int] = {}
-    for clips in components(catalog, relax_donors):
-        for dataset, count in Counter(clip.dataset for clip in clips).items():
-            largest[dataset] = max(largest.get(dataset, 0), count)
-    room = max(fractions.values()) / sum(fractions.values())
+    """A warning for each data set of which one component holds more of a method than any split should."""
+    room = max(fractions.values()) / sum(fractions.values()) + 0.02
+    sizes = Counter((clip.dataset, clip.method) for clip in catalog.clips)
     notes = []
-    for dataset, count in largest.items():
-        if 1 < count > (room + 0.02) * sizes[dataset]:
+    for clips in components(catalog, relax_donors):
+        parts = Counter((clip.dataset, clip.method) for clip in clips)
+        over = [key for key, count in sorted(parts.items()) if 1 < count > room * sizes[key]]
+        for dataset in dict.fromkeys(dataset for dataset, _ in over):
+            shares = ", ".join(
+                f"{parts[key] / sizes[key]:.0%} of {key[1] or 'the fakes'}" for key in over if key[0] == dataset
+            )
             notes.append(
-                f"{count} of {sizes[dataset]} clips of {dataset} are chained together (people, uploads, groups) and "
-                f"lie in one split; the rest cannot fill the others as asked{'' if relax_donors else RELAX}"
+                f"{sum(count for key, count in parts.items() if key[0] == dataset)} clips of {dataset} are chained "
+                f"together by people, uploads or groups ({shares}) and lie in one split; the rest cannot fill the "
+                f"others as asked{'' if relax_donors else RELAX}"
             )
     return notes
 
 
-def _thin(catalog: Catalog, splits: list[str], relax_donors: bool) -> list[str]:
+def _thin(catalog: Catalog, fractions: Mapping[str, float], relax_donors: bool) -> list[str]:
     """What a split lacks because there are too few separable groups."""
     notes = []
-    for split in splits:
+    for split in SPLITS:
+        if not fractions.get(split):
+            continue
         lacking = sorted({clip.label for clip in catalog.clips} - {c.label for c in catalog.clips if c.split == split})
         if lacking:
             too_few = f"too few separable groups ({len(components(catalog, relax_donors))})"

@@ -42,8 +42,9 @@ def catalog_scan(
     from mrigan.catalog import scan_catalog, write_catalog
 
     fractions = None
-    if splits is None or val is not None or test is not None:
-        val, test = (0.1 if share is None and splits is None else share or 0.0 for share in (val, test))
+    if val is not None or test is not None:
+        other = 0.1 if splits is None else 0.0
+        val, test = (other if share is None else share for share in (val, test))
         fractions = {"train": round(1 - val - test, 9), "val": val, "test": test}
     catalog, result = scan_catalog(
         reader, root, splits=splits, base=base, fractions=fractions, seed=seed, relax_donors=relax_donors, taken=take

@@ -84,9 +84,7 @@ def read_faceforensics(root: Path, splits: Path | None = None) -> ScanResult:
     if splits is not None:
         unlisted = sum(not clip.official_split for clip in clips)
         if unlisted:
-            notes.append(
-                f"{unlisted} clips are on no split list (actors) and stay without a split; --val, --test draw it"
-            )
+            notes.append(f"{unlisted} clips (actors) are on no split list: no split for them without --val or --test")
     clips = found_clips(clips, root, problems, LAYOUT)
     differences = [*_differences(found, lists), *list_differences(lists, sources)]
     return ScanResult(root, clips, problems.counted(), notes, splits is not None, differences)

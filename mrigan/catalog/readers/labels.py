@@ -13,6 +13,7 @@ from mrigan.errors import CatalogError
 CHUNK = 2**22  # characters read at a time: FFHQ's file has 255 MB, FDF's over 1 GB
 MAX_ENTRY = 2**24  # characters of one entry; a real one has a few thousand
 MAX_LIST = 2**26  # bytes of a list that is read whole; the largest published one has 40 kB
+DELIMITERS = frozenset(" \t\r\n,:}")
 SPACE = re.compile(r"[ \t\r\n]*")
 AGAIN = "copy the file again from the data set"
 
@@ -116,13 +117,13 @@ class _Entries:
                 return ""
 
     def _value(self) -> Any:
-        """The value that starts here; the text goes on after it, so that no number is cut short."""
+        """The value that starts here. Only what follows tells that it is whole: `1.5` may be cut after its dot."""
         self._next()
         while True:
             try:
                 value, end = self.decoder.raw_decode(self.text, self.at)
                 length = end - self.at
-                if end < len(self.text) or not self._more():  # `_more` moves the text, so that the value starts it
+                if self.text[end : end + 1] in DELIMITERS or not self._more():  # `_more` moves the text
                     self.at += length
                     return value
             except ValueError:

@@ -185,7 +185,7 @@ def _with_original(clip: Clip, original: str, rows: dict[str, tuple[Clip, str]],
 
 def _text(row: dict[str, Any], key: str, where: str) -> str:
     value = row.get(key)
-    if value is None:
+    if value is None or value == "":  # most fields of most rows
         return ""
     if isinstance(value, bool | list | dict):
         raise CatalogError(f"{key} is {value!r}, not a text or a number", where=where)
@@ -199,6 +199,8 @@ def _people(row: dict[str, Any], keys: tuple[str, ...], where: str) -> tuple[str
     names: list[str] = []
     for key in keys:
         value = row.get(key)
+        if not value:
+            continue
         many = value if isinstance(value, list) else _text(row, key, where).split(";")
         names += [_text({key: name}, key, where) for name in many]
     return tuple(sorted({name for name in names if name}))
