@@ -6,6 +6,8 @@ from mrigan.data.iteration import Loader
 from mrigan.data.loader import eval_batches, make_loader
 from mrigan.data.plan import EpochPlan
 from mrigan.data.reader import ShardSet
+from mrigan.data.stage import local_folders
+from mrigan.data.window import Window
 
 __all__ = [
     "Augment",
@@ -13,7 +15,9 @@ __all__ = [
     "EpochPlan",
     "Loader",
     "ShardSet",
+    "Window",
     "eval_batches",
+    "local_folders",
     "make_loader",
     "random_erasing_",
     "recipe",

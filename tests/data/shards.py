@@ -104,7 +104,10 @@ def write_shards(
         rows.append(_row(Sample(f"{n:012x}-000000-00", "fake", "train"), "", {}, "dropped", "unchanged"))
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / "samples.parquet")
     digest = hashlib.sha256((folder / "samples.parquet").read_bytes()).hexdigest()
-    manifest = {"kind": kind, "plan_hash": plan, "samples_sha256": digest, "samples": len(samples)}
+    markers = [json.loads(tar.with_suffix(".json").read_text()) | {"shard": tar.name} for tar in folder.glob("*.tar")]
+    shards = [{key: marker[key] for key in ("shard", "samples", "bytes", "sha256")} for marker in markers]
+    manifest = {"kind": kind, "plan_hash": plan, "samples_sha256": digest, "samples": len(samples), "shards": shards}
+    (folder / "plan.json").write_text(json.dumps({"config": {"kind": kind}}))
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
@@ -151,6 +154,7 @@ def _write_tar(path: Path, samples: list[Sample], mri_format: str, plan: str) ->
         )
     )
     data = path.read_bytes()
+    path.with_suffix(".idx").write_text(f"v1.2 {len(samples)}\n")
     rows = []
     for sample in samples:
         mine = {n.split(".")[1]: p for n, p in places.items() if n.split(".")[0] == sample.key}

@@ -1,0 +1,374 @@
+"""Staging from a real HTTP server that dies, cuts and lies; by one process a node; and what is refused."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mrigan.data import EpochPlan, ShardSet, fetch, local_folders, make_loader, node_lock
+from mrigan.errors import ConfigError, ShardError
+from mrigan.files import sha256_file
+from tests.data.shards import SIZE
+
+TAR = "train-real-000001.tar"
+BEYOND, WHOLE = "train-fake-000000.tar", "train-fake-000001.tar"
+CONTEXT = multiprocessing.get_context("spawn")
+
+
+class Server:
+    """`tests/data/server.py` over a folder."""
+
+    def __init__(self, root: Path, beside: Path, **faults: object) -> None:
+        (beside / "faults.json").write_text(json.dumps(faults))
+        self.log = beside / "requests.log"
+        self.log.write_text("")
+        script = Path(__file__).with_name("server.py")
+        self.process = subprocess.Popen(
+            [sys.executable, script, root.parent, beside / "faults.json", self.log, beside / "cache"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/{root.name}"
+
+    def requests(self, name: str) -> list[int]:
+        """Where the requests for a file began."""
+        lines = [line.split() for line in self.log.read_text().splitlines()]
+        return [int(start) for file, start in lines if file == name]
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def serve(pairs: Path, tmp_path: Path) -> Iterator[Serve]:
+    """Start servers over the set of pairs."""
+    started = []
+
+    def start(root: Path = pairs, **faults: object) -> Server:
+        started.append(Server(root, tmp_path, **faults))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "PAUSE", 0.001)
+
+
+def stage(url: str, cache: Path, *splits: str) -> Path:
+    (folder,) = local_folders([url], cache, splits or ("train",))
+    return folder
+
+
+def same(folder: Path, source: Path, split: str = "train") -> None:
+    tars = sorted(path.name for path in source.glob(f"{split}-*"))
+    assert sorted(path.name for path in folder.glob(f"{split}-*")) == tars
+    for name in (*tars, "samples.parquet", "manifest.json", "plan.json"):
+        assert sha256_file(folder / name) == sha256_file(source / name)
+    assert not list(folder.glob(".*.part")) + list(folder.glob(".*.tmp"))
+
+
+def test_a_url_is_staged_and_read(serve: Serve, pairs: Path, tmp_path: Path) -> None:
+    server = serve()
+    folder = stage(server.url, tmp_path / "cache")
+    same(folder, pairs)
+    assert not list(folder.glob("val-*"))  # of the splits asked for
+    staged, direct = ShardSet.open([folder], "train"), ShardSet.open([pairs], "train")
+    assert staged.hash == direct.hash
+    plan = EpochPlan(staged.labels, 0)
+    options = {"global_batch": 12, "start_step": 0, "stop_step": 3, "size": SIZE}
+    with make_loader(staged, plan, **options) as mine, make_loader(direct, plan, **options) as theirs:
+        assert all((a.face == b.face).all() for a, b in zip(mine, theirs, strict=True))
+    for _ in range(2):  # again, and then for another split too
+        assert stage(server.url, tmp_path / "cache", "train", "val") == folder
+        same(folder, pairs)
+        same(folder, pairs, "val")
+    assert server.requests(TAR) == [0]
+    assert server.requests("val-real-000000.tar") == [0]
+    assert server.requests("val-real-000000.idx") == [0]
+
+
+def test_folders_and_file_urls_need_no_cache_and_can_have_one(pairs: Path, tmp_path: Path) -> None:
+    assert local_folders([str(pairs), f"file://{pairs}"]) == [pairs, pairs]
+    for url in (str(pairs), f"file://{pairs}"):
+        same(stage(url, tmp_path / "cache"), pairs)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    with pytest.raises(ConfigError, match=r"is a URL(.|\n)*data.cache=DIR"):
+        local_folders(["http://127.0.0.1:1/x"])
+
+
+def test_tables_alone(serve: Serve, pairs: Path, tmp_path: Path) -> None:
+    (folder,) = local_folders([serve().url], tmp_path / "cache")
+    assert sorted(p.name for p in folder.glob("[!.]*")) == ["manifest.json", "plan.json", "samples.parquet"]
+    same(stage(str(pairs), tmp_path / "cache"), pairs)  # the same set from elsewhere goes on in the same folder
+
+
+def test_a_connection_that_breaks_goes_on_where_it_was(serve: Serve, pairs: Path, tmp_path: Path) -> None:
+    size = (pairs / TAR).stat().st_size
+    server = serve(**{TAR: [{"cut": 3000}, {"cut": 0}, {"cut": 1000}]})
+    same(stage(server.url, tmp_path / "cache"), pairs)
+    starts = server.requests(TAR)
+    assert starts == [0, 3000, 3000, 4000]
+    assert size > 4000
+
+
+def test_a_server_without_ranges_starts_again(serve: Serve, pairs: Path, tmp_path: Path) -> None:
+    server = serve(ranges=False, **{TAR: [{"cut": 3000}]})
+    same(stage(server.url, tmp_path / "cache"), pairs)
+    assert set(server.requests(TAR)) == {0}
+
+
+def test_a_server_that_dies_leaves_what_came_and_the_next_goes_on(serve: Serve, pairs: Path, tmp_path: Path) -> None:
+    server = serve(**{TAR: [{"die": 5000}]})
+    with pytest.raises(ShardError, match=r"cannot be fetched, after 5 tries(.|\n)*start again") as caught:
+        stage(server.url, tmp_path / "cache")
+    assert "train-" in str(caught.value.where)
+    (folder,) = (tmp_path / "cache").iterdir()
+    have = (folder / f".{TAR}.part").stat().st_size
+    assert have == 5000
+    with pytest.raises(ShardError, match="no finished shard set"):  # half a set is none
+        ShardSet.open([folder], "train")
+    again = serve()
+    same(stage(again.url, tmp_path / "cache"), pairs)
+    assert again.requests(TAR) == [have]
+
+
+def test_wrong_bytes_are_fetched_again_and_then_refused(
+    serve: Serve, pairs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(**{TAR: [{"flip": 700}]})
+    same(stage(server.url, tmp_path / "once"), pairs)
+    assert server.requests(TAR) == [0, 0]
+    assert f"{TAR} came damaged" in caplog.text
+    server = serve(**{TAR: [{"flip": 700}, {"flip": 701}]})
+    with pytest.raises(ShardError, match=r"not what the manifest promises(.|\n)*shards verify") as caught:
+        stage(server.url, tmp_path / "twice")
+    assert caught.value.where == f"{server.url}/{TAR}"
+    assert not list((tmp_path / "twice").glob(f"*/*{TAR}*"))
+    same(stage(serve().url, tmp_path / "twice"), pairs)
+
+
+def test_a_damaged_partial_file_is_found_at_the_end(serve: Serve, pairs: Path, tmp_path: Path) -> None:
+    server = serve()
+    (folder,) = local_folders([server.url], tmp_path / "cache")
+    (folder / f".{TAR}.part").write_bytes(bytes(4000))
+    (folder / f".{BEYOND}.part").write_bytes(bytes(10**6))  # longer than the whole
+    (folder / f".{WHOLE}.part").write_bytes((pairs / WHOLE).read_bytes())  # killed just before it had its name
+    same(stage(server.url, tmp_path / "cache"), pairs)
+    assert server.requests(TAR) == [4000, 0]
+    assert server.requests(BEYOND) == [0]
+    assert server.requests(WHOLE) == []
+
+
+def test_a_table_of_another_set_is_refused(serve: Serve, pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match=r"not the one that manifest\.json describes"):
+        stage(serve(**{"samples.parquet": [{"flip": 99}]}).url, tmp_path / "cache")
+
+
+def test_foreign_and_changed_files_in_the_cache_are_refused(serve: Serve, pairs: Path, tmp_path: Path) -> None:
+    server = serve()
+    folder = stage(server.url, tmp_path / "cache")
+    (folder / "train-real-000009.tar").write_bytes(b"mine")
+    with pytest.raises(ShardError, match="is not of this set"):
+        stage(server.url, tmp_path / "cache")
+    (folder / "train-real-000009.tar").unlink()
+    with open(folder / TAR, "ab") as file:
+        file.write(b"x")
+    with pytest.raises(ShardError, match=rf"has \d+ bytes, not \d+(.|\n)*{TAR}"):
+        stage(server.url, tmp_path / "cache")
+    (folder / TAR).unlink()
+    same(stage(server.url, tmp_path / "cache"), pairs)
+    with pytest.raises(ConfigError, match="is itself a shard folder"):
+        stage(server.url, folder)
+
+
+def test_a_set_that_was_built_anew_has_a_folder_of_its_own(serve: Serve, pairs: Path, tmp_path: Path) -> None:
+    server = serve()
+    first = stage(server.url, tmp_path / "cache")
+    other = Path(shutil.copytree(pairs, tmp_path / "other" / pairs.name))
+    manifest = json.loads((other / "manifest.json").read_text())
+    with open(other / "samples.parquet", "ab") as file:
+        file.write(b" ")
+    manifest["samples_sha256"] = sha256_file(other / "samples.parquet")
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    assert local_folders([serve(other).url], tmp_path / "cache")[0] != first
+
+
+@pytest.mark.parametrize("name", ["../../x.tar", "a/b.tar", ".hidden.tar", "x.zip"])
+def test_a_manifest_cannot_write_elsewhere(pairs: Path, tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(pairs, tmp_path / "pairs"))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["shards"][0]["shard"] = name
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ShardError, match="is no manifest of a shard set"):
+        stage(str(folder), tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("url", "words"), [("nfs://host/x", "nfs"), ("s3://bucket/x", "s3")])
+def test_protocols_that_cannot_be_read_are_named(url: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{words}:// cannot be read here"):
+        stage(url, tmp_path / "cache")
+
+
+def test_nothing_there(serve: Serve, tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match=r"no such file(.|\n)*manifest.json"):
+        stage(serve().url + "s", tmp_path / "cache")
+    with pytest.raises(ShardError, match=r"no such file(.|\n)*manifest.json"):
+        stage(str(tmp_path / "nowhere"), tmp_path / "cache")
+
+
+def test_room_is_looked_for_first(serve: Serve, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+    (tmp_path / "cache" / "older-set").mkdir(parents=True)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=60_000_000))
+    with pytest.raises(ShardError, match=r"0.1 GB are needed to stage 9 shards(.|\n)*older-set(.|\n)*window"):
+        stage(server.url, tmp_path / "cache")
+    assert server.requests(TAR) == []
+    monkeypatch.undo()
+    same(stage(server.url, tmp_path / "cache"), pairs)
+
+
+def test_the_bar_counts_bytes(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mrigan.data import stage as stage_module
+
+    shown: list[int] = []
+    bar = stage_module.bar
+
+    def watched(*args, **options):
+        assert args[0] == "staging pairs"
+        shown.append(args[1])
+        return bar(*args, **options)
+
+    monkeypatch.setattr(stage_module, "bar", watched)
+    stage(serve().url, tmp_path / "cache")
+    stage(serve().url, tmp_path / "cache")
+    assert len(shown) == 1  # nothing to show where nothing is to do
+
+
+def _stage(url: str, cache: str, results: multiprocessing.Queue) -> None:
+    fetch.PAUSE = 0.001
+    try:
+        results.put(str(stage(url, Path(cache))))
+    except ShardError as error:
+        results.put(error.what)
+
+
+def test_another_process_takes_over_from_one_that_is_killed(serve: Serve, pairs: Path, tmp_path: Path) -> None:
+    server = serve(**{TAR: [{"hang": 4096}]})
+    results = CONTEXT.Queue()
+    ranks = [CONTEXT.Process(target=_stage, args=(server.url, str(tmp_path / "cache"), results)) for _ in range(2)]
+    for rank in ranks:
+        rank.start()
+    while not (parts := list((tmp_path / "cache").glob(f"*/.{TAR}.part"))):  # one is in the middle
+        ranks[0].join(0.05)
+        assert all(rank.is_alive() for rank in ranks)
+    holder = int((parts[0].parent / ".lock").read_text())
+    os.kill(holder, signal.SIGKILL)
+    folder = results.get(timeout=60)
+    for rank in ranks:
+        rank.join()
+    assert sorted(rank.exitcode or 0 for rank in ranks) == [-signal.SIGKILL, 0]
+    same(Path(folder), pairs)
+    assert len(server.requests(TAR)) == 2
+    assert max(len(server.requests(tar.name)) for tar in pairs.glob("train-*.tar")) == 2
+
+
+HOLD = """
+import fcntl, os, sys
+descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.lockf(descriptor, fcntl.LOCK_EX)
+os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+print("held", flush=True)
+sys.stdin.readline()
+if len(sys.argv) > 2:
+    open(sys.argv[2], "w").write('{"what": "no room", "where": "there", "fix": "make some"}')
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Another process that holds the lock of a folder until it is told to go on."""
+    started = []
+
+    def hold(*args: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", HOLD, *map(str, args)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield hold
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_stager_that_stands_still_is_named(
+    holder: Callable[..., subprocess.Popen[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = holder(tmp_path / ".lock")
+    monkeypatch.setattr(node_lock, "STALLED", 0.3)
+    with (
+        pytest.raises(ShardError, match=rf"process {process.pid} of this node(.|\n)*stood still"),
+        node_lock.one_on_the_node(tmp_path),
+    ):
+        pass
+
+
+def test_who_waited_for_a_failure_fails_alike(
+    holder: Callable[..., subprocess.Popen[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = holder(tmp_path / ".lock", tmp_path / ".failed.json")
+    lockf, tried = fcntl.lockf, []
+
+    def watched(descriptor: int, how: int) -> None:
+        tried.append(how)
+        if len(tried) == 2 and process.poll() is None:  # it has waited: let the holder fail
+            process.communicate("\n")
+        lockf(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "lockf", watched)
+    with pytest.raises(ShardError, match=r"no room\n.*there\n.*make some"), node_lock.one_on_the_node(tmp_path):
+        pass
+    with node_lock.one_on_the_node(tmp_path):  # who comes later tries for itself
+        assert not (tmp_path / ".failed.json").exists()
+    with pytest.raises(ShardError, match="mine"), node_lock.one_on_the_node(tmp_path):
+        raise ShardError("mine", where="here", fix="so")
+    assert json.loads((tmp_path / ".failed.json").read_text()) == {"what": "mine", "where": "here", "fix": "so"}
+
+
+def test_a_beat_keeps_those_who_wait(tmp_path: Path) -> None:
+    with node_lock.one_on_the_node(tmp_path) as beat:
+        os.utime(tmp_path / ".lock", (1, 1))
+        beat()
+        assert (tmp_path / ".lock").stat().st_mtime > 1
+
+
+def test_logging_says_where_the_shards_are(serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    folder = stage(serve().url, tmp_path / "cache")
+    assert "9 shards of http://127.0.0.1" in caplog.text
+    assert f"are staged in {folder}" in caplog.text
