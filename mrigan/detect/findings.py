@@ -106,8 +106,19 @@ def look_at(
         detector: None = every picture is one face, already cropped.
         examples: how many of the most suspicious faces are kept, and how many MRIs predicted for them.
     """
-    findings = Findings()
-    scorer = _Scorer(bundle, config, examples)
+    scorer = Scorer(bundle, config, examples)
+    looked = find(item, 0, scorer, detector, progress)
+    scorer.flush()
+    return scorer.complete(looked, 0)
+
+
+def find(item: Input, number: int, scorer: Scorer, detector: FaceDetector | None, progress: Progress) -> Findings:
+    """Find the faces of a video or picture and hand them to `scorer`, which knows the input by `number`.
+
+    Returns:
+        Findings whose faces may still wait to be scored: see `Scorer.waits_for` and `Scorer.complete`.
+    """
+    findings, config = Findings(), scorer.config
     tracker = Tracker()
     try:
         frames = _frames(item, config.every, findings)
@@ -117,16 +128,11 @@ def look_at(
                 findings.empty += not found
                 findings.crowded += len(found) == config.max_persons
                 for detection in found:
-                    scorer.add(frame, detection, whole=detector is None)
+                    scorer.add(number, frame, detection, whole=detector is None)
             progress(len(chunk))
     except InputError as error:
         findings.error = error.what
-    scorer.flush()
     findings.faces = tracker.faces()
-    scored = np.array([scorer.scored[face.frame, face.box] for face in findings.faces]).reshape(-1, len(MEASURES) + 1)
-    findings.logits = scored[:, 0].tolist()
-    findings.measures = {name: scored[:, i] for i, name in enumerate(MEASURES, 1) if not np.isnan(scored[:, i]).all()}
-    findings.examples = scorer.examples()
     return findings
 
 
@@ -169,41 +175,66 @@ def _detect(chunk: list[Frame], detector: FaceDetector | None) -> list[list[Dete
     return [[Detection((0.0, 0.0, w, h), 1.0, ())] for w, h in sizes]
 
 
-class _Scorer:
-    """Faces in, probabilities out, `BATCH` at a time; keeps the pictures of the most suspicious ones only."""
+class Scorer:
+    """Faces in, logits and measures out, `BATCH` at a time whichever input they are of; keeps the pictures of each
+    input's most suspicious faces only.
+
+    Args:
+        keep: faces kept of an input, to be shown.
+    """
 
     def __init__(self, bundle: Bundle, config: FacesConfig, keep: int) -> None:
         self.bundle, self.config, self.keep = bundle, config, keep
-        self.scored: dict[tuple[int, Box], tuple[float, ...]] = {}  # logit, then MEASURES
-        self._waiting: list[tuple[int, Box, np.ndarray]] = []
-        self._kept: list[tuple[float, int, Example]] = []  # a heap, the least suspicious on top
+        self._scored: dict[int, dict[tuple[int, Box], tuple[float, ...]]] = {}  # by input; logit, then MEASURES
+        self._waiting: list[tuple[int, int, Box, np.ndarray]] = []
+        self._kept: dict[int, list[tuple[float, int, Example]]] = {}  # heaps, the least suspicious on top
         self._order = count()
 
-    def add(self, frame: Frame, detection: Detection, whole: bool) -> None:
+    def add(self, number: int, frame: Frame, detection: Detection, whole: bool) -> None:
+        """Score a face, now or soon."""
         image = frame.image if whole else crop(frame.image, detection.box, self.config.margin)
         face = resize_face(image, self.config.size, self.config.resize)
-        self._waiting.append((frame.index, detection.box, face))
+        self._waiting.append((number, frame.index, detection.box, face))
         if len(self._waiting) == BATCH:
             self.flush()
 
+    def waits_for(self, number: int) -> bool:
+        """Whether a face of this input is not scored yet."""
+        return any(waiting[0] == number for waiting in self._waiting)
+
     def flush(self) -> None:
-        """Score what waits."""
+        """Score what waits.
+
+        Raises:
+            ModelError: the model gives no number.
+        """
         import torch
 
         if not self._waiting:
             return
-        faces = torch.from_numpy(np.stack([face for _, _, face in self._waiting]).transpose(0, 3, 1, 2).copy())
+        faces = torch.from_numpy(np.stack([w[3] for w in self._waiting]).transpose(0, 3, 1, 2).copy())
         logits, distances = self._examine(faces)
         if not torch.isfinite(logits).all():
             raise ModelError("the model gives no number for a face: its weights are damaged", fix="train it again")
-        for i, (frame, box, face) in enumerate(self._waiting):
+        for i, (number, frame, box, face) in enumerate(self._waiting):
             distance = math.nan if distances is None else float(distances[i])
-            self.scored[frame, box] = (float(logits[i]), side(box), sharpness(face), distance)
+            measured = (float(logits[i]), side(box), sharpness(face), distance)
+            self._scored.setdefault(number, {})[frame, box] = measured
             if self.keep:
-                prob = float(logits[i].double().sigmoid())
+                prob, heap = float(logits[i].double().sigmoid()), self._kept.setdefault(number, [])
                 entry = (prob, -next(self._order), Example(frame, box, prob, face))  # among equals the earlier stays
-                (heapq.heappush if len(self._kept) < self.keep else heapq.heappushpop)(self._kept, entry)
+                (heapq.heappush if len(heap) < self.keep else heapq.heappushpop)(heap, entry)
         self._waiting.clear()
+
+    def complete(self, findings: Findings, number: int) -> Findings:
+        """The findings of an input all of whose faces are scored, with these scores; the input is then forgotten."""
+        by_face = self._scored.pop(number, {})
+        rows = [by_face[face.frame, face.box] for face in findings.faces]
+        scored = np.array(rows).reshape(-1, len(MEASURES) + 1)
+        findings.logits = scored[:, 0].tolist()
+        findings.measures = {n: scored[:, i] for i, n in enumerate(MEASURES, 1) if not np.isnan(scored[:, i]).all()}
+        findings.examples = self._examples(self._kept.pop(number, []))
+        return findings
 
     def _examine(self, faces: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits (N,), and distances (N,) from the faces that the model knows where it can tell."""
@@ -212,13 +243,13 @@ class _Scorer:
         logits, hidden = self.bundle.examine(faces)
         return logits, self.bundle.familiarity.distance(hidden)
 
-    def examples(self) -> list[Example]:
+    def _examples(self, heap: list[tuple[float, int, Example]]) -> list[Example]:
         """The kept faces, the most suspicious first, with their MRIs."""
         import torch
 
         from mrigan.models.predict import predict_mri
 
-        kept = [example for _, _, example in sorted(self._kept, key=lambda e: e[:2], reverse=True)]
+        kept = [example for _, _, example in sorted(heap, key=lambda e: e[:2], reverse=True)]
         G = self.bundle.generator
         if G is None or not kept:
             return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mrigan import __version__
 from mrigan.config import FacesConfig, from_dict
 from mrigan.detect.choice import choose_model
-from mrigan.detect.findings import Example, Progress, expected_frames, look_at
+from mrigan.detect.findings import Example, Findings, Progress, Scorer, expected_frames, find
 from mrigan.detect.inputs import Input, expand
 from mrigan.detect.verdict import verdict
 from mrigan.errors import ConfigError, ModelError
@@ -102,21 +103,38 @@ class Judge:
         self.about = about_model(model, name, self.config)
 
     def each(self, inputs: list[Input], examples: int = 0) -> Iterator[Judged]:
-        """Judge the inputs in order, under a progress bar.
+        """Judge the inputs in order, under a progress bar; faces of several inputs are scored together.
 
         Args:
             examples: faces kept of each input, to be shown.
         """
         expected = [expected_frames(item, self.config.every) for item in inputs]
         with bar("looking at frames", sum(expected), "frames") as advance:
-            for item, frames in zip(inputs, expected, strict=True):
-                counter = _Counter(advance, f"({shown(os.path.basename(item.path))})", frames)
-                judged = self._one(item, examples, counter)
-                counter.finish()
-                yield judged
+            yield from self.judge(inputs, expected, examples, advance)
 
-    def _one(self, item: Input, examples: int, progress: Progress) -> Judged:
-        findings = look_at(item, self.bundle, self.config, self.detector, examples=examples, progress=progress)
+    def judge(self, inputs: list[Input], expected: list[int], examples: int, progress: Progress) -> Iterator[Judged]:
+        """As `each`, without a bar of its own.
+
+        Args:
+            expected: frames that each input is expected to have.
+        """
+        scorer = Scorer(self.bundle, self.config, examples)
+        waiting: deque[tuple[int, Input, Findings]] = deque()
+        for number, (item, frames) in enumerate(zip(inputs, expected, strict=True)):
+            counter = _Counter(progress, f"({shown(os.path.basename(item.path))})", frames)
+            waiting.append((number, item, find(item, number, scorer, self.detector, counter)))
+            counter.finish()
+            while waiting and not scorer.waits_for(waiting[0][0]):
+                yield self._judged(scorer, *waiting.popleft())
+        scorer.flush()
+        while waiting:
+            yield self._judged(scorer, *waiting.popleft())
+
+    def _judged(self, scorer: Scorer, number: int, item: Input, findings: Findings) -> Judged:
+        return self.answer(item, scorer.complete(findings, number))
+
+    def answer(self, item: Input, findings: Findings) -> Judged:
+        """The verdict on what was found."""
         result = verdict(
             item.path,
             findings,
