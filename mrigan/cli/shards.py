@@ -66,26 +66,42 @@ def shards_preview(
 
 @app.command("build")
 def shards_build(
-    out: ShardFolder,
+    out: Annotated[str, typer.Argument(metavar="DIR|URL", help="Where the plan lies.")],
     *,
     workers: WorkersOption = 0,
+    task: Annotated[int | None, typer.Option(min=0, help="Build one slice of the plan, no manifest.")] = None,
+    of: Annotated[int, typer.Option(min=1, help="Into how many slices --task cuts the plan.")] = 1,
+    distributor: Annotated[str, typer.Option(help="pool: processes of this machine. ray: a Ray cluster.")] = "pool",
+    ray_address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Of Ray; empty = the cluster it finds.")] = "",
+    skip_deadly: Annotated[
+        bool, typer.Option("--skip-deadly", help="A family that kills each worker becomes failed rows.")
+    ] = False,
+    scratch: Annotated[str, typer.Option(help="Local folder for what goes to a URL; empty = the system's.")] = "",
     metric: Annotated[
         str, typer.Option(metavar="NAME", help="Another MRI set of the faces found for DIR, in DIR-NAME beside it.")
     ] = "",
     weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Of that metric (lpips, dists).")] = None,
 ) -> None:
     """Build what is missing of a plan. Exit code 75: stopped by a signal; start it again to go on."""
-    from mrigan.packing import build_shards, plan_from
+    from mrigan.packing import Crew, build_shards, build_slice, plan_from
     from mrigan.packing.log import show_log
 
-    show_log()
+    if task is None and of > 1:
+        raise typer.BadParameter("--of goes with --task, which says which slice")
     if weights and not metric:
         raise typer.BadParameter("--weights goes with --metric")
+    show_log()
     if metric:
         settings = [f"mri.metric={metric}", *([f"mri.weights={weights.resolve()}"] if weights else [])]
-        out = plan_from(out, settings, out.with_name(f"{out.resolve().name}-{metric}")).folder
+        folder = Path(out)
+        out = str(plan_from(folder, settings, folder.with_name(f"{folder.resolve().name}-{metric}")).folder)
         typer.echo(f"into {out}")
-    for line in build_shards(out, workers).lines():
+    crew = Crew(distributor, workers, ray_address, skip_deadly)
+    if task is None:
+        lines = build_shards(out, crew=crew, scratch=scratch).lines()
+    else:
+        lines = build_slice(out, task, of, crew=crew, scratch=scratch).lines()
+    for line in lines:
         typer.echo(line)
 
 

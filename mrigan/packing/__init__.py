@@ -1,7 +1,8 @@
 """Families of clips become WebDataset tar shards: plan, build, verify, repair, count."""
 
-from mrigan.packing.build import build_shards
+from mrigan.packing.build import Slice, build_shards, build_slice
 from mrigan.packing.derive import plan_from
+from mrigan.packing.dispatch import Crew
 from mrigan.packing.layout import FORMAT, Layout, sample_key
 from mrigan.packing.manifest import Summary, read_manifest
 from mrigan.packing.plan import Plan, Unit, load_plan, plan_shards
@@ -12,7 +13,7 @@ from mrigan.packing.stats import Stats, shard_stats
 from mrigan.packing.verify import Check, check_shards, verify_shards
 
 __all__ = [
-    "FORMAT", "SCHEMA", "Check", "Damage", "Layout", "Plan", "Repair", "Stats", "Summary", "Unit", "build_shards",
-    "check_shards", "load_plan", "plan_from", "plan_shards", "read_manifest", "read_rows", "repair_shards",
-    "sample_key", "shard_stats", "verify_shards",
+    "FORMAT", "SCHEMA", "Check", "Crew", "Damage", "Layout", "Plan", "Repair", "Slice", "Stats", "Summary", "Unit",
+    "build_shards", "build_slice", "check_shards", "load_plan", "plan_from", "plan_shards", "read_manifest",
+    "read_rows", "repair_shards", "sample_key", "shard_stats", "verify_shards",
 ]  # fmt: skip

@@ -195,10 +195,10 @@ def _serve(connection: Connection, setup: Setup, arguments: tuple[Any, ...]) -> 
         return  # no more tasks, or nobody is left to tell
     except Exception as error:  # noqa: BLE001 (whatever it is, the parent is told)
         error.add_note(traceback.format_exc())
-        connection.send(("failed", _sendable(error)))
+        connection.send(("failed", sendable(error)))
 
 
-def _sendable(error: Exception) -> Exception:
+def sendable(error: Exception) -> Exception:
     """The exception, or one that says the same where it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))

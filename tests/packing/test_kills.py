@@ -7,8 +7,6 @@ import os
 import random
 import resource
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,42 +18,13 @@ from mrigan.packing import build_shards, plan_shards, verify_shards
 from mrigan.packing.layout import Layout
 from mrigan.packing.leftovers import leftovers
 from tests.packing.conftest import PNG, Built, config, tree
-
-BUILD = [sys.executable, "-m", "mrigan.cli", "shards", "build"]
-
-
-def start(folder: Path, **options: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*BUILD, str(folder), "--workers", "2"],
-        start_new_session=True,
-        text=True,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        **options,
-    )  # type: ignore[call-overload]
+from tests.packing.processes import alive, files, start, wait_for, workers
 
 
-def workers(pid: int) -> list[int]:
-    """The processes below `pid` that build shards: those of its fork server."""
-    return [grandchild for child in children(pid) for grandchild in children(child)]
-
-
-def children(pid: int) -> list[int]:
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
-    while not happened() and process.poll() is None:
-        threading.Event().wait(0.002)
-
-
-def kill_at(folder: Path, files: int, whom: str) -> None:
+def kill_at(folder: Path, moment: int, whom: str) -> None:
     """Start a build and SIGKILL it, or its workers only, or all, as soon as the folder holds so many files."""
     process = start(folder)
-    wait_for(process, lambda: sum(len(names) for _, _, names in os.walk(folder)) >= files)
+    wait_for(process, lambda: files(folder) >= moment)
     crew = workers(process.pid)
     targets = {"parent": [process.pid], "workers": crew, "all": [process.pid, *crew]}[whom]
     for pid in targets:
@@ -66,13 +35,6 @@ def kill_at(folder: Path, files: int, whom: str) -> None:
     process.communicate()
     while any(alive(pid) for pid in crew):  # orphans end by themselves
         threading.Event().wait(0.01)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def kill_often(built: Built, folder: Path, kills: int, seed: int) -> None:
