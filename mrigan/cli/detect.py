@@ -9,7 +9,7 @@ import typer
 
 
 def detect(  # noqa: PLR0917 (the command's options)
-    paths: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Videos, pictures, or folders of them.")],
+    paths: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Videos, pictures, folders, patterns, @LIST.")],
     image: Annotated[bool, typer.Option("--image", help="The files are pictures, whatever they are called.")] = False,
     cropped: Annotated[bool, typer.Option("--cropped", help="Every picture is one face, cut out already.")] = False,
     model: Annotated[
@@ -20,14 +20,21 @@ def detect(  # noqa: PLR0917 (the command's options)
         ),
     ] = None,
     json_out: Annotated[str | None, typer.Option("--json", metavar="OUT", help="Write verdicts; - = print.")] = None,
+    jsonl_out: Annotated[
+        Path | None,
+        typer.Option("--jsonl", metavar="OUT", help="Write a JSON line a verdict as they come; a later run goes on."),
+    ] = None,
     html_out: Annotated[Path | None, typer.Option("--html", metavar="OUT", help="Write a page to read.")] = None,
     small_faces: Annotated[bool, typer.Option("--small-faces", help="Look for small faces too; slower.")] = False,
     every: Annotated[int, typer.Option(min=0, help="Look at one frame in so many; 0 = as the model says.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = as many as help.")] = 0,
 ) -> None:
-    """Judge videos: fake, real or undecided. Exit codes: 0 all answered, 3 some unreadable, 1 none, 2 wrong use."""
+    """Judge videos: fake, real or undecided. Exit codes: 0 all answered, 3 some unreadable, 1 none, 2 wrong use, 75
+    stopped, and --jsonl can go on."""
     from mrigan.detect import Options
     from mrigan.detect.command import run
 
     options = Options(pictures=image, cropped=cropped, small_faces=small_faces, every=every, device=device)
-    raise typer.Exit(run(paths, model, options, json_out=json_out, html_out=html_out))
+    code = run(paths, model, options, json_out=json_out, jsonl_out=jsonl_out, html_out=html_out, workers=workers)
+    raise typer.Exit(code)

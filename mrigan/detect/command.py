@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from mrigan.detect.inputs import expand
+from mrigan.detect.inputs import Input, expand
+from mrigan.detect.journal import Journal
 from mrigan.detect.judge import Judge, Judged, Options
 from mrigan.detect.verdict import DOUBTS
 from mrigan.errors import ConfigError, InputError
@@ -18,7 +20,8 @@ from mrigan.files import write_text
 from mrigan.progress import console
 from mrigan.video.stills import shown
 
-ANSWERED, NOTHING, SOME_UNREADABLE = 0, 1, 3
+ANSWERED, NOTHING, SOME_UNREADABLE, STOPPED = 0, 1, 3, 75
+LEAST_EACH = 4  # inputs a worker, or it is not worth its start
 
 
 def run(
@@ -27,13 +30,19 @@ def run(
     options: Options,
     *,
     json_out: str | None = None,
+    jsonl_out: Path | None = None,
     html_out: Path | None = None,
+    workers: int = 0,
 ) -> int:
-    """Judge `paths`, print a line each, write JSON (`-` = standard output) and page; returns the exit code.
+    """Judge `paths`, print a line each, write JSON (`-` = standard output), JSON lines and page; returns the exit code.
+
+    Args:
+        jsonl_out: gets each verdict as it comes; a later run goes on from it.
+        workers: processes, 0 = one a core where a processor judges many inputs; 1 = none but this one.
 
     Raises:
-        InputError: the folders given hold nothing to judge.
-        ConfigError: an output would overwrite an input.
+        InputError: there is nothing to judge, or a list cannot be read.
+        ConfigError: an output would overwrite an input, or goes on from another model's verdicts.
         ModelError: see `choose_model`.
     """
     inputs, skipped = expand(paths, options.pictures)
@@ -45,28 +54,72 @@ def run(
             where=", ".join(map(shown, paths)),
             fix="give videos, pictures, or folders that hold them",
         )
-    files = [out for out in (json_out if json_out != "-" else None, html_out) if out is not None]
+    files = [out for out in (json_out if json_out != "-" else None, jsonl_out, html_out) if out is not None]
     _keep_inputs([item.path for item in inputs], files)
     shown_faces = 0
     if html_out is not None:
         from mrigan.detect.page import faces_shown, render
 
         shown_faces = faces_shown(len(inputs))
-    judged = list(Judge(model, options).each(inputs, shown_faces))
-    verdicts = [one.verdict for one in judged]
+    judge = Judge(model, options)
+    found: dict[Input, Judged] = {}
+    try:
+        for item, judged in _judge(judge, inputs, jsonl_out, shown_faces, workers):
+            found[item] = judged
+    except KeyboardInterrupt:
+        if jsonl_out is None:
+            raise
+        where = f"{len(found)} of {len(inputs)} verdicts are in {shown(os.fspath(jsonl_out))}"
+        console.print(f"stopped; {where}; the same command goes on", markup=False, highlight=False, soft_wrap=True)
+        return STOPPED
+    judged_all = [found[item] for item in inputs]
+    verdicts = [one.verdict for one in judged_all]
     if html_out is not None:
-        write_text(html_out, render(judged, skipped))
+        write_text(html_out, render(judged_all, skipped))
     if json_out is not None:
         text = as_json(verdicts)
         if json_out == "-":
             typer.echo(text, nl=False)
         else:
             write_text(json_out, text)
-    _summary(judged, printed=json_out == "-")
+    _summary(judged_all, printed=json_out == "-")
     for out in files:
         console.print(f"written: {shown(os.fspath(out))}", markup=False, highlight=False, soft_wrap=True)
     unreadable = sum(v["reason"] == "unreadable" for v in verdicts)
     return NOTHING if unreadable == len(verdicts) else SOME_UNREADABLE if unreadable else ANSWERED
+
+
+def _judge(
+    judge: Judge, inputs: list[Input], jsonl: Path | None, examples: int, workers: int
+) -> Iterator[tuple[Input, Judged]]:
+    """Each input with its verdict, in any order; those that the journal knows first."""
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(jsonl, judge.about)) if jsonl is not None else None
+        todo = []
+        for item in inputs:
+            known = journal.known(item) if journal else None
+            if known:
+                yield item, Judged(known, item.picture)
+            else:
+                todo.append(item)
+        if len(todo) < len(inputs):
+            console.print(f"{len(inputs) - len(todo)} of {len(inputs)} were judged before", highlight=False)
+        for item, judged in _by_workers(judge, todo, examples, workers):
+            if journal:
+                journal.add(judged.verdict)
+            yield item, judged
+
+
+def _by_workers(judge: Judge, inputs: list[Input], examples: int, workers: int) -> Iterator[tuple[Input, Judged]]:
+    cores = len(os.sched_getaffinity(0))
+    if not workers:  # a worker takes seconds to start
+        workers = 1 if judge.on_gpu else min(cores, len(inputs) // LEAST_EACH)
+    if workers > 1 and judge.folder is not None:
+        from mrigan.detect.crew import Crew
+
+        yield from Crew(judge, min(workers, len(inputs))).each(inputs, examples)
+    else:
+        yield from zip(inputs, judge.each(inputs, examples), strict=True)
 
 
 def as_json(verdicts: Sequence[dict[str, Any]]) -> str:

@@ -14,7 +14,7 @@ from mrigan import __version__
 from mrigan.config import FacesConfig, from_dict
 from mrigan.detect.choice import choose_model
 from mrigan.detect.findings import Example, Findings, Progress, Scorer, expected_frames, find
-from mrigan.detect.inputs import Input, expand
+from mrigan.detect.inputs import Input, expand, fingerprint
 from mrigan.detect.verdict import verdict
 from mrigan.errors import ConfigError, ModelError
 from mrigan.evaluation.calibration import calibrate
@@ -76,19 +76,25 @@ def detect_paths(
 class Judge:
     """A loaded model that judges inputs one after the other.
 
+    Attributes:
+        folder: where the model was read from, None if it was given loaded. name: what verdicts call it.
+        about: what verdicts say of it.
+
     Raises:
         ModelError: no model, or a damaged one.
         ConfigError: no such device.
     """
 
-    def __init__(self, model: Bundle | str | Path | None, options: Options) -> None:
+    def __init__(self, model: Bundle | str | Path | None, options: Options, name: str = "") -> None:
         from mrigan.models.bundle import Bundle, load_bundle
 
         self.options = options
-        name = "given"
+        self.folder: Path | None
+        self.folder, chosen = (None, "given") if isinstance(model, Bundle) else choose_model(model)
         if not isinstance(model, Bundle):
-            folder, name = choose_model(model)
-            model = load_bundle(folder)
+            assert self.folder is not None
+            model = load_bundle(self.folder)
+        self.name = name or chosen
         device = pick_device(options.device)
         self.bundle = model.to(device)
         trained = _trained_on(model)
@@ -100,7 +106,12 @@ class Judge:
         )
         self.detector = None if options.cropped else FaceDetector(self.config, device)
         self.doubt = _doubts(model)
-        self.about = about_model(model, name, self.config)
+        self.about = about_model(model, self.name, self.config) | {"cropped": options.cropped}
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the networks run on a GPU."""
+        return next(self.bundle.detector.parameters()).is_cuda
 
     def each(self, inputs: list[Input], examples: int = 0) -> Iterator[Judged]:
         """Judge the inputs in order, under a progress bar; faces of several inputs are scored together.
@@ -137,6 +148,7 @@ class Judge:
         """The verdict on what was found."""
         result = verdict(
             item.path,
+            fingerprint(item.path),
             findings,
             picture=item.picture,
             thresholds=self.bundle.thresholds,

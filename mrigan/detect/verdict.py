@@ -36,6 +36,7 @@ DOUBTS = {  # reasons for which faces that were found are not judged
 
 def verdict(
     path: str,
+    file: Mapping[str, int] | None,
     findings: Findings,
     *,
     picture: bool,
@@ -48,7 +49,7 @@ def verdict(
     """The verdict on one input, as JSON values; see docs of the fields at the top and in the page.
 
     Args:
-        path: as given.
+        path: as given. file: its size and time of change, None where it is not there.
         thresholds: `frame`, `fraction`. doubt: the model's calibration and limits (see `mrigan.evaluation.doubt`).
         config: how the faces were looked for.
         model: what is said about the model.
@@ -69,6 +70,7 @@ def verdict(
     return {
         "schema_version": SCHEMA_VERSION,
         "path": path,
+        "input": None if file is None else dict(file),
         "verdict": "undecided" if reason else video_verdict(probs, thresholds),
         "reason": reason,
         "probability": probability,

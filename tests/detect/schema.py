@@ -21,6 +21,7 @@ def several(items: dict) -> dict:
 VERDICT = closed(
     schema_version={"const": 1},
     path={"type": "string"},
+    input={"anyOf": [{"type": "null"}, closed(bytes=COUNT, modified_ns={"type": "integer"})]},
     verdict={"enum": ["fake", "real", "undecided"]},
     reason=REASON,
     probability=MAYBE,

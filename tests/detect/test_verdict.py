@@ -37,6 +37,7 @@ def judged(
 ) -> dict:
     result = verdict(
         "a.mp4",
+        None,
         seen,
         picture=picture,
         thresholds={"frame": frame, "fraction": fraction},
@@ -138,7 +139,14 @@ def test_the_probability_is_calibrated_where_the_model_can() -> None:
 def test_what_was_not_looked_at() -> None:
     def said(seen: Findings, config: FacesConfig, picture: bool = False) -> dict[str, str]:
         result = verdict(
-            "a", seen, picture=picture, thresholds={"frame": 0.5, "fraction": 0.5}, doubt={}, config=config, model=MODEL
+            "a",
+            None,
+            seen,
+            picture=picture,
+            thresholds={"frame": 0.5, "fraction": 0.5},
+            doubt={},
+            config=config,
+            model=MODEL,
         )
         return {item["what"]: item["detail"] for item in result["not_analysed"]}
 

@@ -1,0 +1,81 @@
+"""Many inputs at once: worker processes that each judge one at a time. A file that kills its worker kills no other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mrigan.detect.findings import Findings, Progress, expected_frames
+from mrigan.detect.inputs import Input
+from mrigan.detect.judge import Judge, Judged, Options
+from mrigan.errors import ModelError
+from mrigan.packing.workers import Busy, Died, Done, run_tasks
+from mrigan.progress import bar
+
+
+class Crew:
+    """As `Judge.each`, by `workers` processes; verdicts come as they are ready.
+
+    Args:
+        judge: the same model in this process; it answers for inputs that take their worker down.
+    """
+
+    def __init__(self, judge: Judge, workers: int) -> None:
+        self.judge, self.workers = judge, workers
+
+    def each(
+        self, inputs: list[Input], examples: int = 0, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[Input, Judged]]:
+        """Judge the inputs, in any order, under a progress bar; ends early when `stop()` turns true."""
+        expected = {item: expected_frames(item, self.judge.config.every) for item in inputs}
+        done = dict.fromkeys(inputs, 0)
+        threads = max(1, len(os.sched_getaffinity(0)) // self.workers)
+        setup = (str(self.judge.folder), self.judge.name, self.judge.options, examples, threads)
+        with bar("looking at frames", sum(expected.values()), "frames") as advance:
+            outcomes = run_tasks(
+                _worker, setup, [(item, expected[item]) for item in inputs], workers=self.workers, stop=stop
+            )
+            for outcome in outcomes:
+                item = outcome.task[0]
+                if isinstance(outcome, Busy):
+                    _move(advance, done, item, outcome.note)
+                elif isinstance(outcome, Done):
+                    _move(advance, done, item, expected[item])
+                    yield item, outcome.result
+                elif isinstance(outcome, Died) and not outcome.again:
+                    if isinstance(outcome.error, ModelError):  # no other file would fare better
+                        raise outcome.error
+                    _move(advance, done, item, expected[item])
+                    error = f"judging it failed each time: {outcome.reason}"
+                    yield item, self.judge.answer(item, Findings(error=error))
+
+
+def _move(advance: Progress, done: dict[Input, int], item: Input, frames: int) -> None:
+    more = frames - done[item]
+    if more > 0:
+        done[item] = frames
+        advance(more)
+
+
+def _worker(
+    folder: str, name: str, options: Options, examples: int, threads: int
+) -> Callable[[tuple[Input, int], Callable[[Any], None]], Judged]:
+    """A worker's judge; what it is called with is an input and the frames expected of it."""
+    import torch
+
+    torch.set_num_threads(threads)
+    judge = Judge(folder, options, name=name)
+
+    def work(task: tuple[Input, int], report: Callable[[Any], None]) -> Judged:
+        item, expected = task
+        seen = 0
+
+        def progress(items: int = 1, note: str = "") -> None:
+            nonlocal seen
+            seen += items
+            report(seen)
+
+        return next(judge.judge([item], [expected], examples, progress))
+
+    return work
