@@ -39,7 +39,7 @@ submit() {
     shift 3
     [[ $options != *--array* ]] || log=%x-%A_%a.log
     # A dependency that can never come true would wait for ever otherwise.
-    [[ -z $last ]] || options+=" --dependency=afterok:$last --kill-on-invalid-dep=yes"
+    [[ -z $last ]] || options+=" --dependency=${when:-afterok}:$last --kill-on-invalid-dep=yes"
     # shellcheck disable=SC2086 # several words
     last=$(sbatch --parsable --job-name="mrigan-$name" --output="$out/logs/$log" $options "$scripts/$script" "$@")
     last=${last%%;*}
@@ -50,6 +50,9 @@ if [[ -f $shards/manifest.json ]]; then
     echo "build: $shards is built"
 else
     submit build "${words[build]}" build_shards.sbatch "$shards"
+    if [[ ${words[build]} == *--array* ]]; then # what its tasks left over, then the manifest
+        when=afterany submit finish "$(sed -E 's/--array[= ][^ ]+//' <<<"${words[build]}")" build_shards.sbatch "$shards"
+    fi
 fi
 # shellcheck disable=SC2086 # several words each
 {

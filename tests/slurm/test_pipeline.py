@@ -26,9 +26,6 @@ def chain(cluster: Cluster, shards: Path, out: Path, *words: str) -> dict[str, J
     return {name: cluster.job(id, out / "logs" / f"mrigan-{name}-{id}.log") for name, id in ids.items()}
 
 
-@pytest.mark.skipif(
-    not (ROOT / "slurm" / "build_shards.sbatch").is_file(), reason="slurm/build_shards.sbatch is missing"
-)
 def test_from_videos_to_a_report(cluster: Cluster, tmp_path: Path) -> None:
     mrigan = [cluster.environment["MRIGAN_PYTHON"], "-m", "mrigan.cli"]
     for words in (
@@ -45,7 +42,7 @@ def test_from_videos_to_a_report(cluster: Cluster, tmp_path: Path) -> None:
         "--detector", f"detector/cpu-smoke.yaml data.input=mri {FEW}",
         "--report", "--device cpu --workers 0",
     )  # fmt: skip
-    assert list(jobs) == ["build", "gan", "detector", "evaluate"]
+    assert list(jobs) == ["build", "finish", "gan", "detector", "evaluate"]
     assert [jobs[name].state for name in ("gan", "detector", "evaluate")] == ["PENDING"] * 3
     for name in ("gan", "detector", "evaluate"):
         jobs[name].wait(patience=300)
