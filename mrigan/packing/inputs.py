@@ -28,6 +28,7 @@ SCHEMA = pa.schema([("clip", pa.string()), ("bytes", pa.int64()), ("mtime_ns", p
 ABSENT = (-1, -1)
 NAMED = 5  # changed clips that an error names
 THREADS = 16  # a network file system answers many questions at a time
+CHUNK = 64  # clips that a thread asks for at a time
 PACKAGES = {
     "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
     "pyav": ("av",),
@@ -170,8 +171,10 @@ def _clips(units: Iterable[Unit]) -> Iterable[Clip]:
 
 
 def _look(plan: Plan, clips: Sequence[Clip]) -> list[tuple[int, int]]:
+    chunks = [clips[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(lambda clip: _facts(plan.path(clip)), clips, chunksize=256))
+        looked = pool.map(lambda chunk: [_facts(plan.path(clip)) for clip in chunk], chunks)
+        return [facts for chunk in looked for facts in chunk]
 
 
 def _facts(path: Path) -> tuple[int, int]:

@@ -74,13 +74,15 @@ def store(plan: Plan, decides: dict[str, Any], catalog: str) -> Plan:
     if not _stands(plan, decides):
         record_inputs(plan)
         write_plan(plan, decides, catalog)
-    return load_plan(plan.folder)
+    return plan
 
 
 def what_decides(config: ShardsConfig, catalog_hash: str) -> dict[str, Any]:
     """All that determines the bytes of the set, beside the clips themselves."""
     settings = to_dict(config)
     del settings["pack"]["faces_dir"]  # where detections lie changes nothing
+    if config.video.device == "cpu" and config.video.decoder == "auto":
+        settings["video"]["decoder"] = "pyav"  # it is what `auto` chooses there
     weights = settings["mri"].pop("weights")
     return {"format": FORMAT, "config": settings, "catalog": catalog_hash,
             "mri_weights": sha256_file(weights) if weights else ""}  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mrigan.catalog import LABELS
 from mrigan.errors import ShardError
 from mrigan.packing.layout import Layout
 from mrigan.packing.plan_file import Plan, load_plan, unit_names
@@ -76,12 +77,14 @@ class Stats:
 
     Attributes:
         groups: in the order of their keys. warnings: what would give the label away, or what is missing.
+        families: with clips of a label, which may have several methods.
         built, units: units counted, and units of the plan.
     """
 
     folder: Path
     plan: Plan
     groups: list[Group]
+    families: dict[str, int]
     warnings: list[str]
     built: int
     units: int
@@ -92,7 +95,8 @@ class Stats:
         return {
             "schema_version": 1, "folder": str(self.folder), "plan_hash": self.plan.hash, "kind": config.pack.kind,
             "metric": config.mri.metric if config.pack.kind == "pairs" else None, "units": self.units,
-            "built": self.built, "groups": [group.as_dict() for group in self.groups], "warnings": self.warnings,
+            "built": self.built, "families": self.families, "groups": [group.as_dict() for group in self.groups],
+            "warnings": self.warnings,
         }  # fmt: skip
 
 
@@ -109,8 +113,8 @@ def shard_stats(out: str | Path) -> Stats:
     done = [name for name in names if layout.unit_marker(name).is_file()]
     if not done:
         raise ShardError("nothing is built yet", where=out, fix=f"mrigan shards build {out}")
-    groups = _count(_tables(layout, done))
-    return Stats(Path(out), plan, groups, warnings_of(groups), len(done), len(names))
+    groups, families = _count(_tables(layout, done))
+    return Stats(Path(out), plan, groups, families, warnings_of(groups), len(done), len(names))
 
 
 def summary(counts: Counter[int]) -> dict[str, float]:
@@ -139,7 +143,7 @@ def _tables(layout: Layout, units: Sequence[str]) -> Iterator[pa.Table]:
         yield from (read_rows(layout.unit_rows(name)).select(list(COLUMNS)) for name in units)
 
 
-def _count(tables: Iterable[pa.Table]) -> list[Group]:
+def _count(tables: Iterable[pa.Table]) -> tuple[list[Group], dict[str, int]]:
     groups: dict[Key, Group] = {}
     clips: dict[Key, Counter[str]] = defaultdict(Counter)  # faces by clip
     families: dict[Key, set[str]] = defaultdict(set)
@@ -166,7 +170,8 @@ def _count(tables: Iterable[pa.Table]) -> list[Group]:
     for key, group in groups.items():
         group.clips, group.families = len(clips[key]), len(families[key])
         group.per_clip = Counter(clips[key].values())
-    return [groups[key] for key in sorted(groups)]
+    by_label = {label: set().union(*(names for key, names in families.items() if key[-1] == label)) for label in LABELS}
+    return [groups[key] for key in sorted(groups)], {label: len(names) for label, names in by_label.items()}
 
 
 def _bytes(table: pa.Table) -> pa.ChunkedArray:

@@ -40,7 +40,8 @@ def show(stats: Stats) -> list[str]:
                       group.label, *_numbers([group]))  # fmt: skip
     table.add_section()
     for label in LABELS:
-        table.add_row("all", "", "", "", label, *_numbers([g for g in stats.groups if g.label == label]))
+        numbers = _numbers([g for g in stats.groups if g.label == label])
+        table.add_row("all", "", "", "", label, str(stats.families[label]), *numbers[1:])
     buffer = io.StringIO()
     Console(file=buffer, width=160).print(table)
     lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
@@ -70,6 +71,7 @@ def draw(stats: Stats) -> bytes:
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(13, 8.6), layout="constrained")
@@ -78,6 +80,7 @@ def draw(stats: Stats) -> bytes:
             panel(axes, stats.groups)
         faces = {label: sum(g.faces for g in stats.groups if g.label == label) for label in LABELS}
         title = f"{stats.folder.resolve().name}: {faces['real']:,} real and {faces['fake']:,} fake faces"
+        figure.legend(handles=[Patch(color=COLORS[label], label=label) for label in LABELS], loc="upper right", ncols=2)
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
         if stats.warnings:
             shown = [f"• {warning}" for warning in stats.warnings[:4]]
@@ -93,7 +96,7 @@ def _sources(axes: Axes, groups: Sequence[Group]) -> None:
     totals = Counter({(g.name, g.label): 0 for g in groups})
     for group in groups:
         totals[group.name, group.label] += group.faces
-    names = [key for key, _ in totals.most_common(SOURCES)][::-1]
+    names = sorted((key for key, _ in totals.most_common(SOURCES)), reverse=True)
     for place, (name, label) in enumerate(names):
         left = 0
         for split in SPLITS:
@@ -103,9 +106,8 @@ def _sources(axes: Axes, groups: Sequence[Group]) -> None:
         axes.text(left, place, f" {left:,}", va="center", fontsize=8, color=MUTED)
     axes.set_yticks(range(len(names)), [name for name, _ in names])
     axes.margins(x=0.18)
-    more = f", the {SOURCES} largest of {len(totals)} sources" if len(totals) > SOURCES else ""
+    more = f"\nthe {SOURCES} largest of {len(totals)} sources" if len(totals) > SOURCES else ""
     axes.set_title(f"Stored faces (dark to light: train, val, test){more}")
-    _legend(axes)
 
 
 def _mris(axes: Axes, groups: Sequence[Group]) -> None:
@@ -114,7 +116,7 @@ def _mris(axes: Axes, groups: Sequence[Group]) -> None:
     for group in groups:
         if group.mri:
             methods.setdefault(" ".join(p for p in (group.dataset, group.method) if p), Counter()).update(group.mri)
-    chosen = sorted(methods, key=lambda name: -methods[name].total())[:SOURCES][::-1]
+    chosen = sorted(sorted(methods, key=lambda name: -methods[name].total())[:SOURCES], reverse=True)
     end = max((summary(methods[name])["max"] for name in chosen), default=0)
     step = max(1, round(end / 60))
     for place, name in enumerate(chosen):
@@ -137,15 +139,16 @@ def _mris(axes: Axes, groups: Sequence[Group]) -> None:
 
 def _lost(axes: Axes, groups: Sequence[Group]) -> None:
     """Dropped faces and failed clips by reason."""
-    reasons = [(f"{reason} ({kind})", count) for kind in ("dropped", "failed")
+    reasons = [(reason, count, color) for kind, color in (("dropped", MUTED), ("failed", COLORS["fake"]))
                for reason, count in _sum(groups, kind).most_common(6)]  # fmt: skip
     reasons.sort(key=lambda item: item[1])
-    for place, (reason, count) in enumerate(reasons):
-        axes.barh(place, count, color=MUTED if "(dropped)" in reason else COLORS["fake"], height=0.6)
+    for place, (_, count, color) in enumerate(reasons):
+        axes.barh(place, count, color=color, height=0.6)
         axes.text(count, place, f" {count:,}", va="center", fontsize=8, color=MUTED)
-    axes.set_yticks(range(len(reasons)), [reason for reason, _ in reasons])
+    axes.set_yticks(range(len(reasons)), [reason for reason, _, _ in reasons])
     axes.margins(x=0.18)
-    axes.set_title("Not stored, by reason")
+    axes.set_ylim(-0.6, max(len(reasons), 5) - 0.4)
+    axes.set_title("Not stored: dropped, or failed (red)")
     _empty(axes, not reasons, "nothing was dropped, nothing failed")
 
 
@@ -155,7 +158,7 @@ def _clips(axes: Axes, groups: Sequence[Group]) -> None:
 
 
 def _widths(axes: Axes, groups: Sequence[Group]) -> None:
-    axes.set_title("Width of the faces before they are resized")
+    axes.set_title("Width of the faces")
     _shares(axes, groups, "widths", "px of the video's own frame", "faces")
 
 
@@ -164,15 +167,15 @@ def _shares(axes: Axes, groups: Sequence[Group], name: str, label: str, of: str)
     counted = {kind: _sum([g for g in groups if g.label == kind], name) for kind in LABELS}
     end = max((value for counts in counted.values() for value in counts), default=0)
     step = max(1, -(-(end + 1) // 40))
-    edges = [low - 0.5 for low in range(0, end + step + 1, step)]
+    starts = range(0, end + 1, step)
+    edges = [start - 0.5 for start in (*starts, starts[-1] + step)]
     for kind, counts in counted.items():
         total = max(counts.total(), 1)
-        shares = [100 * sum(counts[i] for i in range(low, low + step)) / total for low in range(0, end + step, step)]
-        axes.stairs(shares, edges[: len(shares) + 1], color=COLORS[kind], fill=True, alpha=0.35)
-        axes.stairs(shares, edges[: len(shares) + 1], color=COLORS[kind], lw=1.2, label=kind)
+        shares = [100 * sum(counts[i] for i in range(start, start + step)) / total for start in starts]
+        axes.stairs(shares, edges, color=COLORS[kind], fill=True, alpha=0.35)
+        axes.stairs(shares, edges, color=COLORS[kind], lw=1.2)
     axes.set_xlabel(label)
     axes.set_ylabel(f"% of the {of}")
-    axes.legend(loc="upper right")
 
 
 def _frames(axes: Axes, groups: Sequence[Group]) -> None:
@@ -191,13 +194,7 @@ def _frames(axes: Axes, groups: Sequence[Group]) -> None:
     axes.set_yticks(range(len(shown)), [f"{w} × {h}" for w, h in shown])
     axes.set_xticks([])
     axes.margins(x=0.2)
-    axes.set_title("Frames the faces come from: share of reals | of fakes")
-
-
-def _legend(axes: Axes) -> None:
-    from matplotlib.patches import Patch
-
-    axes.legend(handles=[Patch(color=COLORS[label], label=label) for label in LABELS], loc="lower right")
+    axes.set_title("Frames: share of reals | of fakes")
 
 
 def _empty(axes: Axes, empty: bool, why: str) -> None:

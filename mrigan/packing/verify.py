@@ -65,7 +65,7 @@ class Check:
         lines = [str(damage) for damage in self.damages]
         lines += [f"{clip}: is no longer the clip that its samples were made of" for clip in self.changed]
         looked = "every byte" if self.full else f"{self.looked_at} samples and all sizes and indices"
-        facts = f"{self.shards} shards of {self.units} units, {self.samples} samples, {self.bytes / 2**30:.1f} GiB"
+        facts = f"{self.shards} shards of {self.units} units, {self.samples} samples, {_size(self.bytes)}"
         if self.failed:
             lines.append(f"{sum(self.failed.values())} rows of clips that could not be read; try them again: "
                          f"mrigan shards repair {self.folder} --only-failed")  # fmt: skip
@@ -113,6 +113,10 @@ def check_shards(out: str | Path, full: bool = True, workers: int = 0, inputs: b
         unbuilt=[check.unit for check in checks if not check.built] if not finished else [],
         seconds=time.monotonic() - started,
     )  # fmt: skip
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 def _strangers(layout: Layout, plan: Plan, known: set[str]) -> Iterator[Damage]:

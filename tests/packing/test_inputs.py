@@ -1,0 +1,120 @@
+"""Clips or libraries that changed since the plan was made: refused, and named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+
+from mrigan.catalog import Catalog, read_catalog, write_catalog
+from mrigan.errors import ShardError
+from mrigan.packing import Plan, build_shards, check_shards, plan_shards, read_rows
+from mrigan.packing.inputs import absent_inputs, libraries, read_inputs
+from tests.packing.conftest import PNG, Built, config
+
+Own = tuple[Path, Callable[[], Plan], Path]  # the videos, plan anew, the shard folder
+
+
+@pytest.fixture
+def own(built: Built, tmp_path: Path) -> Own:
+    """The two clips of the val family, which a test may change, planned but not built."""
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    clips = [clip for clip in read_catalog(built.catalog).clips if clip.split == "val"]
+    for clip in clips:
+        shutil.copy(built.clips.path(clip), videos / clip.path)
+        (videos / clip.path).chmod(0o644)
+    write_catalog(Catalog(videos, clips), tmp_path / "catalog.parquet")
+
+    def plan() -> Plan:
+        return plan_shards(tmp_path / "catalog.parquet", config(*PNG), tmp_path / "shards")
+
+    plan()
+    return videos, plan, tmp_path / "shards"
+
+
+def change(path: Path, *, longer: bool = True) -> None:
+    """Another content: of another length, or of the same."""
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 0xFF
+    path.write_bytes(bytes(data) + b"more" * longer)
+
+
+def test_the_plan_records_the_clips_as_they_are(own: Own) -> None:
+    videos, _, out = own
+    facts = read_inputs(Plan(out, config(), "", {}, (), {}).layout)
+    stats = {f"toy/{'swap' if 'swap' in p.name else 'original'}/-/{p.stem}": p.stat() for p in videos.iterdir()}
+    assert facts == {clip: (about.st_size, about.st_mtime_ns) for clip, about in stats.items()}
+    recorded = json.loads((out / "plan.json").read_text())["libraries"]
+    assert recorded["opencv"].startswith(cv2.__version__)
+    assert recorded.keys() == {"opencv", "pyav", "ffmpeg", "torch", "facenet-pytorch", "numpy"}
+
+
+def test_a_changed_clip_is_refused_by_name(own: Own) -> None:
+    videos, plan, out = own
+    size = (videos / "smith.mp4").stat().st_size
+    change(videos / "smith.mp4")
+    with pytest.raises(ShardError, match=rf"1 clips changed[^:]*:\n +smith.mp4: {size} → {size + 4} bytes"):
+        build_shards(out, workers=1)
+    assert not list(out.glob("*.tar"))
+    plan()  # nothing is built: the plan takes the clips as they are now
+    assert build_shards(out, workers=1).stored
+    change(videos / "smith-swap.mp4")
+    with pytest.raises(ShardError, match=r"smith-swap\.mp4"):
+        plan()
+
+
+def test_a_clip_that_is_gone_or_back_is_no_change(own: Own) -> None:
+    videos, plan, out = own
+    (videos / "smith-swap.mp4").rename(videos / "elsewhere")
+    assert absent_inputs(plan()) == 1
+    (videos / "elsewhere").rename(videos / "smith-swap.mp4")
+    (videos / "smith.mp4").rename(videos / "elsewhere")
+    with pytest.raises(ShardError, match="not a single face"):
+        build_shards(out, workers=1)
+    rows = read_rows(out / "samples.parquet").to_pylist()
+    assert [(row["name"], row["status"], row["reason"].split(":")[0]) for row in rows] == [
+        ("smith", "failed", "unreadable"),
+        ("smith-swap", "dropped", "missing_original"),
+    ]
+
+
+def test_verify_tells_clips_that_are_no_longer_those_of_the_samples(own: Own) -> None:
+    videos, _, out = own
+    build_shards(out, workers=1)
+    os.utime(videos / "smith.mp4")  # touched, and still the same
+    assert check_shards(out, workers=1, inputs=True).ok
+    change(videos / "smith-swap.mp4", longer=False)
+    check = check_shards(out, workers=1, inputs=True)
+    assert (check.changed, check.damages, check.ok) == (["smith-swap.mp4"], [], False)
+    assert check_shards(out, workers=1).ok
+
+
+def test_other_libraries_are_refused_by_name(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, plan, out = own
+    about = json.loads((out / "plan.json").read_text())
+    about["libraries"]["opencv"] = "3.4.1"
+    (out / "plan.json").write_text(json.dumps(about))
+    with pytest.raises(ShardError, match=rf"opencv: 3\.4\.1 → {cv2.__version__}"):
+        build_shards(out, workers=1)
+    plan()  # nothing is built: these will be the plan's
+    build_shards(out, workers=1)
+    monkeypatch.setattr("mrigan.packing.plan.libraries", lambda: libraries() | {"torch": "9.0"})
+    monkeypatch.setattr("mrigan.packing.inputs.libraries", lambda: libraries() | {"torch": "9.0"})
+    with pytest.raises(ShardError, match=r"torch: .* → 9\.0"):
+        plan()
+
+
+def test_a_lost_record_is_mended_by_planning_again(own: Own) -> None:
+    _, plan, out = own
+    before = (out / "inputs.parquet").read_bytes()
+    (out / "inputs.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ShardError, match="plan again"):
+        build_shards(out, workers=1)
+    plan()
+    assert (out / "inputs.parquet").read_bytes() == before
