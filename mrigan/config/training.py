@@ -15,10 +15,18 @@ class RunConfig:
 
 @dataclass
 class DataConfig:
-    shards: list[str] = field(default_factory=list)  # shard folders
+    shards: list[str] = field(default_factory=list)  # shard folders, or URLs of them (http, s3, file, …)
+    cache: str = ""  # a folder on a disk of each node, where shards are staged before training; needed for URLs
     train_split: str = "train"
     val_split: str = "val"  # held-out scores, thresholds and the choice of the best checkpoint
-    workers: int = at_least(0, 2)  # loader processes a rank
+    loader: str = choice("auto", "torch", "dali")  # auto: DALI on a GPU where it is installed and works
+    decode_on: str = choice("auto", "cpu", "cuda")  # auto: where training is
+    workers: int = at_least(0, 2)  # that read and decode, a rank
+    workers_are: str = choice("threads", "processes")  # processes: for augmentation that holds Python's lock
+    shuffle: str = choice("full", "window")  # window: few shards open at a time, for storage without random reads
+    window: int = at_least(2, 64)  # shards open at a time over all ranks; 2 x ranks x n lets each read its own
+    verify: str = choice("first", "always", "never")  # when a sample's CRC-32 is checked: first = once a process
+    on_bad: str = choice("stop", "skip")  # a bad training sample; skip = another of its class comes, and it is counted
     flip: float = 0.5  # probability of a horizontal flip, face and MRI alike
 
 

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
 
 import torch
 
@@ -22,9 +21,6 @@ from mrigan.data.threads import ThreadLoader
 from mrigan.errors import ConfigError
 
 log = logging.getLogger(__name__)
-Library = Literal["torch", "dali", "auto"]
-DecodeOn = Literal["cpu", "cuda", "auto"]
-Workers = Literal["threads", "processes"]
 Make = Callable[[], BatchDecoder]
 
 
@@ -36,14 +32,27 @@ class Means:
         library: "torch" (OpenCV on a CPU, torchvision on a GPU), "dali"; "auto": on a GPU DALI where it is installed.
         decode_on: "auto": where `device` is.
         device: that trains.
+        workers_are: "threads" or "processes".
+
+    Raises:
+        ValueError: another word.
     """
 
-    library: Library = "torch"
-    decode_on: DecodeOn = "cpu"
+    library: str = "torch"
+    decode_on: str = "cpu"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     workers: int = 0
-    workers_are: Workers = "threads"
+    workers_are: str = "threads"
     pin_memory: bool = False
+
+    def __post_init__(self) -> None:
+        for word, words in (
+            (self.library, ("torch", "dali", "auto")),
+            (self.decode_on, ("cpu", "cuda", "auto")),
+            (self.workers_are, ("threads", "processes")),
+        ):
+            if word not in words:
+                raise ValueError(f"{word!r} is none of {', '.join(words)}")
 
 
 def open_loader(samples: Samples, requests: Iterable[Request], batch_size: int, means: Means) -> Loader:

@@ -14,11 +14,11 @@ import torch
 
 from mrigan.data.assembly import Request
 from mrigan.data.augment import Augment
-from mrigan.data.choice import DecodeOn, Library, Means, Workers, open_loader
+from mrigan.data.choice import Means, open_loader
 from mrigan.data.iteration import Loader
 from mrigan.data.plan import EpochPlan, rank_range
 from mrigan.data.reader import ShardSet
-from mrigan.data.samples import OnBad, Samples
+from mrigan.data.samples import Samples
 
 
 def make_loader(
@@ -31,16 +31,16 @@ def make_loader(
     rank: int = 0,
     world_size: int = 1,
     workers: int = 2,
-    workers_are: Workers = "threads",
-    library: Library = "torch",
-    decode_on: DecodeOn = "cpu",
+    workers_are: str = "threads",
+    library: str = "torch",
+    decode_on: str = "cpu",
     device: torch.device | str = "cpu",
     flip: float = 0.5,
     size: int = 256,
     seed: int = 0,
     augment: Augment | None = None,
     mri: bool | None = None,
-    on_bad: OnBad = "stop",
+    on_bad: str = "stop",
     pin_memory: bool = False,
 ) -> Loader:
     """The training batches `start_step` … `stop_step - 1` of one rank.
@@ -90,7 +90,7 @@ def eval_batches(
     batch_size: int,
     *,
     workers: int = 0,
-    workers_are: Workers = "threads",
+    workers_are: str = "threads",
     size: int = 256,
     mri: bool | None = None,
     pin_memory: bool = False,

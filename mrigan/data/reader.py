@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 
 from mrigan.data.folder import MEMBERS, Shard, ShardFolder, splits_of, verify
 from mrigan.data.open_shards import OpenShards
+from mrigan.data.window import Window
 from mrigan.errors import ShardError
 from mrigan.files import hash_json
 
 _TITLES = {"face": b".face.", "mri": b".mri.", "json": b".json\0"}  # the header's file name: the key, then this
 _BLOCK = 512  # bytes of a tar header, directly before the member's data
 _ORDER = [("key", "ascending")]
-Verify = Literal["first", "always", "never"]
 _INDEX = np.dtype(
     [
         ("shard", np.int32),
@@ -70,7 +70,7 @@ class ShardSet:
         open_shards: the tars that are open.
     """
 
-    verify: Verify = "first"
+    verify: str = "first"
 
     def __init__(
         self, folders: list[Path], *, split: str, kind: str, hash: str, shards: list[Shard], columns: pa.Table
@@ -212,6 +212,19 @@ class ShardSet:
         number[np.argsort(first)] = np.arange(len(first))
         return number[shard], self._index["face_offset"].copy()
 
+    def window(self, shards: int, global_batch: int) -> Window:
+        """The window of an `EpochPlan` over these samples; from now on shards are read ahead of the reads.
+
+        Args:
+            shards: open at any moment.
+
+        Raises:
+            ConfigError: fewer than two.
+        """
+        window = Window(shards, global_batch, *self.places())
+        self.open_shards = OpenShards(self._shards, 2 * shards, ahead=True)  # two epochs meet in a batch
+        return window
+
     def reopen(self) -> None:
         """Forget the open files without closing them for others: for a forked process, whose locks may be taken."""
         self.open_shards = OpenShards(self._shards, self.open_shards.most, self.open_shards.ahead)
@@ -253,8 +266,10 @@ class ShardSet:
             before = np.where(absent, before, offsets + sizes)
 
     def __getstate__(self) -> dict[str, Any]:  # for workers: neither open files nor the columns that only people read
-        return {k: v for k, v in self.__dict__.items() if k not in ("rows", "open_shards")}
+        kept = {k: v for k, v in self.__dict__.items() if k not in ("rows", "open_shards")}
+        return {**kept, "_opening": (self.open_shards.most, self.open_shards.ahead)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        opening = state.pop("_opening")
         self.__dict__.update(state)
-        self.open_shards = OpenShards(self._shards)
+        self.open_shards = OpenShards(self._shards, *opening)

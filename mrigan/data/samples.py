@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ from mrigan.data.draws import Draws
 from mrigan.data.reader import SampleError, ShardSet
 from mrigan.errors import ShardError
 
-OnBad = Literal["stop", "skip"]
 TRIES = 20  # substitutes for one sample; a set in which they all are bad is lost
 _BLACKS = 8  # black MRIs as bytes that are known at a time: one a format, size and quality
 T = TypeVar("T")
@@ -67,7 +66,7 @@ class Samples:
         seed: int = 0,
         flip: float = 0.0,
         augment: Augment | None = None,
-        on_bad: OnBad = "stop",
+        on_bad: str = "stop",
     ) -> None:
         if mri and shards.kind != "pairs":
             raise ShardError("the shards hold no MRIs", where=shards.folders[0], fix="use shards of kind pairs")

@@ -27,7 +27,7 @@ from mrigan.losses import detector_loss
 from mrigan.models import Detector, Generator, load_generator, predict_mri
 from mrigan.training.finish import face_settings, finish_detector
 from mrigan.training.hooks import Hooks
-from mrigan.training.job import open_job
+from mrigan.training.job import open_job, shard_folders
 from mrigan.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def train_detector(config: DetectorConfig, new: bool = False) -> Path:
     """
     generator = open_generator(config)
     depends = {"generator": sha256_file(config.model.generator) if generator else ""}
-    faces = face_settings(config.data.shards)
+    faces = face_settings(shard_folders(config.data))
     with open_job("detector", config, shard_kind="any", depends=depends, new=new) as job:
         if job.finished:
             log.info("%s is finished", job.folder.path)

@@ -74,7 +74,7 @@ def _register(job: Job[DetectorConfig], step: int) -> None:
         log.info("registered as %s version %d, candidate", name, version)
 
 
-def face_settings(folders: Sequence[str]) -> dict[str, Any]:
+def face_settings(folders: Sequence[str | Path]) -> dict[str, Any]:
     """How the faces of the shards were found and cut (a `FacesConfig` as a dict), which a model must repeat.
 
     Raises:

@@ -10,10 +10,11 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from mrigan.config import DetectorConfig, GanConfig, to_dict
-from mrigan.data import Augment, Batch, EpochPlan, ShardSet, make_loader
+from mrigan.config import DataConfig, DetectorConfig, GanConfig, to_dict
+from mrigan.data import Augment, Batch, EpochPlan, ShardSet, local_folders, make_loader
 from mrigan.engine.average import Average
 from mrigan.engine.checkpoint import Checkpoint, CheckpointStore
 from mrigan.engine.distributed import World, join_world
@@ -97,6 +98,11 @@ class Job(Generic[C]):
             rank=self.world.rank,
             world_size=self.world.size,
             workers=data.workers,
+            workers_are=data.workers_are,
+            library=data.loader,
+            decode_on=data.decode_on,
+            device=self.world.device,
+            on_bad=data.on_bad,
             flip=0.0 if augment else data.flip,
             size=size,
             seed=train.seed,
@@ -142,6 +148,7 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
         ConfigError, ShardError: nothing has been written.
         CheckpointError: the folder is in use, of another config, or holds only damaged checkpoints.
     """
+    shard_folders(config.data)  # staging may take hours, for which no rank may wait in a collective call
     alone = config.engine.name.startswith("zero")  # DeepSpeed wants a process group, be it of one
     with join_world(config.train.device, always_group=alone) as world, StopRequest(world) as stop:
         train, val, plan = open_data(config, shard_kind, world)
@@ -201,8 +208,19 @@ def open_data(
         )
     if not data.shards:
         raise ConfigError("data.shards is empty", fix="give data.shards=DIR, what `mrigan shards build DIR` has made")
-    shards = [ShardSet.open(data.shards, split, shard_kind) for split in (data.train_split, data.val_split)]
-    return shards[0], shards[1], EpochPlan(shards[0].labels, train.seed)
+    folders = shard_folders(data)
+    shards, held_out = (ShardSet.open(folders, split, shard_kind) for split in (data.train_split, data.val_split))
+    shards.verify = held_out.verify = data.verify
+    window = shards.window(data.window, train.batch_size) if data.shuffle == "window" else None
+    if window is not None and window.lanes % world.size:
+        log.warning("data.window=%d: each shard is read by several of the %d ranks; a multiple of %d is read by one",
+                    data.window, world.size, 2 * world.size)  # fmt: skip
+    return shards, held_out, EpochPlan(shards.labels, train.seed, window)
+
+
+def shard_folders(data: DataConfig) -> list[Path]:
+    """The folders of this node that hold the shards; where they are elsewhere, they are staged first."""
+    return local_folders(data.shards, data.cache, (data.train_split, data.val_split))
 
 
 def _track(

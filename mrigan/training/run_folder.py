@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 # May change between two starts of one run: none of them changes a step that both configs have, but for the rounding and
 # (engine.accumulate, like the number of ranks) for where dropout falls. Everything else does.
 # `data.shards` and `model.generator` are compared by content (run.json): a folder may move.
-FREE = ("run.", "data.shards", "data.workers", "model.generator", "checkpoint.", "eval.", "tracking.", "train.steps",
+FREE = ("run.", "data.shards", "data.cache", "data.loader", "data.decode_on", "data.workers", "data.verify",
+        "data.on_bad", "model.generator", "checkpoint.", "eval.", "tracking.", "train.steps",
         "train.epochs", "train.device", "engine.")  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from mrigan.training.detector import build_detector, build_network, detector_ste
 from mrigan.training.dry_run import Trial, dry_run
 from mrigan.training.finish import face_settings
 from mrigan.training.gan import build_engines, build_networks, check_gan, gan_step
-from mrigan.training.job import Job
+from mrigan.training.job import Job, shard_folders
 
 
 def gan_trial(config: GanConfig) -> Trial[GanConfig]:
@@ -45,7 +45,7 @@ def gan_trial(config: GanConfig) -> Trial[GanConfig]:
 def detector_trial(config: DetectorConfig) -> Trial[DetectorConfig]:
     """A dry run of a detector."""
     generator = open_generator(config)
-    faces = face_settings(config.data.shards)
+    faces = face_settings(shard_folders(config.data))
 
     def step(engines: Mapping[str, Any], batch: Batch, precision: Precision, world: World) -> dict[str, torch.Tensor]:
         G = engines["generator"].module if generator else None

@@ -188,7 +188,7 @@ def test_damage_after_opening_names_shard_key_and_offset(name: str, opened: bool
 @pytest.mark.parametrize(("verify", "found"), [("first", [True, False]), ("always", [True, True]), ("never", [])])
 def test_the_crc_is_checked_when_it_shall_be(verify: str, found: list[bool], folder: Path) -> None:
     shards = ShardSet.open([folder], "train")
-    shards.verify = verify  # type: ignore[assignment]
+    shards.verify = verify
     early, late = shards.rows.slice(0, 2).to_pylist()
     shards.read(1)
     for row in (early, late):
