@@ -35,4 +35,4 @@ def build_engine(
         raise ConfigError(
             f"engine.name=single, and there are {world.size} ranks", fix="engine.name=ddp, or start one process"
         )
-    return DdpEngine(network, optim, world, precision, **how)
+    return DdpEngine(network, optim, world, precision, accumulates=settings.accumulate > 1, **how)

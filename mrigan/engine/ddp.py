@@ -27,11 +27,12 @@ class DdpEngine(NetworkEngine):
     """A network under DDP, or bare where the world is one process; trained by Adam.
 
     DDP gets no buffers to broadcast (`step` averages them), makes the gradients views of its buckets (no copy, 218 MB
-    less for G), and may rely on the graph being the same in every step.
+    less for G), and may rely on the graph being the same in every step, unless a step has several backward passes.
 
     Args:
         network, world, precision, channels_last, compile: see `NetworkEngine`; the network is compiled before the wrap.
         optim: Adam's settings.
+        accumulates: several backward passes a step, all but the last with `reduces(False)`.
     """
 
     def __init__(
@@ -43,13 +44,18 @@ class DdpEngine(NetworkEngine):
         *,
         channels_last: bool = False,
         compile: bool = False,
+        accumulates: bool = False,
     ) -> None:
         super().__init__(network, world, precision, channels_last=channels_last, compile=compile)
         self._call: nn.Module = self.module
         if world.size > 1:
             devices = [world.device] if world.device.type == "cuda" else None
             self._call = DistributedDataParallel(
-                self.module, device_ids=devices, gradient_as_bucket_view=True, static_graph=True, **_NO_BUFFERS
+                self.module,
+                device_ids=devices,
+                gradient_as_bucket_view=True,
+                static_graph=not accumulates,  # its first step cannot go without a reduction
+                **_NO_BUFFERS,
             )
         self._optimizer = GuardedAdam(self._trained.values(), optim, self._precision)
 

@@ -10,6 +10,7 @@ import copy
 import json
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -50,7 +51,7 @@ class ZeroEngine(NetworkEngine):
         channels_last: bool = False,
         compile: bool = False,
     ) -> None:
-        self._deepspeed = import_deepspeed(world.device)
+        self._deepspeed = import_deepspeed(world)
         self.stage = int(settings["zero_optimization"]["stage"])
         self._copy = copy.deepcopy(network).to(world.device) if self.stage == 3 else None
         super().__init__(network, world, precision, channels_last=channels_last, compile=compile)
@@ -126,7 +127,7 @@ class ZeroEngine(NetworkEngine):
                 self._engine.optimizer._lazy_init_hp_params_optimizer_state()
             for name, parameter in self._trained.items():
                 for key in MOMENTS:
-                    self._set_moment(parameter, key, optimizer[f"{name}.{key}"].to(parameter.device))
+                    self._set_moment(parameter, key, optimizer[f"{name}.{key}"].to(self._world.device))
         except (RuntimeError, KeyError) as error:
             raise CheckpointError(
                 f"the checkpoint's tensors do not fit {type(self.module).__name__}: {error}"
@@ -145,7 +146,7 @@ class ZeroEngine(NetworkEngine):
             self._engine.optimizer.refresh_fp32_params()
         elif self.stage == 3:
             for name, parameter in self._trained.items():
-                self._deepspeed.utils.safe_set_full_fp32_param(parameter, weights[name].to(self._world.device))
+                self._deepspeed.utils.safe_set_local_fp32_param(parameter, self._own_part(parameter, weights[name]))
 
     def _moment(self, parameter: nn.Parameter, key: str) -> torch.Tensor:
         if self.stage == 0:
@@ -155,8 +156,21 @@ class ZeroEngine(NetworkEngine):
     def _set_moment(self, parameter: nn.Parameter, key: str, value: torch.Tensor) -> None:
         if self.stage == 0:
             self._adam.state[parameter][key].copy_(value)
+        elif self.stage == 3:
+            part = self._own_part(parameter, value)
+            self._deepspeed.utils.safe_set_local_optimizer_state(parameter, part, key)
         else:
             self._deepspeed.utils.safe_set_full_optimizer_state(parameter, value, key)
+
+    def _own_part(self, parameter: nn.Parameter, value: torch.Tensor) -> torch.Tensor:
+        """What this rank holds of `value` under ZeRO 3.
+
+        DeepSpeed's own function for whole values fails where their size is no multiple of the number of ranks.
+        """
+        length, world = self._deepspeed.utils.safe_get_local_fp32_param(parameter).numel(), self._world
+        padded = torch.zeros(length * world.size, device=world.device)
+        padded[: value.numel()] = value.to(world.device).flatten()
+        return padded[world.rank * length : (world.rank + 1) * length]
 
     def _gathered(self, modify: bool = False) -> AbstractContextManager[Any]:
         if self.stage < 3:
@@ -177,13 +191,14 @@ class _UnderAutocast(nn.Module):
             return self.network(*inputs)
 
 
-def import_deepspeed(device: torch.device) -> Any:
-    """DeepSpeed, told which accelerator to use.
+def import_deepspeed(world: World) -> Any:
+    """DeepSpeed, told which accelerator to use, and which of the node's processes this is.
 
     Raises:
         ConfigError: it is not installed.
     """
-    if device.type == "cpu":
+    os.environ.setdefault("LOCAL_RANK", str(world.local_rank))
+    if world.device.type == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     try:
@@ -194,6 +209,8 @@ def import_deepspeed(device: torch.device) -> Any:
             where="engine.name",
             fix="pip install 'mrigan[deepspeed]', or engine.name=ddp",
         ) from None
+    # A function of torch that DeepSpeed calls at every step has a new name.
+    warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
     # Its messages between processes of one machine: minutes of compiling at the first start on CPUs, and gloo does it.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed
@@ -220,4 +237,6 @@ def deepspeed_settings(name: str, path: str = "") -> dict[str, Any]:
             where=file,
             fix="take them out; train.precision, optim.* and engine.accumulate decide, whatever the engine",
         )
-    return {"train_micro_batch_size_per_gpu": 1, "zero_allow_untested_optimizer": True, **settings}
+    # It would clip to a norm of 1 where nothing is said.
+    return {"train_micro_batch_size_per_gpu": 1, "zero_allow_untested_optimizer": True, "gradient_clipping": 0.0,
+            **settings}  # fmt: skip
