@@ -1,0 +1,81 @@
+"""`mrigan doctor`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mrigan.config import DetectorConfig, GanConfig
+    from mrigan.doctor import Finding
+
+MARKS = {"ok": "[green]ok     [/]", "note": "[cyan]note   [/]", "warning": "[yellow]warning[/]",
+         "problem": "[bold red]PROBLEM[/]"}  # fmt: skip
+
+
+def doctor(
+    config: Annotated[str, typer.Argument(help="What would be trained: a YAML file or a shipped one; optional.")] = "",
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="run.dir=DIR")] = None,
+    *,
+    folder: Annotated[Path, typer.Option("--dir", help="Where a run would be written, without a config.")] = Path(),
+    shards: Annotated[list[str] | None, typer.Option(help="Shard folders to look into; repeatable.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check this machine, and a config, for a training: versions, GPUs, ranks, disks, shards, MLflow.
+
+    Exit code 1: something would stop a training. Started by torchrun or srun it all-reduces over all of their ranks.
+    """
+    from mrigan.engine.environment import find_ranks
+
+    find_ranks(os.environ)
+    settings = _settings(config, overrides or []) if config else None
+    if os.environ.get("RANK", "0") != "0":
+        from mrigan.doctor.ranks import check_ranks
+
+        list(check_ranks())
+        return
+    from mrigan.doctor import Level, examine
+
+    found = []
+    for finding in examine(settings, folder=folder, shards=shards or []):
+        found.append(finding)
+        if not as_json:
+            _show(finding)
+    bad = sum(finding.level is Level.PROBLEM for finding in found)
+    if as_json:
+        lines = [{"check": f.check, "level": str(f.level), "found": f.found, "fix": f.fix} for f in found]
+        typer.echo(json.dumps({"ok": not bad, "findings": lines}, indent=2, ensure_ascii=False))
+    else:
+        typer.echo(f"{bad} of this would stop a training" if bad else "nothing here would stop a training")
+    if bad:
+        raise typer.Exit(1)
+
+
+def _show(finding: Finding) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{MARKS[finding.level]} [bold]{finding.check:<11}[/] {escape(finding.found)}")
+    if finding.fix:
+        console.print(f"{'':20}[dim]→[/] {escape(finding.fix)}")
+
+
+def _settings(config: str, overrides: list[str]) -> GanConfig | DetectorConfig:
+    """A config of either kind: the file says by its keys which it is."""
+    from mrigan.config import DetectorConfig, GanConfig, load_config
+    from mrigan.errors import ConfigError
+
+    if not any(word.startswith("run.dir=") for word in overrides):
+        overrides = [*overrides, "run.dir=."]
+    try:
+        return load_config(GanConfig, config, overrides)
+    except ConfigError as wrong:
+        try:
+            return load_config(DetectorConfig, config, overrides)
+        except ConfigError as error:
+            raise (error if "detector" in Path(config).parts else wrong) from None

@@ -1,0 +1,81 @@
+"""Whether ranks find one another and add up rightly: gloo on CPUs, NCCL on GPUs; processes are really started."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from mrigan.doctor.finding import Finding, ok, problem
+from mrigan.doctor.ring import all_reduce
+
+PATIENCE = 150  # seconds
+FIXES = {
+    "gloo": "this host's name must resolve (getent hosts $HOSTNAME); with several networks GLOO_SOCKET_IFNAME=eth0",
+    "nccl": "NCCL_DEBUG=INFO says more; NCCL_SOCKET_IFNAME and NCCL_IB_HCA choose the network; /dev/shm must be large",
+}
+
+
+def check_ranks() -> Iterator[Finding]:
+    """All-reduce among the ranks that the launcher started; in a single process among two, or one a GPU, started here.
+
+    Every rank must call it.
+    """
+    import torch
+
+    yield _host_name()
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for backend, count in (("gloo", 2), ("nccl", gpus)):
+        if not count:
+            continue
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            yield _here(backend)
+        else:
+            yield _started(backend, count)
+
+
+def _here(backend: str) -> Finding:
+    """Among the ranks of a launch over one or many nodes."""
+    try:
+        return _judge(backend, all_reduce(backend))
+    except (RuntimeError, ValueError, OSError) as error:
+        return problem(backend, f"the ranks did not come together: {_first_line(str(error))}", FIXES[backend])
+
+
+def _started(backend: str, count: int) -> Finding:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}",
+               "-m", "mrigan.doctor.ring", backend]  # fmt: skip
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        return problem(backend, f"{count} processes did not come together in {PATIENCE} s", FIXES[backend])
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        why = [line for line in done.stderr.splitlines() if "Error" in line]
+        return problem(
+            backend, f"{count} processes failed: {_first_line(why[0] if why else done.stderr)}", FIXES[backend]
+        )
+    return _judge(backend, json.loads(lines[-1]))
+
+
+def _judge(backend: str, found: dict[str, float | int | bool]) -> Finding:
+    said = f"{found['ranks']} ranks all-reduce"
+    if not found["right"]:
+        return problem(backend, f"{said} to a wrong sum", "a broken GPU or link: dcgmi diag -r 3, and drain the node")
+    return ok(backend, f"{said}, {found['rate']:.2g} GB/s each")
+
+
+def _host_name() -> Finding:
+    name = socket.gethostname()
+    try:
+        return ok("host name", f"{name} is {socket.gethostbyname(name)}")
+    except OSError:
+        return problem("host name", f"{name} does not resolve", f"add it to /etc/hosts: 127.0.1.1 {name}")
+
+
+def _first_line(text: str) -> str:
+    return (text.strip() or "no message").splitlines()[0][:300]

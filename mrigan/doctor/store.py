@@ -1,0 +1,61 @@
+"""Whether MLflow can be reached, and written."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from mrigan.doctor.finding import Finding, ok, warning
+from mrigan.tracking.store import experiment_id, open_store, store_errors, tracking_uri
+
+EXPERIMENT = "mrigan-doctor"
+ADVICE = "training would go on without it. Check tracking.uri or MLFLOW_TRACKING_URI, or set tracking.enabled=false"
+
+
+def check_tracking(uri: str = "") -> Iterator[Finding]:
+    """Reach the store as a training would.
+
+    An sqlite file is locked and released; on a server a run with one file is written and deleted. A store that fails is
+    no problem, but a warning: a training does without it.
+    """
+    uri = tracking_uri(uri)
+    if uri.startswith("sqlite:///"):
+        yield _sqlite(uri)
+        return
+    try:
+        client = open_store(uri)
+        run = client.create_run(experiment_id(client, EXPERIMENT), run_name="doctor")
+        client.log_metric(run.info.run_id, "doctor", 1.0)
+        client.log_text(run.info.run_id, "written by mrigan doctor", "doctor.txt")
+        client.delete_run(run.info.run_id)
+    except store_errors() as error:
+        yield warning("mlflow", f"{uri} does not answer or refuses: {_first_line(error)}", ADVICE)
+        return
+    yield ok("mlflow", f"{uri}: a run with a file was written and deleted (experiment {EXPERIMENT})")
+
+
+def _sqlite(uri: str) -> Finding:
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not path.is_file():
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if os.access(above, os.W_OK | os.X_OK):
+            return ok("mlflow", f"{uri} will be made")
+        return warning("mlflow", f"{path} is not there, and {above} cannot be written", ADVICE)
+    refused: tuple[type[Exception], ...] = (sqlite3.Error, *store_errors())
+    try:
+        connection = sqlite3.connect(path, timeout=5, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+        runs = open_store(uri).search_experiments()
+    except refused as error:
+        return warning("mlflow", f"{path} cannot be written: {_first_line(error)}", ADVICE)
+    return ok("mlflow", f"{uri}: {len(runs)} experiments; can be written, by one job at a time (else use a server)")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
