@@ -77,6 +77,15 @@ def _decoder(samples: Samples, batch_size: int, means: Means) -> Make | None:
     cuda = _on_cuda(means)
     if cuda and means.device.type != "cuda":
         raise ConfigError("data.decode_on=cuda, and training is on the CPU", fix="data.decode_on=cpu, or a GPU")
+    if cuda and samples.augment is not None:  # it works on pictures in CPU memory, one by one
+        if means.decode_on == "cuda":
+            raise ConfigError(
+                "faces are augmented on the CPU, so that decoding them on the GPU would only move them",
+                where="data.decode_on",
+                fix="data.decode_on=cpu or auto, or data.augment=false",
+            )
+        log.info("pictures are decoded on the CPU, where faces are augmented")
+        return None
     device = means.device if cuda else torch.device("cpu")
     most = batch_size * (2 if samples.mri else 1)
     dali: Make = partial(DaliDecoder, device, means.workers, most)

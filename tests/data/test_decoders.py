@@ -222,7 +222,7 @@ def test_the_probe_finds_wrong_pictures(spoil: Callable, words: str, monkeypatch
 
 class _Any:
     mri = True
-    augment = None
+    augment: object = None
 
 
 def test_auto_takes_what_works(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -241,6 +241,11 @@ def test_auto_takes_what_works(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     assert "decoded on the CPU" in caplog.text
     for means in (Means("auto", "auto", CPU), Means("torch", "cpu", gpu), Means("auto", "cpu", gpu)):
         assert choice._decoder(_Any(), 4, means) is None
+    augmented = _Any()
+    augmented.augment = _jitter
+    assert choice._decoder(augmented, 4, Means("auto", "auto", gpu)) is None
+    with pytest.raises(ConfigError, match="augmented on the CPU"):
+        choice._decoder(augmented, 4, Means("auto", "cuda", gpu))
     with pytest.raises(ConfigError, match="training is on the CPU"):
         choice._decoder(_Any(), 4, Means("torch", "cuda", CPU))
 
