@@ -43,6 +43,7 @@ def test_the_wheel_holds_one_package_and_its_data(wheel: Path) -> None:
     ours = [path for path in (ROOT / "mrigan").rglob("*") if path.suffix in (".py", ".html", ".css")]
     sources = [path.relative_to(ROOT).as_posix() for path in ours]
     beside = [*(ROOT / "configs").rglob("*.yaml"), *(ROOT / "launch").glob("*.py"), *(ROOT / "shards").glob("*.py")]
+    beside += [path for path in (ROOT / "slurm").iterdir() if path.is_file()]
     moved = [f"mrigan/{path.relative_to(ROOT).as_posix()}" for path in beside]
     assert not {*sources, *moved, "mrigan/py.typed"} - set(names)
 

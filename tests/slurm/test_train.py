@@ -4,6 +4,7 @@ nothing happened to, bit for bit. Dropout is on.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -144,6 +145,15 @@ def test_srun_alone_starts_the_same_training(cluster: Cluster, shards: Path, und
     assert state(tmp_path / "alone", 2)["world_size"] == 1
     assert state(run, STEPS)["world_size"] == 2
     assert hashes(run, STEPS) == hashes(undisturbed, STEPS)
+
+
+def test_doctor_under_srun_adds_up_over_all_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    python = cluster.environment["MRIGAN_PYTHON"]
+    script = f"srun {python} -m mrigan.cli doctor --dir {tmp_path} --json > {tmp_path}/found.json"
+    job = cluster.submit(tmp_path / "job.log", *TWO_NODES, "--ntasks-per-node=1", "--wrap", script, cwd=tmp_path)
+    job.wait()
+    said = json.loads((tmp_path / "found.json").read_bytes())  # one report, not one a rank
+    assert [f["found"].split(",")[0] for f in said["findings"] if f["check"] == "gloo"] == ["2 ranks all-reduce"]
 
 
 @pytest.mark.parametrize("nodes", ["n1", "n[1-2]", "n[2-3]", "gpu[003-010,012],b1", "a,b[1-2]", "r[1-2]n[4,7]"])
