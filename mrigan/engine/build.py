@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from mrigan.config import EngineConfig, OptimConfig
@@ -9,7 +11,7 @@ from mrigan.engine.ddp import DdpEngine
 from mrigan.engine.distributed import World
 from mrigan.engine.interface import Engine
 from mrigan.engine.precision import Precision
-from mrigan.engine.zero import ZeroEngine, deepspeed_settings
+from mrigan.engine.zero import ZeroEngine, deepspeed_settings, import_deepspeed
 from mrigan.errors import ConfigError
 
 
@@ -19,12 +21,27 @@ def build_engine(
     """The engine that `settings.name` asks for, around `network`.
 
     Raises:
+        ConfigError: see `check_engine`.
+    """
+    own = check_engine(settings, world)
+    how = {"channels_last": settings.channels_last, "compile": settings.compile}
+    if own is not None:
+        return ZeroEngine(network, optim, world, own, precision, **how)
+    return DdpEngine(network, optim, world, precision, accumulates=settings.accumulate > 1, **how)
+
+
+def check_engine(settings: EngineConfig, world: World) -> dict[str, Any] | None:
+    """Refuse what cannot be built, before anything is written.
+
+    Returns:
+        DeepSpeed's settings, where it is asked for.
+
+    Raises:
         ConfigError: `single` on several ranks; DeepSpeed is not installed or its settings are wrong.
     """
-    how = {"channels_last": settings.channels_last, "compile": settings.compile}
     if settings.name.startswith("zero"):
-        own = deepspeed_settings(settings.name, settings.config)
-        return ZeroEngine(network, optim, world, own, precision, **how)
+        import_deepspeed(world)
+        return deepspeed_settings(settings.name, settings.config)
     if settings.config:
         raise ConfigError(
             f"engine.config is for DeepSpeed, and engine.name={settings.name}",
@@ -35,4 +52,4 @@ def build_engine(
         raise ConfigError(
             f"engine.name=single, and there are {world.size} ranks", fix="engine.name=ddp, or start one process"
         )
-    return DdpEngine(network, optim, world, precision, accumulates=settings.accumulate > 1, **how)
+    return None

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from mrigan.config import DataConfig, DetectorConfig, GanConfig, to_dict
 from mrigan.data import Augment, Batch, EpochPlan, ShardSet, local_folders, make_loader
 from mrigan.engine.average import Average
+from mrigan.engine.build import check_engine
 from mrigan.engine.checkpoint import Checkpoint, CheckpointStore
 from mrigan.engine.distributed import World, join_world
 from mrigan.engine.interface import Engine
@@ -197,6 +198,7 @@ def open_data(
 ) -> tuple[ShardSet, ShardSet, EpochPlan]:
     """The training shards, the held-out ones, and the plan of the epochs; refuses what cannot be trained."""
     train, data = config.train, config.data
+    check_engine(config.engine, world)
     if not train.steps and not train.epochs:
         raise ConfigError("how long to train is not said", fix="give train.steps=… or train.epochs=…")
     parts = world.size * config.engine.accumulate

@@ -1,0 +1,151 @@
+"""Adam with its guard, the loss scale and the average, each against what torch itself does."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from mrigan.config import OptimConfig
+from mrigan.engine.average import Average
+from mrigan.engine.optimizer import GuardedAdam
+from mrigan.engine.precision import Precision
+
+CPU = torch.device("cpu")
+
+
+def network() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 1))
+
+
+def gradients(net: nn.Module, seed: int, scale: float = 1.0) -> None:
+    net.zero_grad()
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(seed))
+    (net(x).square().mean() * scale).backward()
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.05, 100.0])
+def test_clipping_is_that_of_torch(clip: float) -> None:
+    ours, theirs = network(), network()
+    optim = OptimConfig(lr=0.01, weight_decay=0.1, clip=clip)
+    guarded = GuardedAdam(ours.parameters(), optim, Precision("fp32", CPU))
+    plain = torch.optim.Adam(theirs.parameters(), 0.01, (0.5, 0.999), weight_decay=0.1, foreach=False)
+    for step in range(5):
+        gradients(ours, step)
+        gradients(theirs, step)
+        norm = nn.utils.clip_grad_norm_(theirs.parameters(), clip or math.inf)
+        guarded.step()
+        plain.step()
+        assert guarded.grad_norm == pytest.approx(float(norm), rel=1e-5)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.05])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_changes_nothing(clip: float, wrong: float) -> None:
+    net, precision = network(), Precision("fp32", CPU)
+    guarded = GuardedAdam(net.parameters(), OptimConfig(lr=0.01, clip=clip), precision)
+    gradients(net, 0)
+    guarded.step()
+    assert precision.update() == 0
+    before = copy.deepcopy((list(net.parameters()), guarded.state_dict()["state"]))
+    gradients(net, 1)
+    last = list(net.parameters())[-1]
+    assert last.grad is not None
+    last.grad.fill_(wrong)
+    guarded.step()
+    assert precision.update() == 1
+    assert precision.update() == 0
+    after = list(net.parameters()), guarded.state_dict()["state"]
+    assert all(torch.equal(a, b) for a, b in zip(before[0], after[0], strict=True))
+    for index, state in before[1].items():
+        assert all(torch.equal(value, after[1][index][key]) for key, value in state.items())
+
+
+def test_parts_of_a_gradient_on_several_ranks_have_one_norm() -> None:
+    net, precision = network(), Precision("fp32", CPU)
+    guarded = GuardedAdam(net.parameters(), OptimConfig(), precision, add_up=lambda square: square + 16.0)
+    gradients(net, 0)
+    for parameter in net.parameters():
+        assert parameter.grad is not None
+        parameter.grad.zero_()
+    next(net.parameters()).grad[0, 0] = 3.0  # type: ignore[index]
+    guarded.step()
+    assert guarded.grad_norm == 5.0
+
+
+def test_the_loss_scale_is_that_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against GradScaler, through overflows and long sound stretches, with two optimizers that overflow by turns."""
+    monkeypatch.setattr("mrigan.engine.precision.INTERVAL", 4)
+    precision = Precision("fp16", CPU)
+    scaler = torch.amp.GradScaler("cpu", init_scale=65536.0, growth_interval=4)
+    ours, theirs = [network(), network()], [network(), network()]
+    guarded = [GuardedAdam(net.parameters(), OptimConfig(lr=0.01), precision) for net in ours]
+    plain = [torch.optim.Adam(net.parameters(), 0.01, (0.5, 0.999), fused=True) for net in theirs]
+    overflows = {0: (0,), 1: (0, 1), 7: (1,), 8: (0,), 20: (1,)}
+    scales = []
+    for step in range(30):
+        for i in range(2):
+            blow_up = math.inf if i in overflows.get(step, ()) else 1.0
+            gradients(ours[i], step, float(precision.scaled(torch.ones(()))) * blow_up)
+            gradients(theirs[i], step, float(scaler.scale(torch.ones(()))) * blow_up)
+            guarded[i].step()
+            scaler.step(plain[i])
+        assert precision.update() == (step in overflows)
+        scaler.update()
+        assert float(precision.scale) == scaler.get_scale()
+        scales.append(float(precision.scale))
+    assert (scales[0], min(scales)) == (32768.0, 8192.0)
+    assert scales[-1] > 8192.0  # it has grown again
+    for mine, other in zip(ours, theirs, strict=True):
+        for a, b in zip(mine.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_the_loss_scale_goes_on_from_its_state() -> None:
+    first, second = Precision("fp16", CPU), Precision("fp16", CPU)
+    first.note(torch.ones(()))
+    for _ in range(3):
+        first.update()
+    second.load(first.state())
+    assert second.state() == first.state() == {"scale": 32768.0, "good": 2.0}
+
+
+def test_fp32_and_bf16_scale_nothing() -> None:
+    for name in ("fp32", "bf16"):
+        precision = Precision(name, CPU)
+        loss = torch.tensor(3.0)
+        assert precision.scaled(loss) is loss
+        precision.note(torch.ones(()))
+        assert precision.update() == 1
+        assert precision.scale == 1.0
+
+
+def test_a_weight_counts_half_after_the_half_life() -> None:
+    net = nn.Linear(1, 1)
+    average = Average(net, half_life=80.0, batch_size=8)
+    begin = 10**6  # long after the beginning, where the half-life is shorter
+    with torch.no_grad():
+        net.weight.fill_(0.0)
+        average.module.weight.fill_(1.0)  # type: ignore[operator, union-attr]
+    for step in range(begin, begin + 10):  # 80 images
+        average.update(step)
+    assert average.module.weight.item() == pytest.approx(0.5, rel=1e-5)  # type: ignore[operator, union-attr]
+
+
+def test_the_average_soon_forgets_the_first_weights_and_carries_no_gradient() -> None:
+    net = nn.Linear(1, 1)
+    average = Average(net, half_life=1e9, batch_size=8)
+    with torch.no_grad():
+        net.weight.fill_(5.0)
+    for step in range(1, 60):
+        average.update(step)
+    assert average.module.weight.item() == pytest.approx(5.0, rel=1e-3)  # type: ignore[operator, union-attr]
+    assert not any(p.requires_grad for p in average.module.parameters())
+    assert average.whole() is average.module
+    assert not average.module.training
