@@ -17,6 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 LEVELS = 1 << 16  # of the uniform field: tails reach 4.3 standard deviations
+BAND = 16  # rows
 
 Noise = Callable[..., np.ndarray]
 
@@ -40,7 +41,8 @@ def gaussian(image: np.ndarray, rng: np.random.Generator, variance: float = 0.01
     """
     import cv2
 
-    return cv2.add(image, _steps(variance)[uniform_field(rng, image.shape)], dtype=cv2.CV_8U)
+    steps = _steps(variance)
+    return _bands(image, rng, lambda band, field: cv2.add(band, steps[field], dtype=cv2.CV_8U))
 
 
 def localvar(image: np.ndarray, rng: np.random.Generator, variance: float | np.ndarray = 0.01) -> np.ndarray:
@@ -63,7 +65,8 @@ def speckle(image: np.ndarray, rng: np.random.Generator, variance: float = 0.01)
     """Multiply each value by 1 + normal noise of `variance`."""
     import cv2
 
-    return cv2.multiply(image, _factors(variance)[uniform_field(rng, image.shape)], dtype=cv2.CV_8U)
+    factors = _factors(variance)
+    return _bands(image, rng, lambda band, field: cv2.multiply(band, factors[field], dtype=cv2.CV_8U))
 
 
 def salt_and_pepper(
@@ -94,10 +97,8 @@ def poisson(image: np.ndarray, rng: np.random.Generator, levels: int = 256) -> n
     scikit-image takes for `levels` the power of two at or above the number of different values in the picture, which is
     256 for every natural uint8 frame. Fewer give a stronger noise.
     """
-    index = image.astype(np.int64)
-    index *= LEVELS
-    index += uniform_field(rng, image.shape)
-    return _poisson(levels)[index]
+    table = _poisson(levels)
+    return _bands(image, rng, lambda band, field: table.take(band.astype(np.int32) * LEVELS + field))
 
 
 NOISES: dict[str, Noise] = {
@@ -109,6 +110,17 @@ NOISES: dict[str, Noise] = {
     "poisson": poisson,
     "localvar": localvar,
 }
+
+
+def _bands(
+    image: np.ndarray, rng: np.random.Generator, noisy: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """`noisy(rows, their field)` for some rows after the other: what is in between then stays in the cache."""
+    field, out = uniform_field(rng, image.shape), np.empty_like(image)
+    for start in range(0, len(image), BAND):
+        rows = slice(start, start + BAND)
+        out[rows] = noisy(image[rows], field[rows])
+    return out
 
 
 def _count(part: float) -> int:
