@@ -99,7 +99,7 @@ def _judge(
         for item in inputs:
             known = journal.known(item) if journal else None
             if known:
-                yield item, Judged(known, item.picture)
+                yield item, Judged(known, item.picture, earlier=True)
             else:
                 todo.append(item)
         if len(todo) < len(inputs):

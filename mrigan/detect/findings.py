@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import count, islice
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from mrigan.config import FacesConfig
 from mrigan.detect.inputs import Input
+from mrigan.detect.pictures import Album, Example, FrameView, Scene
 from mrigan.errors import InputError, ModelError
 from mrigan.video import Detection, Face, FaceDetector, Frame, TruncatedVideo, crop, probe, read_frames, resize_face
 from mrigan.video.quality import sharpness, side
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]
 MEASURES = ("side", "sharpness", "distance")
+PEOPLE = 6  # of an input whose pictures are shown, those with the most faces
 BATCH = 32  # faces that the networks see at once
 CHUNK = 256 << 20  # bytes of frames that a GPU's face detector gets at once
 GPU_FRAMES = 32
@@ -35,17 +36,6 @@ class Progress(Protocol):
     """Called with the number of frames looked at."""
 
     def __call__(self, items: int = 1, note: str = "") -> None: ...
-
-
-@dataclass(frozen=True)
-class Example:
-    """A face kept to be shown: (S, S, 3) uint8 RGB, and its MRI where the model has a generator."""
-
-    frame: int
-    box: tuple[float, float, float, float]
-    prob: float
-    face: np.ndarray
-    mri: np.ndarray | None = None
 
 
 @dataclass
@@ -61,6 +51,8 @@ class Findings:
         size: (w, h) in px as displayed.
         crowded: pictures in which as many faces were found as are looked at; there may have been more.
         examples: the most suspicious faces first.
+        scenes: the most suspicious face of each of the `PEOPLE` with the most faces, with where it was.
+        strips: thumbnails of the same people in order of time, one list a person.
         error: why the input, or the rest of it, cannot be read; "" if all is well.
     """
 
@@ -73,6 +65,8 @@ class Findings:
     size: tuple[int, int] = (0, 0)
     crowded: int = 0
     examples: list[Example] = field(default_factory=list)
+    scenes: list[Example] = field(default_factory=list)
+    strips: list[list[Example]] = field(default_factory=list)
     error: str = ""
 
     @property
@@ -124,11 +118,12 @@ def find(item: Input, number: int, scorer: Scorer, detector: FaceDetector | None
         frames = _frames(item, config.every, findings)
         while chunk := list(islice(frames, _chunk_length(findings, detector))):
             for frame, found in zip(chunk, _detect(chunk, detector), strict=True):
-                tracker.add(frame.index, frame.time, found)
+                tracks = tracker.add(frame.index, frame.time, found)
+                view = FrameView(frame.image)
                 findings.empty += not found
                 findings.crowded += len(found) == config.max_persons
-                for detection in found:
-                    scorer.add(number, frame, detection, whole=detector is None)
+                for detection, track in zip(found, tracks, strict=True):
+                    scorer.add(number, frame, detection, track=track, view=view, whole=detector is None)
             progress(len(chunk))
     except InputError as error:
         findings.error = error.what
@@ -175,32 +170,45 @@ def _detect(chunk: list[Frame], detector: FaceDetector | None) -> list[list[Dete
     return [[Detection((0.0, 0.0, w, h), 1.0, ())] for w, h in sizes]
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A face that is not scored yet."""
+
+    number: int
+    frame: int
+    time: float
+    box: Box
+    track: int
+    face: np.ndarray
+    scene: Scene | None
+
+
 class Scorer:
-    """Faces in, logits and measures out, `BATCH` at a time whichever input they are of; keeps the pictures of each
-    input's most suspicious faces only.
+    """Faces in, logits and measures out, `BATCH` at a time whichever input they are of; keeps a few pictures of each
+    input (see `mrigan.detect.pictures`).
 
     Args:
-        keep: faces kept of an input, to be shown.
+        keep: the most suspicious faces kept of an input, to be shown; 0 = no pictures at all.
     """
 
     def __init__(self, bundle: Bundle, config: FacesConfig, keep: int) -> None:
         self.bundle, self.config, self.keep = bundle, config, keep
         self._scored: dict[int, dict[tuple[int, Box], tuple[float, ...]]] = {}  # by input; logit, then MEASURES
-        self._waiting: list[tuple[int, int, Box, np.ndarray]] = []
-        self._kept: dict[int, list[tuple[float, int, Example]]] = {}  # heaps, the least suspicious on top
-        self._order = count()
+        self._waiting: list[_Waiting] = []
+        self._albums: dict[int, Album] = {}
 
-    def add(self, number: int, frame: Frame, detection: Detection, whole: bool) -> None:
+    def add(self, number: int, frame: Frame, detection: Detection, *, track: int, view: FrameView, whole: bool) -> None:
         """Score a face, now or soon."""
         image = frame.image if whole else crop(frame.image, detection.box, self.config.margin)
         face = resize_face(image, self.config.size, self.config.resize)
-        self._waiting.append((number, frame.index, detection.box, face))
+        scene = view.scene(detection, self.config.margin, whole) if self.keep else None
+        self._waiting.append(_Waiting(number, frame.index, frame.time, detection.box, track, face, scene))
         if len(self._waiting) == BATCH:
             self.flush()
 
     def waits_for(self, number: int) -> bool:
         """Whether a face of this input is not scored yet."""
-        return any(waiting[0] == number for waiting in self._waiting)
+        return any(waiting.number == number for waiting in self._waiting)
 
     def flush(self) -> None:
         """Score what waits.
@@ -212,18 +220,17 @@ class Scorer:
 
         if not self._waiting:
             return
-        faces = torch.from_numpy(np.stack([w[3] for w in self._waiting]).transpose(0, 3, 1, 2).copy())
+        faces = torch.from_numpy(np.stack([w.face for w in self._waiting]).transpose(0, 3, 1, 2).copy())
         logits, distances = self._examine(faces)
         if not torch.isfinite(logits).all():
             raise ModelError("the model gives no number for a face: its weights are damaged", fix="train it again")
-        for i, (number, frame, box, face) in enumerate(self._waiting):
+        for i, w in enumerate(self._waiting):
             distance = math.nan if distances is None else float(distances[i])
-            measured = (float(logits[i]), side(box), sharpness(face), distance)
-            self._scored.setdefault(number, {})[frame, box] = measured
+            measured = (float(logits[i]), side(w.box), sharpness(w.face), distance)
+            self._scored.setdefault(w.number, {})[w.frame, w.box] = measured
             if self.keep:
-                prob, heap = float(logits[i].double().sigmoid()), self._kept.setdefault(number, [])
-                entry = (prob, -next(self._order), Example(frame, box, prob, face))  # among equals the earlier stays
-                (heapq.heappush if len(heap) < self.keep else heapq.heappushpop)(heap, entry)
+                example = Example(w.frame, w.box, float(logits[i].double().sigmoid()), w.face, scene=w.scene)
+                self._albums.setdefault(w.number, Album(self.keep)).add(example, w.track, w.time)
         self._waiting.clear()
 
     def complete(self, findings: Findings, number: int) -> Findings:
@@ -233,7 +240,8 @@ class Scorer:
         scored = np.array(rows).reshape(-1, len(MEASURES) + 1)
         findings.logits = scored[:, 0].tolist()
         findings.measures = {n: scored[:, i] for i, n in enumerate(MEASURES, 1) if not np.isnan(scored[:, i]).all()}
-        findings.examples = self._examples(self._kept.pop(number, []))
+        if number in self._albums:
+            self._show(findings, self._albums.pop(number))
         return findings
 
     def _examine(self, faces: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -243,17 +251,29 @@ class Scorer:
         logits, hidden = self.bundle.examine(faces)
         return logits, self.bundle.familiarity.distance(hidden)
 
-    def _examples(self, heap: list[tuple[float, int, Example]]) -> list[Example]:
-        """The kept faces, the most suspicious first, with their MRIs."""
+    def _show(self, findings: Findings, album: Album) -> None:
+        """The pictures to be shown, with their MRIs."""
+        person = {(face.frame, face.box): face.person for face in findings.faces}
+        faces = np.bincount(list(person.values()))
+        most = sorted(range(len(faces)), key=lambda p: (-faces[p], p))[:PEOPLE]
+        people = {person[best.frame, best.box]: (best, strip) for best, strip in album.people()}
+        shown = [people[number] for number in most if number in people]
+        examples = album.suspicious()
+        pictured = self._with_mris([*examples, *(best for best, _ in shown)])
+        findings.examples, findings.scenes = pictured[: len(examples)], pictured[len(examples) :]
+        findings.strips = [strip for _, strip in shown]
+
+    def _with_mris(self, kept: list[Example]) -> list[Example]:
+        """The same faces with their MRIs, each predicted once."""
         import torch
 
         from mrigan.models.predict import predict_mri
 
-        kept = [example for _, _, example in sorted(heap, key=lambda e: e[:2], reverse=True)]
         G = self.bundle.generator
         if G is None or not kept:
             return kept
-        faces = torch.from_numpy(np.stack([e.face for e in kept]).transpose(0, 3, 1, 2).copy())
+        different = {(e.frame, e.box): e.face for e in kept}
+        faces = torch.from_numpy(np.stack(list(different.values())).transpose(0, 3, 1, 2).copy())
         mris = (predict_mri(G, faces.to(next(G.parameters()).device)) * 255).round().to(torch.uint8).cpu()
-        pictures = mris.permute(0, 2, 3, 1).numpy()
-        return [Example(e.frame, e.box, e.prob, e.face, mri) for e, mri in zip(kept, pictures, strict=True)]
+        pictures = dict(zip(different, mris.permute(0, 2, 3, 1).numpy(), strict=True))
+        return [replace(e, mri=pictures[e.frame, e.box]) for e in kept]

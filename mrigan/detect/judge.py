@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from mrigan import __version__
 from mrigan.config import FacesConfig, from_dict
 from mrigan.detect.choice import choose_model
-from mrigan.detect.findings import Example, Findings, Progress, Scorer, expected_frames, find
+from mrigan.detect.findings import Findings, Progress, Scorer, expected_frames, find
 from mrigan.detect.inputs import Input, expand, fingerprint
+from mrigan.detect.pictures import Example
 from mrigan.detect.verdict import verdict
 from mrigan.errors import ConfigError, ModelError
 from mrigan.evaluation.calibration import calibrate
@@ -47,11 +48,18 @@ class Options:
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict, and the faces to show beside it, the most suspicious first."""
+    """A verdict, and the pictures to show beside it: as in `Findings`.
+
+    Args:
+        earlier: the verdict is of an earlier run, so that there are no pictures.
+    """
 
     verdict: dict[str, Any]
     picture: bool
     examples: list[Example] = field(default_factory=list)
+    scenes: list[Example] = field(default_factory=list)
+    strips: list[list[Example]] = field(default_factory=list)
+    earlier: bool = False
 
 
 def detect_paths(
@@ -157,7 +165,7 @@ class Judge:
             model=self.about,
             cropped=self.options.cropped,
         )
-        return Judged(result, item.picture, findings.examples)
+        return Judged(result, item.picture, findings.examples, findings.scenes, findings.strips)
 
 
 class _Counter:
@@ -213,14 +221,15 @@ def _doubts(bundle: Bundle) -> dict[str, Any]:
 
 def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any]:
     """What a verdict says of the model that gave it."""
-    provenance = _part(bundle.meta, "provenance")
+    provenance, files = _part(bundle.meta, "provenance"), _part(bundle.meta, "files")
     thresholds = _part(provenance, "thresholds")
     return {
         "name": name,
         "input": bundle.input,
         "generator": bundle.generator is not None,
         "backbone": str(_part(bundle.meta, "detector").get("backbone", "")),
-        "sha256": str(_part(_part(bundle.meta, "files"), "detector.safetensors").get("sha256", "")),
+        "sha256": str(_part(files, "detector.safetensors").get("sha256", "")),
+        "files": {name: str(_part(files, name).get("sha256", "")) for name in sorted(map(str, files))},
         "provenance": {k: v for k, v in provenance.items() if isinstance(v, str | int | float) and v != ""},
         "thresholds_source": str(thresholds.get("source", "")),
         "validation": {key: thresholds[key] for key in ("tpr", "tnr") if isinstance(thresholds.get(key), float)},
@@ -229,6 +238,8 @@ def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any
             "long_side": config.long_side,
             "min_face": config.min_face,
             "thresholds": config.thresholds,
+            "margin": config.margin,
+            "size": config.size,
         },
         "mrigan": __version__,
     }

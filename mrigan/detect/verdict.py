@@ -21,7 +21,7 @@ import numpy as np
 from mrigan.config import FacesConfig
 from mrigan.detect.findings import Findings
 from mrigan.evaluation.calibration import LARGEST, calibrate, sigmoid
-from mrigan.evaluation.doubt import reason_to_doubt
+from mrigan.evaluation.doubt import LIMITS, beyond, reason_to_doubt
 from mrigan.evaluation.videos import video_verdict
 
 SCHEMA_VERSION = 1
@@ -79,6 +79,7 @@ def verdict(
         "fraction": float((probs > thresholds["frame"]).mean()) if len(probs) else None,
         "thresholds": {"frame": thresholds["frame"], "fraction": thresholds["fraction"], "min_faces": needed},
         "limits": {name: value for name, value in limits.items() if name != "min_faces"},
+        "measured": measured(limits, findings.measures),
         "persons": _persons(findings, thresholds, limits, calibration, needed),
         "faces": [
             {
@@ -118,6 +119,20 @@ def interval(frames: Sequence[int], values: np.ndarray) -> list[float] | None:
     draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), DRAWS)  # how often each frame is drawn
     low, high = np.quantile((draws @ sums) / (draws @ sizes), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return [float(low), float(high)]
+
+
+def measured(limits: Mapping[str, float], measures: Mapping[str, np.ndarray]) -> dict[str, dict[str, float | None]]:
+    """What the limits were compared with: of each measure the median face, and the share of faces beyond the limit
+    (null where the model knows none)."""
+    out = beyond(limits, measures)
+    return {
+        name: {
+            "median": float(np.median(values)),
+            "beyond": float(out[LIMITS[name][1]].mean()) if LIMITS[name][1] in out else None,
+        }
+        for name, values in measures.items()
+        if len(values)
+    }
 
 
 def _persons(

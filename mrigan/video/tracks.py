@@ -55,11 +55,17 @@ class Tracker:
     def __init__(self) -> None:
         self._tracks: list[_Track] = []
 
-    def add(self, frame: int, time: float, detections: Sequence[Detection]) -> None:
-        """Take the next sampled frame (index, seconds, its faces)."""
+    def add(self, frame: int, time: float, detections: Sequence[Detection]) -> list[int]:
+        """Take the next sampled frame (index, seconds, its faces).
+
+        Returns:
+            The number of each face's track, in the order given; `faces` numbers the persons otherwise.
+        """
         from scipy.optimize import linear_sum_assignment
 
+        given = detections
         detections = sorted(detections, key=lambda d: (-d.area, d.box))
+        number: dict[int, int] = {}  # of the track, by identity of the detection
         open_tracks = [t for t in self._tracks if time - t.time <= GAP]
         joined: set[int] = set()
         if open_tracks and detections:
@@ -68,11 +74,14 @@ class Tracker:
                 if cost[row, column] <= MAX_COST:
                     open_tracks[row].append(frame, time, detections[column])
                     joined.add(int(column))
+                    number[id(detections[column])] = open_tracks[row].number
         for column, detection in enumerate(detections):
             if column not in joined:
                 track = _Track(len(self._tracks), detection.box, time)
                 track.append(frame, time, detection)
                 self._tracks.append(track)
+                number[id(detection)] = track.number
+        return [number[id(detection)] for detection in given]
 
     def faces(self) -> list[Face]:
         """All faces, by frame then person; persons are numbered by total area, the first seen first among equals."""

@@ -29,6 +29,11 @@ VERDICT = closed(
     fraction=MAYBE,
     calibration={"enum": [None, "temperature", "platt", "isotonic"]},
     limits={"type": "object", "additionalProperties": {"type": "number"}},
+    measured={
+        "type": "object",
+        "propertyNames": {"enum": ["side", "sharpness", "distance"]},
+        "additionalProperties": closed(median={"type": "number"}, beyond=MAYBE),
+    },
     thresholds=closed(frame=PROB, fraction=PROB, min_faces=COUNT),
     persons=several(
         closed(
