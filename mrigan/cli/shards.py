@@ -20,18 +20,18 @@ def shards_plan(
     catalog: Annotated[Path, typer.Argument(help="Made by `mrigan catalog scan`.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="pack.kind=faces")] = None,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The shard folder.")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="DIR|URL", help="The shard folder.")],
     config: Annotated[str, typer.Option(help="A YAML file, or a shipped one by name.")] = "shards/pairs.yaml",
 ) -> None:
     """Decide which families go into which shard. The same plan again changes nothing, another one is refused."""
     from mrigan.config import ShardsConfig, load_config
-    from mrigan.packing import plan_shards
     from mrigan.packing.inputs import absent_inputs
+    from mrigan.packing.place import planned
 
-    plan = plan_shards(catalog, load_config(ShardsConfig, config, overrides), out)
-    for line in plan.lines():
-        typer.echo(line)
-    absent = absent_inputs(plan)
+    with planned(catalog, load_config(ShardsConfig, config, overrides), out) as plan:
+        for line in plan.lines():
+            typer.echo(line)
+        absent = absent_inputs(plan)
     if absent:
         typer.echo(f"{absent} clips are not there now; they will be failed rows unless they are there when it builds")
     typer.echo(f"next: mrigan shards build {out}")

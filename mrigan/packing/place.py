@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from mrigan.config import ShardsConfig
 from mrigan.packing.journal import UnitReport, write_report
 from mrigan.packing.leftovers import clean
 from mrigan.packing.manifest import write_manifest
+from mrigan.packing.plan import plan_shards
 from mrigan.packing.plan_file import Plan, Unit, load_plan, unit_names
 from mrigan.packing.unit import UnitMaker, is_done
 from mrigan.packing.workers import Setup
 
 ALL = slice(None)
+LOCAL = "file://"
 
 
 class Place(Protocol):
@@ -60,7 +63,12 @@ class Folder:
 
 def is_url(out: str | Path) -> bool:
     """Whether `out` names no folder but a place that fsspec knows: `s3://bucket/set`."""
-    return "://" in str(out)
+    return "://" in str(out) and not str(out).startswith(LOCAL)
+
+
+def folder_of(out: str | Path) -> Path:
+    """The folder that a path or a file:// URL names."""
+    return Path(str(out).removeprefix(LOCAL))
 
 
 def load_slice(folder: str | Path, only: slice) -> Plan:
@@ -86,9 +94,21 @@ def open_place(out: str | Path, scratch: str | Path = "", only: slice = ALL) -> 
         with open_remote(str(out), scratch, only) as remote:
             yield remote
         return
-    plan = load_slice(out, only)
+    plan = load_slice(folder_of(out), only)
     clean(plan.layout)
     try:
         yield Folder(plan)
     finally:
         clean(plan.layout)
+
+
+@contextmanager
+def planned(catalog: str | Path, config: ShardsConfig, out: str | Path) -> Iterator[Plan]:
+    """`plan_shards` in the folder or at the URL that `out` names; its files can be read within the block."""
+    if is_url(out):
+        from mrigan.packing.remote import planned_at
+
+        with planned_at(catalog, config, str(out)) as plan:
+            yield plan
+        return
+    yield plan_shards(catalog, config, folder_of(out))

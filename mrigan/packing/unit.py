@@ -23,7 +23,7 @@ from mrigan.files import sha256_file, write_json
 from mrigan.packing.family import Sample, family_samples
 from mrigan.packing.inputs import fingerprints
 from mrigan.packing.journal import BUILT, KEPT, UnitReport, node_name, write_report
-from mrigan.packing.layout import shard_name
+from mrigan.packing.layout import Layout, shard_name
 from mrigan.packing.plan import Plan, Unit
 from mrigan.packing.rows import Row, row_of, write_rows
 from mrigan.packing.shard import Member, write_shard
@@ -63,11 +63,7 @@ class UnitMaker:
     """
 
     def __init__(self, plan: Plan) -> None:
-        import cv2
-        import torch
-
-        torch.set_num_threads(1)
-        cv2.setNumThreads(1)
+        use_one_thread()
         self.plan, self.tools = plan, Tools(plan)
         if not plan.layout.plan.is_file():
             raise ShardError(
@@ -80,6 +76,15 @@ class UnitMaker:
         if is_done(self.plan, job.unit):  # by another builder, since this one began
             return UnitReport(job.name, KEPT)
         return build_unit(self.plan, job.unit, self.tools, report, dict(job.skip))
+
+
+def use_one_thread() -> None:
+    """A worker is one of many: in it, libraries start no threads of their own."""
+    import cv2
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 def require_videos(plan: Plan) -> None:
@@ -101,14 +106,23 @@ def require_videos(plan: Plan) -> None:
 
 def is_done(plan: Plan, unit: Unit) -> bool:
     """Whether a unit's marker is there, is of this plan, and its files are there in full length."""
+    return is_whole(plan.hash, unit.name, plan.layout, Path.read_bytes, lambda path: path.stat().st_size)
+
+
+def is_whole(plan_hash: str, unit: str, layout: Layout, read: Callable[[Path], bytes],
+             size: Callable[[Path], int]) -> bool:  # fmt: skip
+    """As `is_done`, wherever the files lie.
+
+    Args:
+        read, size: content and bytes of a file of `layout`; OSError or KeyError where it is not there.
+    """
     try:
-        marker = json.loads(plan.layout.unit_marker(unit.name).read_text())
-        if marker["plan_hash"] != plan.hash or plan.layout.unit_rows(unit.name).stat().st_size != marker["rows_bytes"]:
+        marker = json.loads(read(layout.unit_marker(unit)))
+        if marker["plan_hash"] != plan_hash or size(layout.unit_rows(unit)) != marker["rows_bytes"]:
             return False
         for shard in marker["shards"]:
-            size = plan.layout.shard(shard["shard"]).stat().st_size
-            beside = plan.layout.index(shard["shard"]), plan.layout.sidecar(shard["shard"])
-            if size != shard["bytes"] or not all(path.is_file() for path in beside):
+            beside = layout.index(shard["shard"]), layout.sidecar(shard["shard"])
+            if size(layout.shard(shard["shard"])) != shard["bytes"] or not all(size(path) for path in beside):
                 return False
     except (OSError, ValueError, KeyError, TypeError):
         return False

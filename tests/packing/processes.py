@@ -44,6 +44,12 @@ def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> No
         threading.Event().wait(0.002)
 
 
+def gone(pids: list[int]) -> None:
+    """Until these processes have ended, orphans by themselves."""
+    while any(alive(pid) for pid in pids):
+        threading.Event().wait(0.01)
+
+
 def files(folder: Path) -> int:
     """How many files are in a folder and below it."""
     return sum(len(names) for _, _, names in os.walk(folder))

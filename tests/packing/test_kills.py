@@ -18,7 +18,7 @@ from mrigan.packing import build_shards, plan_shards, verify_shards
 from mrigan.packing.layout import Layout
 from mrigan.packing.leftovers import leftovers
 from tests.packing.conftest import PNG, Built, config, tree
-from tests.packing.processes import alive, files, start, wait_for, workers
+from tests.packing.processes import files, gone, start, wait_for, workers
 
 
 def kill_at(folder: Path, moment: int, whom: str) -> None:
@@ -33,8 +33,7 @@ def kill_at(folder: Path, moment: int, whom: str) -> None:
         except ProcessLookupError:
             continue
     process.communicate()
-    while any(alive(pid) for pid in crew):  # orphans end by themselves
-        threading.Event().wait(0.01)
+    gone(crew)
 
 
 def kill_often(built: Built, folder: Path, kills: int, seed: int) -> None:

@@ -1,0 +1,146 @@
+"""A shard set at a URL: units are made in a folder of this machine and sent when they are whole, the marker last.
+
+No machine needs a folder that the others see. The plan lies at the URL as in a shard folder; each builder fetches it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mrigan.config import ShardsConfig
+from mrigan.errors import ConfigError, ShardError
+from mrigan.files import temporary_path
+from mrigan.packing.journal import KEPT, UnitReport, write_report
+from mrigan.packing.layout import Layout
+from mrigan.packing.leftovers import clean_folders
+from mrigan.packing.manifest import write_manifest
+from mrigan.packing.place import load_slice
+from mrigan.packing.plan import plan_shards
+from mrigan.packing.plan_file import Plan, Unit
+from mrigan.packing.remote_files import RemoteFiles
+from mrigan.packing.tools import Tools
+from mrigan.packing.unit import Job, Progress, build_unit, is_whole, use_one_thread
+from mrigan.packing.workers import Setup
+
+NAMES = Layout(Path())  # names relative to the URL
+PLAN = tuple(path.as_posix() for path in (NAMES.clips, NAMES.inputs, NAMES.plan))  # in the order they are written
+FOLDERS = ("", "units", "faces", "log")
+
+
+class Remote:
+    """A `Place` at a URL, with its plan in a folder of this machine."""
+
+    def __init__(self, files: RemoteFiles, plan: Plan, scratch: Path) -> None:
+        self.files, self.plan, self.where = files, plan, files.url
+        self.worker: tuple[Setup, tuple[Any, ...]] = UnitSender, (replace(plan, units=()), files.url, str(scratch))
+
+    def missing(self) -> list[Unit]:
+        return missing_units(self.files, self.plan.hash, self.plan.units)
+
+    def keep(self, report: UnitReport) -> None:
+        write_report(self.plan.layout, report)
+        name = NAMES.unit_log(report.unit).as_posix()
+        self.files.send(self.plan.folder / name, name)
+
+    def finish(self) -> None:
+        for unit in self.plan.units:
+            for path in (NAMES.unit_rows(unit.name), NAMES.unit_marker(unit.name)):
+                self.files.fetch(path.as_posix(), self.plan.folder / path)
+        write_manifest(self.plan)
+        for path in (NAMES.samples, NAMES.manifest):
+            self.files.send(self.plan.folder / path, path.as_posix())
+
+
+class UnitSender:
+    """A worker that makes units on its own machine and sends them."""
+
+    def __init__(self, plan: Plan, url: str, scratch: str) -> None:
+        use_one_thread()
+        self.files = RemoteFiles(url)
+        self.folder = temporary_path(Path(scratch) / "mrigan-unit")
+        self.plan = replace(plan, folder=self.folder)
+        self.tools = Tools(self.plan)
+
+    def __call__(self, job: Job, report: Callable[[Progress], None]) -> UnitReport:
+        if not missing_units(self.files, self.plan.hash, [job.unit]):  # by another builder, since this one began
+            return UnitReport(job.name, KEPT)
+        self.folder.mkdir(parents=True)
+        try:
+            made = build_unit(self.plan, job.unit, self.tools, report, dict(job.skip))
+            marker = self.plan.layout.unit_marker(job.name)
+            others = [path for path in sorted(self.folder.rglob("*")) if path.is_file() and path != marker]
+            for path in (*others, marker):
+                self.files.send(path, path.relative_to(self.folder).as_posix())
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return made
+
+
+def missing_units(files: RemoteFiles, plan_hash: str, units: Sequence[Unit]) -> list[Unit]:
+    """Those of `units` that are not at the URL, or not whole."""
+    sizes = files.sizes() | files.sizes("units")
+    markers = {NAMES.unit_marker(unit.name).as_posix() for unit in units}
+    texts = files.read(sorted(markers & sizes.keys()))
+
+    def read(path: Path) -> bytes:
+        return texts[path.as_posix()]
+
+    def size(path: Path) -> int:
+        return sizes[path.as_posix()]
+
+    return [unit for unit in units if not is_whole(plan_hash, unit.name, NAMES, read, size)]
+
+
+@contextmanager
+def open_remote(url: str, scratch: str | Path, only: slice) -> Iterator[Remote]:
+    """The set at a URL; see `mrigan.packing.place.open_place`."""
+    files = RemoteFiles(url)
+    if files.one_process:
+        raise ConfigError(
+            "what workers write to memory:// ends with their process", where=url, fix="give a folder or another URL"
+        )
+    with _mirror(files, scratch) as folder:
+        if not (folder / NAMES.plan).is_file():
+            raise ShardError("no shard plan there", where=url, fix=f"make one: mrigan shards plan CATALOG -o {url}")
+        files.clean(*FOLDERS)
+        yield Remote(files, load_slice(folder, only), folder.parent)
+
+
+@contextmanager
+def planned_at(catalog: str | Path, config: ShardsConfig, url: str) -> Iterator[Plan]:
+    """`plan_shards` to a URL; the folder of the plan, which is of this machine, goes with the block.
+
+    Raises:
+        ShardError, CatalogError, ConfigError: as `plan_shards`; or the URL is of a kind that fsspec does not know.
+    """
+    files = RemoteFiles(url)
+    with _mirror(files, "") as folder:
+        for name in files.sizes("units"):  # `plan_shards` looks at what is built already
+            if name.endswith(".json"):
+                files.fetch(name, folder / name)
+        plan = plan_shards(catalog, config, folder)
+        for name in PLAN:
+            files.send(folder / name, name)
+        yield plan
+
+
+@contextmanager
+def _mirror(files: RemoteFiles, scratch: str | Path) -> Iterator[Path]:
+    """A temporary folder of this machine with the plan of a set, if it has one."""
+    parent = Path(scratch or tempfile.gettempdir())
+    parent.mkdir(parents=True, exist_ok=True)
+    clean_folders(parent)
+    folder = temporary_path(parent / "mrigan-set")
+    folder.mkdir()
+    try:
+        for name in set(PLAN) & files.sizes().keys():
+            files.fetch(name, folder / name)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

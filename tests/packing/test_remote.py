@@ -1,0 +1,133 @@
+"""A set at a URL: sent whole, marker last; killed and started again, the same bytes. Over FTP, by real processes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mrigan.errors import ConfigError, ShardError
+from mrigan.packing import Crew, build_shards, build_slice, verify_shards
+from mrigan.packing.place import planned
+from mrigan.packing.remote_files import RemoteFiles
+from tests.packing.conftest import PNG, Built, config, tree
+from tests.packing.processes import alive, files, gone, start, wait_for, workers
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Path:
+    (tmp_path / "served").mkdir()
+    return tmp_path / "served"
+
+
+@pytest.fixture
+def url(served: Path) -> Iterator[str]:
+    """Where an FTP server shows the folder `served`."""
+    command = [sys.executable, "-m", "tests.packing.ftp_server", str(served)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield f"ftp://127.0.0.1:{server.stdout.readline().strip()}/sets/one"
+        server.terminate()
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    return tmp_path / "scratch"
+
+
+def plan(built: Built, url: str) -> None:
+    with planned(built.catalog, config(*PNG), url) as plan:
+        assert len(plan.units) == 6
+
+
+def test_a_set_at_a_url_has_the_same_bytes(built: Built, url: str, served: Path, scratch: Path) -> None:
+    with pytest.raises(ShardError, match="no shard plan"):
+        build_shards(url, scratch=scratch)
+    plan(built, url)
+    part = build_slice(url, 1, 2, crew=Crew(workers=1), scratch=scratch)
+    assert (part.units, part.built) == (3, 3)
+    assert not (served / "sets" / "one" / "manifest.json").exists()
+    done = start(url, "--workers", 2, "--scratch", scratch)
+    said, _ = done.communicate()
+    assert done.returncode == 0
+    assert "65 faces stored" in said
+    assert tree(served / "sets" / "one") == tree(built.folder)
+    assert list(scratch.iterdir()) == []
+    plan(built, url)  # the same plan again is welcome
+    with pytest.raises(ShardError, match="another plan"), planned(built.catalog, config(), url):
+        pass
+    assert verify_shards(served / "sets" / "one") == []
+
+
+def test_what_is_there_and_whole_is_kept(built: Built, url: str, served: Path, scratch: Path) -> None:
+    plan(built, url)
+    folder = served / "sets" / "one"
+    for path in built.folder.rglob("*"):
+        if path.is_file():
+            (folder / path.relative_to(built.folder)).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path.relative_to(built.folder)).write_bytes(path.read_bytes())
+    (folder / "manifest.json").unlink()
+    (folder / "train-fake-000000.tar").write_bytes(b"half")
+    (folder / "val-real-000000.idx").unlink()
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.tar")}
+    summary = build_shards(url, workers=1, scratch=scratch)
+    assert 0 < summary.built < summary.stored
+    assert tree(folder) == tree(built.folder)
+    changed = {path.name for path, time in before.items() if path.stat().st_mtime_ns != time}
+    assert changed == {"train-fake-000000.tar", "train-real-000000.tar", "val-fake-000000.tar", "val-real-000000.tar"}
+
+
+def kill_often(built: Built, url: str, served: Path, scratch: Path, kills: int) -> None:
+    plan(built, url)
+    draw = random.Random(kills)
+    for moment in sorted(draw.sample(range(4, len(tree(built.folder))), kills)):
+        process = start(url, "--workers", 2, "--scratch", scratch)
+        wait_for(process, lambda moment=moment: files(served) >= moment)  # type: ignore[misc]
+        crew = workers(process.pid)
+        for pid in draw.choice([[process.pid], [process.pid, *crew]]):
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        process.communicate()
+        gone(crew)
+    build_shards(url, workers=2, scratch=scratch)
+    assert tree(served / "sets" / "one") == tree(built.folder)
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.faults
+def test_killed_senders_end_in_the_same_bytes(built: Built, url: str, served: Path, scratch: Path) -> None:
+    kill_often(built, url, served, scratch, kills=5)
+
+
+def test_a_place_that_cannot_be_is_said(built: Built, scratch: Path) -> None:
+    for wrong, why in (("memory://set", "memory"), ("nope://set", "nope"), ("s3://bucket/set", "s3fs")):
+        with pytest.raises(ConfigError, match=why):
+            build_shards(wrong, scratch=scratch)
+
+
+def test_a_file_url_is_a_folder(built: Built, tmp_path: Path) -> None:
+    with planned(built.catalog, config("pack.splits=[val]"), f"file://{tmp_path}/set"):
+        pass
+    assert build_shards(f"file://{tmp_path}/set", workers=1).units == 1
+    assert verify_shards(tmp_path / "set") == []
+
+
+def test_an_object_store_gets_whole_objects_without_a_rename(tmp_path: Path) -> None:
+    """fsspec's own one, which lives in this process."""
+    store = RemoteFiles("memory://bucket/set/")
+    (tmp_path / "a").write_bytes(b"12345")
+    store.send(tmp_path / "a", "units/a.json")
+    store.send(tmp_path / "a", "b.tar")
+    store.write("log/c.json", b"{}")
+    assert store.sizes() == {"b.tar": 5}
+    assert store.sizes("units") == {"units/a.json": 5}
+    assert store.sizes("nowhere") == {}
+    assert store.read(["units/a.json", "log/c.json", "log/d.json"]) == {"units/a.json": b"12345", "log/c.json": b"{}"}
+    store.fetch("b.tar", tmp_path / "new" / "b.tar")
+    assert (tmp_path / "new" / "b.tar").read_bytes() == b"12345"
