@@ -2,9 +2,8 @@
 
     python benchmarks/recipe.py [CATALOG] [FAMILIES]
 
-Without a catalog: the embedded sample. The same families each time, in one process; treated by three seeds, as a family
-that gets noise costs more than one that gets a text. Then each noise, augmentation and distraction alone on a 1280 × 720
-frame, beside scikit-image's noise.
+Without a catalog: the embedded sample. The same families each time, in one process; treated by three seeds, as noise
+costs more than a text. Then each noise, augmentation and distraction alone on a 1280 × 720 frame, beside scikit-image.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from skimage.metrics import structural_similarity
 from mrigan.catalog import Catalog, Clip, clip_id, write_catalog
 from mrigan.config import ShardsConfig
 from mrigan.errors import ConfigError
-from mrigan.packing import build_shards, plan_shards
+from mrigan.packing import build_shards, plan_shards, verify_shards
 from mrigan.packing.family import Sample, family_samples
 from mrigan.packing.pictures import decode, encode
 from mrigan.packing.rows import Row
@@ -214,6 +214,7 @@ def test_the_bytes_depend_on_seed_and_recipe_alone(made: Made, tmp_path: Path) -
     first, second = ({name: data for name, data in tree(folder).items() if ".tar" in name} for folder in folders)
     assert first == second
     assert len(first) == 2
+    assert verify_shards(folders[0]) == []
 
     others = [], ["pack.seed=1"], ["recipe.share=0.5"], ["recipe.detect_on=clean"]
     plans = [plan_shards(made.catalog, config(*settings, *more), tmp_path / str(k)) for k, more in enumerate(others)]
