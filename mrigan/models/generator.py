@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mrigan.errors import ConfigError
 from mrigan.models.layers import Down, Up, depth_of, init_weights
@@ -62,14 +63,29 @@ class Generator(nn.Module):
         return self.head(x)
 
 
+# Which of a 4-wide filter's taps meet which of three source pixels, in even and in odd pixels of the doubled picture:
+# doubled, padded by one (and by the convolution's own one), pixel 2i sees the sources i-1, i-1, i, i, and pixel 2i+1
+# sees i-1, i, i, i+1.
+TAPS = (((1, 1, 0, 0), (0, 0, 1, 1), (0, 0, 0, 0)), ((1, 0, 0, 0), (0, 1, 1, 0), (0, 0, 0, 1)))
+
+
 class Head(nn.Module):
-    """Nearest x2, zero-pad (left 1, top 1), convolution 4 x 4, tanh."""
+    """Nearest x2, zero-pad (left 1, top 1), convolution 4 x 4, tanh.
+
+    Doubling repeats pixels, so that the convolution multiplies the same number up to four times. Its taps are added up
+    first: the same sums as a 3 x 3 convolution of the small picture for each of the four places in a doubled pixel,
+    with 56 % of the multiplications and a quarter of the memory; equal but for rounding.
+    """
+
+    taps: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.grow = nn.Upsample(scale_factor=2, mode="nearest")
-        self.pad = nn.ZeroPad2d((1, 0, 1, 0))
         self.conv = nn.Conv2d(channels, 3, 4, padding=1)
+        self.register_buffer("taps", torch.tensor(TAPS, dtype=torch.float32), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.tanh(self.conv(self.pad(self.grow(x))))
+        with torch.autocast(x.device.type, enabled=False):  # the sums in float32
+            weight = torch.einsum("pau,qbv,oiuv->opqiab", self.taps, self.taps, self.conv.weight).flatten(0, 2)
+        bias = None if self.conv.bias is None else self.conv.bias.repeat_interleave(4)
+        return torch.tanh(F.pixel_shuffle(F.conv2d(x, weight, bias, padding=1), 2))

@@ -21,6 +21,7 @@ from mrigan.models import (
     predict_mri,
     save_generator,
 )
+from mrigan.models.generator import Head
 
 
 def parameters(network: nn.Module) -> int:
@@ -195,6 +196,24 @@ def test_impossible_settings_are_refused(kwargs: dict) -> None:
 def test_a_picture_of_another_size_is_refused() -> None:
     with pytest.raises(ConfigError, match="size 32 was given"):
         Generator(32, 4)(torch.zeros(1, 3, 64, 64))
+
+
+def test_the_head_is_doubling_then_convolving() -> None:
+    """As the paper's code has it: nearest x2, pad (1, 0, 1, 0), convolution 4 x 4 of padding 1; and its gradients."""
+    torch.manual_seed(0)
+    head = Head(6).double()
+    plain = nn.Sequential(
+        nn.Upsample(scale_factor=2), nn.ZeroPad2d((1, 0, 1, 0)), nn.Conv2d(6, 3, 4, padding=1), nn.Tanh()
+    )
+    plain = plain.double()
+    plain[2].load_state_dict(head.conv.state_dict())
+    x = torch.randn(2, 6, 5, 7, dtype=torch.float64, requires_grad=True)
+    for module in (head, plain):
+        module(x).square().sum().backward()
+    assert torch.allclose(head(x), plain(x), atol=1e-12)
+    assert torch.allclose(head.conv.weight.grad, plain[2].weight.grad, atol=1e-10)
+    assert torch.allclose(head.conv.bias.grad, plain[2].bias.grad, atol=1e-10)
+    assert set(head.state_dict()) == {"conv.weight", "conv.bias"}
 
 
 def test_channels_last_changes_nothing() -> None:
