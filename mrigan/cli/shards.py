@@ -105,6 +105,22 @@ def shards_build(
         typer.echo(line)
 
 
+@app.command("watch")
+def shards_watch(
+    out: Annotated[str, typer.Argument(metavar="DIR|URL", help="Where the plan lies.")],
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Say how far it is, and end.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
+) -> None:
+    """Follow a build, over all its workers and nodes, wherever they run. Ends with it, or by Ctrl-C."""
+    from mrigan.packing.watch import Watch
+    from mrigan.packing.watch_view import follow
+
+    watch = Watch(out)
+    for line in (watch.look() if once else follow(watch, every)).lines():
+        typer.echo(line)
+
+
 @app.command("verify")
 def shards_verify(
     out: ShardFolder,

@@ -1,0 +1,194 @@
+"""`mrigan shards watch`: how far a build is, over all workers and nodes, from what lies in the shard folder.
+
+It needs no word from the builders: the done markers say which units are there, `log/` says who made them and when, or
+why one was given up. So it works from any machine that sees the folder or the URL.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from mrigan.errors import ShardError
+from mrigan.packing.journal import BUILT, FAILED, UnitReport, read_report
+from mrigan.packing.layout import Layout
+from mrigan.packing.place import folder_of, is_url
+
+WINDOW = 600.0  # seconds that rates are taken over
+NAMES = Layout(Path())
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one machine has done: units and faces in all, faces a second lately, when its last unit ended (s, 1970)."""
+
+    name: str
+    units: int
+    faces: int
+    rate: float
+    last: float
+
+
+@dataclass(frozen=True)
+class View:
+    """How far a build is.
+
+    Attributes:
+        units, clips: of the plan. done, done_clips: of them. faces: stored.
+        finished: the manifest is there.
+        rate: faces a second lately. left: seconds to go at the pace of late, None where nothing was done lately.
+        failed: units that were given up, with the reason.
+        at: when this was so, s since 1970.
+    """
+
+    units: int
+    clips: int
+    done: int
+    done_clips: int
+    faces: int
+    finished: bool
+    rate: float
+    left: float | None
+    nodes: list[Node]
+    failed: dict[str, str]
+    at: float
+
+    def line(self) -> str:
+        """All in one line, for a log."""
+        words = [f"{self.done}/{self.units} units", f"{self.done_clips}/{self.clips} clips", f"{self.faces} faces",
+                 f"{self.rate:.1f} faces/s", f"{sum(node.rate > 0 for node in self.nodes)} nodes at work",
+                 f"{len(self.failed)} failed"]  # fmt: skip
+        if self.finished:
+            return ", ".join([*words[:3], words[-1], "finished"])
+        return ", ".join([*words, "" if self.left is None else f"{duration(self.left)} left"]).rstrip(", ")
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        lines = [self.line()]
+        for node in self.nodes:
+            ago = duration(max(self.at - node.last, 0))
+            lines.append(
+                f"    {node.name}: {node.units} units, {node.faces} faces, {node.rate:.1f} faces/s, last {ago} ago"
+            )
+        lines += [f"    failed {unit}: {reason}" for unit, reason in self.failed.items()]
+        if self.done == self.units and not self.finished:
+            lines.append("all units are there, the manifest is not: mrigan shards build writes it")
+        return lines
+
+
+def duration(seconds: float) -> str:
+    """`2 h 05 min`, `3 min 07 s`, `9 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+class _Files(Protocol):
+    def stamps(self, folder: str) -> dict[str, Any]:
+        """Names of the files in a folder, each with something that changes when it is replaced."""
+
+    def read(self, names: Iterable[str]) -> dict[str, bytes]:
+        """What is in these files; those that are not there are left out."""
+
+
+class _Folder:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def stamps(self, folder: str) -> dict[str, Any]:
+        try:
+            return {path.relative_to(self.root).as_posix(): path.stat().st_mtime_ns
+                    for path in (self.root / folder).iterdir() if not path.name.startswith(".")}  # fmt: skip
+        except FileNotFoundError:
+            return {}
+
+    def read(self, names: Iterable[str]) -> dict[str, bytes]:
+        found = {}
+        for name in names:
+            try:
+                found[name] = (self.root / name).read_bytes()
+            except FileNotFoundError:
+                continue
+        return found
+
+
+class _Url:
+    def __init__(self, url: str) -> None:
+        from mrigan.packing.remote_files import RemoteFiles
+
+        self.files = RemoteFiles(url)
+
+    def stamps(self, folder: str) -> dict[str, Any]:
+        return self.files.sizes(folder)
+
+    def read(self, names: Iterable[str]) -> dict[str, bytes]:
+        return self.files.read(names)
+
+
+@dataclass
+class Watch:
+    """Looks at a set again and again, and reads only what is new.
+
+    Args:
+        out: folder or URL.
+
+    Raises:
+        ShardError: there is no plan.
+    """
+
+    out: str | Path
+    clips: dict[str, int] = field(init=False)  # of each unit
+
+    def __post_init__(self) -> None:
+        self._files: _Files = _Url(str(self.out)) if is_url(self.out) else _Folder(folder_of(self.out))
+        text = self._files.read([NAMES.plan.as_posix()])
+        if not text:
+            raise ShardError("no shard plan there", where=self.out, fix="make one: mrigan shards plan CATALOG -o DIR")
+        try:
+            self.clips = {unit["name"]: unit["clips"] for unit in json.loads(text.popitem()[1])["units"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise ShardError(f"the plan cannot be read: {error}", where=self.out, fix="plan it again") from None
+        self._stamps: dict[str, Any] = {}
+        self._reports: dict[str, UnitReport] = {}
+
+    def look(self, now: float | None = None) -> View:
+        """How far it is."""
+        now = time.time() if now is None else now
+        self._read_reports()
+        markers = self._files.stamps(NAMES.units.as_posix())
+        done = {unit for unit in self.clips if NAMES.unit_marker(unit).as_posix() in markers}
+        made = [report for unit, report in self._reports.items() if unit in done and report.status == BUILT]
+        lately = [report for report in made if report.ended > now - WINDOW]
+        span = max(now - min((report.ended - report.wall for report in lately), default=now), 1e-3)
+        pace = sum(self.clips[report.unit] for report in lately) / span
+        clips, done_clips = sum(self.clips.values()), sum(self.clips[unit] for unit in done)
+        finished = NAMES.manifest.as_posix() in self._files.stamps("")
+        return View(
+            units=len(self.clips), clips=clips, done=len(done), done_clips=done_clips,
+            faces=sum(report.stored for report in made), finished=finished and len(done) == len(self.clips),
+            rate=sum(report.stored for report in lately) / span, left=(clips - done_clips) / pace if pace else None,
+            nodes=[_node(name, made, lately, span) for name in sorted({report.node for report in made})],
+            failed={unit: report.reason for unit, report in sorted(self._reports.items())
+                    if report.status == FAILED and unit not in done}, at=now,
+        )  # fmt: skip
+
+    def _read_reports(self) -> None:
+        stamps = self._files.stamps(NAMES.log.as_posix())
+        new = [name for name, stamp in stamps.items() if self._stamps.get(name) != stamp]
+        for name, text in self._files.read(new).items():
+            report = read_report(text)
+            if report is not None and report.unit in self.clips:
+                self._reports[report.unit] = report
+                self._stamps[name] = stamps[name]
+
+
+def _node(name: str, made: list[UnitReport], lately: list[UnitReport], span: float) -> Node:
+    mine = [report for report in made if report.node == name]
+    faces = sum(report.stored for report in mine)
+    rate = sum(report.stored for report in lately if report.node == name) / span
+    return Node(name, len(mine), faces, rate, max(report.ended for report in mine))
