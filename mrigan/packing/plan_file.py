@@ -124,7 +124,9 @@ def load_plan(folder: str | Path, only: Collection[str] | None = None) -> Plan:
     try:
         if sha256_file(layout.clips) != data["clips_sha256"]:
             raise ShardError(
-                "plan.parquet is not the file that plan.json was written with", where=layout.clips, fix=ANEW
+                "plan.parquet is not the file that plan.json was written with",
+                where=layout.clips,
+                fix="the same plan again, with the same catalog and settings, mends it",
             )
         places = {unit["name"]: i for i, unit in enumerate(data["units"])}
         unknown = sorted(set(only or ()) - places.keys())

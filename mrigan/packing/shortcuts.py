@@ -51,8 +51,8 @@ def warnings_of(groups: Sequence[Group]) -> list[str]:
     for group in groups:
         if group.per_clip[0] > group.clips / 2:
             why = ", ".join(f"{n} {reason}" for reason, n in (group.dropped + group.failed).most_common(3))
-            warnings.append(f"{group.split}: {group.per_clip[0]} of the {group.clips} clips of {group.name} gave no "
-                            f"face ({why})")  # fmt: skip
+            warnings.append(f"{group.split}: {group.per_clip[0]} of the {group.clips} clips of {group.name} "
+                            f"({group.label}) gave no face ({why})")  # fmt: skip
     return warnings
 
 
@@ -66,7 +66,8 @@ def _telling(split: str, groups: Sequence[Group]) -> Iterator[str]:
     clips: Counter[str] = Counter()
     for group in groups:
         clips[group.label] += group.clips - group.per_clip[0]
-    doubt = f", from {min(clips.values())} clips only" if min(clips.values()) < FEW else ""
+    few = min(clips.values())
+    doubt = f", from {few} clip{'s' if few > 1 else ''} only" if few < FEW else ""
     for fact, of in FACTS.items():
         found: dict[str, Distribution] = defaultdict(Counter)
         for group in groups:

@@ -135,5 +135,5 @@ def test_what_is_missing_or_out_of_balance_is_said() -> None:
     assert warnings_of([group("fake")]) == ["train has no real faces"]
     assert "60000 fake faces and 1000 real ones" in warnings_of([group("real"), group("fake", faces=60_000)])[0]
     empty = group("fake", faces=0, dropped=Counter({"no_face": 50}))
-    assert any("50 of the 50 clips of d fake c23 gave no face (50 no_face)" in line
+    assert any("50 of the 50 clips of d fake c23 (fake) gave no face (50 no_face)" in line
                for line in warnings_of([group("real"), group("fake"), empty]))  # fmt: skip
