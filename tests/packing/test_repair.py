@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from mrigan.catalog import Catalog, read_catalog, write_catalog
 from mrigan.packing import build_shards, plan_shards, repair_shards, verify_shards
 from tests.conftest import ROOT
 from tests.packing.conftest import PNG, Built, config, tree
+from tests.packing.test_kills import wait_for
 from tests.packing.test_verify import flip
 
 
@@ -133,3 +136,23 @@ def test_only_failed_leaves_what_no_build_has_made(own: tuple[Path, Path], tmp_p
     made = repair_shards(tmp_path / "shards", workers=1)
     assert set(made.rebuilt) == {"train-000000", "val-000000"}
     assert tree(tmp_path / "shards") == tree(fresh)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("moment", range(3))
+def test_a_killed_repair_is_taken_up_again(built: Built, copy: Callable[[], Path], moment: int) -> None:
+    folder = copy()
+    shards = sorted(folder.glob("*.tar"))
+    for path in shards:
+        flip(path, 700)
+    marked = len(list((folder / "units").glob("*.json")))
+    command = [sys.executable, "-m", "mrigan.cli", "shards", "repair", str(folder), "--only-failed", "--workers", "1"]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(process, lambda: len(list((folder / "units").glob("*.json"))) < marked)
+    wait_for(process, lambda: len(list((folder / "units").glob("*.json"))) >= moment)
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert verify_shards(folder)
+    assert repair_shards(folder, only_failed=True, workers=1).ok
+    assert tree(folder) == tree(built.folder)
