@@ -54,7 +54,7 @@ def clips_of(size: str, folder: Path) -> tuple[str, Iterator[list[Iterator[np.nd
                 pictures(ff / f"original_sequences/youtube/c40/videos/{target}.mp4"),
                 *(pictures(ff / f"manipulated_sequences/{m}/c40/videos/{target}_{donor}.mp4") for m in METHODS),
             ]
-            for target, donor in (("599", "585"), ("585", "599"), ("183", "253"))
+            for target, donor in (("481", "469"), ("253", "183"), ("183", "253"))
         )
     if size == "1080p" and dfdc.is_dir():
         return "DFDC with fakes made here", (

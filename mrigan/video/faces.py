@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mrigan.config import FacesConfig
+from mrigan.errors import ConfigError
 from mrigan.video.frames import Frame, TruncatedVideo
 
 INFERENCE_THRESHOLDS = (0.7, 0.8, 0.8)  # the DFDC winner's, for verdicts: a missed face costs more than a false one
@@ -73,14 +74,21 @@ class FaceDetector:
     """MTCNN with the settings of `FacesConfig`; the same pictures give the same boxes.
 
     Args:
+        device: `cpu`, or `cuda` with an index or without.
         thresholds: of P-, R- and O-Net instead of the config's, e.g. `INFERENCE_THRESHOLDS`.
+
+    Raises:
+        ConfigError: there is no GPU.
     """
 
     def __init__(self, config: FacesConfig, device: str = "cpu", thresholds: Sequence[float] | None = None) -> None:
+        import torch
         from facenet_pytorch import MTCNN
 
         from mrigan.video.mtcnn import Cascade
 
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise ConfigError("torch finds no GPU", where="video.device", fix="video.device=cpu, or a node with a GPU")
         self.config = config
         self.device = device
         self.batch = 1 if device == "cpu" else BATCH  # frames in one pass; on a CPU more of them gain nothing
