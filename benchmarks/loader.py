@@ -1,16 +1,16 @@
-"""Loader pairs/s beside plain webdataset + PIL, in one run: `python benchmarks/loader.py [--pairs N] [--rounds N]`.
+"""Loader pairs/s beside webdataset + PIL and DALI's reader, in one run: `python benchmarks/loader.py [--pairs N]`.
 
-Both read the same shards from page cache: 256 px faces (JPEG 95, 4:4:4) with their MRIs as JPEG, then as PNG; half are
-reals with a black MRI. Ours reads in the fully random order of the epoch plan and checks every sample's CRC-32,
-webdataset reads in its own order through a shuffle buffer. The two take turns, and each figure is the best of the
-rounds. CPU-µs a pair, all processes together, are the figure to trust where others use the machine too. Starting
-workers counts; opening the set (once a run, 2 s for 2.3 M samples) does not.
+All read the same shards from page cache: 256 px faces (JPEG 95, 4:4:4) with their MRIs as JPEG, then as PNG; half are
+reals with a black MRI. Ours reads in the fully random order of the epoch plan, webdataset and DALI's reader in their
+own through a shuffle buffer. "always" checks every sample's CRC-32 at every read, "first" (the default) at the first of
+the process; the others check nothing. They take turns, and each figure is the best of the rounds. CPU-µs a pair, all
+threads and processes together, are the figure to trust where others use the machine too. Starting workers counts;
+opening the set (once a run, 2 s for 2.3 M samples) does not.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import resource
 import tempfile
@@ -23,10 +23,12 @@ import cv2
 import numpy as np
 import torch
 import webdataset
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torchvision.transforms.functional import pil_to_tensor
 
 from mrigan.data import EpochPlan, ShardSet, make_loader
+from mrigan.data.assembly import Request
+from mrigan.data.threads import Filled
 from mrigan.files import sha256_file
 from mrigan.mri import mri_image
 from mrigan.packing.pictures import black, encode
@@ -35,6 +37,7 @@ from mrigan.packing.shard import write_shard
 
 SIZE, BATCH, SHARD, DISTINCT = 256, 64, 250, 100
 RAW_EPOCHS = 5  # passes over the set where nothing is decoded
+Contestant = Callable[[ShardSet, int], Iterator[int]]
 
 
 def main() -> None:
@@ -45,39 +48,44 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     print(f"{args.pairs} pairs of {SIZE} px, batches of {BATCH}, best of {args.rounds}")
-    print(
-        f"{'':34}{'pairs/s: webdataset':>20}{'mrigan':>10}{'ratio':>7}"
-        f"{'CPU-µs a pair: webdataset':>28}{'mrigan':>10}{'ratio':>7}"
-    )
     for mri_format in ("jpg", "png"):
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "shards"
             sizes = write_set(out, args.pairs, mri_format)
-            for work, workers in itertools.product(("raw", "decoded"), (0, 2)):
-                (rate, cpu), (our_rate, our_cpu) = race(CONTESTANTS[work], out, workers, args.rounds)
-                name = f"JPEG + {mri_format.upper().replace('JPG', 'JPEG')}, {work}, {workers or 'no'} workers"
-                print(
-                    f"{name:34}{rate:20,.0f}{our_rate:10,.0f}{our_rate / rate:7.1f}"
-                    f"{cpu:28,.0f}{our_cpu:10,.0f}{cpu / our_cpu:7.1f}",
-                    flush=True,
-                )
-            print(f"    mean sizes: {sizes}")
+            print(f"\nJPEG + {mri_format.upper().replace('JPG', 'JPEG')}: {sizes}")
+            print(f"{'':42}{'pairs/s':>10}{'times':>7}{'CPU-µs a pair':>16}{'times':>7}")
+            for work, workers in (("raw", 0), ("raw", 2), ("decoded", 0), ("decoded", 2)):
+                compare(f"{work}, {workers or 'no'} workers", CONTESTANTS[work], out, workers, args.rounds)
+            if mri_format == "jpg":
+                resume(out)
 
 
-Contestant = Callable[[ShardSet, int], Iterator[int]]
-
-
-def race(contestants: tuple[Contestant, ...], out: Path, workers: int, rounds: int) -> list[tuple[float, float]]:
-    """The most pairs/s and the least CPU-µs a pair of each contestant; each yields the sizes of its batches."""
-    best = [(0.0, float("inf"))] * len(contestants)
+def compare(title: str, contestants: dict[str, Contestant], out: Path, workers: int, rounds: int) -> None:
+    """Print the most pairs/s and the least CPU-µs a pair of each contestant; each yields the sizes of its batches."""
+    best = dict.fromkeys(contestants, (0.0, float("inf")))
     for _ in range(rounds):
-        for k, contestant in enumerate(contestants):
+        for name, contestant in contestants.items():
             shards = ShardSet.open([out], "train", kind="pairs")
             start, cpu = time.perf_counter(), _cpu_seconds()
             pairs = sum(contestant(shards, workers))
             seconds, used = time.perf_counter() - start, _cpu_seconds() - cpu
-            best[k] = max(best[k][0], pairs / seconds), min(best[k][1], 1e6 * used / pairs)
-    return best
+            best[name] = max(best[name][0], pairs / seconds), min(best[name][1], 1e6 * used / pairs)
+    (rate, cpu), *_ = best.values()
+    for name, (ours, used) in best.items():
+        label = f"{title}: {name}"
+        print(f"{label:42}{ours:10,.0f}{ours / rate:7.1f}{used:16,.0f}{cpu / used:7.1f}", flush=True)
+
+
+def resume(out: Path) -> None:
+    """Print how long the first batch takes from several places of the plan: a new set, plan and loader each time."""
+    for step in (0, 20, 10**6, 0, 20, 10**6):
+        start = time.perf_counter()
+        shards = ShardSet.open([out], "train", kind="pairs")
+        opened = time.perf_counter()
+        with _ours(shards, 2, start_step=step, stop_step=step + 9) as batches:
+            next(batches)
+            came = time.perf_counter()
+        print(f"first batch at step {step:>9,}: {1000 * (came - opened):.0f} ms after {1000 * (opened - start):.0f}")
 
 
 def _cpu_seconds() -> float:
@@ -88,12 +96,12 @@ def _cpu_seconds() -> float:
 # ---------------------------------------------------------------------------------------------------------- webdataset
 
 
-def their_raw(shards: ShardSet, workers: int) -> Iterator[int]:
+def webdataset_raw(shards: ShardSet, workers: int) -> Iterator[int]:
     samples = _webdataset(shards).repeat(RAW_EPOCHS).to_tuple("face.jpg", "mri.jpg;mri.png", "json")
     return _sizes(DataLoader(samples.batched(BATCH, collation_fn=_as_is), batch_size=None, num_workers=workers))
 
 
-def their_decoded(shards: ShardSet, workers: int) -> Iterator[int]:
+def webdataset_decoded(shards: ShardSet, workers: int) -> Iterator[int]:
     samples = _webdataset(shards).decode("pil").to_tuple("face.jpg", "mri.jpg;mri.png", "json")
     samples = samples.map_tuple(pil_to_tensor, pil_to_tensor, lambda text: float(text["label"] == "fake"))
     return _sizes(DataLoader(samples.batched(BATCH), batch_size=None, num_workers=workers))
@@ -104,46 +112,97 @@ def _webdataset(shards: ShardSet) -> Any:
     return webdataset.WebDataset(tars, shardshuffle=len(tars)).shuffle(1000)
 
 
+# ------------------------------------------------------------------------------------------------- DALI's own reader
+
+
+def dali_raw(shards: ShardSet, workers: int) -> Iterator[int]:
+    return _dali(shards, workers, RAW_EPOCHS, decoded=False)
+
+
+def dali_decoded(shards: ShardSet, workers: int) -> Iterator[int]:
+    return _dali(shards, workers, 1, decoded=True)
+
+
+def _dali(shards: ShardSet, workers: int, epochs: int, decoded: bool) -> Iterator[int]:
+    from nvidia.dali import fn
+    from nvidia.dali.pipeline import Pipeline
+    from nvidia.dali.types import DALIImageType
+
+    tars = sorted(shards.folders[0].glob("*.tar"))
+    indices = [str(tar.with_suffix(".idx")) for tar in tars]
+    extension = "mri.jpg" if shards.rows["mri_size"][0].as_py() and _is_jpeg(shards) else "mri.png"
+    pipeline = Pipeline(batch_size=BATCH, num_threads=max(1, workers), device_id=None)
+    with pipeline:
+        face, mri, text = fn.readers.webdataset(
+            paths=[str(tar) for tar in tars], index_paths=indices, ext=["face.jpg", extension, "json"],
+            random_shuffle=True, initial_fill=1000, name="reader", dont_use_mmap=True,
+        )  # fmt: skip
+        if decoded:
+            face, mri = (fn.decoders.image(part, output_type=DALIImageType.RGB) for part in (face, mri))
+            face, mri = (fn.transpose(part, perm=[2, 0, 1]) for part in (face, mri))
+        pipeline.set_outputs(face, mri, text)
+    for _ in range(epochs * len(shards) // BATCH):
+        parts = pipeline.run()
+        if decoded:
+            batch = [torch.from_dlpack(part.as_tensor()).clone() for part in parts[:2]]
+            yield len(batch[0])
+        else:
+            yield len(parts[0])
+
+
+def _is_jpeg(shards: ShardSet) -> bool:
+    return shards.read(0)[1][:2] == b"\xff\xd8"  # type: ignore[index]
+
+
 # -------------------------------------------------------------------------------------------------------------- mrigan
 
 
-def our_raw(shards: ShardSet, workers: int) -> Iterator[int]:
+class RawBatch:
+    """Encoded samples, as a GPU decoder wants them."""
+
+    def __init__(self, shards: ShardSet, request: Request) -> None:
+        self.shards, self.request, self.slots = shards, request, [None] * len(request)
+
+    def fill(self, start: int, stop: int) -> None:
+        for k, i in enumerate(self.request.ids[start:stop].tolist(), start):
+            self.slots[k] = self.shards.view(i)  # type: ignore[call-overload]
+
+
+def our_raw(shards: ShardSet, workers: int, verify: str = "first") -> Iterator[int]:
+    shards.verify = verify
     plan = EpochPlan(shards.labels, seed=0)
-    steps = (plan.batch(step, BATCH) for step in range(RAW_EPOCHS * len(shards) // BATCH))
-    batches: Any = DataLoader(
-        RawBatches(shards),
-        batch_size=None,
-        sampler=steps,
-        num_workers=workers,  # type: ignore
-        collate_fn=_as_is,
-    )
-    return _sizes(batches)
+    steps = range(RAW_EPOCHS * len(shards) // BATCH)
+    requests = (Request(step, *plan.batch_with_epochs(step, BATCH)) for step in steps)
+    batches: Any = Filled(requests, lambda request: RawBatch(shards, request), workers)  # type: ignore[type-var]
+    for batch in batches:
+        yield len(batch.slots)
+    batches.close()
+
+
+def our_raw_always(shards: ShardSet, workers: int) -> Iterator[int]:
+    return our_raw(shards, workers, "always")
 
 
 def our_decoded(shards: ShardSet, workers: int) -> Iterator[int]:
+    shards.verify = "always"
+    with _ours(shards, workers) as batches:
+        yield from map(len, batches)
+
+
+def our_processes(shards: ShardSet, workers: int) -> Iterator[int]:
+    with _ours(shards, workers, workers_are="processes") as batches:
+        yield from map(len, batches)
+
+
+def our_dali(shards: ShardSet, workers: int) -> Iterator[int]:
+    with _ours(shards, workers, library="dali") as batches:
+        yield from map(len, batches)
+
+
+def _ours(shards: ShardSet, workers: int, **means: Any) -> Any:
     plan = EpochPlan(shards.labels, seed=0)
-    with make_loader(
-        shards,
-        plan,
-        global_batch=BATCH,
-        start_step=0,
-        stop_step=len(shards) // BATCH,
-        workers=workers,
-        flip=0.0,
-        size=SIZE,
-    ) as batches:
-        for batch in batches:
-            yield len(batch)
-
-
-class RawBatches(Dataset[Any]):
-    """Encoded samples, as a GPU decoder wants them."""
-
-    def __init__(self, shards: ShardSet) -> None:
-        self.shards = shards
-
-    def __getitem__(self, ids: np.ndarray) -> list[tuple[bytes, bytes | None, bytes]]:
-        return [self.shards.read(i) for i in ids.tolist()]
+    options = {"start_step": 0, "stop_step": len(shards) // BATCH} | means
+    return make_loader(shards, plan, global_batch=BATCH, workers=workers, flip=0.0, size=SIZE, **options)
 
 
 def _as_is(batch: Any) -> Any:
@@ -155,7 +214,21 @@ def _sizes(batches: Iterable[Any]) -> Iterator[int]:
         yield len(batch[0]) if isinstance(batch[0], torch.Tensor) else len(batch)
 
 
-CONTESTANTS = {"raw": (their_raw, our_raw), "decoded": (their_decoded, our_decoded)}
+CONTESTANTS: dict[str, dict[str, Contestant]] = {
+    "raw": {
+        "webdataset": webdataset_raw,
+        "mrigan": our_raw,
+        "mrigan, CRC always": our_raw_always,
+        "DALI's reader": dali_raw,
+    },
+    "decoded": {
+        "webdataset + PIL": webdataset_decoded,
+        "mrigan": our_decoded,
+        "mrigan, processes": our_processes,
+        "mrigan, DALI": our_dali,
+        "DALI's reader": dali_decoded,
+    },
+}
 
 # ------------------------------------------------------------------------------------------------------- what they read
 

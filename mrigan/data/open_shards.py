@@ -45,7 +45,7 @@ class OpenShards:
                 while len(self._open) >= self.most:
                     self._open.popitem(last=False)
                 self._open[number] = file
-            else:
+            elif len(self._open) >= self.most:  # else none has to go
                 self._open.move_to_end(number)
             if self.ahead and start + count > file.fetched - AHEAD // 2:
                 file.fetch(start)

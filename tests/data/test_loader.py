@@ -18,6 +18,7 @@ from PIL import Image
 
 from mrigan.data import Batch, EpochPlan, Loader, ShardSet, eval_batches, make_loader, processes
 from mrigan.data.assembly import Request
+from mrigan.data.memory import Memory
 from mrigan.data.samples import Samples
 from mrigan.data.worker import BatchDataset
 from mrigan.errors import ConfigError, ShardError
@@ -435,3 +436,30 @@ def test_a_resume_reads_what_it_needs_and_nothing_before(
         assert batch.ids.tolist() == plan.batch(start, 12).tolist() == reads
         counts.append(len(reads))
     assert counts == [12] * 4
+
+
+def test_memory_is_used_again_once_nothing_looks_at_it() -> None:
+    memory = Memory()
+    first = memory((2, 3, 4, 4))
+    place, planes, part = first.data_ptr(), first.numpy(), first[1, :, ::2]
+    part.fill_(7)
+    assert memory((2, 3, 4, 4)).data_ptr() != place
+    del first
+    assert memory((2, 3, 4, 4)).data_ptr() != place
+    del planes
+    assert memory((2, 3, 4, 4)).data_ptr() != place  # a view is left
+    assert (part == 7).all()
+    del part
+    assert memory((4, 3, 2, 4)).data_ptr() == place
+    assert memory((5,)).shape == (5,)
+
+
+def test_a_kept_batch_is_not_written_to_again(shards: ShardSet, plan: EpochPlan) -> None:
+    options = {"global_batch": 12, "start_step": 0, "stop_step": 40, "workers": 2, "size": SIZE, "seed": 3}
+    with make_loader(shards, plan, **options) as batches:
+        first = next(batches)
+        face, copy = first.face[3], first.face[3].clone()
+        del first
+        places = {batch.face.data_ptr() for batch in batches}
+    assert torch.equal(face, copy)
+    assert len(places) < 10
