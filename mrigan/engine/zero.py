@@ -200,7 +200,6 @@ def import_deepspeed(world: World) -> Any:
     os.environ.setdefault("LOCAL_RANK", str(world.local_rank))
     if world.device.type == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     try:
         import deepspeed
     except ImportError as error:
@@ -209,6 +208,7 @@ def import_deepspeed(world: World) -> Any:
             where="engine.name",
             fix="pip install 'mrigan[deepspeed]', or engine.name=ddp",
         ) from None
+    deepspeed.utils.logger.setLevel(logging.ERROR)  # it warns of every optimizer that is not its own
     # A function of torch that DeepSpeed calls at every step has a new name.
     warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
     # Its messages between processes of one machine: minutes of compiling at the first start on CPUs, and gloo does it.

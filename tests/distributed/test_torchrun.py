@@ -12,13 +12,16 @@ import torch
 from safetensors.torch import load_file
 
 from mrigan.data import ShardSet
+from mrigan.engine.distributed import World
 from mrigan.evaluation import read_scores
 from mrigan.models import load_bundle
+from mrigan.training.gan import build_engines
 from mrigan.training.scoring import score_shards
 from tests.training.runs import (
     STEPS,
     detector_config,
     finish,
+    gan_config,
     hashes,
     last_step,
     logged,
@@ -97,6 +100,28 @@ def test_stopped_then_killed_ranks_end_as_if_undisturbed(shards: Path, tmp_path:
     assert code == 0, said
     assert hashes(run) == hashes(undisturbed)
     assert logged(run) == logged(undisturbed)
+
+
+def test_another_engine_on_another_number_of_ranks(shards: Path, tmp_path: Path) -> None:
+    """ZeRO 2 on two ranks, then one process: the same samples with the same augmentation, and the moments of Adam.
+
+    Slow, so that a ReLU that rounding closes costs little; see test_engines.py.
+    """
+    slow = ["model.dropout=0", "optim.lr=2e-6", "data.workers=0", "eval.samples=2", "checkpoint.keep=9"]
+    process = start_gan(shards, tmp_path / "two", *slow, "engine.name=zero2", "train.steps=7", ranks=2)
+    run_gan(shards, tmp_path / "one", *slow)
+    code, said = finish(process)
+    assert code == 0, said
+    run_gan(shards, tmp_path / "two", *slow, "engine.name=single")
+    assert state(tmp_path / "two", 7)["world_size"] == 2
+    config = gan_config(shards, tmp_path, *slow)
+    for name, engine in build_engines(config, World(0, 1, 0, torch.device("cpu"))).items():
+        tensors = engine.state()[0]
+        begin = torch.cat([tensors[key].flatten() for key in sorted(tensors)])
+        one, two = (weights(tmp_path / run, STEPS, name) for run in ("one", "two"))
+        assert (two - one).norm() < 0.005 * (one - begin).norm()
+    losses = [logged(tmp_path / run) for run in ("one", "two")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_every_rank_scores_its_part_of_the_held_out_faces(shards: Path, tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import json
 import random
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mrigan.data import EpochPlan, ShardSet
+from mrigan.engine.checkpoint import CheckpointStore
 from mrigan.engine.signals import Stopped
 from mrigan.training import gan
 from mrigan.training.hooks import Evaluation, Hooks
@@ -28,6 +30,7 @@ from tests.training.runs import (
     state,
     status,
     wait_for_step,
+    wait_until,
 )
 
 
@@ -53,14 +56,49 @@ def killed_run(shards: Path, run: Path, step: int) -> None:
 
 
 @pytest.mark.faults
-def test_killed_twenty_times(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_killed_twenty_times_while_training(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
     moments = random.Random(1)
     for number in range(20):
         run = tmp_path / f"run-{number}"
         killed_run(shards, run, step=moments.randrange(1, STEPS - 1))
-        run_gan(shards, run)
-        assert hashes(run) == hashes(undisturbed)
-        shutil.rmtree(run)
+        goes_on_to_the_same_end(shards, run, undisturbed, every=5)
+
+
+def killed_while_saving(shards: Path, run: Path, moments: random.Random) -> None:
+    """Checkpoints every two steps; kill -9 within some milliseconds after one of them has begun to be written."""
+    process = start_gan(shards, run, "checkpoint.every=2", "data.workers=0")
+    wait_for_step(run, moments.randrange(1, STEPS - 4), process)
+    wait_until(lambda: any(run.glob("checkpoints/.step-*.tmp")), process)
+    time.sleep(moments.random() * 0.02)
+    process.kill()
+    assert finish(process)[0] == -signal.SIGKILL
+
+
+def test_killed_while_saving(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    killed_while_saving(shards, tmp_path / "run", random.Random(3))
+    goes_on_to_the_same_end(shards, tmp_path / "run", undisturbed, every=2)
+
+
+@pytest.mark.faults
+def test_killed_twenty_times_while_saving(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    moments = random.Random(2)
+    for number in range(20):
+        run = tmp_path / f"run-{number}"
+        killed_while_saving(shards, run, moments)
+        goes_on_to_the_same_end(shards, run, undisturbed, every=2)
+
+
+def goes_on_to_the_same_end(shards: Path, run: Path, undisturbed: Path, every: int) -> None:
+    """At most one interval is lost: the checkpoint that was being written, and no other."""
+    done = last_step(run)
+    saved = max(CheckpointStore(run / "checkpoints").steps(), default=0)
+    assert saved >= done // every * every - every
+    run_gan(shards, run, "data.workers=0")
+    assert hashes(run) == hashes(undisturbed)
+    assert logged(run) == logged(undisturbed)
+    assert not list(run.glob("checkpoints/.step-*"))
+    assert not list(run.glob("checkpoints/damaged-*"))
+    shutil.rmtree(run)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM"])
