@@ -50,7 +50,7 @@ class Loader(Iterator[Batch]):
         if self.skipped:
             named = [", ".join(error.split("\n  ")[:2]) for error in list(self.skipped.values())[:TOLD]]
             more = [f"and {len(self.skipped) - TOLD} more"] if len(self.skipped) > TOLD else []
-            log.warning("%d bad samples were skipped:\n  %s", len(self.skipped), "\n  ".join(named + more))
+            log.warning("bad samples that were skipped: %d\n  %s", len(self.skipped), "\n  ".join(named + more))
 
     def __del__(self) -> None:
         self.close()

@@ -366,7 +366,7 @@ def test_bad_samples_are_skipped_counted_and_told(
     for i, text in loader.skipped.items():
         row = shards.rows.slice(i, 1).to_pylist()[0]
         assert f"{row['shard']} at byte {row['face_offset']}" in text
-    assert f"{len(loader.skipped)} bad samples were skipped" in caplog.records[-1].message
+    assert f"bad samples that were skipped: {len(loader.skipped)}\n" in caplog.records[-1].message
     for batch in batches:
         wanted = plan.batch(batch.step, 12)
         replaced = np.flatnonzero(batch.ids.numpy() != wanted)
