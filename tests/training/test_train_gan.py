@@ -21,6 +21,7 @@ from mrigan.models import generator_info, load_generator
 from mrigan.training.held_out import choose_faces
 from mrigan.training.meters import DivergedError
 from tests.training.runs import (
+    ROOT,
     STEPS,
     finish,
     gan_config,
@@ -235,3 +236,19 @@ def test_shipped_recipes_load_and_differ_as_the_papers_text_and_code_do() -> Non
         assert (detector.optim.lr, detector.loss.smoothing, detector.data.input) == (1e-4, [0.05, 0.95], name)
     with pytest.raises(ConfigError):
         load_config(GanConfig, "gan/paper.yaml")  # run.dir has no default
+
+
+def test_shipped_variants_differ_where_their_names_say() -> None:
+    from mrigan.config import GanConfig, differences, load_config, to_dict
+
+    paper = to_dict(load_config(GanConfig, "gan/paper.yaml", ["run.dir=x"]))
+    changed = {}
+    for path in (ROOT / "configs" / "gan").glob("*.yaml"):
+        variant = to_dict(load_config(GanConfig, path, ["run.dir=x"]))
+        changed[path.stem] = {line.partition(":")[0] for line in differences(paper, variant)}
+    machine = {"train.precision", "engine.channels_last", "data.workers"}
+    assert changed["paper-tau-0.5"] == changed["paper-tau-0.7"] == {"loss.tau"}
+    assert changed["ddp-8"] == machine
+    assert changed["zero2"] == machine | {"engine.name"}
+    assert changed["h100"] == machine | {"engine.compile"}
+    assert changed.keys() >= {"paper", "authors", "cpu-smoke", "demo"}
