@@ -56,16 +56,18 @@ def run(
         )
     files = [out for out in (json_out if json_out != "-" else None, jsonl_out, html_out) if out is not None]
     _keep_inputs([item.path for item in inputs], files)
-    shown_faces = 0
+    shown_faces, report = 0, None
     if html_out is not None:
-        from mrigan.detect.page import faces_shown, render
+        from mrigan.detect.page import faces_shown
+        from mrigan.detect.report import Report
 
-        shown_faces = faces_shown(len(inputs))
+        shown_faces, report = faces_shown(len(inputs)), Report(html_out, len(inputs))
+    numbers = {item: number for number, item in enumerate(inputs, 1)}
     judge = Judge(model, options)
     found: dict[Input, Judged] = {}
     try:
         for item, judged in _judge(judge, inputs, jsonl_out, shown_faces, workers):
-            found[item] = judged
+            found[item] = report.add(numbers[item], judged) if report else judged
     except KeyboardInterrupt:
         if jsonl_out is None:
             raise
@@ -74,8 +76,8 @@ def run(
         return STOPPED
     judged_all = [found[item] for item in inputs]
     verdicts = [one.verdict for one in judged_all]
-    if html_out is not None:
-        write_text(html_out, render(judged_all, skipped))
+    if report is not None:
+        report.finish(skipped)
     if json_out is not None:
         text = as_json(verdicts)
         if json_out == "-":
@@ -133,7 +135,7 @@ def _summary(judged: Sequence[Judged], printed: bool) -> None:
         if v["reason"] == "unreadable":
             why = v["not_analysed"][0]["detail"]
         elif v["verdict"] == "undecided":
-            few = f"only {len(v['faces'])} faces found"
+            few = f"only {len(v['faces'])} {'face' if len(v['faces']) == 1 else 'faces'} found"
             why = {"no_face": "no face found", "too_few_faces": few, **DOUBTS}[v["reason"]]
         else:
             above = sum(face["prob"] > v["thresholds"]["frame"] for face in v["faces"])

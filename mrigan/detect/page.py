@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
+from mrigan.detect.inputs import fingerprint
 from mrigan.detect.judge import Judged
+from mrigan.detect.overlay import data_uri, legend, scene_pictures
+from mrigan.detect.pictures import Example
 from mrigan.detect.timeline import clock, timeline
-from mrigan.detect.verdict import DOUBTS
-from mrigan.errors import InputError
+from mrigan.detect.wording import elsewhere, limit_rows, number, percent, sentence, size, tolerated
 from mrigan.files import sha256_file
 from mrigan.video.stills import shown
 
 PICTURE = 192  # px, side of a face on the page
-QUALITY = 88  # JPEG, 4:4:4
 FACES, FACES_OF_MANY, MANY = 12, 4, 10  # faces shown a file; fewer when there are more than MANY files
+LISTED = 600  # faces whose numbers a page lists
+WORDS = ("fake", "real", "undecided")
 
 
 def faces_shown(inputs: int) -> int:
@@ -28,13 +35,147 @@ def faces_shown(inputs: int) -> int:
 
 
 def render(judged: Sequence[Judged], skipped: Sequence[str] = (), when: datetime | None = None) -> str:
-    """The page as HTML.
+    """A page of its own on one file or several.
 
     Args:
         judged: of one model.
         skipped: lines on files that were left out.
         when: shown as the time of the analysis.
     """
+    return page([result(number, one) for number, one in enumerate(judged, 1)], skipped, when)
+
+
+def page(
+    results: Sequence[Mapping[str, Any]],
+    skipped: Sequence[str] = (),
+    when: datetime | None = None,
+    *,
+    apart: bool = False,
+    back: str = "",
+) -> str:
+    """The page on what `result` made; several files get a table that can be sorted, and a section each.
+
+    Args:
+        apart: the sections are pages beside this one, at each result's `href`.
+        back: where the list of all files is, on such a page.
+    """
+    first = results[0] if results else None
+    style, script = _source("page.css"), _source("sort.js") if len(results) != 1 else ""
+    policy = f"default-src 'none'; img-src data:; style-src {_allowed(style)}; "
+    policy += f"script-src {_allowed(script)}; " if script else ""
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            results=results,
+            apart=apart,
+            back=back,
+            counts={word: sum(r["verdict"] == word for r in results) for word in WORDS},
+            skipped=list(skipped),
+            model=first and first["model"],
+            thresholds=first and first["thresholds"],
+            calibration=first and first["calibration"],
+            when=moment(when or datetime.now()),
+            style=style,
+            script=script,
+            policy=policy + "base-uri 'none'; form-action 'none'",
+            legend=legend(),
+        )
+    )
+
+
+def result(number: int, one: Judged, href: str = "") -> dict[str, Any]:
+    """What the page shows of one file, with its pictures as text.
+
+    Args:
+        number: from 1. href: of the file's section, or of its page.
+    """
+    v = one.verdict
+    end = max((face["time"] for face in v["faces"]), default=0.0)
+    seen = {(f["frame"], tuple(f["box"])): f for f in v["faces"]}
+
+    def about(e: Example) -> dict[str, Any]:
+        face = seen[e.frame, tuple(round(c, 1) for c in e.box)]
+        above = e.prob > v["thresholds"]["frame"]
+        time = clock(face["time"], end)
+        return {"prob": e.prob, "above": above, "frame": e.frame, "person": face["person"] + 1, "time": time}
+
+    pictures = {
+        "examples": [
+            about(e) | {"face": data_uri(e.face, PICTURE), "mri": None if e.mri is None else data_uri(e.mri, PICTURE)}
+            for e in one.examples
+        ],
+        "scenes": [about(e) | {"pictures": scene_pictures(e)} for e in one.scenes if e.scene is not None],
+        "strips": {
+            about(strip[0])["person"]: [about(e) | {"face": data_uri(e.face)} for e in strip] for strip in one.strips
+        },
+    }
+    return (
+        summary(number, one, href)
+        | pictures
+        | {
+            **{key: v[key] for key in ("thresholds", "persons", "not_analysed", "model")},
+            "picture": one.picture,
+            "earlier": one.earlier,
+            "sentence": sentence(v, one.picture),
+            "limits": [asdict(row) for row in limit_rows(v, one.picture)],
+            "tolerated": tolerated(v),
+            "elsewhere": elsewhere(v),
+            "frames": len({face["frame"] for face in v["faces"]}),
+            "timeline": timeline(v),
+            "unit": "" if end >= 60 else " s",
+            "listed": _listed(v, end),
+            "unlisted": max(len(v["faces"]) - LISTED, 0),
+            "identity": _identity(v),
+            "forged": [p for p in v["persons"] if p["verdict"] == "fake"],
+        }
+    )
+
+
+def summary(number: int, one: Judged, href: str = "") -> dict[str, Any]:
+    """What the table of many files shows of one, and what `page` needs of the first."""
+    v = one.verdict
+    same = ("verdict", "reason", "fraction", "probability", "interval", "calibration", "thresholds", "model")
+    shared = {key: v[key] for key in same}
+    return shared | {
+        "number": number,
+        "name": shown(v["path"]),
+        "faces": len(v["faces"]),
+        "href": href or f"#file-{number}",
+    }
+
+
+def moment(when: datetime) -> str:
+    """To the minute, with its time zone."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
+def _listed(v: Mapping[str, Any], end: float) -> list[tuple[int, list[dict[str, Any]]]]:
+    """By person, from 1: the numbers of the first `LISTED` faces."""
+    by_person: dict[int, list[dict[str, Any]]] = {}
+    for face in v["faces"][:LISTED]:
+        above = face["prob"] > v["thresholds"]["frame"]
+        entry = {"time": clock(face["time"], end), "frame": face["frame"], "prob": face["prob"], "above": above}
+        by_person.setdefault(face["person"] + 1, []).append(entry)
+    return sorted(by_person.items())
+
+
+def _identity(v: Mapping[str, Any]) -> dict[str, str]:
+    """Which bytes the verdict is about: `size`, `modified` and `sha256`, or `unknown`: why the hash is not told."""
+    known = v["input"]
+    if known is None:
+        return {"unknown": "the file is not there"}
+    about = {"size": size(known["bytes"]), "modified": moment(datetime.fromtimestamp(known["modified_ns"] / 1e9))}
+    if fingerprint(v["path"]) != known:
+        return about | {"unknown": "the file has changed, or gone, since it was judged"}
+    try:
+        return about | {"sha256": sha256_file(v["path"])}
+    except OSError as error:
+        return about | {"unknown": f"it cannot be read: {error.strerror}"}
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mrigan.detect", "."),
         autoescape=True,
@@ -42,110 +183,15 @@ def render(judged: Sequence[Judged], skipped: Sequence[str] = (), when: datetime
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=_percent, number=_number)
-    results = [_result(number, one) for number, one in enumerate(judged, 1)]
-    counts = {word: sum(r["verdict"] == word for r in results) for word in ("fake", "real", "undecided")}
-    return environment.get_template("page.html").render(
-        results=results,
-        counts=counts,
-        skipped=list(skipped),
-        model=judged[0].verdict["model"] if judged else None,
-        thresholds=judged[0].verdict["thresholds"] if judged else None,
-        calibration=judged[0].verdict["calibration"] if judged else None,
-        when=(when or datetime.now()).astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-    )
+    environment.filters.update(percent=percent, number=number)
+    return environment
 
 
-def _result(number: int, one: Judged) -> dict[str, Any]:
-    v = one.verdict
-    end = max((face["time"] for face in v["faces"]), default=0.0)
-    person = {(f["frame"], tuple(f["box"])): f["person"] for f in v["faces"]}
-    examples = [
-        {
-            "face": data_uri(e.face),
-            "mri": None if e.mri is None else data_uri(e.mri),
-            "prob": e.prob,
-            "above": e.prob > v["thresholds"]["frame"],
-            "frame": e.frame,
-            "person": person[e.frame, tuple(round(c, 1) for c in e.box)] + 1,
-            "time": clock(next(f["time"] for f in v["faces"] if f["frame"] == e.frame), end),
-        }
-        for e in one.examples
-    ]
-    return {
-        **v,
-        "number": number,
-        "name": shown(v["path"]),
-        "picture": one.picture,
-        "sentence": _sentence(one),
-        "above": sum(face["prob"] > v["thresholds"]["frame"] for face in v["faces"]),
-        "frames": len({face["frame"] for face in v["faces"]}),
-        "timeline": timeline(v),
-        "examples": examples,
-        "end": clock(end, end),
-        "sha256": _sha256(v),
-        "forged": [p for p in v["persons"] if p["verdict"] == "fake"],
-        "spans": {p["person"]: f"{clock(p['first'], end)}–{clock(p['last'], end)}" for p in v["persons"]},
-    }
+@cache
+def _source(name: str) -> Markup:
+    return Markup(files("mrigan.detect").joinpath(name).read_text())
 
 
-def _sentence(one: Judged) -> str:
-    """The verdict's reason in words."""
-    v = one.verdict
-    faces, limits = v["faces"], v["thresholds"]
-    if v["reason"] == "unreadable":
-        return v["not_analysed"][0]["detail"]
-    what = "picture" if one.picture else "video"
-    if v["reason"] == "no_face":
-        return f"No face was found, so there is nothing to judge. That does not make the {what} real."
-    if v["reason"] == "too_few_faces":
-        found = "Only one face was" if len(faces) == 1 else f"Only {len(faces)} faces were"
-        return f"{found} found; a verdict on a video needs {limits['min_faces']}."
-    if v["reason"]:
-        return f"{DOUBTS[v['reason']][:1].upper()}{DOUBTS[v['reason']][1:]}, so it cannot say."
-    above = sum(face["prob"] > limits["frame"] for face in faces)
-    if len(faces) == 1:
-        side = "above" if above else "not above"
-        return f"The face scored {_number(faces[0]['prob'])}, {side} the threshold of {_number(limits['frame'])}."
-    return (
-        f"{above} of {len(faces)} faces ({_percent(v['fraction'])}) scored above {_number(limits['frame'])}. "
-        f"From {_percent(limits['fraction'])} on, the rule says fake."
-    )
-
-
-def data_uri(picture: np.ndarray) -> str:
-    """An (H, W, 3) uint8 RGB picture as a JPEG inside a data URI."""
-    import cv2
-
-    small = cv2.resize(picture, (PICTURE, PICTURE), interpolation=cv2.INTER_AREA)
-    sampling = [
-        cv2.IMWRITE_JPEG_QUALITY,
-        QUALITY,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    ]
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), sampling)
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
-
-
-def _sha256(verdict: Mapping[str, Any]) -> str:
-    """Of the file, so that the page says which bytes it is about; "" where they cannot be read."""
-    if verdict["reason"] == "unreadable":
-        return ""
-    try:
-        return sha256_file(verdict["path"])
-    except OSError as error:  # gone since
-        raise InputError(f"cannot be read any more: {error.strerror}", where=shown(verdict["path"])) from None
-
-
-def _percent(value: float) -> str:
-    """.004 → <1 %, .996 → >99 %: rounding never says none or all."""
-    if 0 < value < 0.01:
-        return "<1 %"
-    if 0.99 < value < 1:
-        return ">99 %"
-    return f"{100 * value:.0f} %"
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}"
+def _allowed(text: str) -> str:
+    """A source of a Content-Security-Policy that is this very text and nothing else."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

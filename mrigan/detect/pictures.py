@@ -17,7 +17,7 @@ from mrigan.video import Detection, expand_box
 from mrigan.video.tracks import GAP
 
 SCENE = 640  # px, the longer side of a kept frame
-CLOSE, REACH = 320, 0.5  # px, the side of a close-up; what of the cut it shows on each side of it
+CLOSE, REACH = 320, 0.25  # px, the side of a close-up; what of the cut it shows on each side of it
 THUMBNAIL, STRIP = 96, 12  # px; thumbnails of a person
 TRACKS = 16  # people whose pictures are held while an input is looked at
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-ROWS = 6  # persons drawn, those with the most faces
+from mrigan.detect.findings import PEOPLE
+from mrigan.detect.wording import number
+
 TICKS = 6  # at most
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)  # seconds between ticks
 EDGE = 1.5  # percent left free at both sides, for the dots
@@ -54,14 +56,14 @@ def timeline(verdict: Mapping[str, Any]) -> Timeline | None:
 
     persons = sorted(verdict["persons"], key=lambda p: (-p["faces"], p["person"]))
     rows = []
-    for person in persons[:ROWS]:
+    for person in persons[:PEOPLE]:
         mine = [face for face in faces if face["person"] == person["person"]]
         dots = [
             Dot(
                 x(f["time"]),
                 round(100 * (1 - f["prob"]), 2),
                 f["prob"] > limit,
-                f"{clock(f['time'], end)}, frame {f['frame']}: {f['prob']:.2f}",
+                f"{clock(f['time'], end)}, frame {f['frame']}: {number(f['prob'])}",
             )
             for f in mine
         ]
@@ -72,7 +74,7 @@ def timeline(verdict: Mapping[str, Any]) -> Timeline | None:
     step = next((s for s in STEPS if end / s < TICKS), 14_400)
     ticks = [(x(i * step), clock(i * step, end)) for i in range(int(end / step + 1e-9) + 1)]
     unit = "seconds" if end < 60 else "minutes:seconds" if end < 3600 else "hours:minutes:seconds"
-    return Timeline(rows, round(100 * (1 - limit), 2), ticks, unit, max(len(persons) - ROWS, 0))
+    return Timeline(rows, round(100 * (1 - limit), 2), ticks, unit, max(len(persons) - PEOPLE, 0))
 
 
 def clock(seconds: float, end: float) -> str:

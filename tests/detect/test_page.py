@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import os
 import re
 import shutil
+from collections.abc import Collection
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import cv2
 import numpy as np
 import pytest
 
 from mrigan.detect import Judge, Judged, Options
-from mrigan.detect.inputs import expand
-from mrigan.detect.page import data_uri, faces_shown, render
+from mrigan.detect.inputs import Input, expand
+from mrigan.detect.overlay import data_uri
+from mrigan.detect.page import faces_shown, render
+from mrigan.detect.report import INLINE, Report
 from mrigan.detect.timeline import clock, timeline
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -53,22 +60,36 @@ class Page(HTMLParser):
         return [attrs for name, attrs in self.elements if name == tag]
 
 
-def checked(text: str) -> Page:
+def checked(text: str, pages: Collection[str] = ()) -> Page:
+    """The page, when it is well-formed, self-contained and allows nothing but itself.
+
+    Args:
+        pages: names that it may link to.
+    """
     page = Page(text)
-    ids = {attrs.get("id") for _, attrs in page.elements}
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
     for tag, attrs in page.elements:
-        assert tag not in ("script", "link", "iframe", "object", "base")
+        assert tag not in ("link", "iframe", "object", "base", "form")
+        assert "style" not in attrs  # the policy would block it
         for name, value in attrs.items():
             assert not name.startswith("on")
             if name == "src":
                 assert (value or "").startswith("data:image/jpeg;base64,")
             if name == "href":
-                assert (value or "")[:1] == "#"
-                assert (value or "")[1:] in ids
-    style = text[text.index("<style>") : text.index("</style>")]
+                assert value in pages or ((value or "")[:1] == "#" and (value or "")[1:] in ids)
+    [style] = re.findall(r"<style>(.*?)</style>", text, re.S)
     assert not re.search(r"url\(|@import|//", style)
     assert "prefers-color-scheme: dark" in style
     assert "@media print" in style
+    [policy] = [a["content"] or "" for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.S)
+    assert len(scripts) == len(page.all("script")) == text.count("<script")
+    for source in (style, *scripts):
+        assert f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'" in policy
+    assert "unsafe" not in policy
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert ("script-src" in policy) == bool(scripts)
     return page
 
 
@@ -85,15 +106,19 @@ def judged(clips: Path, models: dict[str, Path], tmp_path_factory: pytest.TempPa
 def test_several_files(judged: list[Judged]) -> None:
     page = checked(render(judged, [f"{HOSTILE}.txt: left"]))
     assert len(page.all("section")) == 4 + 1  # and how to read it
-    assert [a["href"] for a in page.all("a")] == ["#file-1", "#file-2", "#file-3", "#file-4"]
+    links = [a["href"] for a in page.all("a")]
+    assert links == ["#main", "#file-1", "#file-2", "#file-3", "#file-4", *["#main"] * 4]
+    assert len(page.all("script")) == 1
     assert "<script>alert(1)<img src=http:x onerror=alert(2)>\"'&\\n{{7*7}}.mp4" in page.text
     assert "&\\n49" not in page.text
     assert "caf�.png" in page.text
     assert "2 fake, 0 real, 2 undecided" in page.text
     assert "it finds 75 % of the fakes and calls 50 % of the reals fake" in " ".join(page.text.split())
     pictures = page.all("img")
-    assert len(pictures) == 2 * (4 + 1)  # each face beside its MRI
-    data = base64.b64decode((pictures[0]["src"] or "").partition(",")[2])
+    # Each face beside its MRI; of three people the frame, the close-up, and the latter with the MRI; strips of two.
+    assert len(pictures) == 2 * (4 + 1) + 3 * 3 + 2 * 5
+    mri = next(attrs for attrs in pictures if attrs["alt"] == "its MRI")
+    data = base64.b64decode((mri["src"] or "").partition(",")[2])
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (192, 192, 3)
 
 
@@ -112,6 +137,93 @@ def test_one_video_with_two_people(judged: list[Judged]) -> None:
     assert "they had no part in the verdict" in page.text
     assert "searched on 8 val videos" in page.text
     assert "proof" in page.text
+    assert page.all("script") == []
+    assert hashlib.sha256(Path(two.verdict["path"]).read_bytes()).hexdigest() in page.text
+    model = two.verdict["model"]
+    assert set(model["files"]) == {"detector.safetensors", "generator.safetensors"}
+    assert all(digest in page.text for digest in model["files"].values())
+    listed = [f"{f['time']:.1f}".removesuffix(".0") + f" s, frame {f['frame']}: " for f in two.verdict["faces"]]
+    assert all(" ".join(page.text.split()).count(" ".join(line.split())) == 2 for line in listed)  # two people
+
+
+def test_a_file_that_has_changed_since_is_not_hashed(judged: list[Judged], tmp_path: Path) -> None:
+    two = next(one for one in judged if "alert" in one.verdict["path"])
+    path = tmp_path / "v.mp4"
+    path.write_bytes(b"another file")
+    page = checked(render([replace(two, verdict=two.verdict | {"path": str(path)})]))
+    assert "the file has changed, or gone, since it was judged" in page.text
+    assert hashlib.sha256(b"another file").hexdigest() not in page.text
+
+
+@pytest.mark.parametrize(
+    ("reason", "limit", "said"),
+    [("too_small", {"min_side": 900.0}, ["at least 900", "100 %", "smaller than those"]),
+     ("too_blurred", {"min_sharpness": 1e6}, ["at least 1000000.0", "more blurred"]),
+     ("too_few_faces", {"min_faces": 40}, ["at least 40", "Only 10 faces were found"])])  # fmt: skip
+def test_why_it_is_undecided(
+    judged: list[Judged], models: dict[str, Path], reason: str, limit: dict[str, float], said: list[str]
+) -> None:
+    judge = Judge(models["fake"], Options())
+    judge.doubt = {"limits": {"share": 0.5, **limit}, "calibration": None}
+    path = next(one.verdict["path"] for one in judged if "alert" in one.verdict["path"])
+    [one] = judge.each([Input(path, False)])
+    assert one.verdict["reason"] == reason
+    page = checked(render([one]))
+    text = " ".join(page.text.split())
+    assert "Why it is undecided" in text
+    assert text.count("no verdict because of this") == 1
+    assert all(words in text for words in said)
+    median = np.median([f["box"][2] - f["box"][0] for f in one.verdict["faces"]])
+    assert one.verdict["measured"]["side"]["median"] == pytest.approx(median, abs=0.2)
+    assert f"{one.verdict['measured']['side']['median']:.0f}" in text
+
+
+def test_the_probability_where_fakes_are_rarer(judged: list[Judged]) -> None:
+    two = next(one for one in judged if "alert" in one.verdict["path"])
+    verdict = two.verdict | {"calibration": "platt", "probability": 0.9}
+    text = " ".join(checked(render([replace(two, verdict=verdict)])).text.split())
+    # Bayes: odds of 9 to 1, times 1 to 9 and 1 to 99.
+    assert "Where one file in ten is: 0.50. Where one in a hundred is: 0.08." in text
+
+
+def test_verdicts_of_an_earlier_run_have_no_pictures(judged: list[Judged]) -> None:
+    two = next(one for one in judged if "alert" in one.verdict["path"])
+    page = checked(render([Judged(json.loads(json.dumps(two.verdict)), False, earlier=True)]))
+    assert page.all("img") == []
+    assert "of an earlier run" in page.text
+    assert len(page.all("circle")) == 10
+
+
+def test_many_files_get_a_page_each(judged: list[Judged], tmp_path: Path) -> None:
+    two = next(one for one in judged if "alert" in one.verdict["path"])
+    count = INLINE + 1
+    verdicts = [two.verdict | {"path": f"{i}/{HOSTILE}.mp4"} for i in range(count)]
+    out = tmp_path / "a #1%20?<b>.html"
+    report = Report(out, count)
+    for i, verdict in reversed(list(enumerate(verdicts, 1))):
+        kept = report.add(i, replace(two, verdict=verdict))
+        assert kept.examples == kept.scenes == kept.strips == []
+    report.finish(["left.txt: left out"])
+    folder = tmp_path / "a #1%20?<b>-files"
+    names = {f"{quote(folder.name)}/{name}" for name in os.listdir(folder)}
+    assert len(names) == count
+    index = checked(out.read_text(), names)
+    links = [a["href"] or "" for a in index.all("a")][1:]
+    assert len(set(links)) == count
+    assert index.all("img") == []
+    assert f"Verdicts on {count} files" in index.text
+    third = (tmp_path / unquote(links[2])).read_text()
+    page = checked(third, [f"../{quote(out.name)}"])
+    assert "2/<script>alert(1)" in page.text
+    assert len(page.all("img")) > 10
+    # Gone on from a journal: the pages that are there stay, with their pictures; others are made without.
+    os.unlink(tmp_path / unquote(links[3]))
+    again = Report(out, count)
+    for i, verdict in enumerate(verdicts, 1):
+        again.add(i, Judged(json.loads(json.dumps(verdict)), False, earlier=True))
+    again.finish()
+    assert (tmp_path / unquote(links[2])).read_text() == third
+    assert "of an earlier run" in (tmp_path / unquote(links[3])).read_text()
 
 
 def test_which_picture_decided(clips: Path, models: dict[str, Path]) -> None:
@@ -122,7 +234,7 @@ def test_which_picture_decided(clips: Path, models: dict[str, Path]) -> None:
     assert "The detector looked at the MRIs" in page_of("mri").text
     plain = page_of("plain")
     assert "no MRIs to show" in plain.text
-    assert len(plain.all("img")) == 1
+    assert len(plain.all("img")) == 2 + 1  # the frame and the close-up without a heat map, and the face
 
 
 def test_pages_of_many_files_show_fewer_faces() -> None:
@@ -133,7 +245,7 @@ def test_pages_of_many_files_show_fewer_faces() -> None:
 def test_pictures_survive_the_page() -> None:
     picture = np.zeros((192, 192, 3), np.uint8)
     picture[..., 0] = 200  # red stays red
-    data = base64.b64decode(data_uri(picture).partition(",")[2])
+    data = base64.b64decode(data_uri(picture, 192).partition(",")[2])
     back = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     assert np.abs(back.astype(int) - picture).max() <= 3
 

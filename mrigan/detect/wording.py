@@ -1,0 +1,112 @@
+"""A verdict in words: its reason, what it was compared with, what its probability means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mrigan.detect.verdict import DOUBTS
+from mrigan.evaluation.calibration import at_prior
+from mrigan.evaluation.doubt import LIMITS, SHARE
+
+PRIORS = ((0.1, "one file in ten"), (0.01, "one in a hundred"))
+MEASURES = {  # how a page calls them; decimals
+    "side": ("Width of a face in the frame, px", 0),
+    "sharpness": ("Sharpness of a face (variance of its Laplacian)", 1),
+    "distance": ("Distance from the faces that the model knows", 2),
+}
+
+
+@dataclass(frozen=True)
+class LimitRow:
+    """One limit: what was found, what is wanted, the share of faces beyond it; `broken`: the reason for no verdict."""
+
+    name: str
+    found: str
+    wanted: str
+    beyond: str
+    broken: bool
+
+
+def sentence(v: Mapping[str, Any], picture: bool) -> str:
+    """Why the verdict is what it is."""
+    faces, limits = v["faces"], v["thresholds"]
+    if v["reason"] == "unreadable":
+        return str(v["not_analysed"][0]["detail"])
+    what = "picture" if picture else "video"
+    if v["reason"] == "no_face":
+        return f"No face was found, so there is nothing to judge. That does not make the {what} real."
+    if v["reason"] == "too_few_faces":
+        found = "Only one face was" if len(faces) == 1 else f"Only {len(faces)} faces were"
+        return f"{found} found; a verdict on a video needs {limits['min_faces']}."
+    if v["reason"]:
+        return f"{DOUBTS[v['reason']][:1].upper()}{DOUBTS[v['reason']][1:]}, so it cannot say."
+    above = sum(face["prob"] > limits["frame"] for face in faces)
+    if len(faces) == 1:
+        side = "above" if above else "not above"
+        return f"The face scored {number(faces[0]['prob'])}, {side} the threshold of {number(limits['frame'])}."
+    return (
+        f"{above} of {len(faces)} faces ({percent(v['fraction'])}) scored above {number(limits['frame'])}. "
+        f"From {percent(limits['fraction'])} on, the rule says fake."
+    )
+
+
+def limit_rows(v: Mapping[str, Any], picture: bool) -> list[LimitRow]:
+    """What a verdict needs, beside what this input gave; empty where it could not be read."""
+    if v["reason"] == "unreadable":
+        return []
+    needed, found = v["thresholds"]["min_faces"], len(v["faces"])
+    few = v["reason"] in ("no_face", "too_few_faces")
+    rows = [LimitRow("Faces in the picture" if picture else "Faces found", str(found), f"at least {needed}", "–", few)]
+    for measure, (limit, reason) in LIMITS.items():
+        if measure not in v["measured"]:
+            continue
+        name, decimals = MEASURES[measure]
+        of = v["measured"][measure]
+        wanted, beyond = "no limit known", "–"
+        if limit in v["limits"]:
+            wanted = f"at {'most' if limit.startswith('max') else 'least'} {v['limits'][limit]:.{decimals}f}"
+            beyond = percent(of["beyond"])
+        rows.append(LimitRow(name, f"{of['median']:.{decimals}f}", wanted, beyond, v["reason"] == reason))
+    return rows
+
+
+def tolerated(v: Mapping[str, Any]) -> float:
+    """The share of faces beyond a limit, above which there is no verdict."""
+    return float(v["limits"].get("share", SHARE))
+
+
+def elsewhere(v: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The probability where fakes are rarer than every second file; empty without a calibration."""
+    if not v["calibration"] or v["probability"] is None:
+        return []
+    return [(words, number(float(at_prior([v["probability"]], prior)[0]))) for prior, words in PRIORS]
+
+
+def percent(value: float) -> str:
+    """.004 → <1 %, .996 → >99 %: rounding never says none or all."""
+    if 0 < value < 0.01:
+        return "<1 %"
+    if 0.99 < value < 1:
+        return ">99 %"
+    return f"{100 * value:.0f} %"
+
+
+def number(value: float) -> str:
+    """A probability with two decimals; as with `percent`, .999 is >0.99."""
+    if 0 < value < 0.005:
+        return "<0.01"
+    if 0.995 <= value < 1:
+        return ">0.99"
+    return f"{value:.2f}"
+
+
+def size(count: int) -> str:
+    """1234567 → 1.2 MB (1,234,567 bytes)."""
+    value, unit = float(count), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{count} bytes" if unit == "bytes" else f"{value:.1f} {unit} ({count:,} bytes)"
