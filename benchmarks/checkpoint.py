@@ -1,4 +1,4 @@
-"""How long a training stands still for a checkpoint of full size: the library writes it, or a thread beside the training.
+"""How long a training stands still for a checkpoint of full size, written by the library or by a thread beside it.
 
     python benchmarks/checkpoint.py
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 import torch
 
 from mrigan.engine.seeding import deterministic, seed_all
@@ -35,3 +36,15 @@ def test_the_setting_is_put_back() -> None:
     with deterministic(True, torch.device("cpu")):
         assert torch.are_deterministic_algorithms_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize(("tf32", "expected"), [(True, "tf32"), (False, "ieee")])
+def test_products_of_fp32_on_a_gpu(tf32: bool, expected: str) -> None:
+    """The settings alone: they can be made without a GPU."""
+    places = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    before = [place.fp32_precision for place in places]
+    with deterministic(True, torch.device("cuda"), tf32):
+        assert [place.fp32_precision for place in places] == [expected] * 2
+        assert torch.backends.cudnn.benchmark
+        assert not torch.are_deterministic_algorithms_enabled()
+    assert [place.fp32_precision for place in places] == before
