@@ -107,7 +107,7 @@ def test_a_set_at_a_url(built: Built) -> None:
 
 def test_it_follows_a_build_of_other_processes_to_its_end(built: Built, tmp_path: Path) -> None:
     folder = tmp_path / "shards"
-    plan_shards(built.catalog, config(*PNG), folder)
+    plan_shards(built.catalog, config(*PNG, "pack.splits=[val]"), folder)
     watch = subprocess.Popen([*WATCH, str(folder), "--every", "0.2"], text=True, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE)  # fmt: skip
     build = start(folder)
@@ -115,7 +115,7 @@ def test_it_follows_a_build_of_other_processes_to_its_end(built: Built, tmp_path
     _, build_errors = build.communicate()
     assert build.returncode == 0, build_errors
     assert watch.returncode == 0, errors
-    assert said.splitlines()[0] == "6/6 units, 16/16 clips, 65 faces, 0 failed, finished"
+    assert said.splitlines()[0] == "1/1 units, 2/2 clips, 14 faces, 0 failed, finished"
     done = [int(line.split("/")[0]) for line in errors.splitlines()]
     assert done[0] == 0
     assert done == sorted(done)
