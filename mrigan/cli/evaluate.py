@@ -19,9 +19,14 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1, help="Faces a forward pass.")] = 64,
     workers: Annotated[int, typer.Option(min=0, help="Loader processes.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    robustness: Annotated[bool, typer.Option("--robustness", help="Score the faces made worse, in 50 ways.")] = False,
+    faces: Annotated[int, typer.Option(min=1, help="--robustness: about so many faces, of whole videos.")] = 500,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")],
 ) -> None:
-    """Score models on shards, or take score files, and write scores.parquet, metrics.json and index.html."""
+    """Score models on shards, or take score files, and write scores.parquet, metrics.json and index.html.
+
+    With --robustness instead: robustness.html, and a table and curves beside it.
+    """
     from rich.console import Console
 
     from mrigan.errors import ConfigError
@@ -34,6 +39,12 @@ def evaluate(
         from mrigan.training.evaluate import evaluate_models
 
         folders = [*shards, *(more or [])]
+        if robustness:
+            from mrigan.training.robustness import evaluate_robustness
+
+            evaluate_robustness(model, folders, out, split=split, thresholds=given, faces=faces, device=device)
+            typer.echo(f"report: {out / 'robustness.html'}")
+            return
         metrics = evaluate_models(
             model, folders, out, split=split, thresholds=given, batch_size=batch_size, workers=workers, device=device
         )

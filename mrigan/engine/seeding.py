@@ -16,9 +16,14 @@ import numpy as np
 import torch
 
 
+def seed_of(*key: object) -> int:
+    """64 bits of a hash of `key`."""
+    return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8])
+
+
 def seed_all(*key: int | str) -> None:
     """Seed Python's, NumPy's and torch's generators (CPU and GPU) by a hash of `key`."""
-    number = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8])
+    number = seed_of(*key)
     random.seed(number)
     np.random.seed(number % 2**32)
     torch.manual_seed(number)

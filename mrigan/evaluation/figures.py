@@ -51,15 +51,15 @@ STYLE: dict[Any, Any] = {
 MAX_POINTS = 400  # of a drawn curve
 
 
-def draw(figure: Callable[[Sequence[Result]], Figure], results: Sequence[Result]) -> tuple[bytes, str]:
-    """Render one of the figures below: (PNG file, SVG element)."""
+def draw(figure: Callable[[], Figure]) -> tuple[bytes, str]:
+    """Render a figure: (PNG file, SVG element)."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in another script: the page's fonts have it
-        drawn = figure(results)
+        drawn = figure()
         # The canvases and not savefig, which would lay out and draw everything once more for each file.
         png, svg = io.BytesIO(), io.StringIO()
         FigureCanvasAgg(drawn).print_png(png, metadata={"Software": None})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,9 @@ def evaluate(
 def _figures(results: Sequence[Result]) -> dict[str, tuple[bytes, str]]:
     """PNG and SVG of each figure that can be drawn."""
     searched = any(result.grid is not None for result in results)
-    return {name: draw(figure, results) for name, figure in FIGURES.items() if name != "thresholds" or searched}
+    return {
+        name: draw(partial(figure, results)) for name, figure in FIGURES.items() if name != "thresholds" or searched
+    }
 
 
 def evaluate_files(

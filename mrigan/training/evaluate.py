@@ -53,7 +53,7 @@ def evaluate_models(
         ConfigError: one model is given twice.
         ModelError, ShardError: a model or a shard folder cannot be used.
     """
-    names = _names(models)
+    names = model_names(models)
     bundles = {name: load_bundle(resolve(model)) for name, model in zip(names, models, strict=True)}
     opened = ShardSet.open(list(shards), split, "any")
     for name, bundle in bundles.items():
@@ -62,7 +62,7 @@ def evaluate_models(
         score_shards(bundle, opened, model=name, batch_size=batch_size, workers=workers, device=device)
         for name, bundle in bundles.items()
     ]
-    own = {name: _thresholds(bundle) for name, bundle in bundles.items()}
+    own = {name: own_thresholds(bundle) for name, bundle in bundles.items()}
     absent = left_out(opened.folders, split, scored[0])
     return evaluate(pa.concat_tables(scored), thresholds or own, out, left_out=absent)
 
@@ -88,7 +88,7 @@ def _rows(table: pa.Table) -> list[tuple[str, ...]]:
     return list(zip(*(table[name].to_pylist() for name in VIDEO), strict=True))
 
 
-def _names(models: Sequence[str | Path]) -> list[str]:
+def model_names(models: Sequence[str | Path]) -> list[str]:
     """A short name a model: its registry reference, or its run's folder."""
     if len(set(map(str, models))) < len(models):
         raise ConfigError("one model is given twice", where=", ".join(map(str, models)))
@@ -102,7 +102,7 @@ def _names(models: Sequence[str | Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(model) for model in models]
 
 
-def _thresholds(bundle: Bundle) -> dict[str, Any]:
+def own_thresholds(bundle: Bundle) -> dict[str, Any]:
     """The thresholds that travel with a model, and what its provenance says of them."""
     searched = bundle.meta.get("provenance", {}).get("thresholds")
     source = searched.get("source") if isinstance(searched, dict) else None

@@ -1,0 +1,142 @@
+"""How figures fall when the faces get worse: a table and curves over severities, from scores alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mrigan.evaluation.figures import DASHES, LINE, MODELS, draw
+from mrigan.evaluation.metrics import frame_metrics
+from mrigan.evaluation.schema import CHECKED
+from mrigan.evaluation.videos import video_metrics, video_table
+from mrigan.files import atomic_write, write_json, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CLEAN = "clean"
+SCHEMA = pa.schema([*CHECKED, ("corruption", pa.string()), ("severity", pa.int32())])  # severity 0 = clean
+Levels = Mapping[str, tuple[Sequence[float], str]]
+FIGURES = {"auc": "AUC of videos", "frame_auc": "AUC of faces", "balanced_accuracy": "Balanced accuracy",
+           "tpr": "TPR", "tnr": "TNR"}  # fmt: skip
+
+
+def measure_robustness(scores: pa.Table, thresholds: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Figures of every (model, corruption, severity), the clean faces first.
+
+    Args:
+        scores: of `SCHEMA`; the same faces under every corruption. thresholds: `frame` and `fraction` by model.
+
+    Returns:
+        `{"model", "corruption", "severity", "faces", "videos", "frame_auc", "auc", "balanced_accuracy", "tpr",
+        "tnr"}` each; figures None where only one class is there.
+    """
+    keys = scores.group_by(["model", "corruption", "severity"], use_threads=False).aggregate([]).to_pylist()
+    rows = []
+    for key in keys:
+        mine = scores
+        for name, value in key.items():
+            mine = mine.filter(pc.equal(mine[name], value))
+        limits = thresholds[key["model"]]
+        frame = frame_metrics(mine["label"], mine["prob"], limits["frame"])
+        video = video_metrics(video_table(mine.select(CHECKED.names), limits))
+        rows.append({**key, "faces": frame["n"], "videos": video["n"], "frame_auc": frame["auc"]}
+                    | {name: video[name] for name in ("auc", "balanced_accuracy", "tpr", "tnr")})  # fmt: skip
+    order = list(dict.fromkeys(row["corruption"] for row in rows))
+    return sorted(rows, key=lambda row: (order.index(row["corruption"]), row["model"], row["severity"]))
+
+
+def write_robustness(
+    scores: pa.Table,
+    thresholds: Mapping[str, Mapping[str, Any]],
+    levels: Levels,
+    out: Path,
+) -> list[dict[str, Any]]:
+    """Write robustness.parquet, .csv, .json, .png and .html into `out`.
+
+    Args:
+        levels: the five levels and their unit, by corruption.
+    """
+    import pyarrow.parquet as pq
+
+    rows = measure_robustness(scores, thresholds)
+    with atomic_write(out / "robustness.parquet") as file:
+        pq.write_table(scores, file, compression="zstd")
+    png, svg = draw(partial(robustness_figure, rows, levels))
+    with atomic_write(out / "robustness.png") as file:
+        file.write(png)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(out / "robustness.csv", text.getvalue())
+    loader = PackageLoader("mrigan.evaluation", ".")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    page = environment.get_template("robustness.html").render(
+        figure=Markup(svg), kinds=_by_kind(rows, levels), models=list(dict.fromkeys(row["model"] for row in rows)),
+        videos=rows[0]["videos"], faces=rows[0]["faces"], names=FIGURES,
+    )  # fmt: skip
+    write_text(out / "robustness.html", page)
+    write_json(out / "robustness.json", {"schema_version": 1, "results": rows})
+    return rows
+
+
+def robustness_figure(rows: Sequence[Mapping[str, Any]], levels: Levels) -> Figure:
+    """AUC of videos over severity, a panel a corruption, a line a model; severity 0 is the clean face."""
+    from matplotlib.figure import Figure
+
+    kinds = [kind for kind in levels if any(row["corruption"] == kind for row in rows)]
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    columns = min(4, len(kinds))
+    lines = -(-len(kinds) // columns)
+    figure = Figure(figsize=(8.4, 0.5 + 2.1 * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    for axes in panels.flat[len(kinds) :]:
+        axes.set_axis_off()
+    for axes, kind in zip(panels.flat, kinds, strict=False):
+        axes.axhline(0.5, color=LINE, linewidth=1)
+        for number, model in enumerate(models):
+            mine = [
+                r for r in rows if r["model"] == model and r["corruption"] in (CLEAN, kind) and r["auc"] is not None
+            ]
+            x, y = [r["severity"] for r in mine], [r["auc"] for r in mine]
+            axes.plot(x, y, color=MODELS[number % len(MODELS)], linestyle=DASHES[number % len(DASHES)], linewidth=1.6,
+                      marker="o", markersize=3, label=model, clip_on=False)  # fmt: skip
+        values, unit = levels[kind]
+        axes.set_title(kind)
+        axes.set_xticks(range(6), ["–", *(f"{value:g}" for value in values)], fontsize=7)
+        axes.set_xlabel(unit, fontsize=8)
+        axes.set(xlim=(0, 5), ylim=(min(0.4, *[r["auc"] for r in rows if r["auc"] is not None], 0.5), 1))
+        axes.grid(color=LINE, linewidth=0.5, alpha=0.7)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("AUC of videos")
+    panels[0, 0].legend(loc="lower left", handlelength=2.2)
+    return figure
+
+
+def _by_kind(rows: Sequence[Mapping[str, Any]], levels: Levels) -> list[dict[str, Any]]:
+    """The page's table: a line a (corruption, model) with the AUC at each severity."""
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    found = {(r["model"], r["corruption"], r["severity"]): r for r in rows}
+    lines = []
+    for kind, (values, unit) in levels.items():
+        for model in models:
+            cells = [found.get((model, CLEAN, 0))] + [found.get((model, kind, s)) for s in range(1, 6)]
+            aucs = [None if cell is None else cell["auc"] for cell in cells]
+            if any(auc is not None for auc in aucs[1:]):
+                known = np.array([np.nan if auc is None else auc for auc in aucs])
+                fall = float(np.nanmean(known[1:]) - known[0])
+                steps, texts = ", ".join(f"{v:g}" for v in values), ["–" if a is None else f"{a:.3f}" for a in aucs]
+                lines.append({"kind": kind, "levels": steps, "unit": unit, "model": model, "aucs": texts,
+                              "fall": f"{fall:+.3f}"})  # fmt: skip
+    return lines

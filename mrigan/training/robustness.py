@@ -1,0 +1,126 @@
+"""`mrigan evaluate --robustness`: the faces of shards, made worse in fifty ways, before every model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from mrigan.config import FacesConfig
+from mrigan.data import ShardSet
+from mrigan.data.decode import decode, resize
+from mrigan.engine.distributed import choose_device
+from mrigan.engine.seeding import seed_of
+from mrigan.errors import InputError
+from mrigan.evaluation.robustness import CLEAN, SCHEMA, write_robustness
+from mrigan.evaluation.schema import OPTIONAL, VIDEO
+from mrigan.models.bundle import Bundle, load_bundle
+from mrigan.progress import bar
+from mrigan.tracking import resolve
+from mrigan.training.evaluate import model_names, own_thresholds
+from mrigan.video.corruptions import CORRUPTIONS, corrupt
+
+SEVERITIES = range(1, 6)
+BATCH = 64
+
+
+def evaluate_robustness(
+    models: Sequence[str | Path],
+    shards: Sequence[str | Path],
+    out: str | Path,
+    *,
+    split: str = "test",
+    thresholds: Mapping[str, Any] | None = None,
+    faces: int = 500,
+    device: str = "auto",
+    corruptions: Sequence[str] = tuple(CORRUPTIONS),
+) -> list[dict[str, Any]]:
+    """Score every model on whole videos of a split, as they are and under every corruption and severity, and write the
+    report (see `mrigan.evaluation.robustness.write_robustness`).
+
+    Args:
+        faces: about so many, half of them fake; whole videos, drawn by the hash of their ids: the same every time.
+
+    Raises:
+        InputError: only one class is there. ModelError, ShardError: a model or a shard folder cannot be used.
+    """
+    names = model_names(models)
+    chosen = choose_device(device)
+    bundles = {n: load_bundle(resolve(m)).to(chosen) for n, m in zip(names, models, strict=True)}
+    opened = ShardSet.open(list(shards), split, "any")
+    videos = _choose(opened, faces)
+    conditions = [(CLEAN, 0), *((name, severity) for name in corruptions for severity in SEVERITIES)]
+    tables = []
+    with bar("making faces worse", sum(map(len, videos)) * len(conditions), "faces") as advance:
+        for ids in videos:
+            clips = [_read(opened, part) for part in _persons(opened, ids)]
+            for name, severity in conditions:
+                worse = [_worse(opened, part, clip, name, severity) for part, clip in clips]
+                order = np.concatenate([part for part, _ in clips])
+                pictures = [face for clip in worse for face in clip]
+                for model, bundle in bundles.items():
+                    scores = _scores(opened, order, pictures, bundle)
+                    tables.append(_labelled(scores, model=model, corruption=name, severity=severity))
+                advance(len(order))
+    limits = {name: dict(thresholds or own_thresholds(bundle)) for name, bundle in bundles.items()}
+    levels = {name: (CORRUPTIONS[name].levels, CORRUPTIONS[name].unit) for name in corruptions}
+    return write_robustness(pa.concat_tables(tables), limits, levels, Path(out))
+
+
+def _choose(shards: ShardSet, faces: int) -> list[np.ndarray]:
+    """The ids of whole videos, reals and fakes in turn, until about `faces` are together."""
+    names = ["/".join(video) for video in zip(*(shards.rows[n].to_pylist() for n in VIDEO), strict=True)]
+    _, codes = np.unique(names, return_inverse=True)
+    labels, order = np.asarray(shards.labels), np.argsort(codes, kind="stable")
+    videos = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    if not labels.any() or labels.all():
+        raise InputError(f"only one class is in the {shards.split} split", fix="robustness needs reals and fakes")
+    videos.sort(key=lambda ids: seed_of("robustness", names[ids[0]]))
+    chosen: list[np.ndarray] = []
+    for label in (0, 1):
+        seen = 0
+        for ids in (v for v in videos if labels[v[0]] == label):
+            if seen < faces / 2:
+                chosen.append(ids)
+                seen += len(ids)
+    return chosen
+
+
+def _persons(shards: ShardSet, ids: np.ndarray) -> Iterator[np.ndarray]:
+    """The ids of a video person by person, in the order of time."""
+    person, frame = (shards.rows[name].take(pa.array(ids)).to_numpy() for name in ("person", "frame"))
+    for one in np.unique(person):
+        mine = person == one
+        yield ids[mine][np.argsort(frame[mine])]
+
+
+def _read(shards: ShardSet, ids: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    return ids, [np.asarray(decode(shards.read(int(i))[0])) for i in ids]
+
+
+def _worse(shards: ShardSet, ids: np.ndarray, clip: list[np.ndarray], name: str, severity: int) -> list[np.ndarray]:
+    if name == CLEAN:
+        return clip
+    rng = np.random.default_rng(seed_of(name, severity, shards.key(int(ids[0]))))
+    return corrupt(clip, name, severity, rng)
+
+
+def _scores(shards: ShardSet, ids: np.ndarray, faces: list[np.ndarray], bundle: Bundle) -> dict[str, Any]:
+    """The columns of a scores table of these faces, without the model's name."""
+    size = int(bundle.faces.get("size", FacesConfig().size))
+    pictures = np.stack([resize(face, size) for face in faces]).transpose(0, 3, 1, 2)
+    logits = bundle.score(torch.from_numpy(np.ascontiguousarray(pictures)), BATCH).double()
+    names, at = (*VIDEO, "split", "person", "frame", "time", *OPTIONAL.names), pa.array(ids)
+    columns = {name: shards.rows[name].take(at).combine_chunks() for name in names}
+    labels = np.asarray(shards.labels)[ids]
+    return columns | {"label": labels, "logit": logits.numpy(), "prob": logits.sigmoid().numpy()}
+
+
+def _labelled(columns: dict[str, Any], **labels: Any) -> pa.Table:
+    count = len(columns["label"])
+    columns = columns | {name: [value] * count for name, value in labels.items()}
+    return pa.table({field.name: columns[field.name] for field in SCHEMA}).cast(SCHEMA)
