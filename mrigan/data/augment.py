@@ -3,8 +3,9 @@
     face   one of {padded crop, contrast, box blur}, then one of {flip, grey, brightness, rotation}, then random erasing
     mri    random erasing alone, on the MRI that the generator predicted: `random_erasing_`, in the trainer
 
-The face recipe runs in the loader's workers, on uint8 pictures, and holds its own flip: load with `flip=0`. The authors
-give neither the padding of the crop nor the strength of the jitters nor what the blur's 1 to 3 counts; ours are below.
+The face recipe runs in the loader, on uint8 pictures (where those are decoded on a GPU: there, see `on_planes`), and
+holds its own flip: load with `flip=0`. The authors give neither the padding of the crop nor the strength of the jitters
+nor what the blur's 1 to 3 counts; ours are below.
 All numbers come from `Generator.random()` alone, in a fixed order, so that a sample's draws outlive NumPy versions.
 """
 
@@ -12,11 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from mrigan.data.decode import Picture, flip
+from mrigan.data.decode import Picture
+from mrigan.data.operations import OnArrays, OnPlanes, Operations
 from mrigan.errors import ConfigError
 
 Augment = Callable[[Picture, np.random.Generator], Picture]  # (H, W, 3) uint8 RGB → the same; H and W stay
@@ -28,7 +32,7 @@ FLIP, GREY, ERASE = 0.3, 0.05, 0.3  # probabilities
 ROTATION = 30.0  # degrees, both ways
 ERASE_AREA = (0.02, 0.33)  # of the picture
 ERASE_ASPECT = (0.3, 3.3)  # height / width
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_ARRAYS = OnArrays()
 
 
 def recipe(name: str) -> Augment | None:
@@ -42,71 +46,60 @@ def recipe(name: str) -> Augment | None:
     return augment_face if name == "face" else None
 
 
-def augment_face(face: Picture, rng: np.random.Generator) -> Picture:
-    """The "face" recipe."""
-    face = _one_of(rng, padded_crop, contrast, box_blur)(face, rng)
-    face = _one_of(rng, maybe_flip, maybe_grey, brightness, rotation)(face, rng)
-    return erase(face, rng)
+def on_planes(augment: Augment) -> Callable[[torch.Tensor, np.random.Generator], torch.Tensor] | None:
+    """The same augmentation of (3, H, W) uint8 planes on their device, from the same draws; None where it has no such
+    form. Within 1 of it (a rotation: where OpenCV rounds its weights, a few values more)."""
+    return partial(augment_face, do=OnPlanes()) if augment is augment_face else None
 
 
-def padded_crop(face: Picture, rng: np.random.Generator) -> Picture:
+def augment_face(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
+    """The "face" recipe, of whatever kind of picture `do` is for."""
+    face = _one_of(rng, padded_crop, contrast, box_blur)(face, rng, do)
+    face = _one_of(rng, maybe_flip, maybe_grey, brightness, rotation)(face, rng, do)
+    return erase(face, rng, do)
+
+
+def padded_crop(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
     """A window of the picture's own size, anywhere in the picture padded with black."""
-    height, width = face.shape[:2]
-    down, right = (_integer(rng, -round(side * PADDING), round(side * PADDING)) for side in (height, width))
-    return _moved(face, np.array([[1, 0, -right], [0, 1, -down]], np.float32), nearest=True)
+    down, right = (_integer(rng, -round(side * PADDING), round(side * PADDING)) for side in do.size(face))
+    return do.shift(face, -right, -down)
 
 
-def contrast(face: Picture, rng: np.random.Generator) -> Picture:
+def contrast(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
     """Distances from the mean grey scaled by 1 ± `JITTER`."""
     factor = _between(rng, 1 - JITTER, 1 + JITTER)
-    mean = float((face.reshape(-1, 3).mean(axis=0) * _LUMA).sum())
-    return _mapped(face, factor, mean * (1 - factor))
+    return do.scale(face, factor, do.mean_grey(face) * (1 - factor))
 
 
-def box_blur(face: Picture, rng: np.random.Generator) -> Picture:
+def box_blur(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
     """The mean over a box of radius 1 to 3 px."""
-    import cv2
-
-    side = 2 * _integer(rng, *BLUR_RADIUS) + 1
-    return cv2.blur(face, (side, side))  # type: ignore[return-value]
+    return do.blur(face, 2 * _integer(rng, *BLUR_RADIUS) + 1)
 
 
-def maybe_flip(face: Picture, rng: np.random.Generator) -> Picture:
+def maybe_flip(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
     """Mirrored left to right with probability `FLIP`."""
-    return flip(face) if rng.random() < FLIP else face
+    return do.flip(face) if rng.random() < FLIP else face
 
 
-def maybe_grey(face: Picture, rng: np.random.Generator) -> Picture:
+def maybe_grey(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
     """Without colour with probability `GREY`."""
-    if rng.random() >= GREY:
-        return face
-    grey = np.rint(face.astype(np.float32) @ _LUMA).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    return do.grey(face) if rng.random() < GREY else face
 
 
-def brightness(face: Picture, rng: np.random.Generator) -> Picture:
+def brightness(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
     """Scaled by 1 ± `JITTER`."""
-    return _mapped(face, _between(rng, 1 - JITTER, 1 + JITTER), 0.0)
+    return do.scale(face, _between(rng, 1 - JITTER, 1 + JITTER), 0.0)
 
 
-def rotation(face: Picture, rng: np.random.Generator) -> Picture:
+def rotation(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
     """Turned about its centre by up to `ROTATION` degrees; the corners become black."""
-    import cv2
-
-    height, width = face.shape[:2]
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), _between(rng, -ROTATION, ROTATION), 1.0)
-    return _moved(face, turn)
+    return do.turn(face, _between(rng, -ROTATION, ROTATION))
 
 
-def erase(face: Picture, rng: np.random.Generator) -> Picture:
+def erase(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
     """A black rectangle with probability `ERASE` (Zhong et al., 2020)."""
-    height, width = face.shape[:2]
-    box = _erased_box(rng, height, width)
-    if box is None:
-        return face
-    face = face.copy()
-    face[box] = 0
-    return face
+    box = _erased_box(rng, *do.size(face))
+    return face if box is None else do.blacken(face, box)
 
 
 def random_erasing_(
@@ -148,7 +141,7 @@ def _erased_box(
     return None
 
 
-def _one_of(rng: np.random.Generator, *steps: Augment) -> Augment:
+def _one_of(rng: np.random.Generator, *steps: Callable[..., Any]) -> Callable[..., Any]:
     return steps[_integer(rng, 0, len(steps) - 1)]
 
 
@@ -159,17 +152,3 @@ def _between(rng: np.random.Generator, low: float, high: float) -> float:
 def _integer(rng: np.random.Generator, low: int, high: int) -> int:
     """Low and high included."""
     return low + int(rng.random() * (high - low + 1))
-
-
-def _mapped(face: Picture, factor: float, shift: float) -> Picture:
-    """Every value x becomes factor · x + shift, rounded and clipped."""
-    table = np.clip(np.rint(np.arange(256) * factor + shift), 0, 255).astype(np.uint8)
-    return table[face]
-
-
-def _moved(face: Picture, matrix: np.ndarray, nearest: bool = False) -> Picture:
-    import cv2
-
-    height, width = face.shape[:2]
-    how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    return cv2.warpAffine(face, matrix, (width, height), flags=how, borderMode=cv2.BORDER_CONSTANT)  # type: ignore[return-value]

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from mrigan.data.assembly import DecodedBatch, EncodedBatch, Request
+from mrigan.data.augment import on_planes
 from mrigan.data.batch import Batch
 from mrigan.data.decoder import BatchDecoder, DecoderError, Pictures
 from mrigan.data.iteration import Loader
@@ -91,9 +92,17 @@ class BatchedLoader(Loader):
                 mri[drawn] = self._sized(pictures[count:])
         if self._samples.augment is not None:
             for planes, slot in zip(face, batch.slots, strict=True):
-                picture = self._samples.augment(planes.permute(1, 2, 0).contiguous().numpy(), slot.draws.generator())
-                planes.copy_(torch.from_numpy(picture).permute(2, 0, 1))
+                planes.copy_(self._augmented(planes, slot.draws.generator()))
         return batch.batch(face, mri)
+
+    def _augmented(self, planes: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        augment = self._samples.augment
+        assert augment is not None
+        if planes.is_cuda:
+            form = on_planes(augment)
+            assert form is not None  # or this loader would not have been chosen
+            return form(planes, rng)
+        return torch.from_numpy(augment(planes.permute(1, 2, 0).contiguous().numpy(), rng)).permute(2, 0, 1)
 
     def _sized(self, pictures: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         size = self._samples.size

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 
 from mrigan.data.assembly import Request
+from mrigan.data.augment import on_planes
 from mrigan.data.batched import BatchedLoader
 from mrigan.data.dali import DaliDecoder
 from mrigan.data.decoder import BatchDecoder, DecoderError, probe
@@ -77,12 +78,10 @@ def _decoder(samples: Samples, batch_size: int, means: Means) -> Make | None:
     cuda = _on_cuda(means)
     if cuda and means.device.type != "cuda":
         raise ConfigError("data.decode_on=cuda, and training is on the CPU", fix="data.decode_on=cpu, or a GPU")
-    if cuda and samples.augment is not None:  # it works on pictures in CPU memory, one by one
+    if cuda and samples.augment is not None and on_planes(samples.augment) is None:
         if means.decode_on == "cuda":
             raise ConfigError(
-                "faces are augmented on the CPU, so that decoding them on the GPU would only move them",
-                where="data.decode_on",
-                fix="data.decode_on=cpu or auto, or data.augment=false",
+                "this augmentation has no form for pictures on a GPU", where="data.decode_on", fix="data.decode_on=cpu"
             )
         log.info("pictures are decoded on the CPU, where faces are augmented")
         return None

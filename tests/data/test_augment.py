@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from mrigan.data import augment
-from mrigan.data.augment import random_erasing_, recipe
+from mrigan.data.augment import on_planes, random_erasing_, recipe
 from mrigan.data.draws import Draws
+from mrigan.data.operations import OnPlanes
 from mrigan.errors import ConfigError
 from tests.data.shards import picture
 
 FACE = picture(4, 64)
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 def rng(seed: int) -> np.random.Generator:
@@ -46,7 +48,7 @@ def test_one_of_each_three_and_four_is_taken_equally_often(monkeypatch: pytest.M
     taken: list[str] = []
     names = ("padded_crop", "contrast", "box_blur", "maybe_flip", "maybe_grey", "brightness", "rotation", "erase")
     for name in names:
-        monkeypatch.setattr(augment, name, lambda face, rng, name=name: taken.append(name) or face)
+        monkeypatch.setattr(augment, name, lambda face, rng, do, name=name: taken.append(name) or face)
     for seed in range(1200):
         augment.augment_face(FACE, rng(seed))
     counts = {name: taken.count(name) for name in names}
@@ -155,6 +157,39 @@ def test_random_erasing_of_tensors_hangs_on_the_seeds_alone() -> None:
     assert (random_erasing_(batch.clone(), seeds, probability=1.0) == 0).flatten(1).any(dim=1).all()
     with pytest.raises(ValueError, match="3 seeds for 400"):
         random_erasing_(batch, seeds[:3])
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+@pytest.mark.parametrize(
+    ("step", "most"),
+    [("padded_crop", 0), ("contrast", 1), ("box_blur", 1), ("maybe_flip", 0), ("maybe_grey", 1), ("brightness", 1),
+     ("rotation", 3), ("erase", 0)],
+)  # fmt: skip
+@pytest.mark.parametrize("shape", [(64, 64), (48, 80)])
+def test_planes_are_changed_as_arrays_are(step: str, most: int, shape: tuple[int, int], device: str) -> None:
+    face = np.ascontiguousarray(picture(4, 80)[: shape[0], : shape[1]])
+    change, planes = getattr(augment, step), torch.from_numpy(face.transpose(2, 0, 1).copy()).to(device)
+    before, changed = planes.clone(), 0
+    for seed in range(60):
+        one = change(face, rng(seed)).transpose(2, 0, 1).astype(int)
+        other = change(planes, rng(seed), OnPlanes())
+        assert (other.shape, other.dtype, other.device.type) == (planes.shape, torch.uint8, device)
+        off = np.abs(other.cpu().numpy().astype(int) - one)
+        assert off.max() <= most
+        assert off.mean() < 0.2
+        changed += bool((one != face.transpose(2, 0, 1)).any())
+    assert changed > 0
+    assert torch.equal(planes, before)
+
+
+def test_the_recipe_has_a_form_for_planes_and_others_have_none() -> None:
+    form = on_planes(augment.augment_face)
+    assert form is not None
+    planes = torch.from_numpy(FACE.transpose(2, 0, 1).copy())
+    for seed in range(80):
+        one, other = augment.augment_face(FACE, rng(seed)), form(planes, rng(seed)).permute(1, 2, 0).numpy()
+        assert np.abs(one.astype(int) - other).mean() < 0.4
+    assert on_planes(lambda face, rng: face) is None
 
 
 def test_draws_are_pinned() -> None:

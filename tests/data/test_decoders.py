@@ -17,6 +17,7 @@ import torch
 
 from mrigan.data import Batch, EpochPlan, ShardSet, choice, make_loader
 from mrigan.data.assembly import Request
+from mrigan.data.augment import recipe
 from mrigan.data.batched import FAILURES, BatchedLoader
 from mrigan.data.choice import Means, open_loader
 from mrigan.data.dali import DaliDecoder, build_pipeline
@@ -91,9 +92,18 @@ def test_the_same_batches_as_the_torch_loaders(decoders: str, device: str, mri_f
         assert (pictures - whole.face.int()).abs().max() <= TOLERANCE[device]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_faces_are_augmented_on_the_gpu(decoders: str, pairs: Path) -> None:
+    shards = ShardSet.open([pairs], "train")
+    theirs = load(shards, library="torch", decode_on="cpu", augment=recipe("face"))
+    for a, b in zip(load(shards, "cuda", augment=recipe("face")), theirs, strict=True):
+        assert a.face.is_cuda
+        assert (a.face.cpu().float() - b.face).abs().mean() < 2
+
+
 def test_faces_alone_and_augmented_ones(decoders: str, pairs: Path) -> None:
     shards = ShardSet.open([pairs], "train")
-    for changes in ({"mri": False}, {"augment": _jitter}):
+    for changes in ({"mri": False}, {"augment": _jitter}, {"augment": recipe("face")}):
         check(load(shards, **changes), load(shards, library="torch", **changes), 0)
 
 
@@ -244,7 +254,10 @@ def test_auto_takes_what_works(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     augmented = _Any()
     augmented.augment = _jitter
     assert choice._decoder(augmented, 4, Means("auto", "auto", gpu)) is None
-    with pytest.raises(ConfigError, match="augmented on the CPU"):
+    augmented.augment = recipe("face")
+    assert choice._decoder(augmented, 4, Means("auto", "cuda", gpu)) is not None
+    augmented.augment = _jitter
+    with pytest.raises(ConfigError, match="has no form for pictures on a GPU"):
         choice._decoder(augmented, 4, Means("auto", "cuda", gpu))
     with pytest.raises(ConfigError, match="training is on the CPU"):
         choice._decoder(_Any(), 4, Means("torch", "cuda", CPU))
