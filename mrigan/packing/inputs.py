@@ -20,6 +20,7 @@ from mrigan.catalog import Clip
 from mrigan.config import differences
 from mrigan.errors import InputError, ShardError
 from mrigan.files import atomic_write
+from mrigan.packing.journal import node_name
 from mrigan.packing.layout import Layout
 from mrigan.packing.plan_file import Plan, Unit
 from mrigan.video import fingerprint
@@ -54,7 +55,7 @@ def refuse_other_libraries(plan: Plan) -> None:
         raise ShardError(
             "the plan was made with other libraries than this machine has, and their pixels differ:\n    "
             + "\n    ".join(changed),
-            where=plan.folder,
+            where=f"{plan.folder} on {node_name()}",
             fix="install the plan's versions here; or, with these, plan again (the same folder as long as nothing is "
             "built in it, else a new one)",
         )

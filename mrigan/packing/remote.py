@@ -16,6 +16,7 @@ from typing import Any
 from mrigan.config import ShardsConfig
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import temporary_path
+from mrigan.packing.inputs import refuse_other_libraries
 from mrigan.packing.journal import KEPT, UnitReport, write_report
 from mrigan.packing.layout import Layout
 from mrigan.packing.leftovers import clean_folders
@@ -62,6 +63,7 @@ class UnitSender:
 
     def __init__(self, plan: Plan, url: str, scratch: str) -> None:
         use_one_thread()
+        refuse_other_libraries(plan)
         self.files = RemoteFiles(url)
         self.folder = temporary_path(Path(scratch) / "mrigan-unit")
         self.plan = replace(plan, folder=self.folder)

@@ -21,7 +21,7 @@ from mrigan.catalog import LABELS
 from mrigan.errors import ShardError
 from mrigan.files import sha256_file, write_json
 from mrigan.packing.family import Sample, family_samples
-from mrigan.packing.inputs import fingerprints
+from mrigan.packing.inputs import fingerprints, refuse_other_libraries
 from mrigan.packing.journal import BUILT, KEPT, UnitReport, node_name, write_report
 from mrigan.packing.layout import Layout, shard_name
 from mrigan.packing.plan import Plan, Unit
@@ -59,7 +59,7 @@ class UnitMaker:
     """A worker's tools: one thread, the detector in memory.
 
     Raises:
-        ShardError: the shard folder is not on this machine.
+        ShardError: the shard folder is not on this machine, or its libraries are not those of the plan.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -71,6 +71,7 @@ class UnitMaker:
                 where=plan.folder,
                 fix="build in a folder that all machines share, or to a URL",
             )
+        refuse_other_libraries(plan)
 
     def __call__(self, job: Job, report: Callable[[Progress], None]) -> UnitReport:
         if is_done(self.plan, job.unit):  # by another builder, since this one began
@@ -99,7 +100,7 @@ def require_videos(plan: Plan) -> None:
             what = f"is not there ({error.strerror})"
         raise ShardError(
             f"the folder of the videos of {dataset} {what}",
-            where=root,
+            where=f"{root} on {node_name()}",
             fix="mount it and start the build again; or scan and plan again where the videos lie now",
         )
 
