@@ -19,13 +19,15 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1, help="Faces a forward pass.")] = 64,
     workers: Annotated[int, typer.Option(min=0, help="Loader processes.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    gan: Annotated[list[Path] | None, typer.Option(help="run.dir of `mrigan train gan`; repeatable.")] = None,
     robustness: Annotated[bool, typer.Option("--robustness", help="Score the faces made worse, in 50 ways.")] = False,
     faces: Annotated[int, typer.Option(min=1, help="--robustness: about so many faces, of whole videos.")] = 500,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")],
 ) -> None:
     """Score models on shards, or take score files, and write scores.parquet, metrics.json and index.html.
 
-    With --robustness instead: robustness.html, and a table and curves beside it.
+    With --robustness instead: robustness.html, and a table and curves beside it. With --gan and --shards: gan.html,
+    the curves of these trainings and what their generators draw.
     """
     from rich.console import Console
 
@@ -35,6 +37,11 @@ def evaluate(
     given = parse_thresholds(thresholds) if thresholds else None
     if scores and not (model or shards):
         metrics = evaluate_files([*scores, *(more or [])], out, given)
+    elif gan and shards and not (model or scores):
+        from mrigan.training.gan_report import report_gans
+
+        typer.echo(f"report: {report_gans(gan, [*shards, *(more or [])], out, split=split, device=device)}")
+        return
     elif model and shards and not scores:
         from mrigan.training.evaluate import evaluate_models
 
@@ -49,6 +56,8 @@ def evaluate(
             model, folders, out, split=split, thresholds=given, batch_size=batch_size, workers=workers, device=device
         )
     else:
-        raise ConfigError("evaluate takes either --model and --shards, or --scores", fix="mrigan evaluate --help")
+        raise ConfigError(
+            "evaluate takes --model and --shards, or --gan and --shards, or --scores", fix="mrigan evaluate --help"
+        )
     Console().print(headline(metrics))
     typer.echo(f"report: {out / 'index.html'}")

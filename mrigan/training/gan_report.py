@@ -1,0 +1,91 @@
+"""`mrigan evaluate --gan RUN`: the curves of MRI-GAN's training, and what its generators draw, for several τ."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image, ImageDraw, ImageFont
+
+from mrigan.data import ShardSet, eval_batches
+from mrigan.engine.distributed import choose_device
+from mrigan.evaluation.figures import draw
+from mrigan.evaluation.training_curves import GanRun, curves_figure, read_run
+from mrigan.files import atomic_write, write_text
+from mrigan.models import load_generator, predict_mri
+from mrigan.mri import ssim_index
+from mrigan.training.held_out import choose_faces
+
+SAMPLES = 8
+SIDE, LEFT, LINE = 128, 120, 18  # px
+GENERATOR = Path("model", "generator.safetensors")
+
+
+def report_gans(
+    runs: Sequence[str | Path],
+    shards: Sequence[str | Path],
+    out: str | Path,
+    *,
+    split: str = "test",
+    device: str = "auto",
+) -> Path:
+    """Write gan.html, figures/gan-curves.png and figures/mri-samples.png into `out`; returns the page.
+
+    Args:
+        runs: `run.dir`s of `mrigan train gan`. shards: folders of pairs, for the samples of `split`.
+
+    Raises:
+        InputError: no run. ModelError: it has no finished generator. ShardError: the shards hold no pairs.
+    """
+    read, out = [read_run(run) for run in runs], Path(out)
+    png, curves = draw(partial(curves_figure, read))
+    with atomic_write(out / "figures" / "gan-curves.png") as file:
+        file.write(png)
+    picture = io.BytesIO()
+    _samples(read, ShardSet.open(list(shards), split, "pairs"), choose_device(device)).save(picture, "png")
+    with atomic_write(out / "figures" / "mri-samples.png") as file:
+        file.write(picture.getvalue())
+    loader = PackageLoader("mrigan.evaluation", ".")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    uri = "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
+    page = environment.get_template("gan.html").render(runs=read, curves=Markup(curves), samples=uri, split=split)
+    write_text(out / "gan.html", page)
+    return out / "gan.html"
+
+
+def _samples(runs: Sequence[GanRun], shards: ShardSet, device: torch.device) -> Image.Image:
+    """Rows: faces, their true MRIs, and each run's; a column a face, fakes first."""
+    ids = choose_faces(shards, SAMPLES)
+    generators = [load_generator(run.folder / GENERATOR).to(device) for run in runs]
+    size = generators[0].size
+    with eval_batches(shards, ids, len(ids), size=size, mri=True) as batches:
+        batch = next(batches).to(device)
+    assert batch.mri is not None
+    rows: list[tuple[str, torch.Tensor, list[float] | None]] = [
+        ("face", batch.face, None),
+        ("true MRI", batch.mri, None),
+    ]
+    for run, G in zip(runs, generators, strict=True):
+        predicted = (predict_mri(G, batch.face) * 255).round().to(torch.uint8)
+        rows.append((run.name, predicted, ssim_index(batch.mri, predicted).cpu().tolist()))
+    sheet = Image.new("RGB", (LEFT + len(ids) * SIDE, LINE + len(rows) * (SIDE + LINE)), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for column, label in enumerate(batch.label.tolist()):
+        pen.text((LEFT + column * SIDE + SIDE / 2, 2), "fake" if label else "real", "grey", font, anchor="ma")
+    for row, (name, pictures, scores) in enumerate(rows):
+        y = LINE + row * (SIDE + LINE)
+        pen.multiline_text((4, y + SIDE / 2 - 12), name.replace(" (", "\n("), "black", font)
+        for column, image in enumerate(pictures.permute(0, 2, 3, 1).cpu().numpy()):
+            shown = Image.fromarray(np.ascontiguousarray(image)).resize((SIDE, SIDE), Image.Resampling.BOX)
+            sheet.paste(shown, (LEFT + column * SIDE, y))
+            if scores is not None:
+                at = (LEFT + column * SIDE + SIDE / 2, y + SIDE + 2)
+                pen.text(at, f"{scores[column]:.2f}", "grey", font, anchor="ma")
+    return sheet
