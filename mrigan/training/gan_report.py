@@ -23,6 +23,7 @@ from mrigan.models import load_generator, predict_mri
 from mrigan.mri import ssim_index
 from mrigan.training.held_out import choose_faces
 
+Row = tuple[str, torch.Tensor, list[float] | None]  # name, (N, 3, S, S) uint8, SSIM indices
 SAMPLES = 8
 SIDE, LEFT, LINE = 128, 120, 18  # px
 GENERATOR = Path("model", "generator.safetensors")
