@@ -25,6 +25,10 @@ def detect(  # noqa: PLR0917 (the command's options)
         typer.Option("--jsonl", metavar="OUT", help="Write a JSON line a verdict as they come; a later run goes on."),
     ] = None,
     html_out: Annotated[Path | None, typer.Option("--html", metavar="OUT", help="Write a page to read.")] = None,
+    annotate_out: Annotated[
+        Path | None,
+        typer.Option("--annotate", metavar="OUT.mp4|DIR", help="Write copies of the videos with boxes and numbers."),
+    ] = None,
     small_faces: Annotated[bool, typer.Option("--small-faces", help="Look for small faces too; slower.")] = False,
     every: Annotated[int, typer.Option(min=0, help="Look at one frame in so many; 0 = as the model says.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -36,5 +40,14 @@ def detect(  # noqa: PLR0917 (the command's options)
     from mrigan.detect.command import run
 
     options = Options(pictures=image, cropped=cropped, small_faces=small_faces, every=every, device=device)
-    code = run(paths, model, options, json_out=json_out, jsonl_out=jsonl_out, html_out=html_out, workers=workers)
+    code = run(
+        paths,
+        model,
+        options,
+        json_out=json_out,
+        jsonl_out=jsonl_out,
+        html_out=html_out,
+        annotate_out=annotate_out,
+        workers=workers,
+    )
     raise typer.Exit(code)

@@ -32,11 +32,13 @@ def run(
     json_out: str | None = None,
     jsonl_out: Path | None = None,
     html_out: Path | None = None,
+    annotate_out: Path | None = None,
     workers: int = 0,
 ) -> int:
     """Judge `paths`, print a line each, write JSON (`-` = standard output), JSON lines and page; returns the exit code.
 
     Args:
+        annotate_out: a file for one video, or a folder: copies with the faces' boxes and probabilities.
         jsonl_out: gets each verdict as it comes; a later run goes on from it.
         workers: processes, 0 = one a core where a processor judges many inputs; 1 = none but this one.
 
@@ -56,6 +58,12 @@ def run(
         )
     files = [out for out in (json_out if json_out != "-" else None, jsonl_out, html_out) if out is not None]
     _keep_inputs([item.path for item in inputs], files)
+    copies: dict[Input, Path] = {}
+    if annotate_out is not None:
+        from mrigan.detect.annotate import annotate_all, targets
+
+        copies = targets(inputs, annotate_out)
+        _keep_inputs([item.path for item in inputs], list(copies.values()))
     shown_faces, report = 0, None
     if html_out is not None:
         from mrigan.detect.page import faces_shown
@@ -76,6 +84,9 @@ def run(
         return STOPPED
     judged_all = [found[item] for item in inputs]
     verdicts = [one.verdict for one in judged_all]
+    if copies:
+        for line in annotate_all({item: found[item].verdict for item in inputs}, copies):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     if report is not None:
         report.finish(skipped)
     if json_out is not None:
@@ -85,7 +96,7 @@ def run(
         else:
             write_text(json_out, text)
     _summary(judged_all, printed=json_out == "-")
-    for out in files:
+    for out in [*files, *([annotate_out] if copies and annotate_out else [])]:
         console.print(f"written: {shown(os.fspath(out))}", markup=False, highlight=False, soft_wrap=True)
     unreadable = sum(v["reason"] == "unreadable" for v in verdicts)
     return NOTHING if unreadable == len(verdicts) else SOME_UNREADABLE if unreadable else ANSWERED
@@ -154,5 +165,5 @@ def _keep_inputs(inputs: Sequence[str], outputs: Sequence[str | Path]) -> None:
             raise ConfigError(
                 "the output would overwrite an input",
                 where=shown(os.fspath(out)),
-                fix="give another name after --json or --html",
+                fix="give another name for it",
             )

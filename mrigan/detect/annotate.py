@@ -1,0 +1,171 @@
+"""A copy of a video with what the verdict says of each face drawn on it: box, person, probability."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrigan.detect.inputs import Input
+from mrigan.detect.wording import number
+from mrigan.errors import ConfigError, InputError
+from mrigan.files import atomic_write
+from mrigan.progress import bar
+from mrigan.video import TruncatedVideo, read_frames
+from mrigan.video.stills import shown
+
+TICKS = 90_000  # a second, of the copy's time stamps
+REACH = 1.5  # median distances between a person's faces: over a longer gap no box is drawn
+FAKE, REAL = (238, 100, 60), (92, 190, 220)  # RGB; above the threshold, and not
+CRF = "20"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A box on one frame. `looked`: this very face was looked at; else it lies between two that were."""
+
+    person: int
+    box: tuple[float, float, float, float]
+    prob: float
+    looked: bool
+
+
+class Faces:
+    """Where the faces of a verdict are on any frame: between two that were looked at, the box moves straight."""
+
+    def __init__(self, verdict: Mapping[str, Any]) -> None:
+        self._people: dict[int, list[Mapping[str, Any]]] = {}
+        for face in verdict["faces"]:
+            self._people.setdefault(face["person"], []).append(face)
+        self._frames = {person: [f["frame"] for f in faces] for person, faces in self._people.items()}
+        steps = sorted(b - a for frames in self._frames.values() for a, b in pairwise(frames))
+        self._reach = REACH * steps[len(steps) // 2] if steps else 0.0
+
+    def on(self, frame: int) -> list[Shown]:
+        """The boxes to draw on a frame; a probability is always that of the last face that was looked at."""
+        boxes = []
+        for person, faces in self._people.items():
+            at = bisect_right(self._frames[person], frame) - 1
+            if at < 0:
+                continue
+            last, after = faces[at], faces[at + 1] if at + 1 < len(faces) else None
+            gap = frame - last["frame"]
+            if gap == 0:
+                boxes.append(Shown(person, tuple(last["box"]), last["prob"], True))
+            elif after is not None and after["frame"] - last["frame"] <= self._reach:
+                share = gap / (after["frame"] - last["frame"])
+                box = np.array(last["box"]) * (1 - share) + np.array(after["box"]) * share
+                boxes.append(Shown(person, tuple(box.tolist()), last["prob"], False))
+        return boxes
+
+
+def annotate(verdict: Mapping[str, Any], out: str | Path) -> int:
+    """Write the video that `verdict` is about as H.264 in MP4, without sound, whole or not at all.
+
+    A thick box is a face that was looked at, a thin one lies between two such. A file that is cut off gives the frames
+    that can be read.
+
+    Returns:
+        The frames written.
+
+    Raises:
+        InputError: the video cannot be read.
+    """
+    import av
+
+    faces, count, pts = Faces(verdict), 0, -1
+    with atomic_write(out) as file, av.open(file, "w", format="mp4") as container:
+        stream: Any = None
+        for time, picture in _drawn(verdict, faces):
+            if stream is None:
+                stream = container.add_stream("libx264", options={"crf": CRF, "preset": "veryfast"})
+                stream.height, stream.width = picture.shape[:2]
+                stream.pix_fmt = "yuv420p"
+                stream.codec_context.time_base = stream.time_base = Fraction(1, TICKS)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            pts = max(round(time * TICKS), pts + 1)
+            frame.pts, frame.time_base = pts, Fraction(1, TICKS)
+            container.mux(stream.encode(frame))
+            count += 1
+        if stream is None:
+            raise InputError("no frame can be read", where=verdict["path"])
+        container.mux(stream.encode())
+    return count
+
+
+def targets(inputs: Sequence[Input], out: str | Path) -> dict[Input, Path]:
+    """Where the annotated copy of each video goes: `out` where it is called .mp4 and there is one input, else
+    `out`/NAME.verdict.mp4, numbered where two have the same name. Pictures get none.
+
+    Raises:
+        ConfigError: a file for several inputs, or for a picture.
+    """
+    out = Path(out)
+    if out.suffix.lower() == ".mp4" and not out.is_dir():
+        if len(inputs) != 1 or inputs[0].picture:
+            what = "one file cannot hold several videos" if len(inputs) > 1 else "a picture has no annotated video"
+            raise ConfigError(what, where="--annotate", fix="give a folder, whose name does not end in .mp4")
+        return {inputs[0]: out}
+    given: dict[Input, Path] = {}
+    taken: set[str] = set()
+    for item in inputs:
+        if item.picture:
+            continue
+        stem = os.fsdecode(os.fsencode(Path(item.path).stem)[:200])
+        name, copy = f"{stem}.verdict.mp4", 2
+        while name in taken:
+            name, copy = f"{stem}-{copy}.verdict.mp4", copy + 1
+        taken.add(name)
+        given[item] = out / name
+    return given
+
+
+def annotate_all(verdicts: Mapping[Input, Mapping[str, Any]], out: Mapping[Input, Path]) -> Iterator[str]:
+    """Write each copy that `targets` named, under a progress bar; yields a line on each that cannot be made."""
+    with bar("drawing", len(out), "videos") as advance:
+        for item, path in out.items():
+            try:
+                if verdicts[item]["reason"] != "unreadable":
+                    annotate(verdicts[item], path)
+            except InputError as error:
+                yield f"{shown(item.path)}: not annotated: {error.what}"
+            advance(1)
+
+
+def draw(picture: np.ndarray, boxes: Sequence[Shown], threshold: float) -> np.ndarray:
+    """A copy of an (H, W, 3) uint8 RGB picture, cut to even sides, with the boxes; lines and letters fit its size."""
+    import cv2
+
+    h, w = (n - n % 2 for n in picture.shape[:2])
+    if not h or not w:
+        raise InputError(f"frames of {picture.shape[1]} × {picture.shape[0]} px cannot be encoded")
+    drawn = np.ascontiguousarray(picture[:h, :w].copy())
+    unit = max(1, round(min(h, w) / 360))
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.45 * unit
+    for face in boxes:
+        colour = FAKE if face.prob > threshold else REAL
+        x0, y0, x1, y1 = (round(v) for v in face.box)
+        cv2.rectangle(drawn, (x0, y0), (x1, y1), colour, (2 if face.looked else 1) * unit)
+        text = f"{face.person + 1}: {number(face.prob)}"
+        (width, height), below = cv2.getTextSize(text, font, scale, unit)
+        left = min(max(x0, 0), max(w - width - 4 * unit, 0))
+        top = y0 - height - below - 4 * unit if y0 >= height + below + 4 * unit else min(y1, h - height - 4 * unit)
+        cv2.rectangle(drawn, (left, top), (left + width + 4 * unit, top + height + below + 2 * unit), (0, 0, 0), -1)
+        cv2.putText(drawn, text, (left + 2 * unit, top + height + unit), font, scale, colour, unit, cv2.LINE_AA)
+    return drawn
+
+
+def _drawn(verdict: Mapping[str, Any], faces: Faces) -> Iterator[tuple[float, np.ndarray]]:
+    try:
+        for frame in read_frames(verdict["path"], 1):
+            picture = draw(frame.image, faces.on(frame.index), verdict["thresholds"]["frame"])
+            yield frame.time, picture
+    except TruncatedVideo:
+        return  # the verdict says that the rest is missing
