@@ -140,3 +140,42 @@ def test_every_rank_scores_its_part_of_the_held_out_faces(shards: Path, tmp_path
     torch.testing.assert_close(
         torch.tensor(scores["logit"].to_pylist()), torch.tensor(alone["logit"].to_pylist()), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.faults
+def test_a_run_under_zero_3(shards: Path, tmp_path: Path) -> None:
+    """Evaluated, saved, continued and finished, though no rank holds all weights."""
+    given = ["engine.name=zero3", "data.workers=0", "checkpoint.every=3", "eval.every=3", "eval.samples=2"]
+    code, said = finish(start_gan(shards, tmp_path, *given, "train.steps=4", ranks=2))
+    assert code == 0, said
+    code, said = finish(start_gan(shards, tmp_path, *given, "train.steps=8", ranks=2))
+    assert code == 0, said
+    assert sorted(logged(tmp_path)) == list(range(1, 9))
+    assert sorted(logged(tmp_path, "val/ssim")) == [3, 4, 6, 8]
+    run_gan(shards, tmp_path, "data.workers=0", "train.steps=9", "eval.samples=2")
+    assert status(tmp_path)["state"] == "finished"
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", ["zero1", "zero2", "zero3"])
+def test_a_detector_under_zero(shards: Path, tmp_path: Path, name: str) -> None:
+    """Against DDP on as many ranks: the same losses, the same scores of held-out faces."""
+    found = []
+    for engine in ("ddp", name):
+        run = tmp_path / engine / "run"
+        process = start(
+            "detector/cpu-smoke.yaml",
+            f"data.shards={shards}",
+            f"run.dir={run}",
+            "tracking.enabled=false",
+            "train.steps=5",
+            "data.workers=0",
+            f"engine.name={engine}",
+            ranks=2,
+            page="train_detector.py",
+        )
+        code, said = finish(process)
+        assert code == 0, said
+        found.append((logged(run, "train/loss"), read_scores(run / "scores-val.parquet")["logit"].to_pylist()))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-4)
+    torch.testing.assert_close(torch.tensor(found[1][1]), torch.tensor(found[0][1]), rtol=1e-3, atol=1e-4)
