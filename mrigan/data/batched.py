@@ -44,13 +44,14 @@ class BatchedLoader(Loader):
         device: torch.device,
         workers: int,
     ) -> None:
+        decoder = make()  # first: where it fails there is nothing to close
         super().__init__()
         self._samples, self._make, self._device = samples, make, device
         self._filled = Filled(requests, lambda request: EncodedBatch(samples, request), workers)
         self._under_way: deque[EncodedBatch] = deque()
         self._failures = 0
         self._error: Exception | None = None  # of reading; told after the batches before it
-        self._begin(make(), [])
+        self._begin(decoder, [])
 
     def _begin(self, decoder: BatchDecoder, again: list[EncodedBatch]) -> None:
         self._decoder = decoder
