@@ -90,7 +90,8 @@ class BatchedLoader(Loader):
             mri = torch.zeros((count, 3, size, size), dtype=torch.uint8, device=self._device)
             drawn = [k for k, slot in enumerate(batch.slots) if slot.mri is not None]
             if drawn:
-                mri[drawn] = self._sized(pictures[count:])
+                places = torch.tensor(drawn).to(self._device, non_blocking=True)  # a list would wait for the device
+                mri.index_copy_(0, places, self._sized(pictures[count:]))
         if self._samples.augment is not None:
             for planes, slot in zip(face, batch.slots, strict=True):
                 planes.copy_(self._augmented(planes, slot.draws.generator()))

@@ -30,16 +30,16 @@ class TorchvisionDecoder:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="nvjpeg")
 
     def decode(self, batches: Iterator[Pictures]) -> Iterator[list[torch.Tensor]]:
-        ahead: deque[Future[list[torch.Tensor]]] = deque()
+        ahead: deque[Future[tuple[list[torch.Tensor], torch.cuda.Event | None]]] = deque()
         while True:
             for batch in itertools.islice(batches, AHEAD + 1 - len(ahead)):
                 ahead.append(self._pool.submit(self._decode, batch))
             if not ahead:
                 return
-            pictures = ahead.popleft().result()
-            if self._stream is not None:  # the reader's stream waits, the host does not
+            pictures, done = ahead.popleft().result()
+            if done is not None:  # the reader's stream waits, the host does not
                 reader = torch.cuda.current_stream(self._device)
-                reader.wait_stream(self._stream)
+                reader.wait_event(done)
                 for picture in pictures:
                     picture.record_stream(reader)
             yield pictures
@@ -47,7 +47,7 @@ class TorchvisionDecoder:
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _decode(self, batch: Pictures) -> list[torch.Tensor]:
+    def _decode(self, batch: Pictures) -> tuple[list[torch.Tensor], torch.cuda.Event | None]:
         from torchvision.io import ImageReadMode, decode_jpeg
 
         pictures, mirrored = batch
@@ -68,5 +68,6 @@ class TorchvisionDecoder:
                         results[k] = torch.from_numpy(planes).to(self._device)
             except (RuntimeError, DecodeError) as error:
                 raise DecoderError(f"torchvision: {error}") from error
-            done = [result for result in results if result is not None]
-            return [picture.flip(2) if flip else picture for picture, flip in zip(done, mirrored, strict=True)]
+            whole = [result for result in results if result is not None]
+            flipped = [picture.flip(2) if flip else picture for picture, flip in zip(whole, mirrored, strict=True)]
+            return flipped, None if self._stream is None else self._stream.record_event()

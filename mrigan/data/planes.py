@@ -16,7 +16,7 @@ def resize_planes(pictures: torch.Tensor, size: int) -> torch.Tensor:
     if height == width == size:
         return pictures
     area = height >= size and width >= size
-    down, across = (_weights(side, size, area).to(pictures.device) for side in (height, width))
+    down, across = (_weights(side, size, area).to(pictures.device, non_blocking=True) for side in (height, width))
     return (down @ pictures.float() @ across.T).round_().clamp_(0, 255).to(torch.uint8)
 
 
