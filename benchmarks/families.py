@@ -32,7 +32,7 @@ from skimage.metrics import structural_similarity
 
 from mrigan.catalog import scan_catalog, write_catalog
 from mrigan.config import FacesConfig, ShardsConfig, load_config
-from mrigan.packing import Plan, build_shards, plan_shards
+from mrigan.packing import Plan, Unit, build_shards, plan_shards
 from mrigan.packing.dispatch import Job
 from mrigan.packing.unit import UnitMaker
 from mrigan.sample import make_sample
@@ -213,17 +213,21 @@ def planned(root: Path, out: Path) -> Plan:
     return plan_shards(root / "catalog.parquet", load_config(ShardsConfig, "shards/pairs.yaml", settings), out)
 
 
-def ours(plan: Plan) -> tuple[Counter[str], int]:
-    """CPU-seconds by stage, all else under `rest`, and samples stored, by one worker in this process."""
-    maker, seconds, stored = UnitMaker(plan), Counter[str](), 0
-    maker.tools.detector.detect([np.zeros((720, 1280, 3), np.uint8)])  # the weights are read once in a worker's life
-    start = time.process_time()
-    for unit in plan.units:
-        report = maker(Job(unit), lambda progress: None)
-        seconds.update(report.seconds)
-        stored += report.stored
-    seconds["rest"] = time.process_time() - start - seconds.total()
-    return seconds, stored
+class Ours:
+    """Our way, by one worker in this process: CPU-seconds by stage, all else under `rest`, and samples stored."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.maker, self.seconds, self.stored = UnitMaker(plan), Counter[str](), 0
+        self.maker.tools.detector.detect(
+            [np.zeros((720, 1280, 3), np.uint8)]
+        )  # weights are read once in a worker's life
+
+    def unit(self, unit: Unit) -> None:
+        start = time.process_time()
+        report = self.maker(Job(unit), lambda progress: None)
+        spent = time.process_time() - start
+        self.seconds.update(report.seconds | {"rest": spent - sum(report.seconds.values())})
+        self.stored += report.stored
 
 
 def table(title: str, seconds: Counter[str], stored: int) -> None:
@@ -233,42 +237,60 @@ def table(title: str, seconds: Counter[str], stored: int) -> None:
     print(f"    {', '.join(parts)}")
 
 
-def compare(size: str, frames: int, families: int, root: Path) -> Plan:
+def compare(size: str, frames: int, families: int, root: Path) -> None:
     what, clips = make_families(root, size, frames, families)
     print(f"\n{size}: {families} families of 1 + 4 clips of {frames} frames; {what}; H.264 4:2:0")
     (root / f"plain-{size}").mkdir()
     plain = Straightforward(root / f"plain-{size}")
     plain.mtcnn.detect(np.zeros((720, 1280, 3), np.uint8))
-    for paths in clips:
+    plan, alone = planned(root / size, root / f"shards-{size}"), Counter[str]()
+    mine = Ours(plan)
+    for paths, unit in zip(clips, plan.units, strict=True):  # by turns: what else runs on the machine changes
         plain.family(paths)
-    plan = planned(root / size, root / f"shards-{size}")
-    seconds, stored = ours(plan)
+        mine.unit(unit)
+        for path in paths:
+            with Clock(alone, "decode"), av.open(str(path)) as container:
+                container.streams.video[0].thread_count = 1
+                for _ in container.decode(video=0):
+                    pass
+    seconds, stored = mine.seconds, mine.stored
     table("straightforward", plain.seconds, plain.stored)
     table("mrigan", seconds, stored)
-    alone = Counter[str]()
-    for path in (path for paths in clips for path in paths):
-        with Clock(alone, "decode"), av.open(str(path)) as container:
-            container.streams.video[0].thread_count = 1
-            for _ in container.decode(video=0):
-                pass
     print(f"  decoding every frame and nothing else: {1e3 * alone.total() / stored:.1f} CPU-ms a sample")
     with_decoding = plain.seconds.total() / plain.stored / (seconds.total() / stored)
     without = (plain.seconds.total() - plain.seconds["decode"]) / plain.stored
     without /= (seconds.total() - seconds["decode"]) / stored
     print(f"  fewer CPU-seconds a sample: {with_decoding:.1f} times with decoding, {without:.1f} times without it")
-    return plan
 
 
-def scaling(root: Path, plan: Plan, size: str) -> None:
-    """Wall time of a whole build by one worker and by two, detection included."""
-    print(f"\nworkers ({size}, {len(plan.units)} units, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores)")
+def scaling(root: Path, size: str, copies: int) -> None:
+    """Wall time of a whole build by one worker and by two, from the start of the processes on."""
+    many = root / "many"
+    for copy in range(copies):
+        for part in sorted((root / size).glob("dfdc_train_part_*")):
+            linked = many / f"dfdc_train_part_{len(list(many.glob('*')))}"
+            linked.mkdir(parents=True)
+            for path in part.glob("*.mp4"):
+                os.link(path, linked / f"c{copy}{path.name}")
+            rows = json.loads((part / "metadata.json").read_text())
+            renamed = {f"c{copy}{name}": row for name, row in rows.items()}
+            for row in renamed.values():
+                row.update({"original": f"c{copy}{row['original']}"} if "original" in row else {})
+            (linked / "metadata.json").write_text(json.dumps(renamed))
     walls = {}
     for workers in (1, 2):
-        again = planned(root / size, root / f"workers-{workers}")
-        summary = build_shards(again.folder, workers)
+        plan = planned(many, root / f"workers-{workers}")
+        if workers == 1:
+            print(
+                f"\nworkers: {len(plan.units)} units of {size}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+            )
+        start = time.process_time()
+        summary = build_shards(plan.folder, workers)
         walls[workers] = summary.wall
+        alone = time.process_time() - start
         cpu = 1e3 * summary.seconds.total() / summary.built
-        print(f"  {workers}: {summary.wall:.1f} s, {summary.built / summary.wall:.1f} samples/s, {cpu:.1f} CPU-ms each")
+        print(f"  {workers}: {summary.wall:.1f} s, {summary.built / summary.wall:.1f} samples/s; "
+              f"{cpu:.1f} CPU-ms a sample in the workers, {1e3 * alone / summary.built:.1f} beside them")  # fmt: skip
     print(f"  two are {walls[1] / walls[2]:.2f} times as fast as one")
 
 
@@ -277,8 +299,9 @@ def main(frames: int = 150, families: int = 2) -> None:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        plans = {size: compare(size, frames, families, root) for size in SIZES}
-        scaling(root, plans["720p"], "720p")
+        for size in SIZES:
+            compare(size, frames, families, root)
+        scaling(root, "720p", copies=4)
 
 
 if __name__ == "__main__":
