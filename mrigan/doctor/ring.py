@@ -5,6 +5,7 @@ torchrun --nproc-per-node 2 -m mrigan.doctor.ring gloo
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -56,3 +57,4 @@ if __name__ == "__main__":
     found = all_reduce(sys.argv[1])
     if os.environ.get("RANK", "0") == "0":
         sys.stdout.write(json.dumps(found) + "\n")
+    gc.collect()  # see mrigan.training.launch

@@ -6,6 +6,7 @@ Signal handlers come first, before `import torch`: this module and all that it i
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -35,22 +36,11 @@ def launch(kind: str, config: str, overrides: Sequence[str], new: bool, dry: boo
         The exit code: 0 finished; 75 stopped by a signal, saved, the same command goes on; 1 failed; 2 wrong use.
     """
     with listening():
-        try:
-            find_ranks(os.environ)
-            rank = int(os.environ.get("RANK", "0"))
-            _show_log(rank)
-            folder = _train(kind, config, list(overrides), new, dry)
-        except Stopped as stopped:
-            if rank == 0:
-                console.print(str(stopped), style="yellow", markup=False, highlight=False, soft_wrap=True)
-            return stopped.exit_code
-        except MriganError as error:
-            console.print("[bold red]error:[/] ", end="")
-            console.print(str(error), markup=False, highlight=False, soft_wrap=True)
-            return error.exit_code
-    if rank == 0 and folder is not None:
-        console.print(f"finished: {folder / 'model'}", markup=False, highlight=False, soft_wrap=True)
-    return 0
+        code = _launch(kind, config, list(overrides), new, dry)
+    # gloo's threads end with the last reference to their group. One that still holds a tensor when Python is being
+    # taken down aborts the process: "terminate called without an active exception" (pytorch#179291).
+    gc.collect()
+    return code
 
 
 def main(kind: str, about: str) -> None:
@@ -62,6 +52,25 @@ def main(kind: str, about: str) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the plan, do one step, leave nothing behind")
     options = parser.parse_intermixed_args()
     sys.exit(launch(kind, options.config, options.overrides, options.new, options.dry_run))
+
+
+def _launch(kind: str, config: str, overrides: list[str], new: bool, dry: bool) -> int:
+    try:
+        find_ranks(os.environ)
+        rank = int(os.environ.get("RANK", "0"))
+        _show_log(rank)
+        folder = _train(kind, config, overrides, new, dry)
+    except Stopped as stopped:
+        if rank == 0:
+            console.print(str(stopped), style="yellow", markup=False, highlight=False, soft_wrap=True)
+        return stopped.exit_code
+    except MriganError as error:
+        console.print("[bold red]error:[/] ", end="")
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        return error.exit_code
+    if rank == 0 and folder is not None:
+        console.print(f"finished: {folder / 'model'}", markup=False, highlight=False, soft_wrap=True)
+    return 0
 
 
 def _train(kind: str, config: str, overrides: list[str], new: bool, dry: bool) -> Path | None:

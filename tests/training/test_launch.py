@@ -76,3 +76,25 @@ def test_pages_explain_themselves(page: str) -> None:
         [sys.executable, ROOT / "launch" / page, "--help"], capture_output=True, text=True, check=True
     )
     assert "usage" in done.stdout.lower()
+
+
+def test_the_threads_of_the_last_messages_end_with_the_training(shards: Path, tmp_path: Path) -> None:
+    """One that is left when Python is taken down can abort a rank that has finished.
+
+    Each gloo group has two. Those of the default group stay: DDP keeps it, and uses it long before the end.
+    """
+    page = tmp_path / "page.py"
+    page.write_text(f"""
+import os
+from pathlib import Path
+from mrigan.training.launch import launch
+
+words = ["data.shards={shards}", "run.dir={tmp_path}/run", "tracking.enabled=false", "train.steps=2", "eval.every=2"]
+code = launch("gan", "gan/cpu-smoke.yaml", words, False)
+threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+Path("{tmp_path}/" + os.environ["RANK"]).write_text(f"{{code}} {{threads.count('pt_gloo_runloop')}}")
+""")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(page)]
+    done = subprocess.run(torchrun, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["0 2"] * 2
