@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -168,6 +169,8 @@ def _identity(v: Mapping[str, Any]) -> dict[str, str]:
     about = {"size": size(known["bytes"]), "modified": moment(datetime.fromtimestamp(known["modified_ns"] / 1e9))}
     if fingerprint(v["path"]) != known:
         return about | {"unknown": "the file has changed, or gone, since it was judged"}
+    if not os.path.isfile(v["path"]):
+        return about | {"unknown": "it is no regular file"}  # a pipe, or a device, would never end
     try:
         return about | {"sha256": sha256_file(v["path"])}
     except OSError as error:

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from mrigan.detect import Judge, Judged, Options
+from mrigan.detect.command import run
 from mrigan.detect.inputs import Input, expand
 from mrigan.detect.overlay import data_uri
 from mrigan.detect.page import faces_shown, render
@@ -235,6 +236,30 @@ def test_which_picture_decided(clips: Path, models: dict[str, Path]) -> None:
     plain = page_of("plain")
     assert "no MRIs to show" in plain.text
     assert len(plain.all("img")) == 2 + 1  # the frame and the close-up without a heat map, and the face
+
+
+def test_by_the_command_and_gone_on_from_a_journal(
+    clips: Path, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mrigan.detect.report.INLINE", 2)
+    os.mkfifo(tmp_path / "pipe.mp4")
+    paths = [str(clips / name) for name in ("one.mp4", "noface.mp4", "face.png")] + [str(tmp_path / "pipe.mp4")]
+    out, journal = tmp_path / "out" / "index.html", tmp_path / "v.jsonl"
+
+    def pages() -> dict[str, str]:
+        assert run(paths, str(models["fake"]), Options(), jsonl_out=journal, html_out=out, workers=1) == 3
+        folder = tmp_path / "out" / "index-files"
+        index = checked(out.read_text(), [f"index-files/{name}" for name in os.listdir(folder)])
+        names = [unquote(a["href"] or "") for a in index.all("a")][1:]
+        assert len(names) == len(set(names)) == len(paths)
+        return {path: (tmp_path / "out" / name).read_text() for path, name in zip(paths, names, strict=True)}
+
+    first = pages()
+    for path, text in first.items():  # in the order given
+        assert os.path.basename(path) in checked(text, ["../index.html"]).text
+    assert len(Page(first[paths[0]]).all("img")) > 10
+    assert "it is no regular file" in first[paths[3]]
+    assert pages() == first  # pictures and all, though the verdicts now come from the journal
 
 
 def test_pages_of_many_files_show_fewer_faces() -> None:
