@@ -34,12 +34,14 @@ def examine(
     if config is not None:
         folder, shards = Path(config.run.dir), [*config.data.shards, *shards]
         needed |= {"deepspeed"} if config.engine.name.startswith("zero") else set()
-        needed |= {"dali"} if getattr(config.data, "decoder", "").startswith("dali") else set()
+        needed |= {"dali"} if config.data.loader == "dali" else set()
     yield from check_optional(frozenset(needed))
     yield from check_limits()
     yield from check_gpus(config is not None and config.train.device == "cuda")
     yield from check_ranks()
     yield from check_folder(folder)
+    if config is not None and config.data.cache:
+        yield from check_folder(Path(config.data.cache))
     for each in shards:
         if config is None:
             yield from check_shards(each, ("train", "val"))

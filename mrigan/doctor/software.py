@@ -13,9 +13,9 @@ from mrigan.doctor.finding import Finding, note, ok, problem
 
 INSTALL = "pip install --constraint constraints.txt --editable '.[demo]', in the clone (make venv)"
 OPTIONAL = {  # extra: module, what it is for, the setting that asks for it
-    "dali": ("nvidia.dali", "decoding on the GPU", "data.decoder=dali"),
+    "dali": ("nvidia.dali", "decoding on the GPU", "data.loader=dali"),
     "deepspeed": ("deepspeed", "ZeRO", "engine.name=zero0 … zero3"),
-    "ray": ("ray", "building shards over a Ray cluster", "the Ray dispatcher of mrigan shards build"),
+    "ray": ("ray", "building shards over a Ray cluster", "mrigan shards build --distributor ray"),
 }
 
 

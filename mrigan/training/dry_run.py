@@ -61,6 +61,12 @@ class Trial(Generic[C]):
     averaged: tuple[str, ...] = ()
 
 
+def in_place(config: GanConfig | DetectorConfig) -> None:
+    """Read shards where they are: a dry run stages none. Those at a URL have to be, and stay in `data.cache`."""
+    if not any("://" in folder for folder in config.data.shards):
+        config.data.cache = ""
+
+
 def dry_run(trial: Trial[C], config: C, new: bool, say: Callable[[str], None]) -> None:
     """Print the plan, run one step on every rank, print what it took.
 

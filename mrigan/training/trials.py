@@ -17,14 +17,15 @@ from mrigan.engine.precision import Precision
 from mrigan.files import sha256_file
 from mrigan.models import Generator
 from mrigan.training.detector import build_detector, build_network, detector_step, open_generator
-from mrigan.training.dry_run import Trial, dry_run
+from mrigan.training.dry_run import Trial, dry_run, in_place
 from mrigan.training.finish import face_settings
 from mrigan.training.gan import build_engines, build_networks, check_gan, gan_step
 from mrigan.training.job import Job, shard_folders
 
 
 def gan_trial(config: GanConfig) -> Trial[GanConfig]:
-    """A dry run of MRI-GAN."""
+    """A dry run of MRI-GAN; `config.data.cache` may be cleared."""
+    in_place(config)
     check_gan(config)
 
     def step(engines: Mapping[str, Any], batch: Batch, precision: Precision, world: World) -> dict[str, torch.Tensor]:
@@ -43,7 +44,8 @@ def gan_trial(config: GanConfig) -> Trial[GanConfig]:
 
 
 def detector_trial(config: DetectorConfig) -> Trial[DetectorConfig]:
-    """A dry run of a detector."""
+    """A dry run of a detector; `config.data.cache` may be cleared."""
+    in_place(config)
     generator = open_generator(config)
     faces = face_settings(shard_folders(config.data))
 

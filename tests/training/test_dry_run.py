@@ -33,7 +33,8 @@ def test_a_new_run(
     shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert dry("gan", f"data.shards={shards}", "run.dir=runs/run", "checkpoint.permanent=10") == 0
+    words = [f"data.shards={shards}", "data.cache=cache", "run.dir=runs/run", "checkpoint.permanent=10"]
+    assert dry("gan", *words) == 0
     said = capsys.readouterr().out
     for line in (
         "dry run of runs/run: a new run",
@@ -47,7 +48,7 @@ def test_a_new_run(
         "nothing of this was kept",
     ):
         assert line in said
-    assert list(tmp_path.iterdir()) == []  # no run folder, no mlflow.db
+    assert list(tmp_path.iterdir()) == []  # no run folder, no mlflow.db, no staged shards
 
 
 def test_a_run_that_is_there_is_not_touched(
