@@ -53,6 +53,12 @@ class Crew:
     ray_address: str = ""
     skip_deadly: bool = False
 
+    def __post_init__(self) -> None:
+        if self.distributor not in DISTRIBUTORS:
+            raise ConfigError(
+                f"no distributor {self.distributor!r}", where="--distributor", fix=f"one of: {', '.join(DISTRIBUTORS)}"
+            )
+
 
 @dataclass
 class Outcome:
@@ -68,12 +74,8 @@ def make_units(place: Place, units: Sequence[Unit], crew: Crew) -> Outcome:
     Raises:
         ShardError: the disk is full, the videos went away. All finished units stay.
         Stopped: by SIGINT or SIGTERM; the units at hand are dropped.
-        ConfigError: there is no such distributor, or no Ray.
+        ConfigError: there is no Ray, or no cluster of it.
     """
-    if crew.distributor not in DISTRIBUTORS:
-        raise ConfigError(
-            f"no distributor {crew.distributor!r}", where="--distributor", fix=f"one of: {', '.join(DISTRIBUTORS)}"
-        )
     families, left = _families(place.plan.units), _families(units)
     with _session(crew), _signals() as caught, bar("shards", families, "families", done=families - left) as advance:
         work = _Work(place, crew, _Meter(advance), lambda: bool(caught))

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from mrigan.packing.manifest import write_manifest
 from mrigan.packing.place import load_slice
 from mrigan.packing.plan import plan_shards
 from mrigan.packing.plan_file import Plan, Unit
-from mrigan.packing.remote_files import RemoteFiles
+from mrigan.packing.remote_files import RemoteFiles, reaching
 from mrigan.packing.tools import Tools
 from mrigan.packing.unit import Job, Progress, build_unit, is_whole, use_one_thread
 from mrigan.packing.workers import Setup
@@ -42,20 +43,24 @@ class Remote:
         self.worker: tuple[Setup, tuple[Any, ...]] = UnitSender, (replace(plan, units=()), files.url, str(scratch))
 
     def missing(self) -> list[Unit]:
-        return missing_units(self.files, self.plan.hash, self.plan.units)
+        with reaching(self.where):
+            return missing_units(self.files, self.plan.hash, self.plan.units)
 
     def keep(self, report: UnitReport) -> None:
         write_report(self.plan.layout, report)
         name = NAMES.unit_log(report.unit).as_posix()
-        self.files.send(self.plan.folder / name, name)
+        with reaching(self.where):
+            self.files.send(self.plan.folder / name, name)
 
     def finish(self) -> None:
-        for unit in self.plan.units:
-            for path in (NAMES.unit_rows(unit.name), NAMES.unit_marker(unit.name)):
+        units = [(NAMES.unit_rows(unit.name), NAMES.unit_marker(unit.name)) for unit in self.plan.units]
+        with reaching(self.where):
+            for path in chain.from_iterable(units):
                 self.files.fetch(path.as_posix(), self.plan.folder / path)
         write_manifest(self.plan)
-        for path in (NAMES.samples, NAMES.manifest):
-            self.files.send(self.plan.folder / path, path.as_posix())
+        with reaching(self.where):
+            for path in (NAMES.samples, NAMES.manifest):
+                self.files.send(self.plan.folder / path, path.as_posix())
 
 
 class UnitSender:
@@ -110,7 +115,8 @@ def open_remote(url: str, scratch: str | Path, only: slice) -> Iterator[Remote]:
     with _mirror(files, scratch) as folder:
         if not (folder / NAMES.plan).is_file():
             raise ShardError("no shard plan there", where=url, fix=f"make one: mrigan shards plan CATALOG -o {url}")
-        files.clean(*FOLDERS)
+        with reaching(url):
+            files.clean(*FOLDERS)
         yield Remote(files, load_slice(folder, only), folder.parent)
 
 
@@ -123,12 +129,14 @@ def planned_at(catalog: str | Path, config: ShardsConfig, url: str) -> Iterator[
     """
     files = RemoteFiles(url)
     with _mirror(files, "") as folder:
-        for name in files.sizes("units"):  # `plan_shards` looks at what is built already
-            if name.endswith(".json"):
-                files.fetch(name, folder / name)
+        with reaching(url):
+            for name in files.sizes("units"):  # `plan_shards` looks at what is built already
+                if name.endswith(".json"):
+                    files.fetch(name, folder / name)
         plan = plan_shards(catalog, config, folder)
-        for name in PLAN:
-            files.send(folder / name, name)
+        with reaching(url):
+            for name in PLAN:
+                files.send(folder / name, name)
         yield plan
 
 
@@ -141,8 +149,9 @@ def _mirror(files: RemoteFiles, scratch: str | Path) -> Iterator[Path]:
     folder = temporary_path(parent / "mrigan-set")
     folder.mkdir()
     try:
-        for name in set(PLAN) & files.sizes().keys():
-            files.fetch(name, folder / name)
+        with reaching(files.url):
+            for name in set(PLAN) & files.sizes().keys():
+                files.fetch(name, folder / name)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -6,15 +6,32 @@ it is sent under a temporary name first, the one that `mrigan.files` would give 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mrigan.errors import ConfigError
+from mrigan.errors import ConfigError, MriganError, ShardError
 from mrigan.files import temporary_path, writer_is_gone
+from mrigan.packing.workers import described
 
 # Stores that show an object only when it is complete, and where renaming means copying
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "oss", "oci", "tos", "hf", "memory"}
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Say what a failure is about: each kind of file system has exceptions of its own."""
+    try:
+        yield
+    except (MriganError, ImportError, ValueError):
+        raise
+    except Exception as error:
+        raise ShardError(
+            f"it cannot be reached: {described(error)}",
+            where=url,
+            fix="check the address, the network and the credentials; what was sent whole stays",
+        ) from error
 
 
 class RemoteFiles:
@@ -22,6 +39,7 @@ class RemoteFiles:
 
     Raises:
         ConfigError: fsspec does not know the protocol, or lacks the package for it.
+        ShardError: nobody answers there.
     """
 
     def __init__(self, url: str) -> None:
@@ -29,7 +47,8 @@ class RemoteFiles:
 
         self.url = url.rstrip("/")
         try:
-            self.fs, self.root = url_to_fs(self.url)
+            with reaching(self.url):
+                self.fs, self.root = url_to_fs(self.url)
         except ImportError as error:
             raise ConfigError(f"a package is missing: {error}", where=url, fix="pip install it on each node") from None
         except ValueError as error:
@@ -53,8 +72,11 @@ class RemoteFiles:
         paths = {self._path(name): name for name in names}
         if not paths:
             return {}
-        found = self.fs.cat(list(paths), on_error="omit")
-        return {paths[path]: data for path, data in found.items()}
+        found: dict[str, Any] = self.fs.cat(list(paths), on_error="return")
+        for data in found.values():
+            if isinstance(data, BaseException) and not isinstance(data, FileNotFoundError):
+                raise data
+        return {paths[path]: data for path, data in found.items() if isinstance(data, bytes)}
 
     def fetch(self, name: str, path: Path) -> None:
         """Copy a file to this machine.

@@ -119,15 +119,17 @@ class _Folder:
 
 class _Url:
     def __init__(self, url: str) -> None:
-        from mrigan.packing.remote_files import RemoteFiles
+        from mrigan.packing.remote_files import RemoteFiles, reaching
 
-        self.files = RemoteFiles(url)
+        self.files, self.reaching = RemoteFiles(url), reaching
 
     def stamps(self, folder: str) -> dict[str, Any]:
-        return self.files.sizes(folder)
+        with self.reaching(self.files.url):
+            return self.files.sizes(folder)
 
     def read(self, names: Iterable[str]) -> dict[str, bytes]:
-        return self.files.read(names)
+        with self.reaching(self.files.url):
+            return self.files.read(names)
 
 
 @dataclass

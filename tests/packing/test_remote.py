@@ -16,6 +16,7 @@ from mrigan.errors import ConfigError, ShardError
 from mrigan.packing import Crew, build_shards, build_slice, verify_shards
 from mrigan.packing.place import planned
 from mrigan.packing.remote_files import RemoteFiles
+from mrigan.packing.watch import Watch
 from tests.packing.conftest import PNG, Built, config, tree
 from tests.packing.processes import alive, files, gone, start, wait_for, workers
 
@@ -109,6 +110,17 @@ def test_a_place_that_cannot_be_is_said(built: Built, scratch: Path) -> None:
     for wrong, why in (("memory://set", "memory"), ("nope://set", "nope"), ("s3://bucket/set", "s3fs")):
         with pytest.raises(ConfigError, match=why):
             build_shards(wrong, scratch=scratch)
+
+
+def test_nobody_there_is_said(built: Built, scratch: Path) -> None:
+    for url in ("ftp://127.0.0.1:1/set", "http://127.0.0.1:1/set"):
+        with pytest.raises(ShardError, match="cannot be reached"):
+            build_shards(url, scratch=scratch)
+        with pytest.raises(ShardError, match="cannot be reached"), planned(built.catalog, config(), url):
+            pass
+        with pytest.raises(ShardError, match="cannot be reached"):
+            Watch(url)
+    assert not list(scratch.iterdir())
 
 
 def test_a_file_url_is_a_folder(built: Built, tmp_path: Path) -> None:
