@@ -90,6 +90,21 @@ def test_one_failing_node_ends_the_others(cluster: Cluster, tmp_path: Path) -> N
     job.wait("FAILED", patience=60)
 
 
+def test_a_node_that_fails_is_a_requeue(cluster: Cluster, tmp_path: Path) -> None:
+    """Slurm requeues by itself; the script's end is not reached, and its next start counts."""
+    body = 'says "{\\"state\\": \\"running\\", \\"step\\": 0}"; [[ -n $SLURM_RESTART_COUNT ]] || exec sleep 600; '
+    job = Pretended(cluster, tmp_path, f'{body} says "{{\\"state\\": \\"finished\\"}}"').submit()
+    job.wait_log("rendezvous at")
+    broken = job.about("BatchHost")
+    try:
+        cluster.call("scontrol", "update", f"nodename={broken}", "state=down", "reason=test", check=True)
+        job.wait()
+    finally:
+        cluster.call("scontrol", "update", f"nodename={broken}", "state=resume")
+    assert job.about("Restarts") == "1"
+    assert f"start {job.id}.1.0" in job.log
+
+
 def test_a_task_of_an_array_requeues_itself_alone(cluster: Cluster, tmp_path: Path) -> None:
     """The last task's SLURM_JOB_ID is the id of the array: requeued by it, all tasks would start again."""
     body = """
