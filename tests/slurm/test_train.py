@@ -80,34 +80,27 @@ def test_preempted_during_import_and_in_the_middle_of_an_epoch(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_requeued_by_the_administrator_in_the_middle_of_an_epoch(
+def test_requeued_by_the_administrator_then_a_rank_is_killed(
     cluster: Cluster, shards: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
-    """What PreemptMode=REQUEUE does, too: TERM to all, and to the batch script, which is over then."""
     run = tmp_path / "run"
     job = submit(cluster, shards, run)
     wait_for_step(job, run, 12)
-    job.requeue()
+    job.requeue()  # as PreemptMode=REQUEUE does: TERM to all, also to the batch script, which is over then
     job.until(lambda: status(run)["state"] == "stopped", "its word")
     at = status(run)["step"]
-    job.wait()
-    assert job.about("Restarts") == "1"
-    assert going_on(job) == [at]
     assert at % 10  # saved because of the signal, not in its turn
-    assert hashes(run, STEPS) == hashes(undisturbed, STEPS)
 
-
-def test_a_killed_rank_starts_again_on_the_same_nodes(
-    cluster: Cluster, shards: Path, undisturbed: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    job = submit(cluster, shards, run)
-    wait_for_step(job, run, 12)
+    wait_for_step(job, run, at + 15)
+    assert job.about("Restarts") == "1"
     kill_rank_on(cluster, job, "n2")
     job.wait_log(r"ended with [1-9]\d*: again")
     job.wait()
-    assert job.about("Restarts") == "0"  # no place in the queue is lost
-    assert len(going_on(job)) == 1
+    assert job.about("Restarts") == "1"  # on the same nodes: no place in the queue is lost
+    first, second = going_on(job)
+    assert first == at
+    assert second > at
+    assert second % 10 == 0  # its last checkpoint in turn
     assert hashes(run, STEPS) == hashes(undisturbed, STEPS)
 
 
