@@ -281,7 +281,9 @@ def test_another_process_takes_over_from_one_that_is_killed(serve: Serve, pairs:
     ranks = [CONTEXT.Process(target=_stage, args=(server.url, str(tmp_path / "cache"), results)) for _ in range(2)]
     for rank in ranks:
         rank.start()
-    while not (parts := list((tmp_path / "cache").glob(f"*/.{TAR}.part"))):  # one is in the middle
+    parts: list[Path] = []
+    while not (parts and parts[0].stat().st_size):  # one is in the middle: its request is the one that hangs
+        parts = list((tmp_path / "cache").glob(f"*/.{TAR}.part"))
         ranks[0].join(0.05)
         assert all(rank.is_alive() for rank in ranks)
     holder = int((parts[0].parent / ".lock").read_text())
