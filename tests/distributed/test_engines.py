@@ -31,6 +31,8 @@ CHECKS = ["-m", "tests.distributed.engines"]
 NETWORKS = ("generator", "discriminator")
 BOUND = 5e-3  # of the way that the weights went
 
+pytestmark = pytest.mark.timeout(8 * PATIENCE)  # both runs are in the set-up of the first test
+
 
 @dataclass(frozen=True)
 class Found:
@@ -51,7 +53,7 @@ def run(command: list[str], out: Path) -> Found:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE,
+        timeout=4 * PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
