@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mrigan.data import EpochPlan, ShardSet
 from tests.data.shards import Sample, make_samples, write_shards
 
 
@@ -19,3 +22,21 @@ def samples() -> list[Sample]:
 def pairs(tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]) -> Path:
     """A finished set of pairs; read-only for the tests that share it."""
     return write_shards(tmp_path_factory.mktemp("shards") / "pairs", samples)
+
+
+@pytest.fixture(scope="module")
+def shards(pairs: Path) -> ShardSet:
+    return ShardSet.open([pairs], "train", kind="pairs")
+
+
+@pytest.fixture(scope="module")
+def plan(shards: ShardSet) -> EpochPlan:
+    return EpochPlan(shards.labels, seed=1)
+
+
+@pytest.fixture
+def others() -> Iterator[set]:
+    """The processes that are none of the loader's; after each test no other is left."""
+    before = set(multiprocessing.active_children())
+    yield before
+    assert set(multiprocessing.active_children()) <= before

@@ -1,0 +1,36 @@
+"""Loading in tests: a short call, pictures by PIL, and when two batches are the same."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mrigan.data import Batch, EpochPlan, ShardSet, make_loader
+from tests.data.shards import SIZE
+
+WORKERS = pytest.mark.parametrize(("workers", "kind"), [(0, "threads"), (2, "threads"), (2, "processes")])
+
+
+def load(shards: ShardSet, plan: EpochPlan, **changes) -> list[Batch]:
+    options = {"global_batch": 12, "start_step": 0, "stop_step": 7, "workers": 0, "size": SIZE, "seed": 3} | changes
+    with make_loader(shards, plan, **options) as batches:
+        return list(batches)
+
+
+def decoded(data: bytes | None) -> np.ndarray:
+    """(3, H, W) by PIL."""
+    assert data is not None
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).transpose(2, 0, 1)
+
+
+def same(a: Batch, b: Batch) -> bool:
+    pictures = torch.equal(a.face, b.face) and (a.mri is b.mri is None or torch.equal(a.mri, b.mri))
+    return (
+        pictures
+        and a.step == b.step
+        and all(torch.equal(getattr(a, n), getattr(b, n)) for n in ("label", "ids", "epoch", "seeds"))
+    )
