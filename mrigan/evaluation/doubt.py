@@ -20,6 +20,7 @@ from mrigan.evaluation.schema import VIDEO, faces_only, group_codes
 QUANTILE = 0.01  # of the validation faces lie beyond each limit
 SHARE = 0.5  # a video of which more than this lies beyond a limit is not judged
 MIN_FACES = 3  # of a video
+LEAST_FAMILIES = 20  # on validation; how a few people look is no limit of what a detector can judge
 LIMITS = {"side": ("min_side", "too_small"), "sharpness": ("min_sharpness", "too_blurred"),
           "distance": ("max_distance", "out_of_range")}  # fmt: skip
 
@@ -34,15 +35,16 @@ def fit_doubt(scores: pa.Table, measures: Mapping[str, NDArray[np.float64]]) -> 
     Returns:
         `calibration`: a calibrator of the mean logit of a video's faces, None with the reason in `uncalibrated`;
         `calibration_log_loss`: held-out, by kind; `rules`: `{name: {"threshold", "settings"}}`; `limits`:
-        `{"min_faces", "share", "min_side", "min_sharpness", "max_distance"}`, those that can be known.
+        `{"min_faces", "share", "min_side", "min_sharpness", "max_distance"}`, the last three from 20 families on.
     """
     faces = faces_only(scores)
     codes, first = group_codes(faces, VIDEO)
     labels = faces["label"].to_numpy()[first].astype(bool)
     probs = faces["prob"].to_numpy()
-    doubt: dict[str, Any] = {"rules": _rules(labels, probs, codes), "limits": _limits(measures)}
     families = faces["family"].take(first).to_pylist()
     groups = [family or str(i) for i, family in enumerate(families)]
+    known = measures if len(set(groups)) >= LEAST_FAMILIES else {}
+    doubt: dict[str, Any] = {"rules": _rules(labels, probs, codes), "limits": _limits(known)}
     try:
         doubt["calibration"], doubt["calibration_log_loss"] = choose_calibrator(
             labels, mean_logits(faces["logit"].to_numpy(), codes, len(first)), groups

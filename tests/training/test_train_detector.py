@@ -23,6 +23,7 @@ from mrigan.errors import CheckpointError, ConfigError, ModelError
 from mrigan.evaluation import read_scores
 from mrigan.models import Detector, Generator, load_bundle, load_generator
 from mrigan.training.detector import detector_step
+from mrigan.training.doubt import learn_to_doubt
 from mrigan.training.scoring import score_shards
 from tests.training.runs import (
     detector_config,
@@ -68,16 +69,25 @@ def test_the_model_of_a_face_run(face_run: Path, shards: Path) -> None:
     assert provenance["thresholds"]["source"].endswith("val videos")
 
 
-def test_the_model_knows_its_limits(face_run: Path, shards: Path) -> None:
-    """The sharpness below which one validation face in a hundred lies, from the faces in the shards."""
+def test_a_model_of_few_people_sets_no_limits(face_run: Path) -> None:
+    """How a handful of held-out people look is no limit of what can be judged; what was too little is said."""
     doubt = load_bundle(face_run / "model").doubt
-    held_out = ShardSet.open([str(shards)], "val")
+    assert doubt["limits"] == {"min_faces": 3, "share": 0.5}
+    assert doubt["calibration"] is None
+    assert "too few" in doubt["uncalibrated"] or "two families" in doubt["uncalibrated"]
+
+
+def test_sharpness_is_measured_on_the_held_out_faces(
+    face_run: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With families enough, the limit is the sharpness below which one face in a hundred lies."""
+    monkeypatch.setattr("mrigan.evaluation.doubt.LEAST_FAMILIES", 1)
+    held_out, bundle = ShardSet.open([str(shards)], "val"), load_bundle(face_run / "model")
+    scores = score_shards(bundle, held_out, workers=0, device="cpu", progress=False)
+    _, doubt = learn_to_doubt(bundle, held_out, scores)
     faces = (cv2.imdecode(np.frombuffer(held_out.read(i)[0], np.uint8), 1) for i in range(len(held_out)))
     sharp = [cv2.Laplacian(cv2.cvtColor(face, cv2.COLOR_BGR2GRAY), cv2.CV_64F).var() for face in faces]
-    assert doubt["limits"]["min_faces"] == 3
     assert doubt["limits"]["min_sharpness"] == pytest.approx(np.quantile(sharp, 0.01), rel=0.02)
-    assert doubt["calibration"] is None  # too few videos; the reason is kept
-    assert "too few" in doubt["uncalibrated"] or "two families" in doubt["uncalibrated"]
 
 
 def test_held_out_figures_are_those_of_the_scores(face_run: Path) -> None:
