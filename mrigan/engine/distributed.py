@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -21,6 +23,7 @@ from mrigan.errors import ConfigError, MriganError
 
 T = TypeVar("T")
 
+LET_GO_S = 10.0  # far more than freeing a few bytes takes
 TIMEOUT = timedelta(minutes=30)  # a first step may be slow; a rank that died is noticed by torchrun at once
 
 
@@ -37,6 +40,7 @@ class World:
     local_rank: int
     device: torch.device
     control: Any = None  # gloo group for messages on the CPU; None in a single process
+    _sent: list[weakref.ref[torch.Tensor]] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def main(self) -> bool:
@@ -47,7 +51,7 @@ class World:
         """The largest `flag` of all ranks, on the CPU."""
         if self.control is None:
             return int(flag)
-        value = torch.tensor(int(flag))
+        value = self._noted(torch.tensor(int(flag)))
         dist.all_reduce(value, dist.ReduceOp.MAX, group=self.control)
         return int(value)
 
@@ -66,22 +70,24 @@ class World:
         """The one-dimensional CPU tensors of all ranks, in rank order; lengths may differ."""
         if self.control is None:
             return [values]
-        lengths = [torch.zeros((), dtype=torch.int64) for _ in range(self.size)]
-        dist.all_gather(lengths, torch.tensor(len(values)), group=self.control)
-        padded = torch.zeros(int(max(lengths)), dtype=values.dtype)
+        lengths = [self._noted(torch.zeros((), dtype=torch.int64)) for _ in range(self.size)]
+        dist.all_gather(lengths, self._noted(torch.tensor(len(values))), group=self.control)
+        padded = self._noted(torch.zeros(int(max(lengths)), dtype=values.dtype))
         padded[: len(values)] = values
-        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        parts = [self._noted(torch.empty_like(padded)) for _ in range(self.size)]
         dist.all_gather(parts, padded, group=self.control)
-        return [part[: int(n)] for part, n in zip(parts, lengths, strict=True)]
+        return [part[: int(n)].clone() for part, n in zip(parts, lengths, strict=True)]  # not a view: see `_let_go`
 
     def broadcast(self, data: Any) -> Any:
         """Rank 0's JSON `data`, on every rank."""
         if self.control is None:
             return data
         body = bytearray(json.dumps(data).encode()) if self.main else bytearray()
-        size = torch.tensor(len(body))
+        size = self._noted(torch.tensor(len(body)))
         dist.broadcast(size, 0, group=self.control)
-        message = torch.frombuffer(body, dtype=torch.uint8) if self.main else torch.empty(int(size), dtype=torch.uint8)
+        message = self._noted(
+            torch.frombuffer(body, dtype=torch.uint8) if self.main else torch.empty(int(size), dtype=torch.uint8)
+        )
         dist.broadcast(message, 0, group=self.control)
         return json.loads(message.numpy().tobytes())
 
@@ -109,6 +115,19 @@ class World:
     def barrier(self) -> None:
         """Wait until every rank is here."""
         self.any(0)
+
+    def _noted(self, message: torch.Tensor) -> torch.Tensor:
+        """Remember, without holding it, a tensor that gloo's threads hold a while longer than the message takes."""
+        self._sent[:] = [ref for ref in self._sent if ref() is not None]
+        self._sent.append(weakref.ref(message))
+        return message
+
+    def _let_go(self) -> None:
+        """Wait until gloo's threads hold no message. One that frees a Python tensor while the interpreter ends takes
+        the process down ("terminate called without an active exception"), and DDP keeps these threads to the end."""
+        patience = time.monotonic() + LET_GO_S
+        while any(ref() is not None for ref in self._sent) and time.monotonic() < patience:
+            time.sleep(0.001)  # gives them the interpreter's lock
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
@@ -156,7 +175,9 @@ def join_world(device: str = "auto", timeout: timedelta = TIMEOUT, always_group:
         dist.init_process_group("gloo", timeout=timeout, **how)
     try:
         control = dist.new_group(backend="gloo", timeout=timeout) if size > 1 else None
-        yield World(rank, size, local_rank, chosen, control)
+        world = World(rank, size, local_rank, chosen, control)
+        yield world
+        world._let_go()
     finally:
         dist.destroy_process_group()
 

@@ -70,3 +70,8 @@ def test_messages(one: dict[str, Any], two: list[dict[str, Any]]) -> None:
         assert "the disk is on fire" in said["failure"]
         assert "loss = nan" in said["diverged"]
         assert said["stop"] == "SIGUSR1"
+
+
+def test_the_world_is_left_when_no_thread_holds_a_message(two: list[dict[str, Any]]) -> None:
+    """A thread that frees a Python tensor while the interpreter ends aborts the process."""
+    assert [found["held"] for found in two] == [0, 0]
