@@ -7,6 +7,7 @@ BT.601 in video range, damage. So an index means the same frame whoever decodes.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -63,7 +64,7 @@ class DaliSource:
         """As `read_frames`.
 
         Raises:
-                DecoderError: the clip is refused, or DALI fails.
+            DecoderError: the clip is refused, or DALI fails.
             InputError: as `read_frames`, before the first frame.
         """
         for decoded in self.decode(path, lambda i: i in wanted if wanted is not None else i % every == 0):
@@ -160,6 +161,7 @@ def _pipeline(device: str) -> Any:
         raise ConfigError(
             f"DALI finds no GPU: {_reason(error)}", where="video.device", fix="video.device=cpu, or a node with a GPU"
         ) from None
+    atexit.register(_pipeline.cache_clear)  # its destructor fails when DALI's modules have gone before it
     return pipeline
 
 
