@@ -97,6 +97,18 @@ class TrackingConfig:
 
 
 @dataclass
+class HealthConfig:
+    """What is watched while a training runs, and what is done about it. All of it may change between two starts."""
+
+    on_nan: str = choice("stop", "skip", "roll_back")  # a loss or a gradient is not finite; its step changes nothing
+    skip_limit: int = at_least(1, 3)  # such steps in a row that on_nan=skip goes on after
+    on_spike: str = choice("report", "roll_back", "stop")  # a logged loss is far above those before it
+    spike: float = at_least(0, 10.0)  # how far: robust standard deviations (MAD) above the median; 0 = not watched
+    spike_window: int = at_least(16, 100)  # lines of the log that the median and the deviation are of
+    roll_back_limit: int = at_least(1, 3)  # times that a run goes back to a checkpoint
+
+
+@dataclass
 class EngineConfig:
     """How the work is shared and computed. All of it may change between two starts of a run."""
 
@@ -122,6 +134,7 @@ class GanConfig:
     eval: EvalConfig = field(default_factory=EvalConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
 
 
 @dataclass
@@ -155,3 +168,4 @@ class DetectorConfig:
     eval: EvalConfig = field(default_factory=EvalConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 # `data.shards` and `model.generator` are compared by content (run.json): a folder may move.
 FREE = ("run.", "data.shards", "data.cache", "data.loader", "data.decode_on", "data.workers", "data.verify",
         "data.on_bad", "model.generator", "checkpoint.", "eval.", "tracking.", "train.steps",
-        "train.epochs", "train.device", "engine.")  # fmt: skip
+        "train.epochs", "train.device", "engine.", "health.")  # fmt: skip
 
 
 class RunFolder:
