@@ -68,7 +68,10 @@ class Clip:
 
 @dataclass(frozen=True)
 class Family:
-    """One original (None where it is missing) and all fakes made from it."""
+    """One original (None where it is missing) and all fakes made from it.
+
+    Of a family that a published list tears apart, the part in one split: its fakes there, the original wherever it is.
+    """
 
     id: str
     original: Clip | None
@@ -79,6 +82,16 @@ class Family:
     def clips(self) -> list[Clip]:
         """The original first."""
         return [self.original, *self.fakes] if self.original else list(self.fakes)
+
+    @property
+    def reference(self) -> Clip | None:
+        """The original, where it lies in another split: fakes are compared with it, and it is no sample itself."""
+        return self.original if self.original and self.original.split != self.split else None
+
+    @property
+    def own(self) -> list[Clip]:
+        """The clips of its split, the original first."""
+        return list(self.fakes) if self.reference else self.clips
 
 
 @dataclass(frozen=True)

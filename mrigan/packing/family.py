@@ -4,6 +4,8 @@ Kind `pairs`: a real sample is a face of the original with a black MRI, a fake o
 faces, computed from decoded frames before any JPEG (MRI-GAN, sections 3 and 4.4). Kind `faces`: every face without an
 MRI; a fake that is not aligned throughout, or has no original, is searched for faces by itself.
 
+The original may be of another split than its fakes (`Family.reference`): then it is compared with, and not stored.
+
 A clip may be a still (FFHQ, FDF): a real face as any other. What the recipe does to a family is in `treated`.
 """
 
@@ -130,7 +132,7 @@ class _Family:
         if table.note:
             self.items.append(row_of(original, "failed", f"unreadable: {table.note}"))
         if not table.faces:
-            self.items.append(row_of(original, "dropped", "no_face"))
+            self.items += [] if self.family.reference else [row_of(original, "dropped", "no_face")]
             self._without_original("no_face")
             return
         fakes = self.family.fakes
@@ -170,7 +172,8 @@ class _Family:
         by_frame = table.by_frame()
         try:
             for frame in frames:
-                self.items += [self._found(original, frame, face) for face in by_frame[frame.index]]
+                if not self.family.reference:
+                    self.items += [self._found(original, frame, face) for face in by_frame[frame.index]]
                 for fake in fakes:
                     with self.stages("pair"):
                         paired = fake.frames.pair(frame)

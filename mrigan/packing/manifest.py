@@ -138,7 +138,8 @@ def summarise(plan: Plan, reports: Sequence[UnitReport], wall: float) -> Summary
     for report in reports:
         seconds.update(report.seconds)
     return Summary(
-        families=sum(len(unit.families) for unit in plan.units), clips=sum(unit.clips for unit in plan.units),
+        families=sum(len(unit.families) for unit in plan.units),
+        clips=sum(len(family.own) for unit in plan.units for family in unit.families),
         units=len(plan.units), samples=samples, dropped=dropped, failed=failed,
         built=sum(report.stored for report in reports), seconds=seconds, wall=wall,
     )  # fmt: skip

@@ -81,8 +81,11 @@ class Plan:
         lines = []
         for split in dict.fromkeys(unit.split for unit in self.units):
             units = [unit for unit in self.units if unit.split == split]
-            families, clips = sum(len(unit.families) for unit in units), sum(unit.clips for unit in units)
-            lines.append(f"{split}: {clips} clips of {families} families in {len(units)} units")
+            families = [family for unit in units for family in unit.families]
+            clips, references = sum(len(f.own) for f in families), sum(f.reference is not None for f in families)
+            lines.append(f"{split}: {clips} clips of {len(families)} families in {len(units)} units")
+            if references:
+                lines.append(f"{references} originals of other splits: fakes are compared with them; none is stored")
         lines += [f"{dataset} in {root}" for dataset, root in self.roots.items()]
         return [*lines, f"plan {self.hash[:12]}, kind {self.config.pack.kind}"]
 
@@ -179,11 +182,11 @@ def _units(table: pa.Table) -> Iterator[Unit]:
     clips = zip(table["unit"].to_pylist(), (Clip(*row) for row in zip(*values, strict=True)), strict=True)
     for name, members in groupby(clips, key=lambda pair: pair[0]):
         split, number = name.rsplit("-", 1)
-        families = [_family(key, [clip for _, clip in group])
+        families = [_family(key, [clip for _, clip in group], split)
                     for key, group in groupby(members, key=lambda pair: pair[1].family)]  # fmt: skip
         yield Unit(name, split, int(number), tuple(families))
 
 
-def _family(key: str, clips: Sequence[Clip]) -> Family:
+def _family(key: str, clips: Sequence[Clip], split: str) -> Family:
     original = clips[0] if clips[0].id == key and clips[0].label == "real" else None
-    return Family(key, original, list(clips[1:] if original else clips), clips[0].split)
+    return Family(key, original, list(clips[1:] if original else clips), split)

@@ -147,7 +147,7 @@ def build_unit(plan: Plan, unit: Unit, tools: Tools, report: Callable[[Progress]
     with _Spill(layout.root) as spill:
         for done, family in enumerate(unit.families):
             if skip and family.id in skip:
-                rows += [row_of(clip, "failed", f"deadly: {skip[family.id]}") for clip in family.clips]
+                rows += [row_of(clip, "failed", f"deadly: {skip[family.id]}") for clip in family.own]
                 continue
             report(Progress(family.id, done, len(spill.places)))
             items = family_samples(family, tools, stages)
