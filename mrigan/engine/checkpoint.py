@@ -120,7 +120,7 @@ class CheckpointStore:
             raise CheckpointError(
                 f"cannot save a checkpoint: {error}",
                 where=final,
-                fix="free space on this disk; the same command then goes on from the checkpoint before",
+                fix="see that the folder is writable and has room; the same command goes on from the checkpoint before",
             ) from error
         self._note_best(best)
         self._purge()
