@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -170,7 +170,15 @@ class Timed:
                     decoded = next(frames)
                 except StopIteration as end:
                     return end.value
+            decoded.converter = self._timed(decoded.converter)
             yield decoded
+
+    def _timed(self, converter: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
+        def convert(picture: Any) -> np.ndarray:
+            with self.stages("decode"):
+                return converter(picture)
+
+        return convert
 
 
 class _Kept:

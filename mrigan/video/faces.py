@@ -13,6 +13,7 @@ from mrigan.video.frames import Frame, TruncatedVideo
 
 INFERENCE_THRESHOLDS = (0.7, 0.8, 0.8)  # the DFDC winner's, for verdicts: a missed face costs more than a false one
 BATCH = 32  # frames in one GPU pass
+CPU_BATCH = 8  # frames in one pass on a CPU: a quarter cheaper than one by one, more gain nothing
 PADDING = 64  # px
 
 
@@ -91,7 +92,7 @@ class FaceDetector:
             raise ConfigError("torch finds no GPU", where="video.device", fix="video.device=cpu, or a node with a GPU")
         self.config = config
         self.device = device
-        self.batch = 1 if device == "cpu" else BATCH  # frames in one pass; on a CPU more of them gain nothing
+        self.batch = CPU_BATCH if device == "cpu" else BATCH  # frames in one pass
         nets = MTCNN(device=device).eval()
         levels = list(thresholds or config.thresholds)
         self.cascade = Cascade((nets.pnet, nets.rnet, nets.onet), config.min_face, levels, config.factor)
@@ -133,13 +134,12 @@ class FaceDetector:
             return [(np.zeros((0, 5)), np.zeros((0, 5, 2)))] * len(images)  # no level in the image pyramid
         try:
             return self._mtcnn(images)
-        except OutsideError:  # with a border around the picture no candidate leaves it
-            pad = ((PADDING, PADDING), (PADDING, PADDING), (0, 0))
-        results = []
-        for image in images:
-            boxes, points = self._mtcnn([np.pad(image, pad)])[0]
-            results.append((boxes - [PADDING, PADDING, PADDING, PADDING, 0], points - PADDING))
-        return results
+        except OutsideError:
+            if len(images) > 1:  # the others shall get the boxes that they get without it
+                return [self._run([image])[0] for image in images]
+            pad = ((PADDING, PADDING), (PADDING, PADDING), (0, 0))  # with a border no candidate leaves the picture
+        boxes, points = self._mtcnn([np.pad(images[0], pad)])[0]
+        return [(boxes - [PADDING, PADDING, PADDING, PADDING, 0], points - PADDING)]
 
     def _mtcnn(self, images: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         import torch

@@ -23,7 +23,8 @@ CELL, STRIDE = 12, 2  # px of a level: what the P-Net looks at, and its step
 SCALE = 0.0078125  # the networks want pictures as (x - 127.5) · this
 CHUNK = 512  # candidates in one pass of R- or O-Net on a GPU
 IN_CACHE = 18_432  # px of candidates in one pass on a CPU: 32 of the R-Net's, 8 of the O-Net's
-STRIP = 52_000  # px of a level in one pass of the P-Net on a CPU: what it makes of them stays in a core's cache
+ROUNDING = 1e-3  # how far below the threshold's logit a cell is still looked at closely
+STRIP = 26_000  # px of a level's rows in one pass of the P-Net on a CPU: what it makes of them stays in a core's cache
 
 
 class OutsideError(Exception):
@@ -47,6 +48,9 @@ class Cascade:
             torch.cat([h.weight for h in heads]).flatten(1).detach(),
             torch.cat([h.bias for h in heads]).detach(),
         )
+        weight, bias = self.head
+        self.contrast = (weight[5:] - weight[4:5], bias[5:] - bias[4:5])  # the logit of being a face
+        self.odds = float(torch.tensor(thresholds[0], dtype=torch.float64).logit()) - ROUNDING
         self.min_face, self.thresholds, self.factor = min_face, thresholds, factor
 
     @torch.inference_mode()
@@ -67,7 +71,7 @@ class Cascade:
         boxes, owner = self._propose(table, size)
         if len(boxes):
             boxes, owner, move = self._refine(table, boxes, owner, size)
-            kept = batched_nms(boxes[:, :4], boxes[:, 4], owner, 0.7)
+            kept = _nms(boxes, owner, 0.7)
             boxes, owner = _square(_moved(boxes[kept], move[kept])), owner[kept]
         points = boxes.new_zeros(len(boxes), 5, 2)
         if len(boxes):
@@ -84,33 +88,44 @@ class Cascade:
         side = min(width, height) * scale
         while side >= CELL:
             level = averages(table, int(height * scale + 1), int(width * scale + 1))
-            move, score = self._level(level)
-            owner, y, x = (score >= self.thresholds[0]).nonzero(as_tuple=True)
-            cell = torch.stack([x, y], 1).to(score.dtype) * STRIDE
+            owner, cell, score, move = self._level(level)
             near, far = ((cell + 1) / scale).floor(), ((cell + CELL) / scale).floor()
-            boxes = torch.cat([near, far, score[owner, y, x][:, None], move[owner, y, x]], 1)
-            kept = batched_nms(boxes[:, :4], boxes[:, 4], owner, 0.5)
+            boxes = torch.cat([near, far, score[:, None], move], 1)
+            kept = _nms(boxes, owner, 0.5)
             found.append(boxes[kept])
             owners.append(owner[kept])
             scale *= self.factor
             side *= self.factor
         boxes, owner = torch.cat(found), torch.cat(owners)
-        kept = batched_nms(boxes[:, :4], boxes[:, 4], owner, 0.7)
+        kept = _nms(boxes, owner, 0.7)
         boxes = boxes[kept]
         span = (boxes[:, 2:4] - boxes[:, :2]).repeat(1, 2)
         return _square(torch.cat([boxes[:, :4] + boxes[:, 5:] * span, boxes[:, 4:5]], 1)), owner[kept]
 
-    def _level(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The P-Net on one level of the pyramid: how corners should move (N, h, w, 4) and probabilities (N, h, w)."""
-        if x.device.type != "cpu":
-            return _pnet(self.pnet, self.head, x)
-        rows = (x.shape[2] - 1) // STRIDE - 4  # of cells
-        step = max(STRIP // x.shape[3] // STRIDE, CELL)
-        parts = []
-        for top in range(0, rows, step):
-            end = x.shape[2] if top + step >= rows else (top + step) * STRIDE + CELL - STRIDE
-            parts.append(_pnet(self.pnet, self.head, x[:, :, top * STRIDE : end]))
-        return parts[0] if len(parts) == 1 else tuple(torch.cat(part, 1) for part in zip(*parts, strict=True))  # type: ignore[return-value]
+    def _level(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The P-Net's candidates on one level of the pyramid, of n cells that pass its threshold.
+
+        Returns:
+            The picture of each (n,), its corner in px of the level (n, 2), its probability (n,), and how the corners
+            of its box should move (n, 4).
+        """
+        step = x.shape[2]
+        if x.device.type == "cpu":
+            step = max(STRIP // x.shape[3] // STRIDE, CELL) * STRIDE
+        tops = range(0, x.shape[2] - CELL + STRIDE, step)
+        parts = [self._strip(x[:, :, top : top + step + CELL - STRIDE], top) for top in tops]
+        return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))  # type: ignore[return-value]
+
+    def _strip(self, x: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`_level` of the rows of a level from `top` on. What few cells need is computed for few."""
+        features = _features(self.pnet, x)
+        hopeful = linear(features, *self.contrast).squeeze(-1) >= self.odds
+        owner, row, column = hopeful.nonzero(as_tuple=True)
+        move, logits = linear(features[owner, row, column], *self.head).split((4, 2), -1)
+        score = logits.softmax(-1)[:, 1]
+        good = score >= self.thresholds[0]
+        cell = torch.stack([column[good], row[good] + top // STRIDE], 1).to(score.dtype) * STRIDE
+        return owner[good], cell, score[good], move[good]
 
     def _refine(
         self, table: Tensor, boxes: Tensor, owner: Tensor, size: tuple[int, int]
@@ -134,6 +149,15 @@ class Cascade:
         boxes = _moved(torch.cat([boxes[:, :4], score[good, None]], 1), move[good])
         kept = batched_nms_numpy(boxes[:, :4], boxes[:, 4], owner, 0.7, "Min")
         return boxes[kept], owner[kept], five[kept]
+
+
+def _nms(boxes: Tensor, owner: Tensor, limit: float) -> Tensor:
+    """Which boxes (n, 5) stay, each picture by itself.
+
+    In float64: torchvision moves each picture's boxes to a place of their own, and that must not round them.
+    """
+    exact = boxes.double()
+    return batched_nms(exact[:, :4], exact[:, 4], owner, limit)
 
 
 def summed(images: Tensor) -> Tensor:
@@ -212,10 +236,9 @@ def _normal(sums: Tensor, scale: Tensor) -> Tensor:
     return sums.to(torch.float32).mul_(scale).sub_(127.5 * SCALE).permute(0, 3, 1, 2)
 
 
-def _pnet(net: Any, head: tuple[Tensor, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    x = _layer(net, 3, _layer(net, 2, _pooled(_layer(net, 1, x), 2)))
-    move, prob = linear(x.permute(0, 2, 3, 1), *head).split((4, 2), -1)
-    return move, prob.softmax(-1)[..., 1]
+def _features(net: Any, x: Tensor) -> Tensor:
+    """What the P-Net's heads see: (N, rows, columns, 32), a cell of `CELL` px each."""
+    return _layer(net, 3, _layer(net, 2, _pooled(_layer(net, 1, x), 2))).permute(0, 2, 3, 1)
 
 
 def _rnet(net: Any, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -128,6 +128,25 @@ def test_a_candidate_outside_the_picture_is_no_crash(astronaut: np.ndarray, monk
     assert iou(face.box, FaceDetector(CONFIG).detect([astronaut])[0][0].box) > 0.9
 
 
+def test_a_border_around_one_picture_leaves_the_others_alone(
+    astronaut: np.ndarray, detector: FaceDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = np.ascontiguousarray(astronaut[:, ::-1])
+    (alone,) = detector.detect([other])
+    fussy = FaceDetector(CONFIG)
+    inner = fussy._mtcnn
+
+    def failing(images: list[np.ndarray]) -> list:
+        if any(np.array_equal(image, astronaut) for image in images):
+            raise OutsideError
+        return inner(images)
+
+    monkeypatch.setattr(fussy, "_mtcnn", failing)
+    first, ((padded,), last) = fussy.detect([other])[0], fussy.detect([astronaut, other])
+    assert first == last == alone
+    assert iou(padded.box, detector.detect([astronaut])[0][0].box) > 0.9
+
+
 def test_boxes_that_are_not_numbers_are_dropped(astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = FaceDetector(CONFIG)
     bad = [[np.nan, 0, 9, 9, 1], [5, 5, 5.5, 40, 1], [600, 600, 700, 700, 1], [9, 9, 4, 4, 1]]
