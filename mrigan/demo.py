@@ -20,9 +20,11 @@ from mrigan.progress import console
 
 NAMES = {"face": "mrigan-face", "mri": "mrigan-mri"}  # a detector's input, and its name in the registry
 SHOWN = {"face": "faces", "mri": "MRIs"}
+SECONDS = 1.2  # of a clip: three faces; more people teach more than more of the same
+SPLIT = {"train": 0.6, "val": 0.15, "test": 0.25}
 
 
-def run_demo(folder: Path, people: int = 14, seed: int = 0) -> None:
+def run_demo(folder: Path, people: int = 28, seed: int = 0) -> None:
     """Run all stages in `folder`, then print a table and where to look further.
 
     The demo has its own MLflow store in the folder: a toy must not become the champion of a real registry.
@@ -44,8 +46,10 @@ class _Demo:
 
     def run(self) -> None:
         here, shards = self.folder, self.shards
-        self.stage("sample", f"mrigan sample {here}/sample --people {self.people} --seed {self.seed}", self.sample)
-        self.stage("catalog", f"mrigan catalog scan dfdc {here}/sample -o {here}/catalog.parquet", self.catalog)
+        sample = f"mrigan sample {here}/sample --people {self.people} --seconds {SECONDS} --seed {self.seed}"
+        self.stage("sample", sample, self.sample)
+        split = f"--val {SPLIT['val']} --test {SPLIT['test']}"
+        self.stage("catalog", f"mrigan catalog scan dfdc {here}/sample -o {here}/catalog.parquet {split}", self.catalog)
         plan = f"mrigan shards plan {here}/catalog.parquet -o {shards} --config shards/demo.yaml"
         self.stage("faces, MRIs, shards", f"{plan} && mrigan shards build {shards}", self.build)
         self.stage("MRI-GAN", f"mrigan train gan gan/demo.yaml {' '.join(self.gan_options())}", self.gan)
@@ -73,13 +77,13 @@ class _Demo:
     def sample(self) -> str:
         from mrigan.sample import make_sample
 
-        make_sample(self.folder / "sample", people=self.people, seed=self.seed)
+        make_sample(self.folder / "sample", people=self.people, seed=self.seed, seconds=SECONDS)
         return f"{self.people} invented people"
 
     def catalog(self) -> str:
         from mrigan.catalog import audit, scan_catalog, summary_table, write_catalog
 
-        catalog, _ = scan_catalog("dfdc", self.folder / "sample")
+        catalog, _ = scan_catalog("dfdc", self.folder / "sample", fractions=SPLIT)
         write_catalog(catalog, self.folder / "catalog.parquet")
         console.print(summary_table(catalog))
         return f"{len(catalog.clips)} clips, {len(catalog.families())} families, leaks: {len(audit(catalog))}"

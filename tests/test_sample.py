@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from mrigan.catalog import audit, scan_catalog
+from mrigan.demo import SPLIT
 from mrigan.errors import ConfigError, InputError
 from mrigan.sample import make_sample, unseen_clips
 
@@ -52,9 +53,9 @@ def test_the_dfdc_reader_reads_it(sample):
     assert "no benchmark" in (sample / "README.txt").read_text()
 
 
-def test_the_default_size_splits_by_part(tmp_path):
-    """14 people, laid out as the sample lays them out, without the videos' content."""
-    for number in range(14):
+def test_the_demo_splits_by_part(tmp_path):
+    """28 people, laid out as the sample lays them out, without the videos' content."""
+    for number in range(28):
         part = tmp_path / f"dfdc_train_part_{number // 2}"
         part.mkdir(exist_ok=True)
         rows = json.loads((part / "metadata.json").read_text()) if number % 2 else {}
@@ -64,10 +65,10 @@ def test_the_default_size_splits_by_part(tmp_path):
         (part / "metadata.json").write_text(json.dumps(rows))
         for name in rows:
             (part / name).touch()
-    catalog, _ = scan_catalog("dfdc", tmp_path)
+    catalog, _ = scan_catalog("dfdc", tmp_path, fractions=SPLIT)
     assert audit(catalog) == []
     sizes = {split: sum(clip.split == split for clip in catalog.clips) for split in ("train", "val", "test")}
-    assert sizes == {"train": 50, "val": 10, "test": 10}
+    assert sizes == {"train": 80, "val": 20, "test": 40}
 
 
 def test_one_seed_gives_the_same_bytes_with_any_number_of_workers(sample, tmp_path):

@@ -22,9 +22,10 @@ from mrigan.progress import bar
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # counted up when the same settings give other bytes
+VERSION = 2  # counted up when the same settings give other bytes
 PEOPLE_A_PART = 2  # who are swapped with each other, so that no face crosses parts
 UNSEEN_KIND = "generator"
+UNSEEN_LENGTH = 3  # times as long as the others: enough of a video for a verdict
 MARKER = "sample.json"
 README = """Invented people in DFDC's layout, made by `mrigan sample` from two public-domain portraits: Eileen Collins
 (NASA; scikit-image ships it) and Grace Hopper (US Navy; matplotlib ships it). Faces, hair, colours, rooms, motion and
@@ -33,7 +34,7 @@ fakes are drawn from a seed.
 It shows the machine working. It is no benchmark: figures measured on it say nothing about real deepfakes.
 
 dfdc_train_part_N/  two people each: an original and a fake of each kind, listed in metadata.json
-unseen/             a real and a fake clip of a person who is in no part
+unseen/             a real and a fake clip, three times as long, of a person who is in no part
 sample.json         settings, the kind of each fake, and the SHA-256 of every file
 """
 
@@ -58,7 +59,8 @@ def make_sample(out: str | Path, *, people: int = 14, seed: int = 0, seconds: fl
 
     Args:
         out: a folder that is not there, is empty, or holds a sample of the same settings.
-        people: invented people, 5 clips each, two people a part. seconds: length of a clip, at 25 frames/s.
+        people: invented people, 5 clips each, two people a part.
+        seconds: length of a clip, at 25 frames/s; the unseen ones are three times as long.
         workers: processes, 0 = one for each core. The bytes do not depend on it.
 
     Raises:
@@ -133,15 +135,17 @@ def _build(folder: Path, settings: Settings, workers: int) -> None:
     numbers = range(settings.people)
     names = _names(settings, len(KINDS) + 1)
     jobs = [
-        (folder / _part(number), number, dict(zip(["original", *KINDS], names[number], strict=True)))
+        (settings.frames, folder / _part(number), number, dict(zip(["original", *KINDS], names[number], strict=True)))
         for number in numbers
     ]
     unseen = settings.people + settings.people % PEOPLE_A_PART  # the pair of an odd last person stays a donor
-    jobs.append((folder / "unseen", unseen, {"original": "real.mp4", UNSEEN_KIND: "fake.mp4"}))
-    for place, _, _ in jobs:
+    jobs.append(
+        (UNSEEN_LENGTH * settings.frames, folder / "unseen", unseen, {"original": "real.mp4", UNSEEN_KIND: "fake.mp4"})
+    )
+    for _, place, _, _ in jobs:
         place.mkdir(exist_ok=True)
-    with bar("sample", sum(len(clips) for _, _, clips in jobs), "clips") as advance:
-        for done in _run([(settings, *job) for job in jobs], workers):
+    with bar("sample", sum(len(clips) for *_, clips in jobs), "clips") as advance:
+        for done in _run([(settings.seed, *job) for job in jobs], workers):
             advance(done)
     for part in sorted({_part(number) for number in numbers}):
         write_json(folder / part / "metadata.json", _metadata(part, names, list(KINDS)))
@@ -174,8 +178,12 @@ def _start_worker() -> None:
     cv2.setNumThreads(1)  # the processes share the cores
 
 
-def make_clips(settings: Settings, folder: Path, number: int, clips: dict[str, str]) -> int:
-    """Write the clips of one person: `clips` maps "original" and kinds of fake to file names. Returns their number."""
+def make_clips(seed: int, frames: int, folder: Path, number: int, clips: dict[str, str]) -> int:
+    """Write the clips of one person; returns their number.
+
+    Args:
+        frames: of each clip. clips: file names by "original" and the kinds of fake.
+    """
     from mrigan.sample.encode import ClipWriter
     from mrigan.sample.fakes import KINDS
     from mrigan.sample.motion import FPS, render
@@ -183,15 +191,15 @@ def make_clips(settings: Settings, folder: Path, number: int, clips: dict[str, s
     from mrigan.sample.portraits import load_portraits
 
     portraits = load_portraits()
-    person, donor = (make_person(settings.seed, n, portraits) for n in (number, number ^ 1))
+    person, donor = (make_person(seed, n, portraits) for n in (number, number ^ 1))
     order = ["original", *KINDS]
     makers = {
-        kind: KINDS[kind](person, donor, np.random.default_rng([settings.seed, number, 4, order.index(kind)]))
+        kind: KINDS[kind](person, donor, np.random.default_rng([seed, number, 4, order.index(kind)]))
         for kind in clips
         if kind != "original"
     }
     writers = {kind: ClipWriter(folder / name, FPS, (WIDTH, HEIGHT)) for kind, name in clips.items()}
-    for frame in render(person, settings.seed, settings.frames):
+    for frame in render(person, seed, frames):
         writers["original"].write(frame.image)
         for kind, make in makers.items():
             writers[kind].write(make(frame))
