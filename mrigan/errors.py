@@ -50,3 +50,7 @@ class CheckpointError(MriganError):
 
 class ModelError(MriganError):
     """Model weights are missing, damaged, or do not fit."""
+
+
+class TrackingError(MriganError):
+    """MLflow cannot be used, and was wanted; or what is kept for it cannot be sent."""

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from mrigan import __version__
-from mrigan.cli import catalog, demo, detect, doctor, evaluate, models, sample, shards, train
+from mrigan.cli import catalog, demo, detect, doctor, evaluate, models, sample, shards, track, train
 from mrigan.errors import MriganError
 from mrigan.progress import console
 
@@ -22,7 +22,7 @@ class _InOrder(TyperGroup):
     """Lists the commands in the order in which they are used, not groups after single ones."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        order = ("demo", "sample", "catalog", "shards", "train", "models", "evaluate", "detect", "doctor")
+        order = ("demo", "sample", "catalog", "shards", "train", "track", "models", "evaluate", "detect", "doctor")
         return sorted(super().list_commands(ctx), key=order.index)
 
 
@@ -39,6 +39,7 @@ app.command("sample")(sample.sample)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(shards.app, name="shards")
 app.add_typer(train.app, name="train")
+app.add_typer(track.app, name="track")
 app.add_typer(models.app, name="models")
 app.command("evaluate")(evaluate.evaluate)
 app.command("detect")(detect.detect)

@@ -94,6 +94,9 @@ class TrackingConfig:
     experiment: str = "mrigan"
     log_every: int = at_least(1, 10)  # steps
     register: bool = True  # the detector goes to the model registry when training ends
+    # MLflow is away: what is logged is kept in run.dir and sent later | training stops | it goes on and logs no more
+    on_failure: str = choice("buffer", "stop", "off")
+    patience: float = at_least(0, 30.0)  # s: for a store that fails, at the end of a run; and before stop and off act
 
 
 @dataclass

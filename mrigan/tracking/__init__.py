@@ -2,7 +2,17 @@
 
 from mrigan.tracking.provenance import code_version, environment
 from mrigan.tracking.registry import list_models, promote, register, resolve
-from mrigan.tracking.run import Run
+from mrigan.tracking.run import Run, send
 from mrigan.tracking.store import tracking_uri
 
-__all__ = ["Run", "code_version", "environment", "list_models", "promote", "register", "resolve", "tracking_uri"]
+__all__ = [
+    "Run",
+    "code_version",
+    "environment",
+    "list_models",
+    "promote",
+    "register",
+    "resolve",
+    "send",
+    "tracking_uri",
+]

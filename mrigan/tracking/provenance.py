@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mrigan import __version__
 
-PACKAGES = (
+# What a model needs to judge a video, and what its training needs besides.
+MODEL_PACKAGES = (
     "torch",
     "torchvision",
     "timm",
@@ -18,12 +19,10 @@ PACKAGES = (
     "av",
     "numpy",
     "opencv-python-headless",
-    "pyarrow",
-    "scikit-image",
     "safetensors",
     "mlflow",
-    "deepspeed",
 )
+PACKAGES = (*MODEL_PACKAGES, "pyarrow", "scikit-image", "deepspeed")
 
 
 @functools.cache

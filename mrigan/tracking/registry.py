@@ -18,7 +18,7 @@ import yaml
 
 from mrigan import __version__
 from mrigan.errors import ModelError
-from mrigan.tracking.provenance import environment
+from mrigan.tracking.provenance import MODEL_PACKAGES, environment
 from mrigan.tracking.store import default_store, experiment_id, open_store, store_errors, store_exists, tracking_uri
 
 if TYPE_CHECKING:
@@ -31,17 +31,6 @@ CANDIDATE, CHAMPION = "candidate", "champion"
 MODEL_FILE = "model.json"  # marks a folder as a model
 # By file, not by import: the script is for whoever loads the model, and this room does not know that one.
 SCRIPT = Path(__file__).parents[1] / "detect" / "pyfunc.py"
-REQUIREMENTS = (
-    "torch",
-    "torchvision",
-    "timm",
-    "facenet-pytorch",
-    "av",
-    "numpy",
-    "opencv-python-headless",
-    "safetensors",
-    "mlflow",
-)
 
 
 @dataclass(frozen=True)
@@ -78,16 +67,46 @@ def register(
     Raises:
         ModelError: `folder` is no model, or the registry cannot be used.
     """
-    folder = Path(folder)
-    if not (folder / MODEL_FILE).is_file():
-        raise ModelError(f"no {MODEL_FILE} in the folder", where=folder, fix="give a model folder, such as RUN/model")
     try:
-        client = open_store(uri)
-        where = client.get_run(run_id).info.experiment_id if run_id else experiment_id(client, experiment)
-        with default_store(client.tracking_uri):
-            return _register(client, folder, name, where, run_id, tags={k: str(v) for k, v in (tags or {}).items()})
+        return register_version(open_store(uri), Path(folder), name, run_id, tags, experiment=experiment)
     except store_errors() as error:
         raise _unusable(error, uri) from error
+
+
+def register_version(
+    client: MlflowClient,
+    folder: Path,
+    name: str,
+    run_id: str | None,
+    tags: Mapping[str, Any] | None = None,
+    *,
+    experiment: str = "mrigan",
+) -> int:
+    """The same with an open client, whose errors come as they are; `store_errors()` lists them.
+
+    A version that this run registered with these tags before is not made again: a job that is killed after it, before
+    it could note that it is finished, registers once more.
+    """
+    if not (folder / MODEL_FILE).is_file():
+        raise ModelError(f"no {MODEL_FILE} in the folder", where=folder, fix="give a model folder, such as RUN/model")
+    texts = {key: str(value) for key, value in (tags or {}).items()}
+    known = _registered(client, name, run_id, texts)
+    if known:
+        return known
+    where = client.get_run(run_id).info.experiment_id if run_id else experiment_id(client, experiment)
+    with default_store(client.tracking_uri):
+        return _register(client, folder, name, where, run_id, tags=texts)
+
+
+def _registered(client: MlflowClient, name: str, run_id: str | None, tags: dict[str, str]) -> int:
+    """The version of this run and these tags, 0 = none; it may have been left without its alias."""
+    if not run_id or not tags:
+        return 0
+    versions = client.search_model_versions(f"name = '{name}'")
+    same = [int(v.version) for v in versions if v.run_id == run_id and dict(v.tags or {}) == tags]
+    if same and max(same) == max(int(v.version) for v in versions):
+        client.set_registered_model_alias(name, CANDIDATE, str(max(same)))
+    return max(same, default=0)
 
 
 def _register(
@@ -140,7 +159,7 @@ def _pack(folder: Path, packed: Path, model_id: str, run_id: str | None) -> None
     )
     versions = environment()
     # Given outright: MLflow would else run the model on an example, to see what it imports.
-    requirements = [f"mrigan=={__version__}", *(f"{p}=={versions[p]}" for p in REQUIREMENTS if p in versions)]
+    requirements = [f"mrigan=={__version__}", *(f"{p}=={versions[p]}" for p in MODEL_PACKAGES if p in versions)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # MLflow would rather have type hints
         pyfunc.save_model(

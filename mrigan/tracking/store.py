@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 
-# A store that is down must cost a training seconds, not the minutes of MLflow's own retries; and a tool that judges
-# private videos tells nobody that it runs.
+# A store that is down must cost seconds, not the minutes of MLflow's own retries: a training tries again by itself. And
+# a tool that judges private videos tells nobody that it runs.
 _DEFAULTS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

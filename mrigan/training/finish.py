@@ -12,11 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from mrigan.config import DetectorConfig, FacesConfig, from_dict, to_dict
-from mrigan.errors import ConfigError, ModelError, ShardError
+from mrigan.errors import ConfigError, ShardError
 from mrigan.evaluation import search_thresholds
 from mrigan.evaluation.scores import write_scores
 from mrigan.models import save_bundle
-from mrigan.tracking import register
 from mrigan.training.doubt import learn_to_doubt
 from mrigan.training.job import Job
 from mrigan.training.scoring import scores_table
@@ -58,20 +57,8 @@ def _write_model(job: Job[DetectorConfig], validation: Validation, scores: pa.Ta
     log.info("%s is of step %d; thresholds %s", job.folder.model, step, thresholds)
     job.tracking.log_artifact(job.folder.path / "scores-val.parquet")
     if job.config.tracking.register and job.tracking.active:
-        _register(job, step)
-
-
-def _register(job: Job[DetectorConfig], step: int) -> None:
-    name, tracking = f"mrigan-{job.config.data.input}", job.config.tracking
-    tags = {"data_hash": job.train.hash, "step": step}
-    try:
-        version = register(
-            job.folder.model, name, job.tracking.id, tags, uri=tracking.uri, experiment=tracking.experiment
-        )
-    except ModelError as error:  # the model is there; a registry that is not must not fail the run
-        log.warning("%s was not registered: %s", job.folder.model, error)
-    else:
-        log.info("registered as %s version %d, candidate", name, version)
+        tags = {"data_hash": job.train.hash, "step": step}
+        job.tracking.register(job.folder.model, f"mrigan-{job.config.data.input}", tags)
 
 
 def face_settings(folders: Sequence[str | Path]) -> dict[str, Any]:

@@ -131,11 +131,13 @@ class Hooks:
         Raises:
             Stopped: on every rank.
             CheckpointError: on every rank, when a checkpoint could not be written: that too asks for a stop.
+            TrackingError: MLflow failed for too long, under `tracking.on_failure: stop`; all is saved.
         """
         name = self.job.stop.agreed(step)
         if name:
             self.checkpoint.save(step)
             self.checkpoint.finish()
+            self.job.world.on_main(self.job.tracking.check)
             raise Stopped(
                 f"stopped by {name} at step {step} of {self.job.steps}, and saved",
                 where=self.job.folder.path,

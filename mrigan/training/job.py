@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -166,7 +167,13 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
         try:
             step = world.on_main(prepare)
             resumed = store.load(step, verify=False) if step else None
-            tracking = _track(config, folder, resumed, depends) if world.main else Run(None, None)
+            tracking = Run()
+
+            def track() -> None:
+                nonlocal tracking
+                tracking = _track(config, folder, resumed, depends, stop)
+
+            world.on_main(track)
             journal = Journal(folder.metrics if world.main else None, tracking)
             precision = Precision(config.train.precision, world.device)
             job = Job(
@@ -226,12 +233,28 @@ def shard_folders(data: DataConfig) -> list[Path]:
 
 
 def _track(
-    config: GanConfig | DetectorConfig, folder: RunFolder, resumed: Checkpoint | None, depends: dict[str, Any]
+    config: GanConfig | DetectorConfig,
+    folder: RunFolder,
+    resumed: Checkpoint | None,
+    depends: dict[str, Any],
+    stop: StopRequest,
 ) -> Run:
     """The run's MLflow run: the one of its earlier starts, where there was one."""
+
+    def ask_for_a_stop() -> None:
+        stop.received = stop.received or signal.SIGUSR1
+
     run_id = folder.status().get("mlflow_run_id") or (resumed.state["mlflow_run_id"] if resumed else None)
     name = config.run.name or folder.path.resolve().name
-    return Run.start(config.tracking, name, run_id, params=to_dict(config), tags=depends)
+    return Run.start(
+        config.tracking,
+        name,
+        run_id,
+        params=to_dict(config),
+        tags=depends,
+        folder=folder.path,
+        ask_for_a_stop=ask_for_a_stop,
+    )
 
 
 @contextmanager
@@ -264,5 +287,5 @@ def _recorded(job: Job[Any]) -> Iterator[None]:
         job.tracking.close("FAILED")
         raise
     if state == "running":
-        job.folder.set_status("finished", step=job.steps)
+        job.folder.set_status("finished", step=job.steps, mlflow_run_id=job.tracking.id)
     job.tracking.close("FINISHED")

@@ -4,6 +4,7 @@ run.dir/
   config.json        the resolved config          run.json      what else the weights depend on: data hash, generator
   status.json        running | stopped | failed | finished, the step, MLflow's run id (for scripts: the marker)
   metrics.jsonl      a line a logged step          pictures/     checkpoints/          model/   when finished
+  tracking.db        what MLflow has not got yet, and what it must not get twice
 """
 
 from __future__ import annotations

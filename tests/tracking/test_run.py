@@ -8,15 +8,18 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
 from mlflow import MlflowClient
+from typer.testing import CliRunner
 
 from mrigan import __version__
+from mrigan.cli import app
 from mrigan.config import GanConfig, TrackingConfig, flatten, to_dict
-from mrigan.tracking import Run, tracking_uri
+from mrigan.errors import TrackingError
+from mrigan.tracking import Run, send, tracking_uri
 from tests.tracking.stores import new_store
 
 
@@ -51,7 +54,8 @@ def test_a_run_holds_config_tags_metrics_and_files(folder: Path) -> None:
         (folder / "grid" / "a.txt").write_text("a")
         run.log_artifact(folder / "grid", "kept")
         run.log_artifact(folder / "grid" / "a.txt")
-        run.log_figure(np.zeros((8, 8, 3), np.uint8), "pictures/step-000007.png")
+        (folder / "step-000007.png").write_bytes(b"a picture")
+        run.log_artifact(folder / "step-000007.png", "pictures")
 
     file = folder / "mlflow.db"
     assert run.id is not None
@@ -85,7 +89,6 @@ def test_a_resumed_job_continues_its_run(store: Path, caplog: pytest.LogCaptureF
         second = Run.start(TrackingConfig(), "job", run_id=first.id, params={"train": {"steps": 9, "seed": 1}})
     assert second.id == first.id
     assert not caplog.records
-    assert MlflowClient(second.uri).get_run(second.id).info.status == "RUNNING"
     second.log_metrics({"loss": 0.5}, 2)
     second.close()
     seen = MlflowClient(second.uri).get_metric_history(first.id, "loss")
@@ -128,7 +131,7 @@ def test_disabled_is_the_same_shape_and_does_nothing(folder: Path) -> None:
         run.set_tags({"a": 1})
         run.log_metrics({"a": 1.0}, 1)
         run.log_artifact("nothing")
-        run.log_figure(np.zeros((8, 8, 3), np.uint8), "a.png")
+        run.register("nothing", "mrigan-face", {})
         run.log_json({}, "a.json")
     assert not run.active
     assert run.id is None
@@ -138,35 +141,73 @@ def test_disabled_is_the_same_shape_and_does_nothing(folder: Path) -> None:
 def test_a_store_out_of_reach_never_stops_a_job(
     store: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """What was meant for it is kept, and goes to another one on request."""
     (store / "plain file").write_text("no folder")
-    for uri in (f"http://127.0.0.1:{port}", f"sqlite:///{store}/plain file/x.db", str(store / "runs"), "nonsense://x"):
+    closed = f"http://127.0.0.1:{free_port()}"
+    for number, uri in enumerate((closed, f"sqlite:///{store}/plain file/x.db", str(store / "runs"), "nonsense://x")):
         caplog.clear()
-        with Run.start(TrackingConfig(uri=uri), "job", params={"a": 1}) as run:
+        job = store / f"job-{number}"
+        with Run.start(TrackingConfig(uri=uri, patience=0), "job", params={"a": 1}, folder=job) as run:
             run.log_metrics({"a": 1.0}, 1)
-        assert not run.active
-        assert "goes on without it" in caplog.text
+            assert run.active
+            assert run.id is None
+        assert caplog.text.count("training goes on") == 1
         assert "tracking.enabled=false" in caplog.text
+        assert f"mrigan track send {job}" in caplog.text
+        with pytest.raises(TrackingError, match="has not got"):
+            send(job, patience=0)
+    sent = CliRunner().invoke(app, ["track", "send", str(job), "--uri", f"sqlite:///{store}/mlflow.db"])
+    assert sent.exit_code == 0, sent.output
+    [found] = MlflowClient(f"sqlite:///{store}/mlflow.db").search_runs(["1"])
+    assert (found.data.params, found.data.metrics, found.info.status) == ({"a": "1"}, {"a": 1.0}, "FINISHED")
+    assert found.info.run_id in sent.output
+    assert "nothing is left" in CliRunner().invoke(app, ["track", "send", str(job)]).output
+    with pytest.raises(TrackingError, match="nothing is kept"):
+        send(store)
 
 
-def test_a_store_that_breaks_on_the_way_is_given_up(store: Path, caplog: pytest.LogCaptureFixture) -> None:
-    run = Run.start(TrackingConfig(), "job")
+def test_a_store_that_breaks_on_the_way(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = (store / "mlflow.db").read_bytes()
+    run = Run.start(TrackingConfig(patience=0.1), "job", folder=store / "run")
     (store / "mlflow.db").write_bytes(b"no database" * 4096)
     for step in range(5):
         run.log_metrics({"a": 1.0}, step)
     run.close()
-    assert not run.active
-    assert caplog.text.count("did not take metrics") == 3
-    assert caplog.text.count("goes on without it") == 1
+    assert caplog.text.count("training goes on") == 1
+    assert "track send" in caplog.text
+    (store / "mlflow.db").write_bytes(whole)  # from a copy that knows nothing of the run
+    count, run_id = send(store / "run")
+    assert count >= 5
+    assert run_id not in (None, run.id)
+    assert [m.step for m in MlflowClient(run.uri).get_metric_history(run_id, "a")] == [0, 1, 2, 3, 4]
 
 
-def test_two_jobs_may_open_a_new_store_at_once(folder: Path) -> None:
+def test_told_to_stop_without_mlflow_or_to_forget_it(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    uri = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(TrackingError, match="cannot be used"):
+        Run.start(TrackingConfig(uri=uri, on_failure="stop"), "job", folder=store / "run")
+    with Run.start(TrackingConfig(uri=uri, on_failure="off"), "job", folder=store / "run") as run:
+        assert not run.active
+        run.log_metrics({"a": 1.0}, 1)
+    assert "goes on without it" in caplog.text
+    asked = threading.Event()
+    config = TrackingConfig(on_failure="stop", patience=0)
+    run = Run.start(config, "job", folder=store / "other", ask_for_a_stop=asked.set)
+    run.check()
+    (store / "mlflow.db").write_bytes(b"no database" * 4096)
+    run.log_metrics({"a": 1.0}, 1)
+    assert asked.wait(60)
+    with pytest.raises(TrackingError, match="then the same command"):
+        run.check()
+    run.close("FAILED")
+    assert "metrics" in caplog.text  # among what is left
+
+
+def test_two_jobs_share_a_new_store(folder: Path) -> None:
     program = (
         "from mrigan.config import TrackingConfig; from mrigan.tracking import Run\n"
-        "with Run.start(TrackingConfig(), 'job') as run: assert run.active"
+        "with Run.start(TrackingConfig(), 'job') as run:\n"
+        "    for step in range(300): run.log_metrics({'a': 1.0, 'b': 2.0}, step)"
     )
     jobs = [
         subprocess.Popen([sys.executable, "-c", program], cwd=folder, stderr=subprocess.PIPE, text=True)
@@ -176,3 +217,11 @@ def test_two_jobs_may_open_a_new_store_at_once(folder: Path) -> None:
         _, said = job.communicate(timeout=120)
         assert (job.returncode, said) == (0, "")
     assert rows(folder / "mlflow.db", "select count(*) from runs where status = 'FINISHED'") == [(2,)]
+    each = rows(folder / "mlflow.db", "select count(*), count(distinct step) from metrics group by run_uuid")
+    assert each == [(600, 300), (600, 300)]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]

@@ -1,0 +1,316 @@
+"""The thread that sends what is in the spool to MLflow, in order, each thing once, however often the server goes away.
+
+After any failure it asks the server what it has before it goes on: whether a request that got no answer was carried
+out cannot be known here. A run is made under a mark of its own, so that one whose answer was lost is found again.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mrigan.errors import ModelError
+from mrigan.tracking.registry import register_version
+from mrigan.tracking.spool import Entry, Spool
+from mrigan.tracking.store import experiment_id, open_store, store_errors
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+BATCH = 100  # params or tags in one request (MLflow's limit)
+METRICS = 1000  # in one request (MLflow's limit)
+LINES = 50  # of metrics in one request at most
+RETRY, RETRY_AT_MOST, RETRY_AT_END = 0.5, 30.0, 1.0  # seconds between two tries
+TOKEN = "mrigan.token"  # a tag of the run: who made it
+# MLflow's answers that another try would not change, as far as the entry is to blame.
+REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE", "MALFORMED_REQUEST")
+FILES = ("artifact", "text", "model")  # kinds that need the artifact store; metrics do not wait behind them
+
+
+class Sender:
+    """Sends the entries of a spool.
+
+    Entries: `metrics` {step, time, values}, `params` and `tags` {key: value}, `artifact` {path, folder}, `text` {name,
+    text}, `status` {status, time}, `model` {folder, name, tags}. Paths that are not absolute start at the run folder.
+
+    Args:
+        spool: with the facts `uri`, `experiment`, `name`, `started` (ms since 1970), and `run_id` once there is one.
+        patience: seconds of failing after which `gave_up` is called.
+        gave_up: told what is wrong; None = never. Once it returns the thread ends.
+
+    Attributes:
+        tried: set when the store was reached, or not, for the first time.
+        failure: what is wrong with the store at present; "" = nothing.
+    """
+
+    def __init__(self, spool: Spool, patience: float = 0.0, gave_up: Callable[[str], None] | None = None) -> None:
+        self._spool, self._patience, self._gave_up = spool, patience, gave_up
+        self.tried = threading.Event()
+        self.failure = ""
+        self.failing_since = 0.0  # time.monotonic()
+        self._news = threading.Condition()
+        self._closing = self._quit = False
+        self._client: MlflowClient | None = None
+        self._run_id = ""
+        self._params: dict[str, str] = {}  # that the server has
+        self._steps: dict[str, int] = {}  # of each metric, the last step that the server has
+        self._doubtful = 0  # the entry that was refused last
+        self._tries = 0  # failed ones in a row
+        self._files_tries = 0  # the same of files, when the rest is taken
+        self._files_since = self._files_again = 0.0  # time.monotonic(): failing since, and when to try again
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something new to send."""
+        with self._news:
+            self._news.notify()
+
+    def finish(self, failing: float, total: float) -> None:
+        """Send what there is, and end.
+
+        Args:
+            failing: seconds to go on while the store fails. total: seconds in all.
+        """
+        self._closing = True
+        self.wake()
+        begin = time.monotonic()
+        while self._thread.is_alive():
+            now = time.monotonic()
+            stuck = (self.failure and now - max(self.failing_since, begin) >= failing) or (
+                self._files_tries and now - max(self._files_since, begin) >= failing
+            )
+            if stuck or now - begin >= total:
+                break
+            self._thread.join(0.05)
+        self._quit = True
+        self.wake()
+
+    def _work(self) -> None:
+        failures: tuple[type[Exception], ...] = (*store_errors(), sqlite3.Error)
+        while not self._quit:
+            try:
+                if self._client is None:
+                    self._connect()
+                self.tried.set()
+                entries = self._next()
+                if entries:
+                    self._send(entries)
+            except failures as error:
+                if self._quit or self._failed(first_line(error)):
+                    return
+                continue
+            if self.failure:
+                log.info("MLflow answers again, after %.0f s", time.monotonic() - self.failing_since)
+            self.failure, self._tries = "", 0
+            if not entries:
+                if self._closing and not self._spool.first(1):
+                    return
+                with self._news:
+                    self._news.wait(RETRY_AT_END)  # a wake-up that came before the wait is made up for
+
+    def _failed(self, why: str) -> bool:
+        """Say it once, and wait; whether this was the last try."""
+        self._client = None
+        if not self.failure:
+            self.failing_since = time.monotonic()
+            log.warning(
+                "MLflow cannot be used (%s: %s): training goes on, and what is logged is kept and sent later. To do: "
+                "check the server, tracking.uri or MLFLOW_TRACKING_URI; tracking.enabled=false does without it",
+                self._spool.fact("uri"),
+                why,
+            )
+        first = not self.tried.is_set()
+        self.failure = why
+        if self._gave_up is not None and (first or time.monotonic() - self.failing_since >= self._patience):
+            self._gave_up(why)
+            self.tried.set()
+            return True
+        self.tried.set()
+        self._spool.sync()
+        pause = min(RETRY * 2 ** min(self._tries, 10), RETRY_AT_MOST)
+        self._tries += 1
+        with self._news:
+            if self._closing:
+                self._news.wait(min(pause, RETRY_AT_END))
+            else:
+                self._pause(pause)
+        return False
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, and not less because there is something new to send: only because it is the end."""
+        until = time.monotonic() + seconds
+        while not (self._closing or self._quit) and (left := until - time.monotonic()) > 0:
+            self._news.wait(left)
+
+    def _connect(self) -> None:
+        """Find the run, or make it; learn what the server has of it."""
+        spool = self._spool
+        client = open_store(spool.fact("uri"))
+        known = spool.fact("run_id")
+        run = existing_run(client, known) if known else None
+        if run is None:
+            if known:
+                log.warning("MLflow has no run %s in %s: a new run is started", known, spool.fact("uri"))
+            run = self._find_or_make(client)
+            spool.note(run_id=run.info.run_id, making="")
+        self._run_id = run.info.run_id
+        self._params = dict(run.data.params)
+        self._steps = {metric.key: metric.step for metric in run.data.to_proto().metrics}
+        self._client = client
+
+    def _find_or_make(self, client: MlflowClient) -> Any:
+        spool = self._spool
+        experiment = experiment_id(client, spool.fact("experiment"))
+        token = spool.fact("making")
+        if token:  # an earlier try got no answer
+            found = client.search_runs([experiment], f"tags.`{TOKEN}` = '{token}'", order_by=["start_time"])
+            if found:
+                return found[0]
+        else:
+            token = uuid.uuid4().hex
+            spool.note(making=token)
+        return client.create_run(
+            experiment, start_time=int(spool.fact("started")), tags={TOKEN: token}, run_name=spool.fact("name")
+        )
+
+    def _next(self) -> list[Entry]:
+        """The next entry, with the metrics that follow metrics; after a refusal one by one, to find who is to blame."""
+        held = FILES if time.monotonic() < self._files_again and not self._closing else ()
+        entries = self._spool.first(1 if self._doubtful else LINES, without=held)
+        if not entries or entries[0].kind != "metrics":
+            return entries[:1]
+        chosen: list[Entry] = []
+        count = 0
+        for entry in entries:
+            count += len(entry.body.get("values", ()))
+            if entry.kind != "metrics" or (chosen and count > METRICS):
+                break
+            chosen.append(entry)
+        return chosen
+
+    def _send(self, entries: list[Entry]) -> None:
+        first = entries[0]
+        failures: tuple[type[Exception], ...] = (*store_errors(), ModelError)
+        try:
+            if first.kind == "metrics":
+                self._send_metrics(entries)
+            else:
+                self._send_one(first)
+        except failures as error:
+            if not _refused(error):
+                if first.kind not in FILES:
+                    raise
+                self._hold_files(first, first_line(error))
+                return
+            if self._doubtful != first.id:  # the run may have been deleted: look at it, and try this one alone
+                self._doubtful, self._client = first.id, None
+                return
+            log.warning("MLflow refused %s: %s", _words(first), first_line(error))
+        self._doubtful = 0
+        self._spool.remove(entries)
+        if first.kind in FILES:
+            self._files_tries = 0
+
+    def _hold_files(self, entry: Entry, why: str) -> None:
+        """Let a file wait. The next request will show whether all of MLflow is away, or only where it keeps files."""
+        if not self._files_tries:
+            self._files_since = time.monotonic()
+            log.warning("MLflow did not take %s (%s); it is tried again", _words(entry), why)
+        self._files_again = time.monotonic() + min(RETRY * 2 ** min(self._files_tries, 10), RETRY_AT_MOST)
+        self._files_tries += 1
+        self._client = None
+        self._spool.put_last(entry)
+        if self._closing:
+            with self._news:
+                self._news.wait(RETRY_AT_END)
+
+    def _send_metrics(self, entries: list[Entry]) -> None:
+        from mlflow.entities import Metric
+
+        assert self._client is not None
+        batch = [
+            Metric(key, value, entry.body["time"], entry.body["step"])
+            for entry in entries
+            for key, value in entry.body["values"].items()
+            if entry.body["step"] > self._steps.get(key, -1)
+        ]
+        for start in range(0, len(batch), METRICS):
+            self._client.log_batch(self._run_id, metrics=batch[start : start + METRICS])
+        for metric in batch:
+            self._steps[metric.key] = metric.step
+
+    def _send_one(self, entry: Entry) -> None:
+        from mlflow.entities import Param, RunTag
+
+        client, run, body = self._client, self._run_id, entry.body
+        assert client is not None
+        if entry.kind == "params":
+            new = [Param(key, value) for key, value in body.items() if key not in self._params]
+            for start in range(0, len(new), BATCH):
+                client.log_batch(run, params=new[start : start + BATCH])
+            self._params |= body  # MLflow lets no param be changed
+        elif entry.kind == "tags":
+            tags = [RunTag(key, value) for key, value in body.items()]
+            for start in range(0, len(tags), BATCH):
+                client.log_batch(run, tags=tags[start : start + BATCH])
+        elif entry.kind == "artifact":
+            path = self._path(body["path"])
+            if path.is_dir():
+                client.log_artifacts(run, str(path), "/".join(filter(None, (body["folder"], path.name))))
+            elif path.is_file():
+                client.log_artifact(run, str(path), body["folder"] or None)
+            else:
+                log.warning("%s is gone, MLflow does not get it", path)
+        elif entry.kind == "text":
+            client.log_text(run, body["text"], body["name"])
+        elif entry.kind == "model":
+            name = body["name"]
+            version = register_version(client, self._path(body["folder"]), name, run, body["tags"])
+            log.info("registered as %s version %d, candidate", name, version)
+        elif body["status"] == "RUNNING":
+            client.update_run(run, status="RUNNING")
+        else:
+            client.set_terminated(run, body["status"], body["time"])
+
+    def _path(self, text: str) -> Path:
+        here = self._spool.path.parent if self._spool.path else Path()
+        return here / text
+
+
+def existing_run(client: MlflowClient, run_id: str) -> Any:
+    """The run, or None where the store has none of this id, or has it in the bin."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    return run if run.info.lifecycle_stage == "active" else None
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _refused(error: Exception) -> bool:
+    return isinstance(error, ModelError) or getattr(error, "error_code", "") in REFUSED
+
+
+def _words(entry: Entry) -> str:
+    body = entry.body
+    said = {"metrics": f"metrics of step {body.get('step')}", "artifact": body.get("path"), "text": body.get("name"),
+            "model": f"the model {body.get('name')}"}  # fmt: skip
+    return str(said.get(entry.kind, entry.kind))
