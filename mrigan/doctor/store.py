@@ -11,14 +11,14 @@ from mrigan.doctor.finding import Finding, ok, warning
 from mrigan.tracking.store import experiment_id, open_store, store_errors, tracking_uri
 
 EXPERIMENT = "mrigan-doctor"
-ADVICE = "training would go on without it. Check tracking.uri or MLFLOW_TRACKING_URI, or set tracking.enabled=false"
+ADVICE = "training would keep what it logs and send it later. Check tracking.uri or MLFLOW_TRACKING_URI"
 
 
 def check_tracking(uri: str = "") -> Iterator[Finding]:
     """Reach the store as a training would.
 
     An sqlite file is locked and released; on a server a run with one file is written and deleted. A store that fails is
-    no problem, but a warning: a training does without it.
+    no problem, but a warning: a training goes on without it.
     """
     uri = tracking_uri(uri)
     if uri.startswith("sqlite:///"):
