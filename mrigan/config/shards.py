@@ -78,8 +78,8 @@ class PackConfig:
     splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])
     mri_format: str = choice("jpg", "png")
     jpeg_quality: int = 95  # 4:4:4
-    shard_mib: int = at_least(1, 256)  # MiB, target size of the larger shard of a unit
-    shard_samples: int = at_least(1, 10000)  # cap on the samples planned for a shard
+    shard_mib: int = at_least(1, 256)  # MiB, the most that a shard takes; units are planned somewhat smaller
+    shard_samples: int = at_least(1, 10000)  # the most that a shard holds
     seed: int = 0
     faces_dir: str = ""  # folder of the detections, which several sets may share; empty = faces/ in the shard folder
 

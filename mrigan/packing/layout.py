@@ -3,7 +3,8 @@
 plan.json, plan.parquet          the resolved config and the clips, unit by unit
 inputs.parquet                   size and time of each clip when the plan was made
 faces/<key>.parquet              detections, reused by every later build
-<split>-<label>-NNNNNN.tar       samples, with .idx (wds2idx v1.2) and .json (counts, bytes, sha256) beside
+<split>-<label>-NNNNNN.tar       samples, with .idx (wds2idx v1.2) and .json (counts, bytes, sha256) beside;
+<split>-<label>-NNNNNN-P.tar     P = 1, 2 ...: the rest of a unit that gave more than one shard may hold
 units/<split>-NNNNNN.parquet     all rows of a unit, and its done marker .json, written last
 samples.parquet, manifest.json   all rows in plan order and the totals, once every unit is done
 log/<split>-NNNNNN.json          when and where a unit was made, or why not; all that varies from build to build
@@ -15,7 +16,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-FORMAT = 2  # raised whenever the same config and catalog give other bytes
+FORMAT = 3  # raised whenever the same config and catalog give other bytes
 
 
 def unit_name(split: str, number: int) -> str:
@@ -23,9 +24,9 @@ def unit_name(split: str, number: int) -> str:
     return f"{split}-{number:06d}"
 
 
-def shard_name(split: str, label: str, number: int) -> str:
-    """`train-fake-000000.tar`."""
-    return f"{split}-{label}-{number:06d}.tar"
+def shard_name(split: str, label: str, number: int, part: int = 0) -> str:
+    """`train-fake-000000.tar`, and `train-fake-000000-1.tar` for what does not go into it."""
+    return f"{split}-{label}-{number:06d}{f'-{part}' if part else ''}.tar"
 
 
 def clip_key(clip: str) -> str:
@@ -87,6 +88,11 @@ class Layout:
 
     def shard(self, name: str) -> Path:
         return self.root / name
+
+    def shards_of(self, split: str, label: str, number: int) -> list[Path]:
+        """The shards of a unit that lie there, as many as there are."""
+        first = self.shard(shard_name(split, label, number))
+        return [*self.root.glob(first.name), *sorted(self.root.glob(f"{first.stem}-*{first.suffix}"))]
 
     def index(self, name: str) -> Path:
         return (self.root / name).with_suffix(".idx")

@@ -2,7 +2,8 @@
 
 A **unit** is what one worker makes at once: a group of families of one split, which becomes one shard of reals and one
 of fakes. Families come in a seeded order, so that each shard mixes sources. The size of a unit is an estimate, because
-opening 120,000 clips takes longer than is gained: `CLIP_FRAMES` frames a clip, one face in each.
+opening 120,000 clips takes longer than is gained: `CLIP_FRAMES` frames a clip, one face in each. The limits of a shard
+hold all the same: a unit that comes out larger is stored in several (`mrigan.packing.unit`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ FACE_BYTES = 18_000
 MRI_BYTES = {"jpg": 30_000, "png": 70_000}
 BLACK_BYTES = {"jpg": 2_400, "png": 700}
 TAR_BYTES = 2_800  # headers, padding and json of a sample
+FILL = 0.85  # of a shard's bytes are planned: a unit that comes out a little larger still is one shard
 
 
 def plan_shards(catalog_path: str | Path, config: ShardsConfig, out: str | Path) -> Plan:
@@ -208,8 +210,8 @@ def _part(family: Family, split: str) -> Family:
 
 
 def _groups(families: list[Family], config: ShardsConfig) -> Iterator[list[Family]]:
-    """Families in their order, cut where the larger shard would exceed its size or its number of samples."""
-    pack, room = config.pack, config.pack.shard_mib * 2**20
+    """Families in their order, cut where the larger shard would exceed its samples or come near its size."""
+    pack, room = config.pack, FILL * config.pack.shard_mib * 2**20
     scale = (config.faces.size / 256) ** 2
     real, fake = FACE_BYTES * scale + TAR_BYTES, FACE_BYTES * scale + TAR_BYTES
     if pack.kind == "pairs":

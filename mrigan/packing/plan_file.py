@@ -28,7 +28,7 @@ ANEW = "plan into a new folder"
 
 @dataclass(frozen=True)
 class Unit:
-    """Families of one split that become one shard of each label.
+    """Families of one split that are made together, and become a shard of each label, or several.
 
     Attributes:
         number: counted from 0 in each split, without gaps.

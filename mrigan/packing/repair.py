@@ -26,7 +26,6 @@ from mrigan.packing.inputs import (
     refuse_changed_inputs,
     refuse_other_libraries,
 )
-from mrigan.packing.layout import shard_name
 from mrigan.packing.manifest import write_manifest
 from mrigan.packing.place import Folder, open_place
 from mrigan.packing.plan_file import Plan, Unit
@@ -165,7 +164,8 @@ def _rebuild(plan: Plan, todo: Sequence[Unit], before: dict[str, Failures | None
     if failures:  # what had failed may be another file now
         clips = (clip for unit in todo for family in unit.families for clip in family.clips)
         record_inputs(plan, [clip for clip in clips if clip.id in failures])
-    shards = {unit.name: [path for label in LABELS if (path := _shard(plan, unit, label)).is_file()] for unit in todo}
+    shards = {unit.name: [path for label in LABELS for path in plan.layout.shards_of(unit.split, label, unit.number)]
+              for unit in todo}  # fmt: skip
     for unit in todo:
         plan.layout.unit_marker(unit.name).unlink(missing_ok=True)
     deadly = any(why.startswith("deadly") for why in failures.values())
@@ -176,12 +176,8 @@ def _rebuild(plan: Plan, todo: Sequence[Unit], before: dict[str, Failures | None
     return [unit.name for unit in made], {report.unit: report.reason for report in outcome.given_up}
 
 
-def _shard(plan: Plan, unit: Unit, label: str) -> Path:
-    return plan.layout.shard(shard_name(unit.split, label, unit.number))
-
-
 def _drop_stale(plan: Plan, unit: Unit, old: Sequence[Path]) -> None:
-    """Remove a shard that the unit had and has no more: none of its samples is of that label now."""
+    """Remove the shards that the unit had and has no more: it gives fewer samples of that label now, or none."""
     marker = json.loads(plan.layout.unit_marker(unit.name).read_text())
     names = {shard["shard"] for shard in marker["shards"]}
     for path in old:

@@ -10,6 +10,7 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -58,6 +59,34 @@ def index_text(samples: Iterable[Placed]) -> str:
     lines = [" ".join(f"{ext} {offset} {size} {sample.key}.{ext}" for ext, offset, size in sample.members)
              for sample in samples]  # fmt: skip
     return "\n".join([f"{INDEX_VERSION} {len(lines)}", *lines]) + "\n"
+
+
+def sample_size(members: Iterable[int]) -> int:
+    """Bytes that a sample takes in a tar, from the sizes of its members."""
+    return sum(BLOCK + size + -size % BLOCK for size in members)
+
+
+def cut(sizes: Sequence[int], most: int, room: int) -> list[range]:
+    """Cut samples, in their order, into few archives that keep the limits and are about equally full.
+
+    Args:
+        sizes: of the samples, see `sample_size`.
+        most: samples in an archive. room: bytes of an archive; only a single sample may be larger.
+
+    Returns:
+        The places in `sizes` that go into each archive.
+    """
+    shares = [max(size * most, room) for size in sizes]  # of an archive that holds room * most
+    starts, total = [0, *accumulate(shares)], sum(shares)
+    count = -(-total // (room * most))
+    while True:
+        number = [start * count // total for start in starts[:-1]]
+        groups = [list(places) for _, places in groupby(range(len(sizes)), key=number.__getitem__)]
+        lengths = [sum(sizes[i] for i in group) for group in groups]
+        if all(len(group) == 1 or (len(group) <= most and length + len(tail(length)) <= room)
+               for group, length in zip(groups, lengths, strict=True)):  # fmt: skip
+            return [range(group[0], group[-1] + 1) for group in groups]
+        count += 1
 
 
 def write_shard(path: Path, samples: Iterable[tuple[str, Sequence[Member]]], facts: dict[str, Any]) -> list[Placed]:

@@ -1,7 +1,8 @@
-"""One unit by one worker: its families' faces and MRIs into one shard of reals and one of fakes.
+"""One unit by one worker: its families' faces and MRIs into shards of reals and shards of fakes, mostly one of each.
 
 Encoded samples are kept in an unnamed temporary file until the unit is through, because a shard's order is a seeded
-shuffle: who reads a shard from front to back meets its families mixed.
+shuffle: who reads a shard from front to back meets its families mixed. A plan estimates what a unit will give; where it
+gives more than a shard may hold, the shuffled samples are cut into shards of equal length.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mrigan.packing.journal import BUILT, KEPT, UnitReport, node_name, write_rep
 from mrigan.packing.layout import Layout, shard_name
 from mrigan.packing.plan import Plan, Unit
 from mrigan.packing.rows import Row, row_of, write_rows
-from mrigan.packing.shard import Member, write_shard
+from mrigan.packing.shard import Member, cut, sample_size, write_shard
 from mrigan.packing.tools import Stages, Tools
 
 
@@ -162,7 +163,8 @@ def build_unit(plan: Plan, unit: Unit, tools: Tools, report: Callable[[Progress]
                 require_videos(plan)
         with stages("write"):
             spill.file.flush()
-            shards = [_write_label(plan, unit, label, spill) for label in LABELS if spill.samples[label]]
+            shards = [shard for label in LABELS if spill.samples[label]
+                      for shard in _write_label(plan, unit, label, spill)]  # fmt: skip
             write_rows(table, rows)
     counts = Counter(row.label if row.status == "ok" else row.status for row in rows)
     done_report = UnitReport(unit.name, BUILT, dict(counts), dict(stages.seconds), time.monotonic() - started)
@@ -175,22 +177,24 @@ def build_unit(plan: Plan, unit: Unit, tools: Tools, report: Callable[[Progress]
     return done_report
 
 
-def _write_label(plan: Plan, unit: Unit, label: str, spill: _Spill) -> dict[str, Any]:
-    """Write the shard of one label; its samples' rows learn their place."""
-    name = shard_name(unit.split, label, unit.number)
-    rows = {row.key: row for row in spill.samples[label]}
-    order = sorted(rows, key=lambda key: hashlib.sha256(f"{plan.config.pack.seed} {key}".encode()).digest())
-    facts = {"plan_hash": plan.hash, "unit": unit.name, "split": unit.split, "label": label,
-             "kind": plan.config.pack.kind}  # fmt: skip
-    path = plan.layout.shard(name)
-    for placed in write_shard(path, ((key, spill.read(key)) for key in order), facts):
-        row = rows[placed.key]
-        row.shard, row.crc32 = name, placed.crc32
-        for extension, offset, size in placed.members:
-            part = extension.split(".")[0]
-            setattr(row, f"{part}_offset", offset)
-            setattr(row, f"{part}_size", size)
-    return dict(json.loads(path.with_suffix(".json").read_text()))
+def _write_label(plan: Plan, unit: Unit, label: str, spill: _Spill) -> list[dict[str, Any]]:
+    """Write the shards of one label: what their sidecars say. Its samples' rows learn their place."""
+    pack, rows = plan.config.pack, {row.key: row for row in spill.samples[label]}
+    order = sorted(rows, key=lambda key: hashlib.sha256(f"{pack.seed} {key}".encode()).digest())
+    sizes = [sample_size(size for _, _, size in spill.places[key]) for key in order]
+    facts = {"plan_hash": plan.hash, "unit": unit.name, "split": unit.split, "label": label, "kind": pack.kind}
+    written = []
+    for part, places in enumerate(cut(sizes, pack.shard_samples, pack.shard_mib * 2**20)):
+        path = plan.layout.shard(shard_name(unit.split, label, unit.number, part))
+        for placed in write_shard(path, ((order[i], spill.read(order[i])) for i in places), facts):
+            row = rows[placed.key]
+            row.shard, row.crc32 = path.name, placed.crc32
+            for extension, offset, size in placed.members:
+                member = extension.split(".")[0]
+                setattr(row, f"{member}_offset", offset)
+                setattr(row, f"{member}_size", size)
+        written.append(dict(json.loads(path.with_suffix(".json").read_text())))
+    return written
 
 
 @dataclass
