@@ -169,9 +169,9 @@ class Run:
         spool.add("status", {"status": status, "time": _now()})
         patience = self._config.patience
         if status == "FINISHED":
-            self._sender.finish(patience, SLOW * patience)
+            self._sender.finish(patience, max(SLOW * patience, STOPPED))
         else:
-            self._sender.finish(min(patience, STOPPED), min(patience, STOPPED))
+            self._sender.finish(min(patience, STOPPED), STOPPED)
         left = spool.kinds()
         if left:
             log.warning("MLflow (%s) has not got %s. %s", self.uri, in_words(left), _where_left(spool.path))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 
 from mrigan.errors import TrackingError
 from mrigan.tracking import list_models, send
+from mrigan.training.journal import Journal
 from tests.tracking.server import free_port
 from tests.tracking.stores import new_store
 from tests.training.runs import finish, run_detector, run_gan, start_gan, status, wait_for_step, write_tiny_shards
@@ -63,3 +65,40 @@ def test_trained_without_mlflow_and_sent_later(shards: Path, tmp_path: Path) -> 
     assert tracked(store) == journal(moved)
     [version] = list_models(store)
     assert (version.name, version.aliases, version.run_id) == ("mrigan-face", ("candidate",), run_id)
+
+
+def test_told_to_stop_when_mlflow_breaks(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is saved, and the run says that a next start would fail, too, as long as MLflow does."""
+    run, store = tmp_path / "run", new_store(tmp_path / "mlflow.db")
+    own = ["tracking.enabled=true", f"tracking.uri={store}", "tracking.log_every=1", "data.workers=0",
+           "tracking.on_failure=stop", "tracking.patience=0"]  # fmt: skip
+    whole, log = (tmp_path / "mlflow.db").read_bytes(), Journal.log
+
+    def break_at_step_3(self: Journal, step: int, metrics: dict[str, float | None]) -> None:
+        if step == 3:
+            (tmp_path / "mlflow.db").write_bytes(b"no database" * 4096)
+        log(self, step, metrics)
+        deadline = time.monotonic() + 60
+        while step == 3 and time.monotonic() < deadline and not failed(self):
+            time.sleep(0.01)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "log", break_at_step_3)
+        with pytest.raises(TrackingError, match="file is not a database"):
+            run_gan(shards, run, *own)
+    said = status(run)
+    assert (said["state"], said["retry"], said["step"]) == ("failed", False, 3)
+    (tmp_path / "mlflow.db").write_bytes(whole)
+    run_gan(shards, run, *own)
+    found = tracked(store)  # of a copy of the store that knows nothing of the first steps
+    assert len(found) == len(set(found))
+    assert {step for _, step in found} >= set(range(3, 17))
+    assert set(found) <= set(journal(run))
+
+
+def failed(journal: Journal) -> bool:
+    try:
+        journal.tracking.check()
+    except TrackingError:
+        return True
+    return False
