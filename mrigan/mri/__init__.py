@@ -1,6 +1,28 @@
-"""The MRI image (MRI-GAN, section 4.3): a perceptual function f of an original face and a related one, by name."""
+"""The MRI image (MRI-GAN, section 4.3): a perceptual function f of an original face and a related one, by name.
 
-from mrigan.mri.image import METRICS, mri_image
-from mrigan.mri.ssim import ssim_index
+Importing this is light: torch is imported with the functions.
+"""
 
-__all__ = ["METRICS", "mri_image", "ssim_index"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mrigan.mri.metrics import LEARNED, METRICS
+
+if TYPE_CHECKING:
+    from mrigan.mri.image import mri_image
+    from mrigan.mri.ssim import ssim_index
+
+__all__ = ["LEARNED", "METRICS", "mri_image", "ssim_index"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "mri_image":
+        from mrigan.mri.image import mri_image
+
+        return mri_image
+    if name == "ssim_index":
+        from mrigan.mri.ssim import ssim_index
+
+        return ssim_index
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mrigan.errors import ConfigError
-from mrigan.mri.differences import l1_mri, l2_mri
-from mrigan.mri.dists import dists_mri
-from mrigan.mri.gmsd import gmsd_mri
-from mrigan.mri.lpips import lpips_mri
-from mrigan.mri.ms_ssim import ms_ssim_mri
-from mrigan.mri.ssim import ssim_mri
-
-# By name: (original, face, **options) → MRI on the scale 0...255 (0 = alike), not yet clipped. Both pictures come as
-# (N, 3, H, W), uint8 or float. To add a metric: a file with such a function, a line here, an oracle in the tests.
-METRICS: dict[str, Callable[..., Tensor]] = {
-    "ssim": ssim_mri,
-    "ms-ssim": ms_ssim_mri,
-    "l1": l1_mri,
-    "l2": l2_mri,
-    "gmsd": gmsd_mri,
-    "lpips": lpips_mri,
-    "dists": dists_mri,
-}
+from mrigan.mri.metrics import METRICS
 
 
 @torch.no_grad()
@@ -57,7 +41,14 @@ def mri_image(original: Tensor, face: Tensor, metric: str = "ssim", **options: A
             fix="give two batches (N, 3, H, W) of the same shape",
         )
     given = {key: value for key, value in options.items() if value is not None}
-    unknown = given.keys() - inspect.signature(METRICS[name]).parameters.keys()
+    function = _function(name)
+    unknown = given.keys() - inspect.signature(function).parameters.keys()
     if unknown:
         raise ConfigError(f"{name} has no option {', '.join(sorted(unknown))}", where="mri", fix="leave it out")
-    return METRICS[name](original, face, **given).clamp_(0, 255)
+    return function(original, face, **given).clamp_(0, 255)
+
+
+def _function(name: str) -> Callable[..., Tensor]:
+    module, _, function = METRICS[name].rpartition(".")
+    found: Callable[..., Tensor] = getattr(import_module(f"mrigan.mri.{module}"), function)
+    return found

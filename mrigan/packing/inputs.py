@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mrigan.catalog import Clip
-from mrigan.config import differences
+from mrigan.config import VideoConfig, differences
 from mrigan.errors import InputError, ShardError
 from mrigan.files import atomic_write
 from mrigan.packing.journal import node_name
@@ -37,20 +37,26 @@ PACKAGES = {
     "facenet-pytorch": ("facenet-pytorch",),
     "numpy": ("numpy",),
 }
+DALI = tuple(f"nvidia-dali-cuda{release}" for release in ("130", "120", "110"))
 
 
-def libraries() -> dict[str, str]:
-    """Versions of the libraries on this machine that decide pixels: decoding, finding, resizing, encoding."""
+def libraries(video: VideoConfig) -> dict[str, str]:
+    """Versions of the libraries on this machine that decide pixels: decoding, finding, resizing, encoding.
+
+    DALI is among them where it may be the decoder: a machine without it, or with another one, makes other pixels.
+    """
     import av
 
-    found = {name: next(filter(None, map(_version, packages)), "none") for name, packages in PACKAGES.items()}
+    may_be_dali = video.decoder == "dali" or (video.decoder == "auto" and video.device != "cpu")
+    packages = PACKAGES | ({"dali": DALI} if may_be_dali else {})
+    found = {name: next(filter(None, map(_version, names)), "none") for name, names in packages.items()}
     codec = ".".join(str(n) for n in av.library_versions["libavcodec"])
     return found | {"ffmpeg": f"libavcodec {codec}"}
 
 
 def refuse_other_libraries(plan: Plan) -> None:
     """Raise ShardError where this machine's libraries are not the plan's, with each difference."""
-    changed = differences(plan.libraries, libraries())
+    changed = differences(plan.libraries, libraries(plan.config.video))
     if changed:
         raise ShardError(
             "the plan was made with other libraries than this machine has, and their pixels differ:\n    "

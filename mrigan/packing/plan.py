@@ -9,7 +9,6 @@ hold all the same: a unit that comes out larger is stored in several (`mrigan.pa
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from mrigan.catalog import SPLITS, Clip, Family, read_catalog
 from mrigan.config import ShardsConfig, differences, to_dict
 from mrigan.errors import CatalogError, ConfigError, ShardError
 from mrigan.files import hash_json, sha256_file
+from mrigan.mri import LEARNED, METRICS
 from mrigan.packing.inputs import (
     differ_from_record,
     is_recorded,
@@ -64,7 +64,7 @@ def plan_shards(catalog_path: str | Path, config: ShardsConfig, out: str | Path)
             fix="scan the data set again so that it is split, or name other splits: pack.splits=[train]",
         )
     decides = what_decides(config, catalog.hash)
-    plan = Plan(Path(out), config, hash_json(decides), catalog.roots, units, libraries())
+    plan = Plan(Path(out), config, hash_json(decides), catalog.roots, units, libraries(config.video))
     return store(plan, decides, str(Path(catalog_path).resolve()))
 
 
@@ -108,15 +108,13 @@ def check_config(config: ShardsConfig) -> None:
     if not 1 <= pack.jpeg_quality <= 100:
         raise ConfigError(f"JPEG quality is {pack.jpeg_quality}", where="pack.jpeg_quality", fix="1 to 100")
     if pack.kind == "pairs":
-        from mrigan.mri import METRICS
-
         if config.mri.metric not in METRICS:
             raise ConfigError(
                 f"no perceptual function {config.mri.metric!r}", where="mri.metric", fix=f"one of: {', '.join(METRICS)}"
             )
         if config.mri.weights and not Path(config.mri.weights).is_file():
             raise ConfigError(f"no weight file {config.mri.weights}", where="mri.weights")
-        learned = "weights" in inspect.signature(METRICS[config.mri.metric]).parameters
+        learned = config.mri.metric in LEARNED
         if learned != bool(config.mri.weights):
             raise ConfigError(
                 f"{config.mri.metric} {'needs a' if learned else 'takes no'} weight file",

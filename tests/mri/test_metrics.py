@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,8 +18,9 @@ from scipy.ndimage import correlate, gaussian_filter
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as tm_ms_ssim
 
 from mrigan.errors import ConfigError, InputError, ModelError
-from mrigan.mri import METRICS, mri_image
+from mrigan.mri import LEARNED, METRICS, mri_image
 from mrigan.mri.dists import dists_index
+from mrigan.mri.image import _function
 from mrigan.mri.lpips import distance_map
 from mrigan.mri.ms_ssim import WEIGHTS, ms_ssim_index
 from tests.mri.pictures import face_pair, grow, halve, tensor
@@ -189,3 +191,4 @@ def test_wrong_use_is_refused() -> None:
     with pytest.raises(InputError, match="176 or more"):
         mri_image(a, a, "ms_ssim")
     assert set(METRICS) == {*PLAIN, "lpips", "dists"}
+    assert {name for name in METRICS if "weights" in inspect.signature(_function(name)).parameters} == LEARNED

@@ -43,3 +43,12 @@ def test_building_needs_no_training_stack() -> None:
         "print([m for m in ('mlflow', 'timm', 'deepspeed', 'mrigan.models', 'mrigan.engine') if m in sys.modules])"
     )
     assert run("-c", code).stdout.strip() == "[]"
+
+
+def test_planning_needs_no_torch(built: Built, tmp_path: Path) -> None:
+    code = (
+        "import sys; from mrigan.config import ShardsConfig, load_config; from mrigan.packing.plan import plan_shards; "
+        "plan_shards(sys.argv[1], load_config(ShardsConfig, 'shards/pairs.yaml', []), sys.argv[2]); "
+        "print([m for m in ('torch', 'facenet_pytorch', 'mlflow') if m in sys.modules])"
+    )
+    assert run("-c", code, str(built.catalog), str(tmp_path / "shards")).stdout.strip() == "[]"

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,8 @@ import pytest
 
 from mrigan.catalog import Catalog, read_catalog, write_catalog
 from mrigan.errors import ShardError
-from mrigan.packing import Plan, build_shards, check_shards, plan_shards, read_rows
-from mrigan.packing.inputs import absent_inputs, libraries, read_inputs
+from mrigan.packing import Plan, build_shards, check_shards, load_plan, plan_shards, read_rows
+from mrigan.packing.inputs import absent_inputs, libraries, read_inputs, refuse_other_libraries
 from tests.packing.conftest import PNG, Built, config
 
 Own = tuple[Path, Callable[[], Plan], Path]  # the videos, plan anew, the shard folder
@@ -104,10 +105,29 @@ def test_other_libraries_are_refused_by_name(own: Own, monkeypatch: pytest.Monke
         build_shards(out, workers=1)
     plan()  # nothing is built: these will be the plan's
     build_shards(out, workers=1)
-    monkeypatch.setattr("mrigan.packing.plan.libraries", lambda: libraries() | {"torch": "9.0"})
-    monkeypatch.setattr("mrigan.packing.inputs.libraries", lambda: libraries() | {"torch": "9.0"})
+    monkeypatch.setattr("mrigan.packing.plan.libraries", lambda video: libraries(video) | {"torch": "9.0"})
+    monkeypatch.setattr("mrigan.packing.inputs.libraries", lambda video: libraries(video) | {"torch": "9.0"})
     with pytest.raises(ShardError, match=r"torch: .* → 9\.0"):
         plan()
+
+
+def test_a_plan_names_the_dali_that_may_decode_and_no_other(
+    own: Own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = tmp_path / "catalog.parquet"
+    assert "dali" not in plan_shards(catalog, config(*PNG), tmp_path / "plain").libraries
+    here = plan_shards(catalog, config(*PNG, "video.device=cuda"), tmp_path / "auto").libraries["dali"]
+    try:
+        assert here == version("nvidia-dali-cuda130")
+    except PackageNotFoundError:
+        assert here == "none"
+    plan = plan_shards(catalog, config(*PNG, "video.decoder=dali"), tmp_path / "dali")
+    assert plan.libraries["dali"] == here
+    monkeypatch.setattr("mrigan.packing.inputs.DALI", ("a-package-that-nobody-has",))
+    if here != "none":
+        with pytest.raises(ShardError, match=rf"dali: {here} → none"):
+            refuse_other_libraries(plan)
+    refuse_other_libraries(load_plan(tmp_path / "plain"))
 
 
 def test_a_lost_record_is_mended_by_planning_again(own: Own) -> None:

@@ -1,0 +1,17 @@
+"""Which perceptual functions there are, by name. Without torch: a plan of shards asks for names only."""
+
+from __future__ import annotations
+
+# Name → module and function: (original, face, **options) → MRI on the scale 0...255 (0 = alike), not yet clipped. Both
+# pictures come as (N, 3, H, W), uint8 or float. To add a metric: a file with such a function, a line here, an oracle in
+# the tests.
+METRICS: dict[str, str] = {
+    "ssim": "ssim.ssim_mri",
+    "ms-ssim": "ms_ssim.ms_ssim_mri",
+    "l1": "differences.l1_mri",
+    "l2": "differences.l2_mri",
+    "gmsd": "gmsd.gmsd_mri",
+    "lpips": "lpips.lpips_mri",
+    "dists": "dists.dists_mri",
+}
+LEARNED = frozenset({"lpips", "dists"})  # they need a weight file
