@@ -50,7 +50,12 @@ def writer_is_gone(path: Path) -> bool:
     False where that cannot be known: of a process on another machine or in another container.
     """
     match = re.search(r"\.([0-9a-f]{12})-(\d+)-[0-9a-f]{8}\.tmp$", path.name)
-    return match is not None and match[1] == process_space() and not _alive(int(match[2]))
+    return match is not None and process_is_gone(match[1], int(match[2]))
+
+
+def process_is_gone(space: str, pid: int) -> bool:
+    """Whether a process of this machine is dead; False where that cannot be known from here (see `process_space`)."""
+    return space == process_space() and not _alive(pid)
 
 
 @cache

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from mrigan import __version__
-from mrigan.cli import catalog, demo, detect, doctor, evaluate, models, sample, shards, track, train
+from mrigan.cli import catalog, demo, detect, doctor, evaluate, health, models, sample, shards, track, train
 from mrigan.errors import MriganError
 from mrigan.progress import console
 
@@ -22,7 +22,19 @@ class _InOrder(TyperGroup):
     """Lists the commands in the order in which they are used, not groups after single ones."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        order = ("demo", "sample", "catalog", "shards", "train", "track", "models", "evaluate", "detect", "doctor")
+        order = (
+            "demo",
+            "sample",
+            "catalog",
+            "shards",
+            "train",
+            "track",
+            "models",
+            "evaluate",
+            "detect",
+            "doctor",
+            "health",
+        )
         return sorted(super().list_commands(ctx), key=order.index)
 
 
@@ -44,6 +56,7 @@ app.add_typer(models.app, name="models")
 app.command("evaluate")(evaluate.evaluate)
 app.command("detect")(detect.detect)
 app.command("doctor")(doctor.doctor)
+app.command("health")(health.health)
 
 
 def _version(show: bool) -> None:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d
 
 from mrigan.errors import ConfigError, MriganError
 
@@ -115,6 +116,16 @@ class World:
     def barrier(self) -> None:
         """Wait until every rank is here."""
         self.any(0)
+
+    def set_timeout(self, seconds: float) -> None:
+        """How long messages wait from now on, those on the device as well; of this rank, so every rank should call it.
+
+        A group keeps the time it was made with for messages that are under way.
+        """
+        if dist.is_initialized():
+            change = getattr(dist, "set_timeout", None) or distributed_c10d._set_pg_timeout  # torch < 2.14
+            for group in (None, self.control) if self.control is not None else (None,):
+                change(timedelta(seconds=seconds), group)
 
     def _noted(self, message: torch.Tensor) -> torch.Tensor:
         """Remember, without holding it, a tensor that gloo's threads hold a while longer than the message takes."""

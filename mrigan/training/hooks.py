@@ -83,7 +83,8 @@ class EvaluateHook:
         config = self.job.config
         if step % config.eval.every and step % config.checkpoint.every and step != self.job.steps:
             return None
-        result = self.evaluate(step)
+        with self.job.health.slow("validation"):
+            result = self.evaluate(step)
         self.job.journal.log(step, {f"val/{name}": value for name, value in result.metrics.items()})
         return result.score
 
@@ -119,6 +120,7 @@ class Hooks:
 
     def after_step(self, step: int, losses: Mapping[str, torch.Tensor]) -> None:
         """`step` optimizer steps are done; `losses` are scalars on the device."""
+        self.job.health.stepped(step)
         self.log.after_step(step, losses)
         begin = time.perf_counter()
         score = self.evaluate.after_step(step)

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -25,6 +26,8 @@ from mrigan.engine.precision import Precision
 from mrigan.engine.seeding import deterministic, seed_all
 from mrigan.engine.signals import Stopped, StopRequest
 from mrigan.errors import ConfigError, MriganError
+from mrigan.health import PeerFailed, Watch
+from mrigan.health.evidence import clear, flight_recorder
 from mrigan.progress import Advance, bar
 from mrigan.tracking import Run, code_version
 from mrigan.training.journal import Journal
@@ -44,6 +47,7 @@ class Job(Generic[C]):
         depends: what the weights depend on besides the config: data hash, the hash of a generator.
         steps: optimizer steps in all.
         resumed: the checkpoint that the job goes on from; None at the start of a run.
+        health: the watch over this rank; is told where it is.
         waited: seconds that this rank has waited for batches.
     """
 
@@ -62,6 +66,7 @@ class Job(Generic[C]):
     tracking: Run
     journal: Journal
     precision: Precision
+    health: Watch = dataclasses.field(default_factory=Watch)
     waited: float = 0.0
 
     @property
@@ -115,7 +120,9 @@ class Job(Generic[C]):
         with loader, self._progress() as advance:
             while True:
                 begin = time.perf_counter()
+                self.health.beat("data")
                 batch = next(loader, None)
+                self.health.beat("finish" if batch is None else "compute")
                 self.waited += time.perf_counter() - begin
                 if batch is None:
                     return
@@ -152,50 +159,58 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
     """
     shard_folders(config.data)  # staging may take hours, for which no rank may wait in a collective call
     alone = config.engine.name.startswith("zero")  # DeepSpeed wants a process group, be it of one
-    with join_world(config.train.device, always_group=alone) as world, StopRequest(world) as stop:
+    folder = RunFolder(config.run.dir)
+    patience = timedelta(seconds=Watch.message_timeout(config.health))
+    with (
+        flight_recorder(folder.health),
+        join_world(config.train.device, patience, always_group=alone) as world,
+        StopRequest(world) as stop,
+    ):
         train, val, plan = open_data(config, shard_kind, world)
         steps = config.train.steps or plan.steps(config.train.epochs, config.train.batch_size)
-        folder = RunFolder(config.run.dir)
         store = CheckpointStore(folder.checkpoints, config.checkpoint.keep, config.checkpoint.permanent)
         depends = {"kind": kind, "data_hash": train.hash, **depends}
 
         def prepare() -> int:
             folder.open(to_dict(config), depends, new)
+            clear(folder.health)
             checkpoint = store.recover()
             return checkpoint.step if checkpoint else 0
 
         try:
             step = world.on_main(prepare)
-            resumed = store.load(step, verify=False) if step else None
-            tracking = Run()
+            with Watch(folder.health, world, config.health, step=step, steps=steps, tell=folder.tell) as health:
+                resumed = store.load(step, verify=False) if step else None
+                tracking = Run()
 
-            def track() -> None:
-                nonlocal tracking
-                tracking = _track(config, folder, resumed, depends, stop)
+                def track() -> None:
+                    nonlocal tracking
+                    tracking = _track(config, folder, resumed, depends, stop)
 
-            world.on_main(track)
-            journal = Journal(folder.metrics if world.main else None, tracking)
-            precision = Precision(config.train.precision, world.device)
-            job = Job(
-                kind,
-                config,
-                depends,
-                world,
-                stop,
-                train,
-                val,
-                plan,
-                steps,
-                folder,
-                store,
-                resumed,
-                tracking,
-                journal,
-                precision,
-            )
-            exact = deterministic(config.train.deterministic, world.device, config.engine.tf32)
-            with exact, _recorded(job):
-                yield job
+                world.on_main(track)
+                journal = Journal(folder.metrics if world.main else None, tracking)
+                precision = Precision(config.train.precision, world.device)
+                job = Job(
+                    kind,
+                    config,
+                    depends,
+                    world,
+                    stop,
+                    train,
+                    val,
+                    plan,
+                    steps,
+                    folder,
+                    store,
+                    resumed,
+                    tracking,
+                    journal,
+                    precision,
+                    health,
+                )
+                exact = deterministic(config.train.deterministic, world.device, config.engine.tf32)
+                with exact, _recorded(job), health.failures():
+                    yield job
         finally:
             folder.close()
 
@@ -282,8 +297,9 @@ def _recorded(job: Job[Any]) -> Iterator[None]:
         raise
     except BaseException as error:
         known = error.what if isinstance(error, MriganError) else None
-        # What is known would come again; another error may be a peer's or a machine's fault.
-        job.folder.set_status("failed", error=known or repr(error), retry=known is None)
+        state, again = (error.state, error.again) if isinstance(error, PeerFailed) else ("failed", known is None)
+        # What is known would come again; another error may be a machine's fault.
+        job.folder.set_status(state, error=known or repr(error), retry=again)
         job.tracking.close("FAILED")
         raise
     if state == "running":

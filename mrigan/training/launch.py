@@ -19,6 +19,7 @@ from mrigan.config import DetectorConfig, GanConfig, load_config
 from mrigan.engine.environment import find_ranks
 from mrigan.engine.signals import Stopped, listening
 from mrigan.errors import MriganError
+from mrigan.health.failure import PeerFailed, tell_torchrun
 from mrigan.progress import console
 
 
@@ -65,6 +66,8 @@ def _launch(kind: str, config: str, overrides: list[str], new: bool, dry: bool) 
             console.print(str(stopped), style="yellow", markup=False, highlight=False, soft_wrap=True)
         return stopped.exit_code
     except MriganError as error:
+        if not isinstance(error, PeerFailed):
+            tell_torchrun(error)
         console.print("[bold red]error:[/] ", end="")
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         return error.exit_code

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mrigan.files import write_json
+from mrigan.health.failure import first_failure
 
 LIMIT = 3  # starts in a row that may end without a further step saved
 
@@ -27,7 +28,7 @@ class Verdict(StrEnum):
     """What a batch script should do next."""
 
     FINISHED = "finished"  # the run is complete
-    REQUEUE = "requeue"  # asked to stop: give the nodes back, go on later
+    REQUEUE = "requeue"  # asked to stop, or hung twice: give the nodes back, go on later
     AGAIN = "again"  # ended by what may not come again (a killed rank, a lost link): start once more, here and now
     STOPPED = "stopped"  # stopped by somebody's signal, not by the queue: theirs to go on
     FAILED = "failed"  # by what would come again, or too often
@@ -74,7 +75,12 @@ def end(run: Path, job: str, asked: bool, limit: int = LIMIT) -> tuple[Verdict, 
         return Verdict.FINISHED, f"finished at step {step}"
     if stamp == note.stamp and not asked:
         return Verdict.FAILED, "training ended before it opened its run folder: the reason stands above"
-    if state == "failed" and not status.get("retry") and stamp != note.stamp:
+    if state == "running":  # rank 0 was killed before it could say why
+        cause = first_failure(run / "health")
+        state, error, again = ("failed", str(cause), not cause.known) if cause else (state, error, True)
+    else:
+        again = bool(status.get("retry"))
+    if state == "failed" and not again and stamp != note.stamp:
         return Verdict.FAILED, f"failed, and would fail again: {error}"
     if state == "stopped" and stamp != note.stamp and not asked:
         return Verdict.STOPPED, f"stopped at step {step}, and not by the queue: submit it again to go on"
@@ -84,6 +90,8 @@ def end(run: Path, job: str, asked: bool, limit: int = LIMIT) -> tuple[Verdict, 
             return Verdict.FAILED, why
     if asked:
         return Verdict.REQUEUE, f"asked to stop, at step {step}"
+    if state == "hung" and step <= note.step:
+        return Verdict.REQUEUE, f"hung at step {step} without getting further; perhaps on other nodes: {error}"
     return Verdict.AGAIN, f"ended at step {step} ({error or 'killed: it left no word'})"
 
 

@@ -2,8 +2,9 @@
 
 run.dir/
   config.json        the resolved config          run.json      what else the weights depend on: data hash, generator
-  status.json        running | stopped | failed | finished, the step, MLflow's run id (for scripts: the marker)
+  status.json        running | stopped | failed | hung | finished, the step, MLflow's run id (for scripts: the marker)
   metrics.jsonl      a line a logged step          pictures/     checkpoints/          model/   when finished
+  health/            a heartbeat a rank, and what a rank that hung or failed left; see mrigan.health
   tracking.db        what MLflow has not got yet, and what it must not get twice
 """
 
@@ -40,6 +41,7 @@ class RunFolder:
         self.pictures = self.path / "pictures"
         self.metrics = self.path / "metrics.jsonl"
         self.model = self.path / "model"
+        self.health = self.path / "health"
         self._lock: int | None = None
         self._status = threading.Lock()  # the thread that writes checkpoints notes them there
 
@@ -88,6 +90,10 @@ class RunFolder:
         """Replace `status.json`; what is not given stays as it was."""
         with self._status:
             write_json(self.path / "status.json", {**self.status(), "state": state, **more})
+
+    def tell(self, state: str, error: str, again: bool) -> None:
+        """Note how the run ended; of any rank, where rank 0 is the one that cannot."""
+        self.set_status(state, error=error, retry=again)
 
     def close(self) -> None:
         """Release the lock."""

@@ -52,6 +52,26 @@ class CheckpointHook:
         """
         if step == self._saved:
             return
+        with self.job.health.slow("checkpoint"):
+            self._save(step, score)
+
+    def finish(self) -> None:
+        """Wait until nothing is being written. Every rank must call it.
+
+        Raises:
+            CheckpointError: on every rank, when it could not be written.
+        """
+        with self.job.health.slow("checkpoint"):
+            self.job.world.on_main(self._writer.wait)
+
+    def abandon(self) -> None:
+        """Wait for the write under way while another error is on its way up; the peers may be gone."""
+        try:
+            self._writer.wait()
+        except MriganError as error:
+            log.error("%s", error)
+
+    def _save(self, step: int, score: float | None) -> None:
         job = self.job
         self.finish()
         files: dict[str, TensorFile] = {}
@@ -66,21 +86,6 @@ class CheckpointHook:
             copies = self._snapshot.take(files)
             self._writer.submit(lambda: self._write(step, copies, state, score))
         self._saved = step
-
-    def finish(self) -> None:
-        """Wait until nothing is being written. Every rank must call it.
-
-        Raises:
-            CheckpointError: on every rank, when it could not be written.
-        """
-        self.job.world.on_main(self._writer.wait)
-
-    def abandon(self) -> None:
-        """Wait for the write under way while another error is on its way up; the peers may be gone."""
-        try:
-            self._writer.wait()
-        except MriganError as error:
-            log.error("%s", error)
 
     def _state(self, step: int) -> dict[str, Any]:
         job = self.job

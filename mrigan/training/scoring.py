@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -51,9 +52,19 @@ def score_shards(
 
 
 def score_faces(
-    bundle: Bundle, shards: ShardSet, ids: Any, *, batch_size: int = 64, workers: int = 2, progress: bool = False
+    bundle: Bundle,
+    shards: ShardSet,
+    ids: Any,
+    *,
+    batch_size: int = 64,
+    workers: int = 2,
+    progress: bool = False,
+    alive: Callable[[], None] = lambda: None,
 ) -> torch.Tensor:
-    """Logits (N,) float32 on the CPU of the samples `ids`, in their order; the bundle stays on its device."""
+    """Logits (N,) float32 on the CPU of the samples `ids`, in their order; the bundle stays on its device.
+
+    `alive` is called after every batch.
+    """
     parts = [torch.zeros(0)]
     shown = bar("scoring faces", len(ids), "faces") if progress else nullcontext(lambda items=1, note="": None)
     size = int(bundle.faces.get("size", FacesConfig().size))
@@ -61,6 +72,7 @@ def score_faces(
         for batch in batches:
             parts.append(bundle.score(batch.face, batch_size))
             advance(len(batch))
+            alive()
     return torch.cat(parts)
 
 

@@ -48,6 +48,8 @@ class Validation:
         mine = ids[world.rank :: world.size]
         batch = max(1, config.train.batch_size // world.size)
         was_training = self.bundle.detector.training
-        part = score_faces(self.bundle, self.job.val, mine, batch_size=batch, workers=config.data.workers)
+        part = score_faces(
+            self.bundle, self.job.val, mine, batch_size=batch, workers=config.data.workers, alive=self.job.health.beat
+        )
         self.bundle.detector.train(was_training)
         return interleave(world.gather(part), len(ids))

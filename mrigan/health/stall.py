@@ -1,0 +1,86 @@
+"""When a rank does not go on: the first to notice it says for all which rank lags, and every rank leaves evidence."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mrigan.files import write_json
+from mrigan.health.evidence import FLIGHT, STACKS, write_flight, write_stacks
+from mrigan.health.failure import STALL, read_stall
+from mrigan.health.heartbeat import SILENT, Heartbeat, behind, rank_file, read_heartbeats, silent
+
+log = logging.getLogger(__name__)
+
+GATHER_S = 10.0  # that the first waits for the evidence of the others
+POLL_S = 0.1
+
+
+def report_stall(folder: Path, own: Heartbeat, idle: float, stops: bool) -> str:
+    """Write this rank's evidence.
+
+    Args:
+        own: of this rank, as it is now.
+        idle: seconds in which it has not gone on.
+        stops: whether the ranks end after this.
+
+    Returns:
+        For the first rank that comes here: what it has found and logged. "" for the others, once that is there.
+    """
+    first = _claim(folder, own, stops)
+    write_stacks(folder, own.rank, f"{own.name} has not gone on for {idle:.0f} s: {own.place}")
+    write_flight(folder, own.rank)
+    if not first:
+        _until(lambda: "what" in read_stall(folder), 2 * GATHER_S)
+        return ""
+    beats = [own, *(beat for beat in read_heartbeats(folder) if beat.rank != own.rank)]
+    quiet = {beat.rank for beat in silent(beats)}
+    writing = [beat.rank for beat in beats if beat.rank not in quiet]
+    if stops:
+        _until(lambda: all(rank_file(folder, rank, FLIGHT).exists() for rank in writing), GATHER_S)
+    what = tell_stall(beats, idle)
+    log.error("%s; stacks and last messages of the ranks: %s", what, folder / f"rank-*{STACKS}")
+    write_json(folder / STALL, {"what": what, "stops": stops, "rank": own.rank, "time": time.time()})
+    return what
+
+
+def tell_stall(beats: Sequence[Heartbeat], idle: float) -> str:
+    """One line: who lags, where, since when; and who waits for it. `beats` begin with the rank that has noticed it."""
+    own, late = beats[0], behind(beats)
+    if not late:
+        where = f"all {len(beats)} ranks are at {own.place}" if len(beats) > 1 else f"it is at {own.place}"
+        return f"the run hangs for {idle:.0f} s: {where}"
+    newest = max(beat.time for beat in beats)
+    names = "; ".join(_lags(beat, newest) for beat in late[:4]) + (f"; {len(late) - 4} more lag" if late[4:] else "")
+    waits = "" if own in late else f"; rank {own.rank} waits at {own.place}"
+    return f"the run hangs for {idle:.0f} s: {names}{waits}"
+
+
+def _lags(beat: Heartbeat, newest: float) -> str:
+    quiet = newest - beat.time
+    sign = f", no sign of life for {quiet:.0f} s" if quiet > SILENT * beat.every_s else ""
+    return f"{beat.name} lags at {beat.place}{sign}"
+
+
+def _claim(folder: Path, own: Heartbeat, stops: bool) -> bool:
+    """Whether this rank is the first to notice the hang."""
+    before = read_stall(folder)
+    if before and not before["stops"] and before["time"] < own.time - own.idle_s:
+        (folder / STALL).unlink(missing_ok=True)  # another hang, which was reported, and passed
+    try:
+        descriptor = os.open(folder / STALL, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"stops": stops, "rank": own.rank, "time": time.time()}, file)
+    return True
+
+
+def _until(ready: Callable[[], bool], patience: float) -> None:
+    end = time.monotonic() + patience
+    while not ready() and time.monotonic() < end:
+        time.sleep(POLL_S)  # files of other machines
