@@ -34,6 +34,7 @@ from mrigan.video import (
     FakeClip,
     Frame,
     FrameSource,
+    Geometry,
     Paired,
     PyAvSource,
     VideoInfo,
@@ -43,6 +44,8 @@ from mrigan.video import (
 )
 
 log = logging.getLogger(__name__)
+
+Box = tuple[float, float, float, float]
 
 BATCH = 8  # pairs in one computation of MRIs
 
@@ -117,6 +120,8 @@ class _Family:
         self.pairs = tools.config.pack.kind == "pairs"
         self.treated = Treated.of(family, tools.config, stages)
         self.items: list[Sample | Row] = []
+        self._cut_of: Frame | None = None  # the last one, and the faces that were cut out of it
+        self._cuts: dict[tuple[Geometry, Box], Any] = {}
 
     def run(self) -> None:
         original = self.family.original
@@ -221,7 +226,7 @@ class _Family:
                 continue
             fake.keys.add(row.key)
             with self.stages("crop"):
-                ours, theirs = (self.tools.cut(picture, box) for picture in treated)
+                ours, theirs = self._ours(frame, treated[0], paired.geometry, box), self.tools.cut(treated[1], box)
                 differs = changed(ours, theirs, self.tools.config.pairs)
                 if differs and self.treated.treatment is not None:  # a treatment may enlarge what a codec did
                     before = [self.tools.cut(picture, clean) for picture in (paired.original, paired.fake)]
@@ -236,6 +241,14 @@ class _Family:
             fake.waiting.append(_Pair(row, theirs, ours, about))
         if len(fake.waiting) >= BATCH:
             self._store(fake)
+
+    def _ours(self, frame: Frame, image: Any, geometry: Geometry, box: Box) -> Any:
+        """The original's face, cut once for all fakes that show it alike."""
+        if self._cut_of is not frame:
+            self._cut_of, self._cuts = frame, {}
+        if (geometry, box) not in self._cuts:
+            self._cuts[geometry, box] = self.tools.cut(image, box)
+        return self._cuts[geometry, box]
 
     def _store(self, fake: _Fake) -> None:
         """Encode the faces that wait, with their MRIs."""
