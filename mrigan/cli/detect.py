@@ -31,7 +31,11 @@ def detect(  # noqa: PLR0917 (the command's options)
     ] = None,
     small_faces: Annotated[bool, typer.Option("--small-faces", help="Look for small faces too; slower.")] = False,
     every: Annotated[int, typer.Option(min=0, help="Look at one frame in so many; 0 = as the model says.")] = 0,
+    rule: Annotated[
+        str, typer.Option(metavar="NAME", help="Judge by another rule that the model stores, such as mean or top.")
+    ] = "fraction",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster where the processor can.")] = "fp32",
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = as many as help.")] = 0,
 ) -> None:
     """Judge videos: fake, real or undecided. Exit codes: 0 all answered, 3 some unreadable, 1 none, 2 wrong use, 75
@@ -39,7 +43,15 @@ def detect(  # noqa: PLR0917 (the command's options)
     from mrigan.detect import Options
     from mrigan.detect.command import run
 
-    options = Options(pictures=image, cropped=cropped, small_faces=small_faces, every=every, device=device)
+    options = Options(
+        pictures=image,
+        cropped=cropped,
+        small_faces=small_faces,
+        every=every,
+        device=device,
+        precision=precision,
+        rule=rule,
+    )
     code = run(
         paths,
         model,

@@ -14,6 +14,7 @@ import typer
 from mrigan.detect.inputs import Input, expand
 from mrigan.detect.journal import Journal
 from mrigan.detect.judge import Judge, Judged, Options
+from mrigan.detect.rule import PAPERS
 from mrigan.detect.verdict import DOUBTS
 from mrigan.errors import ConfigError, InputError
 from mrigan.files import write_text
@@ -150,7 +151,10 @@ def _summary(judged: Sequence[Judged], printed: bool) -> None:
             why = {"no_face": "no face found", "too_few_faces": few, **DOUBTS}[v["reason"]]
         else:
             above = sum(face["prob"] > v["thresholds"]["frame"] for face in v["faces"])
+            rule = v["rule"]
             share = f"{above} of {len(v['faces'])} faces above {v['thresholds']['frame']:g}"
+            if rule["name"] != PAPERS:
+                share = f"{rule['name']} {rule['score']:.2f}, fake from {rule['threshold']:.2f} on; {share}"
             why = f"{share}, probability {v['probability']:.2f}"
         line = f"{v['verdict']:<9}  {shown(v['path'])}: {why}"
         if printed:  # standard output holds the JSON alone

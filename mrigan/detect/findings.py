@@ -28,8 +28,7 @@ Box = tuple[float, float, float, float]
 MEASURES = ("side", "sharpness", "distance")
 PEOPLE = 6  # of an input whose pictures are shown, those with the most faces
 BATCH = 32  # faces that the networks see at once
-CHUNK = 256 << 20  # bytes of frames that a GPU's face detector gets at once
-GPU_FRAMES = 32
+CHUNK = 256 << 20  # bytes of frames that the face detector gets at once
 
 
 class Progress(Protocol):
@@ -156,11 +155,11 @@ def _total_frames(item: Input) -> int | None:
 
 
 def _chunk_length(findings: Findings, detector: FaceDetector | None) -> int:
-    """One picture at a time on a CPU, where batching gains nothing; else as many as `CHUNK` holds."""
+    """As many pictures as the detector takes at once and `CHUNK` holds; one where their size is not known yet."""
     w, h = findings.size
-    if detector is None or detector.device == "cpu" or not w:
+    if detector is None or not w:
         return 1
-    return max(1, min(GPU_FRAMES, CHUNK // (3 * w * h)))
+    return max(1, min(detector.batch, CHUNK // (3 * w * h)))
 
 
 def _detect(chunk: list[Frame], detector: FaceDetector | None) -> list[list[Detection]]:

@@ -20,7 +20,7 @@ from mrigan.detect.judge import Judged
 from mrigan.detect.overlay import data_uri, legend, scene_pictures
 from mrigan.detect.pictures import Example
 from mrigan.detect.timeline import clock, timeline
-from mrigan.detect.wording import elsewhere, limit_rows, number, percent, sentence, size, tolerated
+from mrigan.detect.wording import RULES, elsewhere, limit_rows, number, percent, sentence, size, tolerated
 from mrigan.files import sha256_file
 from mrigan.video.stills import shown
 
@@ -76,6 +76,8 @@ def page(
             model=first and first["model"],
             thresholds=first and first["thresholds"],
             calibration=first and first["calibration"],
+            rule=first and first["rule"],
+            rules=RULES,
             when=moment(when or datetime.now()),
             style=style,
             script=script,
@@ -136,7 +138,7 @@ def result(number: int, one: Judged, href: str = "") -> dict[str, Any]:
 def summary(number: int, one: Judged, href: str = "") -> dict[str, Any]:
     """What the table of many files shows of one, and what `page` needs of the first."""
     v = one.verdict
-    same = ("verdict", "reason", "fraction", "probability", "interval", "calibration", "thresholds", "model")
+    same = ("verdict", "reason", "fraction", "probability", "interval", "calibration", "thresholds", "model", "rule")
     shared = {key: v[key] for key in same}
     return shared | {
         "number": number,

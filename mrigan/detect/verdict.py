@@ -1,8 +1,9 @@
 """From probabilities to a verdict: the fraction rule (MRI-GAN, section 5), and what must be said beside it.
 
 A video is fake when at least `fraction` of its faces have a probability above `frame`; both thresholds, and the least
-number of faces that a video must show (`min_faces`), travel with the model. Without a face there is no verdict, nor
-where most faces are too small, too blurred, or unlike all that the model has seen, by limits that it brings along.
+number of faces that a video must show (`min_faces`), travel with the model. It may be asked for another rule that it
+stores (see `mrigan.detect.rule`). Without a face there is no verdict, nor where most faces are too small, too blurred,
+or unlike all that the model has seen, by limits that it brings along.
 
 `probability` is that of a fake at equal odds, by the model's calibration of the faces' mean logit; the mean of their
 probabilities where the model has none (`calibration` null). `interval` holds 95 % of its values over 1,000 seeded draws
@@ -20,9 +21,9 @@ import numpy as np
 
 from mrigan.config import FacesConfig
 from mrigan.detect.findings import Findings
+from mrigan.detect.rule import Rule, papers_rule
 from mrigan.evaluation.calibration import LARGEST, calibrate, sigmoid
 from mrigan.evaluation.doubt import LIMITS, beyond, reason_to_doubt
-from mrigan.evaluation.videos import video_verdict
 
 SCHEMA_VERSION = 1
 MIN_FACES = 3  # of a video, where the model does not say; a picture needs one
@@ -45,6 +46,7 @@ def verdict(
     config: FacesConfig,
     model: Mapping[str, Any],
     cropped: bool = False,
+    rule: Rule | None = None,
 ) -> dict[str, Any]:
     """The verdict on one input, as JSON values; see docs of the fields at the top and in the page.
 
@@ -53,7 +55,9 @@ def verdict(
         thresholds: `frame`, `fraction`. doubt: the model's calibration and limits (see `mrigan.evaluation.doubt`).
         config: how the faces were looked for.
         model: what is said about the model.
+        rule: instead of the paper's.
     """
+    rule = rule or papers_rule(thresholds)
     limits, calibration = doubt.get("limits") or {}, doubt.get("calibration")
     needed = 1 if picture else int(limits.get("min_faces", MIN_FACES))
     probs, frames = np.array(findings.probs, np.float64), [face.frame for face in findings.faces]
@@ -71,8 +75,9 @@ def verdict(
         "schema_version": SCHEMA_VERSION,
         "path": path,
         "input": None if file is None else dict(file),
-        "verdict": "undecided" if reason else video_verdict(probs, thresholds),
+        "verdict": "undecided" if reason else rule.verdict(probs),
         "reason": reason,
+        "rule": {"name": rule.name, "threshold": rule.threshold, "score": rule.score(probs)},
         "probability": probability,
         "interval": spread,
         "calibration": calibration["kind"] if calibration else None,
@@ -80,7 +85,9 @@ def verdict(
         "thresholds": {"frame": thresholds["frame"], "fraction": thresholds["fraction"], "min_faces": needed},
         "limits": {name: value for name, value in limits.items() if name != "min_faces"},
         "measured": measured(limits, findings.measures),
-        "persons": _persons(findings, thresholds, limits, calibration, needed),
+        "persons": _persons(
+            findings, rule, above=thresholds["frame"], limits=limits, calibration=calibration, needed=needed
+        ),
         "faces": [
             {
                 "frame": f.frame,
@@ -137,7 +144,9 @@ def measured(limits: Mapping[str, float], measures: Mapping[str, np.ndarray]) ->
 
 def _persons(
     findings: Findings,
-    thresholds: Mapping[str, float],
+    rule: Rule,
+    *,
+    above: float,
     limits: Mapping[str, float],
     calibration: Mapping[str, Any] | None,
     needed: int,
@@ -159,11 +168,12 @@ def _persons(
             {
                 "person": person,
                 "faces": len(p),
-                "verdict": "undecided" if reason else video_verdict(p, thresholds),
+                "verdict": "undecided" if reason else rule.verdict(p),
                 "reason": reason,
+                "score": rule.score(p),
                 "probability": probability,
                 "interval": spread,
-                "fraction": float((p > thresholds["frame"]).mean()),
+                "fraction": float((p > above).mean()),
                 "first": round(float(t.min()), 4),
                 "last": round(float(t.max()), 4),
             }

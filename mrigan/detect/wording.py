@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mrigan.detect.rule import PAPERS
 from mrigan.detect.verdict import DOUBTS
 from mrigan.evaluation.calibration import at_prior
 from mrigan.evaluation.doubt import LIMITS, SHARE
@@ -15,6 +16,15 @@ MEASURES = {  # how a page calls them; decimals
     "side": ("Width of a face in the frame, px", 0),
     "sharpness": ("Sharpness of a face (variance of its Laplacian)", 1),
     "distance": ("Distance from the faces that the model knows", 2),
+}
+
+RULES = {  # what a video's score is, by the rules that a page may have to explain
+    "mean": "the mean probability of its faces",
+    "mean_logit": "the mean of its faces' logits, as a probability",
+    "confident_mean": "the mean of the faces above .8 where they are many, of those below .2 where nearly all are, "
+    "else of all",
+    "top": "the mean probability of the most suspicious fifth of its faces",
+    "learned": "a logistic regression on how the logits of its faces are spread",
 }
 
 
@@ -43,6 +53,13 @@ def sentence(v: Mapping[str, Any], picture: bool) -> str:
     if v["reason"]:
         return f"{DOUBTS[v['reason']][:1].upper()}{DOUBTS[v['reason']][1:]}, so it cannot say."
     above = sum(face["prob"] > limits["frame"] for face in faces)
+    rule = v["rule"]
+    if rule["name"] != PAPERS:
+        name = rule["name"].replace("_", " ")
+        return (
+            f"By the rule “{name}” the {what} scored {number(rule['score'])}; it says fake from "
+            f"{number(rule['threshold'])} on. {above} of {len(faces)} faces scored above {number(limits['frame'])}."
+        )
     if len(faces) == 1:
         side = "above" if above else "not above"
         return f"The face scored {number(faces[0]['prob'])}, {side} the threshold of {number(limits['frame'])}."

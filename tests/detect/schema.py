@@ -6,6 +6,7 @@ PROB = {"type": "number", "minimum": 0, "maximum": 1}
 MAYBE = {"anyOf": [PROB, {"type": "null"}]}
 INTERVAL = {"anyOf": [{"type": "null"}, {"type": "array", "items": PROB, "minItems": 2, "maxItems": 2}]}
 REASON = {"enum": [None, "no_face", "too_few_faces", "too_small", "too_blurred", "out_of_range", "unreadable"]}
+RULES = ["fraction", "mean", "mean_logit", "confident_mean", "top", "learned"]
 COUNT = {"type": "integer", "minimum": 0}
 SECONDS = {"type": "number", "minimum": 0}
 
@@ -24,6 +25,7 @@ VERDICT = closed(
     input={"anyOf": [{"type": "null"}, closed(bytes=COUNT, modified_ns={"type": "integer"})]},
     verdict={"enum": ["fake", "real", "undecided"]},
     reason=REASON,
+    rule=closed(name={"enum": RULES}, threshold=PROB, score=MAYBE),
     probability=MAYBE,
     interval=INTERVAL,
     fraction=MAYBE,
@@ -41,6 +43,7 @@ VERDICT = closed(
             faces=COUNT,
             verdict={"enum": ["fake", "real", "undecided"]},
             reason=REASON,
+            score=PROB,
             probability=PROB,
             interval=INTERVAL,
             fraction=PROB,

@@ -19,7 +19,7 @@ from mrigan.detect import Judge, Options, detect_paths, findings
 from mrigan.detect.findings import Findings, look_at
 from mrigan.detect.inputs import Input
 from mrigan.errors import ConfigError, ModelError
-from mrigan.models import load_bundle
+from mrigan.models import Bundle, load_bundle
 from mrigan.video import Frame
 from tests.clips import write_audio
 from tests.detect.schema import check
@@ -61,8 +61,8 @@ def test_the_model_is_given_the_face_with_its_margin(
 
     bundle = load_bundle(models["mri"])
     given: list[torch.Tensor] = []
-    score = bundle.score
-    monkeypatch.setattr(bundle, "score", lambda faces: (given.append(faces), score(faces))[1])
+    score = Bundle.score
+    monkeypatch.setattr(Bundle, "score", lambda self, faces: (given.append(faces), score(self, faces))[1])
     [verdict] = detect_paths([clips / "face.png"], bundle)
     x0, y0, x1, y1 = (int(v) for v in verdict["faces"][0]["box"])
     dx, dy = int((x1 - x0) * 0.1), int((y1 - y0) * 0.1)
@@ -171,11 +171,11 @@ def test_memory_does_not_grow_with_the_video(monkeypatch: pytest.MonkeyPatch) ->
     assert peak < 40e6
 
 
-def test_a_gpu_gets_as_many_frames_as_memory_allows() -> None:
-    gpu, cpu = SimpleNamespace(device="cuda"), SimpleNamespace(device="cpu")
+def test_the_face_detector_gets_as_many_frames_as_memory_allows() -> None:
+    gpu, cpu = SimpleNamespace(batch=32), SimpleNamespace(batch=8)
     hd, huge = Findings(size=(1280, 720)), Findings(size=(16_000, 4_000))
     lengths = [findings._chunk_length(f, d) for f, d in ((hd, gpu), (huge, gpu), (hd, cpu), (Findings(), gpu))]  # type: ignore[arg-type]
-    assert lengths == [32, 1, 1, 1]
+    assert lengths == [32, 1, 8, 1]
 
 
 def test_a_model_that_gives_no_number_is_no_verdict(clips: Path, models: dict[str, Path]) -> None:

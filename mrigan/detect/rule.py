@@ -1,0 +1,85 @@
+"""By which rule a video is judged: the paper's share of suspicious faces, or another that the model stores.
+
+Each rule makes one score of a video's faces (see `mrigan.evaluation.aggregation`) and calls it fake from a threshold on
+that was found on the model's own validation videos. A threshold that nobody has fitted is no rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mrigan.errors import ConfigError, ModelError
+from mrigan.evaluation.aggregation import STRATEGIES, aggregate
+from mrigan.evaluation.videos import ROUNDING
+
+PAPERS = "fraction"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A video is fake when the score of its faces is `threshold` or more.
+
+    Attributes:
+        name: a key of `STRATEGIES`. settings: what `aggregate` needs for it.
+    """
+
+    name: str
+    threshold: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def score(self, probs: ArrayLike) -> float | None:
+        """The score, 0..1, of the (N,) face probabilities of one video; None without a face."""
+        p = np.asarray(probs, np.float64)
+        return float(aggregate(self.name, p, np.zeros(len(p), np.int64), 1, self.settings)[0]) if len(p) else None
+
+    def verdict(self, probs: ArrayLike) -> str:
+        """`fake` or `real`; `undecided` without a face."""
+        score = self.score(probs)
+        return "undecided" if score is None else "fake" if score >= self.threshold - ROUNDING else "real"
+
+    @property
+    def words(self) -> str:
+        """Its name as people read it."""
+        return self.name.replace("_", " ")
+
+
+def papers_rule(thresholds: Mapping[str, float]) -> Rule:
+    """The share of faces above `frame`, fake from `fraction` on (MRI-GAN, section 5)."""
+    return Rule(PAPERS, float(thresholds["fraction"]), {"frame": thresholds["frame"]})
+
+
+def choose_rule(name: str, thresholds: Mapping[str, float], stored: Mapping[str, Any]) -> Rule:
+    """The rule called `name` of a model.
+
+    Args:
+        stored: `{name: {"threshold", "settings"}}`, the `rules` of the model's `doubt`.
+
+    Raises:
+        ConfigError: the model stores no such rule; says which ones it does. ModelError: what it stores cannot be used.
+    """
+    if name == PAPERS:
+        return papers_rule(thresholds)
+    known = [known for known in stored if known in STRATEGIES and known != PAPERS]
+    if name not in known:
+        raise ConfigError(
+            f"the model stores no rule {name!r}" if name in STRATEGIES else f"no rule {name!r}",
+            where="--rule",
+            fix=f"one of: {', '.join([PAPERS, *known])}",
+        )
+    entry: Any = stored[name]
+    try:
+        rule = Rule(name, float(entry["threshold"]), dict(entry.get("settings") or {}))
+        score = rule.score([0.5])
+        if not (0 <= rule.threshold <= 1 and score is not None and math.isfinite(score)):
+            raise ValueError
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError):
+        raise ModelError(
+            f"model.json has an unusable rule {name}", fix="give a model folder as a training wrote it"
+        ) from None
+    return rule

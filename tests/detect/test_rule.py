@@ -1,0 +1,87 @@
+"""Other rules than the paper's: only those that a model stores, with its own thresholds, and the verdict names them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from mrigan.cli import app
+from mrigan.detect.rule import choose_rule, papers_rule
+from mrigan.errors import ConfigError, ModelError
+from mrigan.evaluation.videos import video_verdict
+from tests.detect.schema import check
+
+THRESHOLDS = {"frame": 0.7, "fraction": 0.3}
+PROBS = [0.1, 0.2, 0.3, 0.6, 0.95]
+
+
+def test_the_papers_rule_is_that_of_the_evaluation() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        probs = rng.choice([0.2, 0.7, 0.71, 0.9], rng.integers(1, 30))
+        assert papers_rule(THRESHOLDS).verdict(probs) == video_verdict(probs, THRESHOLDS)
+    assert papers_rule(THRESHOLDS).verdict([]) == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("name", "score"),
+    [("mean", 0.43), ("top", 0.95), ("confident_mean", 0.43), ("mean_logit", None)],
+)
+def test_a_stored_rule_scores_and_decides_at_its_own_threshold(name: str, score: float | None) -> None:
+    if score is None:
+        logits = np.log(np.array(PROBS) / (1 - np.array(PROBS)))
+        score = float(1 / (1 + np.exp(-logits.mean())))
+    for threshold, expected in ((score - 0.01, "fake"), (score, "fake"), (score + 0.01, "real")):
+        rule = choose_rule(name, THRESHOLDS, {name: {"threshold": threshold, "settings": {}}})
+        assert rule.score(PROBS) == pytest.approx(score)
+        assert rule.verdict(PROBS) == expected
+
+
+def test_what_a_model_does_not_store_is_no_rule() -> None:
+    stored = {"mean": {"threshold": 0.5, "settings": {}}, "from_next_year": {"threshold": 0.5}}
+    with pytest.raises(ConfigError, match="stores no rule 'top'") as caught:
+        choose_rule("top", THRESHOLDS, stored)
+    assert caught.value.fix == "one of: fraction, mean"
+    with pytest.raises(ConfigError, match="no rule 'menu'"):
+        choose_rule("menu", THRESHOLDS, stored)
+    for wrong in ({"threshold": 1.5}, {"threshold": "high"}, {"settings": {}}, [], {"threshold": float("nan")}):
+        with pytest.raises(ModelError, match="unusable rule mean"):
+            choose_rule("mean", THRESHOLDS, {"mean": wrong})
+    with pytest.raises(ModelError, match="unusable rule learned"):
+        choose_rule("learned", THRESHOLDS, {"learned": {"threshold": 0.5, "settings": {"weights": {}}}})
+
+
+def test_the_command_and_its_page_say_which_rule(
+    clips: Path, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model scores every face .95: fake by the paper's rule, real by a stored one with a threshold of .99."""
+    model = shutil.copytree(models["fake"], tmp_path / "model")
+    meta = json.loads((model / "model.json").read_text())
+    meta["doubt"] = {"rules": {"mean": {"threshold": 0.99, "settings": {}}}}
+    (model / "model.json").write_text(json.dumps(meta))
+    out, page = tmp_path / "out.json", tmp_path / "page.html"
+    command = ["detect", str(clips / "one.mp4"), "--model", str(model), "--precision", "bf16"]
+    done = CliRunner().invoke(app, [*command, "--rule", "mean", "--json", str(out), "--html", str(page)])
+    assert done.exit_code == 0, done.output
+    assert "mean 0.95, fake from 0.99 on" in done.output
+    verdicts = json.loads(out.read_text())
+    check(verdicts)
+    [verdict] = verdicts
+    assert (verdict["verdict"], verdict["fraction"], verdict["persons"][0]["verdict"]) == ("real", 1.0, "real")
+    assert verdict["rule"] == {"name": "mean", "threshold": 0.99, "score": pytest.approx(0.9526, abs=0.005)}
+    assert verdict["persons"][0]["score"] == verdict["rule"]["score"]
+    assert (verdict["model"]["rule"], verdict["model"]["precision"]) == ("mean", "bf16")
+    html = page.read_text()
+    assert "By the rule “mean” the video scored 0.95; it says fake from 0.99 on." in html
+    assert "the mean probability of its faces" in html
+    assert "did not decide" in html
+    refused = CliRunner().invoke(app, [*command, "--rule", "top"])
+    assert isinstance(refused.exception, ConfigError)
+    assert refused.exception.fix == "one of: fraction, mean"
+    wrong = CliRunner().invoke(app, [*command[:-1], "bf61"])
+    assert isinstance(wrong.exception, ConfigError)
