@@ -63,7 +63,9 @@ def test_a_rank_that_hangs_ends_the_job_and_is_named(shards: Path, tmp_path: Pat
     stacks = (run / "health" / "rank-00000.stacks.txt").read_text()
     assert "in gan_step" in stacks  # where it waited
     flight = json.loads((run / "health" / "rank-00000.flight.json").read_bytes())
-    assert flight["gloo"]["entries"][-1]["profiling_name"].startswith("gloo:")
+    last = flight["gloo"]["entries"][-1]
+    assert last["profiling_name"].startswith("gloo:")
+    assert last["timeout_ms"] == (5 + 60) * 1000  # short after the first step, and longer than the watch
     assert look(run).word is Word.HUNG
     # Nothing was saved: the nodes are given back, in the hope of others.
     assert end(run, "7", False)[0] is Verdict.REQUEUE

@@ -28,9 +28,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_shards(tmp_path_factory.mktemp("tiny") / "shards")
 
 
-def submit(cluster: Cluster, shards: Path, run: Path) -> Job:
+def submit(cluster: Cluster, shards: Path, run: Path, *more: str, options: tuple[str, ...] = ()) -> Job:
     words = ["slurm/train.sbatch", "gan", "configs/gan/cpu-smoke.yaml", f"data.shards={shards}", f"run.dir={run}"]
-    return cluster.submit(run.with_suffix(".log"), *TWO_NODES, *words, *SETTINGS)
+    return cluster.submit(run.with_suffix(".log"), *TWO_NODES, *options, *words, *SETTINGS, *more)
 
 
 def wait_for_step(job: Job, run: Path, step: int) -> None:
@@ -93,7 +93,7 @@ def test_requeued_by_the_administrator_then_a_rank_is_killed(
 
     wait_for_step(job, run, at + 15)
     assert job.about("Restarts") == "1"
-    kill_rank_on(cluster, job, "n2")
+    signal_rank_on(job, "n2", signal.SIGKILL)
     job.wait_log(r"ended with [1-9]\d*: again")
     job.wait()
     assert job.about("Restarts") == "1"  # on the same nodes: no place in the queue is lost
@@ -104,9 +104,39 @@ def test_requeued_by_the_administrator_then_a_rank_is_killed(
     assert hashes(run, STEPS) == hashes(undisturbed, STEPS)
 
 
-def kill_rank_on(cluster: Cluster, job: Job, node: str) -> None:
-    """SIGKILL to the ranks of one node, found by the environment that Slurm gave them."""
-    killed = 0
+def test_the_time_limit_comes_near(cluster: Cluster, shards: Path, tmp_path: Path) -> None:
+    """Slurm itself sends the signal, as `--signal` asks: a minute's job saves, is requeued, and goes on from there."""
+    run = tmp_path / "run"
+    job = submit(cluster, shards, run, "train.steps=1000000", options=("--time=1", "--signal=B:USR1@30"))
+    job.until(lambda: job.about("Restarts") == "1", "its requeue")
+    stopped = status(run)
+    assert stopped["state"] == "stopped"
+    assert stopped["step"] == state(run, stopped["step"])["step"] > 0
+    assert "train.sbatch: asked to stop: saving" in job.log
+    wait_for_step(job, run, stopped["step"] + 1)
+    assert going_on(job) == [stopped["step"]]
+    job.cancel()
+    job.wait("CANCELLED")
+
+
+def test_a_node_that_hangs_is_noticed_and_the_ranks_start_again(
+    cluster: Cluster, shards: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    job = submit(cluster, shards, run, "health.stall_s=5")
+    wait_for_step(job, run, 12)
+    signal_rank_on(job, "n2", signal.SIGSTOP)
+    job.wait_log(r"ended with [1-9]\d*: again")
+    assert re.search(r"the run hangs for \d+ s: rank 1 on .* lags at step \d+", job.log)
+    job.wait()
+    assert going_on(job) == [10]
+    assert hashes(run, STEPS) == hashes(undisturbed, STEPS)
+    assert (run / "health" / "earlier-1" / "rank-00000.stacks.txt").is_file()
+
+
+def signal_rank_on(job: Job, node: str, number: signal.Signals) -> None:
+    """A signal to the ranks of one node, found by the environment that Slurm gave them."""
+    found = 0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             environment = (folder / "environ").read_bytes().split(b"\0")
@@ -119,9 +149,9 @@ def kill_rank_on(cluster: Cluster, job: Job, node: str) -> None:
             and any(v.startswith(b"LOCAL_RANK=") for v in environment)
             and b"train_gan" in words
         ):
-            os.kill(int(folder.name), signal.SIGKILL)
-            killed += 1
-    assert killed, f"no rank of job {job.id} on {node}"
+            os.kill(int(folder.name), number)
+            found += 1
+    assert found, f"no rank of job {job.id} on {node}"
 
 
 def test_srun_alone_starts_the_same_training(cluster: Cluster, shards: Path, undisturbed: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from mrigan.errors import ShardError
+from mrigan.health.failure import note_failure
 from mrigan.training.requeue import Verdict, begin, end, main
 
 
@@ -62,6 +64,33 @@ def test_what_would_fail_again_is_not_tried_again(run: Path) -> None:
     assert verdict is Verdict.FAILED
     assert "the loss is nan" in why
     assert end(run, "7", True)[0] is Verdict.FAILED
+
+
+def test_a_hang_starts_again_and_gives_the_nodes_back_where_nothing_was_saved(run: Path) -> None:
+    begin(run, "7")
+    train(run, state="hung", step=5, error="rank 1 lags", retry=True)
+    assert end(run, "7", False)[0] is Verdict.AGAIN
+    begin(run, "7")
+    train(run, state="hung", step=5, error="rank 1 lags", retry=True)
+    verdict, why = end(run, "7", False)
+    assert verdict is Verdict.REQUEUE
+    assert "rank 1 lags" in why
+    begin(run, "7", limit=2)
+    train(run, state="hung", step=5, error="rank 1 lags", retry=True)
+    assert end(run, "7", False, limit=2)[0] is Verdict.FAILED  # not for ever
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(ShardError("damaged"), "failed"), (OSError("a link"), "again")])
+def test_another_ranks_word_counts_where_rank_0_was_killed_before_its_own(
+    run: Path, error: Exception, verdict: str
+) -> None:
+    begin(run, "7")
+    train(run, state="running", step=5)
+    note_failure(run / "health", 3, error, 6, "data")
+    found, why = end(run, "7", False)
+    assert found == verdict
+    assert "rank 3 on " in why
+    assert str(error) in why
 
 
 @pytest.mark.parametrize("state", ["stopped", "running", "failed", None])
