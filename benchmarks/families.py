@@ -1,11 +1,15 @@
-"""CPU-seconds a stored sample beside the straightforward way: `python benchmarks/families.py [FRAMES] [FAMILIES]`.
+"""CPU-seconds a stored sample beside the straightforward way, where they go, and what a second worker brings.
+
+    python benchmarks/families.py [--part compare] [--sizes 720p 1080p] [--families N] [--frames N] [--repeats N]
+    python benchmarks/families.py --part workers --workers 1 2     # on a quiet machine: wall times count
 
 Families of one original and four fakes, H.264 (x264's defaults, 4:2:0), 720p and 1080p. Where the research videos lie
 beside the project: at 720p FaceForensics++ with its four methods, at 1080p originals of DFDC with fakes made here; else
 the people of the embedded sample, enlarged. Faces are found by the real MTCNN in both ways.
 
 The straightforward way: each clip is decoded and searched for faces by itself, at full size, on every 10th frame, by
-facenet-pytorch; scikit-image's SSIM of the fake's face and the original's; PNG files. One thread in both ways.
+facenet-pytorch; scikit-image's SSIM of the fake's face and the original's; PNG files. One thread in both ways, by
+turns, family by family: what else runs on the machine changes. A figure is the median of repeats, each from nothing.
 """
 
 from __future__ import annotations
@@ -14,12 +18,15 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import argparse
 import json
-import sys
+import platform
+import statistics
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -32,7 +39,7 @@ from skimage.metrics import structural_similarity
 
 from mrigan.catalog import scan_catalog, write_catalog
 from mrigan.config import FacesConfig, ShardsConfig, load_config
-from mrigan.packing import Plan, Unit, build_shards, plan_shards
+from mrigan.packing import Plan, Summary, Unit, build_shards, plan_shards
 from mrigan.packing.dispatch import Job
 from mrigan.packing.unit import UnitMaker
 from mrigan.sample import make_sample
@@ -209,7 +216,7 @@ def planned(root: Path, out: Path) -> Plan:
     """One unit a family."""
     catalog, _ = scan_catalog("dfdc", root)
     write_catalog(catalog, root / "catalog.parquet")
-    settings = ["pack.shard_samples=1", "pack.splits=[train,val,test]"]
+    settings = ["pack.shard_mib=8", "pack.splits=[train,val,test]"]  # a family of 300-frame clips takes 6 of them
     return plan_shards(root / "catalog.parquet", load_config(ShardsConfig, "shards/pairs.yaml", settings), out)
 
 
@@ -230,22 +237,28 @@ class Ours:
         self.stored += report.stored
 
 
-def table(title: str, seconds: Counter[str], stored: int) -> None:
-    total = seconds.total()
-    print(f"  {title}: {stored} samples, {1e3 * total / stored:.1f} CPU-ms each")
-    parts = (f"{stage} {1e3 * value / stored:.1f}" for stage, value in seconds.most_common())
-    print(f"    {', '.join(parts)}")
+@dataclass(frozen=True)
+class Cost:
+    """What a way cost: CPU-seconds by stage, and the samples that it stored."""
+
+    seconds: Counter[str]
+    stored: int
+
+    def each(self, *, but: str = "") -> float:
+        """CPU-ms a stored sample, without one stage."""
+        return 1e3 * (self.seconds.total() - self.seconds[but]) / self.stored
+
+    def line(self, title: str) -> str:
+        parts = ", ".join(f"{stage} {1e3 * value / self.stored:.1f}" for stage, value in self.seconds.most_common())
+        return f"  {title}: {self.stored} samples, {self.each():.1f} CPU-ms each: {parts}"
 
 
-def compare(size: str, frames: int, families: int, root: Path) -> None:
-    what, clips = make_families(root, size, frames, families)
-    print(f"\n{size}: {families} families of 1 + 4 clips of {frames} frames; {what}; H.264 4:2:0")
-    (root / f"plain-{size}").mkdir()
-    plain = Straightforward(root / f"plain-{size}")
+def once(clips: list[list[Path]], plan: Plan, out: Path) -> tuple[Cost, Cost, float]:
+    """Both ways from nothing, and the CPU-seconds of decoding every frame and nothing else."""
+    out.mkdir()
+    plain, mine, alone = Straightforward(out), Ours(plan), Counter[str]()
     plain.mtcnn.detect(np.zeros((720, 1280, 3), np.uint8))
-    plan, alone = planned(root / size, root / f"shards-{size}"), Counter[str]()
-    mine = Ours(plan)
-    for paths, unit in zip(clips, plan.units, strict=True):  # by turns: what else runs on the machine changes
+    for paths, unit in zip(clips, plan.units, strict=True):
         plain.family(paths)
         mine.unit(unit)
         for path in paths:
@@ -253,56 +266,107 @@ def compare(size: str, frames: int, families: int, root: Path) -> None:
                 container.streams.video[0].thread_count = 1
                 for _ in container.decode(video=0):
                     pass
-    seconds, stored = mine.seconds, mine.stored
-    table("straightforward", plain.seconds, plain.stored)
-    table("mrigan", seconds, stored)
-    print(f"  decoding every frame and nothing else: {1e3 * alone.total() / stored:.1f} CPU-ms a sample")
-    with_decoding = plain.seconds.total() / plain.stored / (seconds.total() / stored)
-    without = (plain.seconds.total() - plain.seconds["decode"]) / plain.stored
-    without /= (seconds.total() - seconds["decode"]) / stored
-    print(f"  fewer CPU-seconds a sample: {with_decoding:.1f} times with decoding, {without:.1f} times without it")
+    return Cost(plain.seconds, plain.stored), Cost(mine.seconds, mine.stored), alone.total()
 
 
-def scaling(root: Path, size: str, copies: int) -> None:
-    """Wall time of a whole build by one worker and by two, from the start of the processes on."""
-    many = root / "many"
-    for copy in range(copies):
-        for part in sorted((root / size).glob("dfdc_train_part_*")):
-            linked = many / f"dfdc_train_part_{len(list(many.glob('*')))}"
-            linked.mkdir(parents=True)
-            for path in part.glob("*.mp4"):
-                os.link(path, linked / f"c{copy}{path.name}")
-            rows = json.loads((part / "metadata.json").read_text())
-            renamed = {f"c{copy}{name}": row for name, row in rows.items()}
-            for row in renamed.values():
-                row.update({"original": f"c{copy}{row['original']}"} if "original" in row else {})
-            (linked / "metadata.json").write_text(json.dumps(renamed))
-    walls = {}
-    for workers in (1, 2):
-        plan = planned(many, root / f"workers-{workers}")
-        if workers == 1:
-            print(
-                f"\nworkers: {len(plan.units)} units of {size}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-            )
-        start = time.process_time()
-        summary = build_shards(plan.folder, workers)
-        walls[workers] = summary.wall
-        alone = time.process_time() - start
-        cpu = 1e3 * summary.seconds.total() / summary.built
-        print(f"  {workers}: {summary.wall:.1f} s, {summary.built / summary.wall:.1f} samples/s; "
-              f"{cpu:.1f} CPU-ms a sample in the workers, {1e3 * alone / summary.built:.1f} beside them")  # fmt: skip
-    print(f"  two are {walls[1] / walls[2]:.2f} times as fast as one")
+def compare(size: str, options: argparse.Namespace, root: Path) -> None:
+    what, clips = make_families(root, size, options.frames, options.families)
+    print(
+        f"\n{size}: {len(clips)} families of 1 + 4 clips of {options.frames} frames; {what}; H.264 4:2:0; {machine()}"
+    )
+    ratios: list[tuple[float, float]] = []
+    costs: list[tuple[Cost, Cost, float]] = []
+    for repeat in range(options.repeats):
+        plan = planned(root / size, root / f"shards-{size}-{repeat}")
+        costs.append(once(clips, plan, root / f"plain-{size}-{repeat}"))
+        plain, mine, _ = costs[-1]
+        ratios.append((plain.each() / mine.each(), plain.each(but="decode") / mine.each(but="decode")))
+        print(f"  repeat {repeat + 1}: {ratios[-1][0]:.1f} times with decoding, {ratios[-1][1]:.1f} times without it, "
+              f"load {os.getloadavg()[0]:.1f}", flush=True)  # fmt: skip
+    plain, mine, alone = sorted(costs, key=lambda cost: cost[1].each())[len(costs) // 2]
+    print(plain.line("straightforward"))
+    print(mine.line("mrigan"))
+    print(f"  decoding every frame and nothing else: {1e3 * alone / mine.stored:.1f} CPU-ms a sample")
+    for i, title in enumerate(("with decoding", "without it")):
+        values = [pair[i] for pair in ratios]
+        print(f"  {size} {title}: {statistics.median(values):.1f} times fewer CPU-seconds a sample "
+              f"({min(values):.1f} to {max(values):.1f})")  # fmt: skip
 
 
-def main(frames: int = 150, families: int = 2) -> None:
+def many(root: Path, size: str, units: int) -> Path:
+    """The families of `size` under as many names as make `units` units."""
+    parts = sorted((root / size).glob("dfdc_train_part_*"))
+    folder = root / "many"
+    for number in range(units):
+        part, linked = parts[number % len(parts)], folder / f"dfdc_train_part_{number}"
+        linked.mkdir(parents=True)
+        for path in part.glob("*.mp4"):
+            os.link(path, linked / f"c{number}{path.name}")
+        rows = json.loads((part / "metadata.json").read_text())
+        renamed = {f"c{number}{name}": row for name, row in rows.items()}
+        for row in renamed.values():
+            row.update({"original": f"c{number}{row['original']}"} if "original" in row else {})
+        (linked / "metadata.json").write_text(json.dumps(renamed))
+    return folder
+
+
+def scaling(root: Path, options: argparse.Namespace) -> None:
+    """Work a wall second and a CPU-second, of whole builds by so many workers, from the start of the processes on."""
+    size = options.sizes[0]
+    if not (root / size).is_dir():
+        make_families(root, size, options.frames, options.families)
+    videos = many(root, size, 4 * max(options.workers))
+    build_shards(planned(videos, root / "warm-up").folder, max(options.workers))  # imports, page cache
+    built: dict[int, list[Summary]] = {workers: [] for workers in options.workers}
+    print(f"\nworkers: {4 * max(options.workers)} families of {size}; {machine()}")
+    for repeat in range(options.repeats):
+        for workers, summaries in built.items():
+            plan = planned(videos, root / f"workers-{workers}-{repeat}")
+            summaries.append(build_shards(plan.folder, workers))
+            done = summaries[-1]
+            print(f"  {workers}: {done.wall:.1f} s, {done.built / done.wall:.1f} samples/s, "
+                  f"{1e3 * done.seconds.total() / done.built:.1f} CPU-ms a sample, load {os.getloadavg()[0]:.1f}",
+                  flush=True)  # fmt: skip
+    first = options.workers[0]
+    walls = {n: statistics.median(s.wall for s in summaries) for n, summaries in built.items()}
+    cpus = {n: statistics.median(s.seconds.total() / s.built for s in summaries) for n, summaries in built.items()}
+    for n in options.workers[1:]:
+        times = walls[first] / walls[n]
+        print(f"  {n} workers: {times:.2f} times as fast as {first} ({100 * times * first / n:.0f} % of linear), "
+              f"{100 * cpus[first] / cpus[n]:.0f} % of the work a CPU-second")  # fmt: skip
+
+
+def machine() -> str:
+    """What this runs on, and how busy it is."""
+    cores = len(os.sched_getaffinity(0))
+    name = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                 if line.startswith("model name")), platform.machine())  # fmt: skip
+    return f"{cores} cores of {name}, load {os.getloadavg()[0]:.1f}"
+
+
+def positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=("compare", "workers", "all"), default="all")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--families", type=int, choices=(1, 2, 3), default=2, help="different ones, at most 3 (2)")
+    parser.add_argument("--frames", type=positive, default=150, help="of a clip (150)")
+    parser.add_argument("--repeats", type=positive, default=3, help="the median counts (3)")
+    parser.add_argument("--workers", type=positive, nargs="+", default=[1, 2], help="processes to compare (1 2)")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary)
-        for size in SIZES:
-            compare(size, frames, families, root)
-        scaling(root, "720p", copies=4)
+        for size in options.sizes if options.part != "workers" else ():
+            compare(size, options, Path(temporary))
+        if options.part != "compare":
+            scaling(Path(temporary), options)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3]))
+    main()
