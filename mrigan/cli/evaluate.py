@@ -10,9 +10,10 @@ import typer
 
 def evaluate(
     *,
-    more: Annotated[list[Path] | None, typer.Argument(metavar="[...]", help="More of --shards or --scores.")] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="[...]", help="More of --shards or --scores.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="Folder or models:/NAME@ALIAS; repeatable.")] = None,
-    shards: Annotated[list[Path] | None, typer.Option(help="Shard folders to score.")] = None,
+    shards: Annotated[list[str] | None, typer.Option(help="Shard folders to score, or URLs of them.")] = None,
+    cache: Annotated[str, typer.Option(help="A folder on a local disk, to stage the shards in; for URLs.")] = "",
     scores: Annotated[list[Path] | None, typer.Option(help="Score files, to make the report again.")] = None,
     split: Annotated[str, typer.Option(help="The split of the shards to score.")] = "test",
     thresholds: Annotated[str, typer.Option(metavar="FRAME,FRACTION", help="Instead of the models' own.")] = "",
@@ -36,16 +37,17 @@ def evaluate(
 
     given = parse_thresholds(thresholds) if thresholds else None
     if scores and not (model or shards):
-        metrics = evaluate_files([*scores, *(more or [])], out, given)
+        metrics = evaluate_files([*scores, *map(Path, more or [])], out, given)
     elif gan and shards and not (model or scores):
         from mrigan.training.gan_report import report_gans
 
-        typer.echo(f"report: {report_gans(gan, [*shards, *(more or [])], out, split=split, device=device)}")
+        folders = _folders([*shards, *(more or [])], cache, split)
+        typer.echo(f"report: {report_gans(gan, folders, out, split=split, device=device)}")
         return
     elif model and shards and not scores:
         from mrigan.training.evaluate import evaluate_models
 
-        folders = [*shards, *(more or [])]
+        folders = _folders([*shards, *(more or [])], cache, split)
         if robustness:
             from mrigan.training.robustness import evaluate_robustness
 
@@ -61,3 +63,15 @@ def evaluate(
         )
     Console().print(headline(metrics))
     typer.echo(f"report: {out / 'index.html'}")
+
+
+def _folders(shards: list[str], cache: str, split: str) -> list[Path]:
+    """The folders on this machine that hold the shards; those at a URL are staged in `cache` first."""
+    from mrigan.data import local_folders
+    from mrigan.errors import ConfigError
+
+    away = [folder for folder in shards if "://" in folder and not folder.startswith("file://")]
+    if away and not cache:
+        raise ConfigError("--shards is a URL, and shards are read from a local disk", where=away[0],
+                          fix="give --cache DIR, a folder on a disk of this machine")  # fmt: skip
+    return local_folders(shards, cache, (split,))
