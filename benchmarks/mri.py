@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
 
@@ -38,7 +38,7 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return (time.process_time() - start) / PAIRS
 
 
-def main(rounds: int = 9) -> None:
+def main(rounds: int) -> None:
     """Alternate the two, round by round, and print the medians."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -66,4 +66,6 @@ def main(rounds: int = 9) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rounds", nargs="?", type=int, default=9)
+    main(parser.parse_args().rounds)

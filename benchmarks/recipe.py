@@ -12,7 +12,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import sys
+import argparse
 import tempfile
 import time
 from collections import Counter
@@ -67,18 +67,25 @@ def milliseconds(work: Callable[[], Any], times: int = 5) -> float:
     return 1000 * (time.process_time() - start) / times
 
 
-def main(catalog: str = "", families: str = "1000000") -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("catalog", nargs="?", type=Path)
+    parser.add_argument("families", nargs="?", type=int, default=1_000_000, help="at most so many")
+    options = parser.parse_args()
+    if options.catalog and not options.catalog.is_file():
+        parser.error(f"there is no catalog {options.catalog}")
+    families = options.families
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        path = Path(catalog) if catalog else folder / "catalog.parquet"
-        if not catalog:
+        path = options.catalog or folder / "catalog.parquet"
+        if not options.catalog:
             write_catalog(scan_catalog("dfdc", make_sample(folder / "sample"))[0], path)
-        off = report("recipe off", [build(path, folder / "off", [], int(families))])
+        off = report("recipe off", [build(path, folder / "off", [], families)])
         for on in ("augmented", "clean"):
             results = [build(path, folder / f"{on}-{seed}", ["recipe.share=1", f"recipe.detect_on={on}",
-                             f"pack.seed={seed}"], int(families)) for seed in SEEDS]  # fmt: skip
+                             f"pack.seed={seed}"], families) for seed in SEEDS]  # fmt: skip
             every = report(f"every family treated, faces found on {on} frames", results)
             share = off + PUBLISHED * (every - off)
             print(f"hence with {PUBLISHED:.0%} of the families: {share:.1f} CPU-ms, {share / off:.2f} times as many")
@@ -94,4 +101,4 @@ def main(catalog: str = "", families: str = "1000000") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

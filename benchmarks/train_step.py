@@ -12,9 +12,9 @@ an image. Pin the processor threads with OMP_NUM_THREADS; figures are images a s
 
 from __future__ import annotations
 
+import argparse
 import copy
 import itertools
-import sys
 import time
 from collections.abc import Callable
 
@@ -125,7 +125,7 @@ def same_losses(device: torch.device) -> None:
     print(f"same weights, same losses: G {theirs[0]:.4f}, D {theirs[1]:.4f}")
 
 
-def main(images: int = 4, steps: int = 3) -> None:
+def main(images: int, steps: int) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     print(f"full-size GAN step on {name}, torch {torch.__version__}, batch {images}, {steps} steps")
@@ -166,4 +166,8 @@ def matrix(device: torch.device, steps: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("batch", nargs="?", type=int, default=4)
+    parser.add_argument("steps", nargs="?", type=int, default=3)
+    given = parser.parse_args()
+    main(given.batch, given.steps)
