@@ -27,13 +27,15 @@ def evaluate(
 ) -> None:
     """Score models on shards, or take score files, and write scores.parquet, metrics.json and index.html.
 
-    With --robustness instead: robustness.html, and a table and curves beside it. With --gan and --shards: gan.html,
-    the curves of these trainings and what their generators draw.
+    Several score files or shard folders become one report; of several data sets it compares the figures on each.
+
+    With --robustness instead: robustness.html, and a table and curves beside it; the same command goes on where one was
+    interrupted. With --gan and --shards: gan.html, the curves of these trainings and what their generators draw.
     """
     from rich.console import Console
 
     from mrigan.errors import ConfigError
-    from mrigan.evaluation import evaluate_files, headline, parse_thresholds
+    from mrigan.evaluation import data_set_tables, evaluate_files, headline, parse_thresholds
 
     given = parse_thresholds(thresholds) if thresholds else None
     if scores and not (model or shards):
@@ -61,7 +63,8 @@ def evaluate(
         raise ConfigError(
             "evaluate takes --model and --shards, or --gan and --shards, or --scores", fix="mrigan evaluate --help"
         )
-    Console().print(headline(metrics))
+    console = Console()
+    console.print(headline(metrics), *data_set_tables(metrics))
     typer.echo(f"report: {out / 'index.html'}")
 
 

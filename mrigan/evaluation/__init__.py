@@ -1,6 +1,6 @@
 """Scores in, figures out: metrics of faces and videos, the threshold search, and the report. Never touches a model."""
 
-from mrigan.evaluation.headline import headline
+from mrigan.evaluation.headline import data_set_tables, headline
 from mrigan.evaluation.metrics import frame_metrics, numbers
 from mrigan.evaluation.report import evaluate, evaluate_files
 from mrigan.evaluation.schema import SCORES_SCHEMA
@@ -12,6 +12,7 @@ __all__ = [
     "DEFAULT_THRESHOLDS",
     "SCORES_SCHEMA",
     "check_scores",
+    "data_set_tables",
     "evaluate",
     "evaluate_files",
     "frame_metrics",

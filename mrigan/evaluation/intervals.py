@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from mrigan.errors import InputError
@@ -38,6 +39,28 @@ def kind_of_clusters(table: pa.Table) -> str:
 def clusters_of(table: pa.Table, kind: str) -> NDArray[np.int64]:
     """(N,) the cluster of each row of a checked table; `kind` as in `kind_of_clusters`."""
     return group_codes(table, VIDEO if kind == "video" else ("dataset", kind))[0]
+
+
+def intervals_of(faces: pa.Table, videos: pa.Table, threshold: float) -> dict[str, Any]:
+    """95 % intervals of the figures of one model, whole clusters drawn.
+
+    Args:
+        faces: scores, without rows of videos that have no face. videos: see `video_table`. threshold: of a face.
+
+    Returns:
+        `over` (what is drawn), `clusters` (how many), `frame` and `video`: see `bootstrap`.
+    """
+    kind = kind_of_clusters(videos)
+    judged = videos.filter(pc.greater(videos["faces"], 0))
+    said = pc.equal(judged["verdict"], "fake")
+    return {
+        "over": kind,
+        "clusters": int(clusters_of(videos, kind).max(initial=-1)) + 1,
+        "frame": bootstrap(
+            faces["label"], faces["prob"], faces["prob"].to_numpy() > threshold, clusters_of(faces, kind)
+        ),
+        "video": bootstrap(judged["label"], judged["prob"], said, clusters_of(judged, kind)),
+    }
 
 
 def bootstrap(

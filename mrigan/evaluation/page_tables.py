@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mrigan.evaluation.data_sets import SHOWN, across
 from mrigan.evaluation.results import Result
 
 WORST_PERSONS = 10
@@ -27,6 +28,7 @@ FIGURES = (
     ("precision", "Precision", RISING),
     ("f1", "F1", RISING),
 )
+FALLS = {key for key, _, better in FIGURES if better == FALLING}
 OF_VIDEOS = (
     ("fraction_auc", "AUC by fraction", RISING),
     ("accuracy_of_all", "Accuracy of all", RISING),
@@ -106,22 +108,20 @@ def source_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def data_set_table(results: Sequence[Result]) -> dict[str, Any] | None:
-    """AUC of videos by data set, a column a model: how it does where it was not trained. None for a single data set."""
-    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for result in results:
-        for group in result.groups:
-            key = (group["dataset"], group["compression"])
-            known = found.setdefault(key, {})
-            if result.model not in known or group["method"] == "all":
-                known[result.model] = group["video"]
-    if len(found) < 2:
+    """Figures of videos by data set, `SHOWN` a model: how each does where it was not trained. None for a single data
+    set."""
+    rows = across([{"model": r.model, "data_sets": r.data_sets} for r in results])
+    if not rows:
         return None
-    rows = []
-    for (dataset, compression), by_model in sorted(found.items()):
-        missing = {"auc": None, "undefined": {"auc": "not scored on it"}}
-        cells = [_cell(by_model.get(r.model, missing), "auc") for r in results]
-        rows.append({"name": f"{dataset} {compression}".strip(), "cells": cells})
-    return {"rows": rows}
+    missing: dict[str, Any] = dict.fromkeys(SHOWN) | {"undefined": dict.fromkeys(SHOWN, "not scored on it")}
+    for row in rows:
+        row["cells"] = [
+            _cell(missing, key) if of is None else _cell(of["video"], key, of["intervals"]["video"])
+            for of in row["models"]
+            for key in SHOWN
+        ]
+    names = [f"{name} ↓" if key in FALLS else name for key, name in SHOWN.items()]
+    return {"rows": rows, "measures": names}
 
 
 def strategy_rows(results: Sequence[Result]) -> list[dict[str, Any]]:

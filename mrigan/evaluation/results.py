@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mrigan.errors import ConfigError
-from mrigan.evaluation.intervals import bootstrap, clusters_of, kind_of_clusters
+from mrigan.evaluation.data_sets import data_set_rows, of_source
+from mrigan.evaluation.intervals import intervals_of
 from mrigan.evaluation.metrics import decision_metrics, frame_metrics
 from mrigan.evaluation.schema import faces_only, group_codes
 from mrigan.evaluation.strategies import compare_strategies
@@ -34,6 +35,7 @@ class Result:
     frame: dict[str, Any]
     video: dict[str, Any]
     groups: list[dict[str, Any]]
+    data_sets: list[dict[str, Any]]  # see `data_set_rows`
     persons: list[dict[str, Any]]
     intervals: dict[str, Any]  # `over` (what is drawn), `clusters` (how many), `frame` and `video`: see `bootstrap`
     strategies: list[dict[str, Any]]  # see `compare_strategies`
@@ -61,7 +63,11 @@ def measure(scores: pa.Table, thresholds: Mapping[str, Thresholds], validation: 
         model, split = pair["model"], pair["split"]
         mine = scores.filter(pc.and_(pc.equal(scores["model"], model), pc.equal(scores["split"], split)))
         faces, videos = faces_only(mine), video_table(mine, thresholds[model])
-        frame = frame_metrics(faces["label"], faces["prob"], thresholds[model]["frame"])
+        whole = {
+            "frame": frame_metrics(faces["label"], faces["prob"], thresholds[model]["frame"]),
+            "video": video_metrics(videos),
+            "intervals": intervals_of(faces, videos, thresholds[model]["frame"]),
+        }
         results.append(
             Result(
                 model=model,
@@ -69,11 +75,12 @@ def measure(scores: pa.Table, thresholds: Mapping[str, Thresholds], validation: 
                 thresholds=dict(thresholds[model]),
                 faces=faces,
                 videos=videos,
-                frame=frame,
-                video=video_metrics(videos),
+                frame=whole["frame"],
+                video=whole["video"],
                 groups=_groups(faces, videos, thresholds[model]["frame"]),
+                data_sets=data_set_rows(faces, videos, thresholds[model]["frame"], whole),
                 persons=_persons(videos),
-                intervals=_intervals(faces, videos, thresholds[model]["frame"]),
+                intervals=whole["intervals"],
                 strategies=compare_strategies(mine, _of_model(validation, model), thresholds[model]),
                 grid=_grid(_of_model(validation, model)),
             )
@@ -124,21 +131,6 @@ def _grid(validation: pa.Table) -> Grid | None:
     return grid if grid and not grid.reason else None
 
 
-def _intervals(faces: pa.Table, videos: pa.Table, threshold: float) -> dict[str, Any]:
-    """95 % intervals of the figures of faces and videos, whole clusters drawn."""
-    kind = kind_of_clusters(videos)
-    judged = videos.filter(pc.greater(videos["faces"], 0))
-    said = pc.equal(judged["verdict"], "fake")
-    return {
-        "over": kind,
-        "clusters": int(clusters_of(videos, kind).max(initial=-1)) + 1,
-        "frame": bootstrap(
-            faces["label"], faces["prob"], faces["prob"].to_numpy() > threshold, clusters_of(faces, kind)
-        ),
-        "video": bootstrap(judged["label"], judged["prob"], said, clusters_of(judged, kind)),
-    }
-
-
 def _persons(videos: pa.Table) -> list[dict[str, Any]]:
     """Figures of the videos of each person (or other group), where these are known."""
     known = videos.filter(pc.not_equal(videos["group"], ""))
@@ -174,7 +166,7 @@ def _groups(faces: pa.Table, videos: pa.Table, threshold: float) -> list[dict[st
     rows = []
     sources = sorted({(v["dataset"], v["compression"]) for v in videos.select(["dataset", "compression"]).to_pylist()})
     for dataset, compression in sources:
-        ours = [_of_source(table, dataset, compression) for table in (faces, videos)]
+        ours = [of_source(table, dataset, compression) for table in (faces, videos)]
         methods = sorted(pc.unique(ours[1].filter(pc.equal(ours[1]["label"], 1))["method"]).to_pylist())
         subsets = [(method, [_against_reals(table, method) for table in ours]) for method in methods]
         if len(methods) != 1:
@@ -185,10 +177,6 @@ def _groups(faces: pa.Table, videos: pa.Table, threshold: float) -> list[dict[st
                 {"dataset": dataset, "method": method, "compression": compression, "frame": frame, "video": video}
             )
     return rows
-
-
-def _of_source(table: pa.Table, dataset: str, compression: str) -> pa.Table:
-    return table.filter(pc.and_(pc.equal(table["dataset"], dataset), pc.equal(table["compression"], compression)))
 
 
 def _against_reals(table: pa.Table, method: str) -> pa.Table:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mrigan.evaluation.data_sets import SHOWN, across
 from mrigan.evaluation.results import Result
 from mrigan.files import write_text
 
@@ -27,7 +28,8 @@ TABLE_1 = {  # the ten rows of MRI-GAN's Table 1, by its names
 
 def write_tables(folder: Path, results: Sequence[Result]) -> None:
     """Write the tables of one split: Table 1 (of videos, with 95 % intervals where there are), Table 2 (the thresholds
-    and where they come from), every source, and the other rules for a video. Empty fields: not defined."""
+    and where they come from), every source, the other rules for a video, and the data sets side by side where there
+    are several. Empty fields: not defined."""
     header = [name for r in results for name in (r.model, f"{r.model} low", f"{r.model} high")]
     rows: list[list[Any]] = [["Metric", *header]]
     for name, key in TABLE_1.items():
@@ -48,6 +50,24 @@ def write_tables(folder: Path, results: Sequence[Result]) -> None:
     keys = ("strategy", "threshold", "auc", "ap", "eer", "balanced_accuracy", "tpr", "tnr")
     rules = [[r.model, *(row[k] for k in keys)] for r in results for row in r.strategies]
     _write(folder / "rules.csv", [["model", *keys], *rules])
+    if table := across([{"model": r.model, "data_sets": r.data_sets} for r in results]):
+        _write(folder / "data-sets.csv", _data_sets(table, [r.model for r in results]))
+
+
+def _data_sets(rows: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[list[Any]]:
+    """A line a data set; of each model its figures, each followed by its interval, and its coverage."""
+    columns = [name for key in SHOWN for name in (key, f"{key} low", f"{key} high")] + ["coverage"]
+    header = ["dataset", "compression", "real", "fake", *(f"{model} {name}" for model in models for name in columns)]
+    lines: list[list[Any]] = [header]
+    for row in rows:
+        line = [row[key] for key in header[:4]]
+        for of in row["models"]:
+            for key in SHOWN:
+                found = (None, None) if of is None else of["intervals"]["video"].get(key, (None, None))
+                line += [None if of is None else of["video"][key], *found]
+            line.append(None if of is None else of["video"]["coverage"])
+        lines.append(line)
+    return lines
 
 
 def _write(path: Path, rows: Sequence[Sequence[Any]]) -> None:

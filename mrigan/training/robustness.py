@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from mrigan import __version__
 from mrigan.config import FacesConfig
 from mrigan.data import ShardSet
 from mrigan.data.decode import decode, resize
 from mrigan.engine.distributed import choose_device
 from mrigan.engine.seeding import seed_of
 from mrigan.errors import InputError
+from mrigan.evaluation.parts import Parts
 from mrigan.evaluation.robustness import CLEAN, SCHEMA, write_robustness
 from mrigan.evaluation.schema import OPTIONAL, VIDEO
 from mrigan.models.bundle import Bundle, load_bundle
@@ -24,6 +27,9 @@ from mrigan.tracking import resolve
 from mrigan.training.evaluate import model_names, own_thresholds
 from mrigan.video.corruptions import CORRUPTIONS, corrupt
 
+log = logging.getLogger(__name__)
+
+PARTS = "robustness-parts"
 SEVERITIES = range(1, 6)
 BATCH = 64
 
@@ -42,6 +48,9 @@ def evaluate_robustness(
     """Score every model on whole videos of a split, as they are and under every corruption and severity, and write the
     report (see `mrigan.evaluation.robustness.write_robustness`).
 
+    What is scored is kept in `out`/robustness-parts until the report is written: the same call goes on where one was
+    interrupted, and starts anew where a model, the shards or `faces` have changed.
+
     Args:
         faces: about so many, half of them fake; whole videos, drawn by the hash of their ids: the same every time.
 
@@ -54,21 +63,55 @@ def evaluate_robustness(
     opened = ShardSet.open(list(shards), split, "any")
     videos = _choose(opened, faces)
     conditions = [(CLEAN, 0), *((name, severity) for name in corruptions for severity in SEVERITIES)]
-    tables = []
-    with bar("making faces worse", sum(map(len, videos)) * len(conditions), "faces") as advance:
-        for ids in videos:
-            clips = [_read(opened, part) for part in _persons(opened, ids)]
-            for name, severity in conditions:
-                worse = [_worse(opened, part, clip, name, severity) for part, clip in clips]
-                order = np.concatenate([part for part, _ in clips])
-                pictures = [face for clip in worse for face in clip]
-                for model, bundle in bundles.items():
-                    scores = _scores(opened, order, pictures, bundle)
-                    tables.append(_labelled(scores, model=model, corruption=name, severity=severity))
-                advance(len(order))
+    parts = Parts(Path(out) / PARTS, _identity(bundles, opened, faces, chosen))
+    tables = {condition: parts.known(_name(*condition)) for condition in conditions}
+    missing = [condition for condition, table in tables.items() if table is None]
+    if len(missing) < len(conditions):
+        log.info(
+            "%d of %d ways to make faces worse are scored already", len(conditions) - len(missing), len(conditions)
+        )
+    with bar("making faces worse", sum(map(len, videos)) * len(missing), "faces") as advance:
+        for name, severity in missing:
+            scored = []
+            for ids in videos:
+                scored += _score_video(opened, ids, bundles, name, severity)
+                advance(len(ids))
+            tables[name, severity] = pa.concat_tables(scored)
+            parts.keep(_name(name, severity), tables[name, severity])
     limits = {name: dict(thresholds or own_thresholds(bundle)) for name, bundle in bundles.items()}
     levels = {name: (CORRUPTIONS[name].levels, CORRUPTIONS[name].unit) for name in corruptions}
-    return write_robustness(pa.concat_tables(tables), limits, levels, Path(out))
+    rows = write_robustness(pa.concat_tables(list(tables.values())), limits, levels, Path(out))
+    parts.clear()
+    return rows
+
+
+def _name(corruption: str, severity: int) -> str:
+    return f"{corruption}-{severity}"
+
+
+def _identity(bundles: Mapping[str, Bundle], shards: ShardSet, faces: int, device: Any) -> dict[str, Any]:
+    """All that the scores depend on: the models' files, the samples, how many are drawn, and the program."""
+    return {
+        "mrigan": __version__,
+        "models": {name: bundle.meta.get("files") for name, bundle in bundles.items()},
+        "shards": shards.hash,
+        "split": shards.split,
+        "faces": faces,
+        "device": torch.device(device).type,
+    }
+
+
+def _score_video(
+    shards: ShardSet, ids: np.ndarray, bundles: Mapping[str, Bundle], name: str, severity: int
+) -> list[pa.Table]:
+    """The scores of a video's faces made worse, a table a model."""
+    clips = [(part, _worse(shards, part, _read(shards, part), name, severity)) for part in _persons(shards, ids)]
+    order = np.concatenate([part for part, _ in clips])
+    pictures = [face for _, clip in clips for face in clip]
+    return [
+        _labelled(_scores(shards, order, pictures, bundle), model=model, corruption=name, severity=severity)
+        for model, bundle in bundles.items()
+    ]
 
 
 def _choose(shards: ShardSet, faces: int) -> list[np.ndarray]:
@@ -98,8 +141,8 @@ def _persons(shards: ShardSet, ids: np.ndarray) -> Iterator[np.ndarray]:
         yield ids[mine][np.argsort(frame[mine])]
 
 
-def _read(shards: ShardSet, ids: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    return ids, [np.asarray(decode(shards.read(int(i))[0])) for i in ids]
+def _read(shards: ShardSet, ids: np.ndarray) -> list[np.ndarray]:
+    return [np.asarray(decode(shards.read(int(i))[0])) for i in ids]
 
 
 def _worse(shards: ShardSet, ids: np.ndarray, clip: list[np.ndarray], name: str, severity: int) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,10 @@ from typer.testing import CliRunner
 from mrigan.cli import app
 from mrigan.config import FacesConfig, to_dict
 from mrigan.evaluation import check_scores
+from mrigan.evaluation.parts import Parts
 from mrigan.evaluation.robustness import SCHEMA, measure_robustness, write_robustness
 from mrigan.models import Detector, save_bundle
+from mrigan.training import robustness
 from mrigan.video.corruptions import CORRUPTIONS
 from tests.evaluation.tables import random_table
 from tests.training.runs import write_tiny_shards
@@ -58,18 +61,55 @@ def test_figures_are_those_of_the_rows(tmp_path: Path) -> None:
     assert (tmp_path / "robustness.png").stat().st_size > 10_000
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_interrupted_it_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shards = write_tiny_shards(tmp_path / "shards")
     detector = Detector("test_efficientnet.r160_in1k", size=64, hidden=8)
     save_bundle(tmp_path / "m", detector, faces={**to_dict(FacesConfig()), "size": 64},
                 thresholds={"frame": 0.5, "fraction": 0.5})  # fmt: skip
-    command = ["evaluate", "--model", str(tmp_path / "m"), "--shards", str(shards), "--robustness", "--split", "val",
-               "--faces", "12", "--device", "cpu", "-o", str(tmp_path / "out")]  # fmt: skip
-    result = CliRunner().invoke(app, command)
+    out = tmp_path / "out"
+
+    def run(to: Path, faces: int = 12) -> Any:
+        command = ["evaluate", "--model", str(tmp_path / "m"), "--shards", str(shards), "--robustness", "--split",
+                   "val", "--faces", str(faces), "--device", "cpu", "-o", str(to)]  # fmt: skip
+        return CliRunner().invoke(app, command)
+
+    done: list[tuple[str, int]] = []
+    worse = robustness._worse
+
+    def stops(*arguments: Any) -> Any:
+        name, severity = arguments[-2:]
+        if len(set(done)) == 7 and (name, severity) not in done:
+            raise KeyboardInterrupt
+        done.append((name, severity))
+        return worse(*arguments)
+
+    monkeypatch.setattr(robustness, "_worse", stops)
+    assert run(out).exit_code != 0
+    parts = out / "robustness-parts"
+    assert {file.stem for file in parts.iterdir()} == {f"{name}-{severity}" for name, severity in done}
+    assert not (out / "robustness.parquet").exists()
+    (parts / "clean-0.parquet").write_bytes(b"cut off")
+    first = set(done)
+    again: list[tuple[str, int]] = []
+    monkeypatch.setattr(robustness, "_worse", lambda *a: (again.append(a[-2:]), worse(*a))[1])
+    result = run(out)
     assert result.exit_code == 0, (result.output, result.exception)
-    table = pq.read_table(tmp_path / "out/robustness.parquet")
+    assert set(again) & first == {("clean", 0)}  # damaged, so made again; the others are taken as they are
+    table = pq.read_table(out / "robustness.parquet")
     kinds = {(r["corruption"], r["severity"]) for r in table.select(["corruption", "severity"]).to_pylist()}
     assert kinds == {("clean", 0), *((name, s) for name in CORRUPTIONS for s in range(1, 6))}
     assert len(table) % len(kinds) == 0
-    assert CliRunner().invoke(app, command).exit_code == 0
-    assert pq.read_table(tmp_path / "out/robustness.parquet").equals(table)  # drawn from hashes: the same again
+    assert not parts.exists()
+    assert run(tmp_path / "whole").exit_code == 0
+    assert pq.read_table(tmp_path / "whole/robustness.parquet").equals(table)  # drawn from hashes: the same again
+
+
+def test_parts_of_other_work_do_not_count(tmp_path: Path) -> None:
+    table = pa.table({"prob": [0.1, 0.9]})
+    parts = Parts(tmp_path / "parts", {"models": {"m": "abc"}, "faces": 500})
+    assert parts.known("blur-1") is None
+    parts.keep("blur-1", table)
+    assert Parts(tmp_path / "parts", {"faces": 500, "models": {"m": "abc"}}).known("blur-1") == table
+    assert Parts(tmp_path / "parts", {"models": {"m": "abd"}, "faces": 500}).known("blur-1") is None
+    parts.clear()
+    assert not (tmp_path / "parts").exists()
