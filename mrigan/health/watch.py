@@ -4,9 +4,9 @@ The training thread says where it is (`beat`): it sets a field, and never waits 
 threads do the rest. One writes the heartbeat. The other looks at the field, touches no file while all goes well, and
 so notices a hang also where the storage hangs.
 
-Before the first step has ended everything may take long (`health.start_s`): compiling, the first batches, connecting.
-Then the rank must go on within `health.stall_s`, or `health.slow_s` in a checkpoint or an evaluation. Messages between
-the ranks time out a moment later than the watch acts.
+Before two steps have ended everything may take long (`health.start_s`): compiling, the first batches, connecting. Then
+the rank must go on within `health.stall_s` (longer where that second step was slow: a big network on a small CPU), or
+`health.slow_s` in a checkpoint or an evaluation. Messages between the ranks time out a moment after the watch acts.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ MARGIN_S = 60.0  # that messages wait longer than the watch
 REPORT_S = 60.0  # for the evidence: the storage may be what hangs
 LOOK_S = 5.0  # without going on, after which it looks whether another rank hangs or has failed
 LEAVE_S = 20.0  # the same, after which it no longer waits for its thread to notice that a peer has failed
+STARTED = 2  # steps; the first one compiles, allocates, connects
+PATIENT = 5.0  # times the second step
 LONG = ("validation", "checkpoint", "waiting", "finish")
 
 
@@ -76,7 +78,9 @@ class Watch:
         self._tell = tell
         self._place = Place(step, "start")
         self._since = time.monotonic()
-        self._stepped = False  # the first step of this start has ended
+        self._steps = 0  # of this start, that have ended
+        self._last = 0.0  # when the last of them did
+        self._slowest = 0.0  # seconds in which a rank must go on: so many times its second step
         self._messages = self.message_timeout(self.config)
         self._closed = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -84,7 +88,7 @@ class Watch:
 
     @staticmethod
     def message_timeout(config: HealthConfig) -> float:
-        """Seconds that messages wait until the first step has ended: what a process group is to be made with."""
+        """Seconds that messages wait in the beginning: what a process group is to be made with."""
         return config.start_s + MARGIN_S
 
     @property
@@ -106,7 +110,11 @@ class Watch:
 
     def stepped(self, step: int) -> None:
         """`step` optimizer steps are done: the host has gone through them; the device may still be at work."""
-        self._stepped = True
+        now = time.monotonic()
+        self._steps += 1
+        if self._steps == STARTED:
+            self._slowest = PATIENT * (now - self._last)
+        self._last = now
         self.beat("log", step)
 
     @contextmanager
@@ -161,7 +169,7 @@ class Watch:
         config = self.config
         if not config.stall_s:
             return 0.0
-        usual = config.stall_s if self._stepped else config.start_s
+        usual = config.start_s if self._steps < STARTED else max(config.stall_s, self._slowest)
         return max(usual, config.slow_s) if phase in LONG else usual
 
     def _set_messages(self) -> None:
