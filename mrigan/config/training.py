@@ -110,7 +110,7 @@ class HealthConfig:
     spike_window: int = at_least(16, 100)  # lines of the log that the median and the deviation are of
     roll_back_limit: int = at_least(1, 3)  # times that a run goes back to a checkpoint
     stall_s: float = at_least(0, 600.0)  # seconds in which a rank must go on, or the run hangs; 0 = not watched
-    start_s: float = at_least(1, 3600.0)  # the same until the first step has ended: compiling, the first batches
+    start_s: float = at_least(1, 3600.0)  # the same until two steps have ended: compiling, the first batches
     slow_s: float = at_least(1, 3600.0)  # the same for a checkpoint, an evaluation, and all after the last step
     on_stall: str = choice("stop", "report")  # stop: every rank ends, and the job's nodes are free
 
