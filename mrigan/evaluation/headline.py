@@ -31,7 +31,7 @@ def headline(metrics: Mapping[str, Any]) -> Table:
 
 
 def data_set_tables(metrics: Mapping[str, Any]) -> list[Table]:
-    """A Rich table a split of which the scores come from several data sets: a row a data set, and of each model its
+    """A Rich table a split of which the scores come from several data sets: a column a model; of each data set the
     figures of videos, with 95 % intervals where there are."""
     from rich.box import SIMPLE
     from rich.table import Column, Table
@@ -43,12 +43,13 @@ def data_set_tables(metrics: Mapping[str, Any]) -> list[Table]:
         rows = across(results)
         if not rows:
             continue
-        columns = [Text(f"{r['model']}\n{name}") for r in results for name in MEASURES.values()]
-        numbers = (Column(name, justify="right") for name in columns)
-        table = Table(f"data set\n{split}", Column("videos", justify="right"), *numbers, box=SIMPLE)
+        models = (Column(Text(f"{r['model']}\n{split}"), overflow="fold") for r in results)
+        table = Table(Column("data set", overflow="fold"), "", *models, box=SIMPLE)
         for row in rows:
-            cells = [_with_interval(of, key) for of in row["models"] for key in MEASURES]
-            table.add_row(Text(row["name"]), str(row["real"] + row["fake"]), *cells)
+            name = Text(f"{row['name']}\n{row['real']} real, {row['fake']} fake")
+            columns = ("\n".join(_with_interval(of, key) for key in MEASURES) for of in row["models"])
+            table.add_row(name, "\n".join(MEASURES.values()), *columns)
+            table.add_section()
         tables.append(table)
     return tables
 
@@ -57,7 +58,7 @@ def _with_interval(row: Mapping[str, Any] | None, key: str) -> str:
     if row is None:
         return "–"
     interval = row["intervals"]["video"].get(key)
-    spread = f"\n{interval[0]:.2f}–{interval[1]:.2f}" if interval and row["video"][key] is not None else ""
+    spread = f"  {interval[0]:.2f}–{interval[1]:.2f}" if interval and row["video"][key] is not None else ""
     return _digits(row["video"][key]) + spread
 
 

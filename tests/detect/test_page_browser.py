@@ -14,6 +14,7 @@ from mrigan.detect import Judge, Options
 from mrigan.detect.inputs import expand
 from mrigan.detect.page import render
 from mrigan.detect.report import INLINE, Report
+from mrigan.detect.rule import Rule
 from tests.detect.test_page import HOSTILE
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -50,7 +51,7 @@ FOCUSABLE = "a[href], button, summary, input, select, textarea, [tabindex='0']"
 
 @pytest.fixture(scope="module")
 def pages(clips: Path, models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """one: a video of two people; several; apart: the list of many; undecided; as their files."""
+    """one: a video of two people; several; apart: the list of many; ruled: by another rule; undecided."""
     folder, out = tmp_path_factory.mktemp("inputs"), tmp_path_factory.mktemp("pages")
     shutil.copy(clips / "two.mp4", folder / f"{HOSTILE}.mp4")
     shutil.copy(clips / "face.png", folder / f"{LONG}.png")
@@ -66,6 +67,9 @@ def pages(clips: Path, models: dict[str, Path], tmp_path_factory: pytest.TempPat
     two = next(one for one in judged if "alert" in one.verdict["path"])
     (out / "one.html").write_text(render([two], ["left.txt: no video"]))
     (out / "several.html").write_text(render(judged))
+    ruled = Judge(models["fake"], Options())
+    ruled.rule = Rule("confident_mean", 0.97)
+    (out / "ruled.html").write_text(render(list(ruled.each(expand([two.verdict["path"]])[0], examples=3))))
     judge.doubt["limits"]["min_side"] = 900.0
     (out / "undecided.html").write_text(render(list(judge.each(expand([two.verdict["path"]])[0], examples=3))))
     report = Report(out / "a #1%20?<b>.html", INLINE + 1)
@@ -133,7 +137,7 @@ def test_hostile_names_stay_text(chromium: Any, pages: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 360, 1000])
-@pytest.mark.parametrize("name", ["one", "several", "undecided", "apart"])
+@pytest.mark.parametrize("name", ["one", "several", "ruled", "undecided", "apart"])
 def test_no_page_scrolls_sideways(chromium: Any, pages: dict[str, Path], name: str, width: int) -> None:
     opened(chromium, pages[name], width=width)
     assert chromium.execute_script("return innerWidth") == width
@@ -141,7 +145,7 @@ def test_no_page_scrolls_sideways(chromium: Any, pages: dict[str, Path], name: s
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("name", ["several", "undecided"])
+@pytest.mark.parametrize("name", ["several", "ruled", "undecided"])
 def test_text_can_be_read_in_light_and_dark(chromium: Any, pages: dict[str, Path], name: str) -> None:
     grounds = {}
     for scheme in ("light", "dark"):

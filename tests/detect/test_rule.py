@@ -80,6 +80,7 @@ def test_the_command_and_its_page_say_which_rule(
     assert "By the rule “mean” the video scored 0.95; it says fake from 0.99 on." in html
     assert "the mean probability of its faces" in html
     assert "did not decide" in html
+    assert "expect less of it elsewhere" not in html  # those rates are of the paper's rule
     refused = CliRunner().invoke(app, [*command, "--rule", "top"])
     assert isinstance(refused.exception, ConfigError)
     assert refused.exception.fix == "one of: fraction, mean"
