@@ -18,8 +18,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mrigan.catalog import Clip, Family
 from mrigan.errors import InputError
 from mrigan.packing.pictures import black, encode
@@ -36,12 +34,13 @@ from mrigan.video import (
     FrameSource,
     Geometry,
     Paired,
-    PyAvSource,
     VideoInfo,
     changed,
     follow,
     probe,
+    pyav_source,
 )
+from mrigan.video.picture import Picture, to_host
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ def family_samples(family: Family, tools: Tools, stages: Stages) -> list[Sample 
         if tools.config.video.decoder == "dali":
             raise
         log.warning("family %s is decoded by PyAV: %s (%s)", family.id, error.what, error.where)
-        work = _Family(family, tools, stages, Timed(PyAvSource(), stages))
+        work = _Family(family, tools, stages, Timed(pyav_source(tools.config.video), stages))
         work.run()
     place = {clip.id: i for i, clip in enumerate(family.clips)}
     return sorted(work.items, key=lambda item: _place(item, place))
@@ -87,8 +86,8 @@ class _Pair:
     """A fake's face, the original's, and what is stored about the fake's."""
 
     row: Row
-    fake_face: np.ndarray
-    original_face: np.ndarray
+    fake_face: Picture
+    original_face: Picture
     about: dict[str, Any]
 
 
@@ -277,12 +276,12 @@ class _Family:
         fake.items += [row_of(fake.clip, "failed", reason) for reason in broken]
         self.items += fake.items or [row_of(fake.clip, "dropped", "too_short")]
 
-    def _sample(self, clip: Clip, row: Row, face: np.ndarray, mri: tuple[str, bytes | None],
+    def _sample(self, clip: Clip, row: Row, face: Picture, mri: tuple[str, bytes | None],
                 about: dict[str, Any]) -> Sample:  # fmt: skip
         pack = self.tools.config.pack
         row.seen(about["box"], about["frame_size"])
         with self.stages("encode"):
-            members: list[Member] = [("face.jpg", encode(face, "jpg", pack.jpeg_quality))]
+            members: list[Member] = [("face.jpg", encode(to_host(face), "jpg", pack.jpeg_quality))]
             if mri[1] is not None:
                 members.append((f"mri.{pack.mri_format}", mri[1]))
             members.append(("json", sample_json(row, clip, mri=mri[0], **about)))

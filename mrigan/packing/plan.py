@@ -86,6 +86,8 @@ def what_decides(config: ShardsConfig, catalog_hash: str) -> dict[str, Any]:
     del settings["pack"]["faces_dir"]  # where detections lie changes nothing
     if config.video.device == "cpu" and config.video.decoder == "auto":
         settings["video"]["decoder"] = "pyav"  # it is what `auto` chooses there
+    if config.video.device == "cuda":
+        settings["video"]["pictures"] = "torch"  # what treats and cuts them there; other bytes than OpenCV's
     weights = settings["mri"].pop("weights")
     return {"format": FORMAT, "config": settings, "catalog": catalog_hash,
             "mri_weights": sha256_file(weights) if weights else ""}  # fmt: skip

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +36,7 @@ from mrigan.video import (
     resize_face,
     write_faces,
 )
+from mrigan.video.picture import Picture
 
 T = TypeVar("T")
 KEEP = 256 * 2**20  # bytes of frames kept from detection for cutting; a longer clip is decoded a second time
@@ -112,7 +114,7 @@ class Tools:
         path, settings = self.path(clip), self.config.faces
         if is_picture(os.fsdecode(path)):
             with stages("decode"):
-                still = read_still(path)
+                still = self._placed(read_still(path))
             with stages("detect"):
                 table = find_faces(treated.before([still]), self.detector)
             return table, [still] if table.faces else []
@@ -135,19 +137,28 @@ class Tools:
             return table, [frame for frame in kept if frame.index in wanted]
         return table, source.read(path, wanted=wanted)
 
-    def cut(self, image: np.ndarray, box: Sequence[float]) -> np.ndarray:
+    def _placed(self, still: Frame) -> Frame:
+        """A picture on the device that frames are worked on."""
+        if self.config.video.device == "cpu":
+            return still
+        from mrigan.video.device import to_device
+
+        return replace(still, image=to_device(still.image, self.config.video.device))
+
+    def cut(self, image: Picture, box: Sequence[float]) -> Picture:
         """The square face of the stored size."""
         faces = self.config.faces
         return resize_face(crop(image, box, faces.margin), faces.size, faces.resize)
 
-    def mris(self, originals: Sequence[np.ndarray], fakes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def mris(self, originals: Sequence[Picture], fakes: Sequence[Picture]) -> list[np.ndarray]:
         """The MRI images of pairs of faces, (size, size, 3) uint8 each."""
         import torch
 
         from mrigan.mri import mri_image
 
         device = self.config.video.device
-        a, b = (torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).to(device) for faces in (originals, fakes))
+        a, b = (torch.stack([torch.as_tensor(face) for face in faces]).permute(0, 3, 1, 2).to(device)
+                for faces in (originals, fakes))  # fmt: skip
         images = mri_image(a, b, self.config.mri.metric, weights=self.config.mri.weights)
         return list(images.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy())
 

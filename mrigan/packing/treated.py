@@ -13,6 +13,7 @@ from mrigan.catalog import Family
 from mrigan.config import ShardsConfig
 from mrigan.video import Face, Frame, Geometry, Paired, Treatment, draw_treatment
 from mrigan.video.augmentation import Box, Size, move_box
+from mrigan.video.picture import Picture
 
 Clock = Callable[[str], AbstractContextManager[None]]
 
@@ -32,7 +33,7 @@ class Treated:
     def __init__(self, treatment: Treatment | None, stages: Clock, *, after: bool = False) -> None:
         self.treatment, self.stages, self.after = treatment, stages, after
         self._frame: Frame | None = None  # the last one, and what was made of it
-        self._views: dict[Geometry | None, np.ndarray] = {}
+        self._views: dict[Geometry | None, Picture] = {}
 
     @classmethod
     def of(cls, family: Family, config: ShardsConfig, stages: Clock) -> Treated:
@@ -51,11 +52,11 @@ class Treated:
         for frame in frames:
             yield replace(frame, image=self.image(frame)) if self.detected else frame
 
-    def image(self, frame: Frame) -> np.ndarray:
+    def image(self, frame: Frame) -> Picture:
         """A frame of the clip in which the faces were found; computed once, however many faces it shows."""
         return self._view(frame, frame.image, None)
 
-    def pair(self, frame: Frame, paired: Paired) -> tuple[np.ndarray, np.ndarray]:
+    def pair(self, frame: Frame, paired: Paired) -> tuple[Picture, Picture]:
         """The pictures of a pair, the original's first."""
         assert paired.original is not None
         assert paired.fake is not None
@@ -67,7 +68,7 @@ class Treated:
         with self.stages("treat"):
             return original, self.treatment.apply(paired.fake, frame.index)
 
-    def face(self, face: Face, image: np.ndarray) -> Face | None:
+    def face(self, face: Face, image: Picture) -> Face | None:
         """Where a face that was found in this (decoded) frame lies in the stored one; None = out of sight."""
         if self.treatment is None or self.after:
             return face
@@ -102,7 +103,7 @@ class Treated:
         """What a sample's json says about it; {} = nothing was done."""
         return self.treatment.record(index) if self.treatment is not None else {}
 
-    def _view(self, frame: Frame, image: np.ndarray, geometry: Geometry | None) -> np.ndarray:
+    def _view(self, frame: Frame, image: Picture, geometry: Geometry | None) -> Picture:
         if self.treatment is None:
             return image
         if self._frame is not frame:
@@ -113,5 +114,5 @@ class Treated:
         return self._views[geometry]
 
 
-def _size(image: np.ndarray) -> Size:
+def _size(image: Picture) -> Size:
     return image.shape[1], image.shape[0]

@@ -10,7 +10,7 @@ from mrigan.video.faces import INFERENCE_THRESHOLDS, Detection, Face, FaceDetect
 from mrigan.video.frames import Decoded, Frame, TruncatedVideo, read_frames
 from mrigan.video.geometry import Geometry, changed
 from mrigan.video.recipe import draw_treatment
-from mrigan.video.source import DecoderError, FrameSource, PyAvSource, family_source
+from mrigan.video.source import DecoderError, FrameSource, PyAvSource, family_source, pyav_source
 from mrigan.video.stills import is_picture, read_still
 from mrigan.video.table import faces_key, fingerprint, read_faces, write_faces
 from mrigan.video.treatment import Treatment
@@ -46,6 +46,7 @@ __all__ = [
     "is_picture",
     "pair_frames",
     "probe",
+    "pyav_source",
     "read_faces",
     "read_frames",
     "read_still",

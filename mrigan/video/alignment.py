@@ -27,7 +27,7 @@ import numpy as np
 
 from mrigan.config import PairsConfig
 from mrigan.video.frames import Decoded, Frame
-from mrigan.video.geometry import Geometry, border_difference, geometries, grey, grey_rim, rim
+from mrigan.video.geometry import Geometry, border_difference, geometries, grey, grey_rim, rim, spread
 from mrigan.video.source import FrameSource, PyAvSource
 from mrigan.video.window import Greys, Window
 
@@ -130,7 +130,7 @@ class FakeClip:
         paired = self._pair(frame)
         self.alignment.frames[paired.reason.split(":", maxsplit=1)[0]] += 1
         if paired.original is not None:
-            if grey(np.ascontiguousarray(paired.original[::4, ::4])).std() > FLAT:
+            if spread(paired.original) > FLAT:
                 self._usual.append(paired.difference)
             self.alignment.offsets[paired.fake_index - paired.index] += 1
             self.alignment.differences.append(paired.difference)

@@ -33,13 +33,16 @@ def blur(image: np.ndarray, size: int) -> np.ndarray:
 
 def contrast(image: np.ndarray, value: float) -> np.ndarray:
     """f·x + 127·(1 − f) with f = 131·(c + 127) / (127·(131 − c)); `value` c in −127..127, 0 changes nothing."""
-    factor = 131 * (value + 127) / (127 * (131 - value))
-    return _line(image, factor, 127 * (1 - factor))
+    import cv2
+
+    return cv2.LUT(image, contrast_table(value))
 
 
 def brightness(image: np.ndarray, value: float) -> np.ndarray:
     """x·(255 − b)/255 + b for b > 0 (black is lifted), x·(255 + b)/255 for b < 0 (white is lowered); b = `value`."""
-    return _line(image, (255 - abs(value)) / 255, max(value, 0))
+    import cv2
+
+    return cv2.LUT(image, brightness_table(value))
 
 
 def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
@@ -48,7 +51,7 @@ def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
 
     h, w = image.shape[:2]
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # OpenCV counts from the centre of the first pixel
-    matrix = np.linalg.inv(half) @ _rotation((w, h), degrees) @ half
+    matrix = np.linalg.inv(half) @ rotation_matrix((w, h), degrees) @ half
     return cv2.warpAffine(image, matrix[:2], (w, h), flags=cv2.INTER_LINEAR)
 
 
@@ -82,7 +85,7 @@ def augmentation_matrix(name: str, size: Size, /, **settings: Any) -> tuple[np.n
     """
     w, h = size
     if name == "rotation":
-        return _rotation(size, settings["degrees"]), size
+        return rotation_matrix(size, settings["degrees"]), size
     if name == "flip":
         return np.array([[-1.0, 0, w], [0, 1, 0], [0, 0, 1]]), size
     if name == "rescale":
@@ -120,14 +123,23 @@ def move_box(matrix: np.ndarray, box: Sequence[float], size: Size, inside: float
     return x0, y0, x1, y1
 
 
-def _line(image: np.ndarray, factor: float, offset: float) -> np.ndarray:
-    import cv2
+def contrast_table(value: float) -> np.ndarray:
+    """What `contrast` makes of each of 256 values."""
+    factor = 131 * (value + 127) / (127 * (131 - value))
+    return _line(factor, 127 * (1 - factor))
 
-    table = np.clip(np.rint(factor * np.arange(256) + offset), 0, 255).astype(np.uint8)
-    return cv2.LUT(image, table)
+
+def brightness_table(value: float) -> np.ndarray:
+    """What `brightness` makes of each of 256 values."""
+    return _line((255 - abs(value)) / 255, max(value, 0))
 
 
-def _rotation(size: Size, degrees: float) -> np.ndarray:
+def _line(factor: float, offset: float) -> np.ndarray:
+    return np.clip(np.rint(factor * np.arange(256) + offset), 0, 255).astype(np.uint8)
+
+
+def rotation_matrix(size: Size, degrees: float) -> np.ndarray:
+    """(3, 3): where a point of a (width, height) picture lies after `rotate`."""
     import cv2
 
     turned = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), degrees, 1.0)

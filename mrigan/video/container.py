@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrigan.errors import InputError
+from mrigan.video.picture import Picture, is_array
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -149,16 +150,18 @@ def display_matrix(frame: Any) -> np.ndarray | None:
     return None
 
 
-def as_displayed(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
+def as_displayed(image: Picture, matrix: np.ndarray | None) -> Picture:
     """Turn and mirror a stored picture (H, W, 3) as `display_matrix` says, to the nearest right angle."""
     if matrix is None:
         return image
     (a, b), (c, d) = matrix.tolist()
     if _turned(matrix):
-        image = image.transpose(1, 0, 2)
+        image = image.swapaxes(0, 1)
         flip_x, flip_y = c < 0, b < 0
     else:
         flip_x, flip_y = a < 0, d < 0
+    if not is_array(image):
+        return image.flip([axis for axis, flips in enumerate((flip_y, flip_x)) if flips]).contiguous()
     return np.ascontiguousarray(image[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
 
 

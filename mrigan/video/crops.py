@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mrigan.errors import ConfigError
+from mrigan.video.geometry import scale_to
+from mrigan.video.picture import Picture, is_array
 
 
 def expand_box(box: Sequence[float], margin: float, frame_size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -28,7 +30,7 @@ def expand_box(box: Sequence[float], margin: float, frame_size: tuple[int, int])
     return max(x0 - dx, 0), max(y0 - dy, 0), min(x1 + dx, w), min(y1 + dy, h)
 
 
-def crop(image: np.ndarray, box: Sequence[float], margin: float = 0.1) -> np.ndarray:
+def crop(image: Picture, box: Sequence[float], margin: float = 0.1) -> Picture:
     """Cut `box` (px of `image`) with its margin out of an (H, W, 3) picture; a view, not a copy.
 
     Raises:
@@ -41,17 +43,15 @@ def crop(image: np.ndarray, box: Sequence[float], margin: float = 0.1) -> np.nda
     return image[y0:y1, x0:x1]
 
 
-def _area(image: np.ndarray, size: int) -> np.ndarray:
+def _area(image: Picture, size: int) -> Picture:
     """OpenCV's INTER_AREA: the mean over the source area when shrinking; when enlarging it is bilinear."""
-    import cv2
-
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+    return scale_to(np.ascontiguousarray(image) if is_array(image) else image, (size, size))
 
 
-RESIZE: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {"area": _area}
+RESIZE: dict[str, Callable[[Picture, int], Picture]] = {"area": _area}
 
 
-def resize_face(image: np.ndarray, size: int = 256, method: str = "area") -> np.ndarray:
+def resize_face(image: Picture, size: int = 256, method: str = "area") -> Picture:
     """Bring a crop (H, W, 3) to (size, size, 3) by the step called `method` (a key of `RESIZE`).
 
     The aspect ratio is not kept (as in the paper's code): both sides of a pair are stretched alike.
@@ -61,4 +61,4 @@ def resize_face(image: np.ndarray, size: int = 256, method: str = "area") -> np.
     """
     if method not in RESIZE:
         raise ConfigError(f"no resize step {method!r}", where="faces.resize", fix=f"one of: {', '.join(RESIZE)}")
-    return RESIZE[method](np.ascontiguousarray(image), size)
+    return RESIZE[method](image, size)

@@ -20,6 +20,7 @@ from mrigan.errors import ConfigError
 from mrigan.video.container import as_displayed
 from mrigan.video.frames import Decoded, Frame
 from mrigan.video.packets import RefusedError, Stream, taken_apart
+from mrigan.video.picture import Picture
 from mrigan.video.source import DecoderError
 
 CODECS = {"cpu": {"vp8", "vp9", "mjpeg"}, "cuda": {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4"}}
@@ -88,21 +89,36 @@ class DaliSource:
                 f"DALI does not decode this clip: {reason}", where=str(path), fix="video.decoder=auto"
             ) from None
 
-    def _decoded(self, stream: Stream, indices: list[int], path: str | Path) -> np.ndarray:
-        """The frames `indices`, (n, h, w, 3) uint8 RGB as stored."""
+    def _decoded(self, stream: Stream, indices: list[int], path: str | Path) -> Picture:
+        """The frames `indices`, (n, h, w, 3) uint8 RGB as stored, on the source's device."""
         data, places = stream.part(indices)
         pipeline = _pipeline(self.device)
         try:
             pipeline.feed_input("clip", [np.frombuffer(data, np.uint8)])
             pipeline.feed_input("frames", [np.array(places, np.int32)])
             (out,) = pipeline.run()
-            images = np.array(out.as_cpu().at(0))
+            images = _taken(out, self.device)
         except RuntimeError as error:
             _pipeline.cache_clear()  # a pipeline that failed once is of no more use
             raise DecoderError(f"DALI cannot decode the clip: {_reason(error)}", where=str(path)) from None
-        if images.shape[1:] != (stream.size[1], stream.size[0], 3):
+        if tuple(images.shape[1:]) != (stream.size[1], stream.size[0], 3):
             raise DecoderError(f"DALI gives frames of the shape {images.shape[1:]}", where=str(path))
         return images
+
+
+def _taken(out: Any, device: str) -> Picture:
+    """DALI's output: an array on the CPU, or by DLPack a tensor on the GPU, where it lies.
+
+    The tensor is a copy, waited for: DALI takes its memory back, and writes into it on a stream of its own, as soon as
+    the last name of it is gone, whatever torch still has to read.
+    """
+    if device == "cpu":
+        return np.array(out.as_cpu().at(0))
+    import torch
+
+    frames = torch.from_dlpack(out[0]).clone()
+    torch.cuda.current_stream().synchronize()
+    return frames
 
 
 @contextmanager

@@ -7,7 +7,7 @@ is given as a part of the room that it has, so that it means the same in frames 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,14 +45,18 @@ def distract(
     """
     motion, kind = name.split("_")
     size = image.shape[1], image.shape[0]
-    if kind == "text":
-        thing = text_size(look["text"], look["scale"], look["thickness"])
-    else:
-        thing = shape_size(look["shape"], look["size"], size)
+    thing = thing_size(look, size)
     at = place(size, thing, motion, frame=frame, start=start, direction=direction, fraction=fraction, rng=rng)
     if at is None:
         return image
     return draw_text(image, at, **look) if kind == "text" else draw_shape(image, at, **look)
+
+
+def thing_size(look: Mapping[str, Any], frame_size: Size) -> Size:
+    """(width, height) in px of the text or the shape that these arguments of `draw_text` or `draw_shape` describe."""
+    if "text" in look:
+        return text_size(look["text"], look["scale"], look["thickness"])
+    return shape_size(look["shape"], look["size"], frame_size)
 
 
 def text_size(text: str, scale: float, thickness: int) -> Size:
@@ -100,10 +104,15 @@ def draw_shape(
     image: np.ndarray, at: Sequence[int], shape: str, *, size: float = 0.08, colour: str = "white"
 ) -> np.ndarray:
     """Draw a filled circle or rectangle with the upper left corner of its box at `at` (see `shape_size`)."""
+    thing = shape_size(shape, size, (image.shape[1], image.shape[0]))
+    return fill_shape(image, at, shape, thing, colour)
+
+
+def fill_shape(image: np.ndarray, at: Sequence[int], shape: str, thing: Size, colour: str) -> np.ndarray:
+    """As `draw_shape`, with the (width, height) of the shape's box in px."""
     import cv2
 
-    w, h = shape_size(shape, size, (image.shape[1], image.shape[0]))
-    x, y = int(at[0]), int(at[1])
+    (x, y), (w, h) = (int(v) for v in at), thing
     if shape == "circle":
         return cv2.circle(image.copy(), (x + w // 2, y + h // 2), w // 2, COLOURS[colour], cv2.FILLED)
     return cv2.rectangle(image.copy(), (x, y), (x + w - 1, y + h - 1), COLOURS[colour], cv2.FILLED)

@@ -10,6 +10,8 @@ import numpy as np
 from mrigan.config import FacesConfig
 from mrigan.errors import ConfigError
 from mrigan.video.frames import Frame, TruncatedVideo
+from mrigan.video.geometry import scale_to
+from mrigan.video.picture import Picture, is_array
 
 INFERENCE_THRESHOLDS = (0.7, 0.8, 0.8)  # the DFDC winner's, for verdicts: a missed face costs more than a false one
 BATCH = 32  # frames in one GPU pass
@@ -97,7 +99,7 @@ class FaceDetector:
         levels = list(thresholds or config.thresholds)
         self.cascade = Cascade((nets.pnet, nets.rnet, nets.onet), config.min_face, levels, config.factor)
 
-    def detect(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+    def detect(self, images: Sequence[Picture]) -> list[list[Detection]]:
         """Find the faces of each (H, W, 3) uint8 RGB picture: largest first, at most `max_persons`.
 
         Pictures of one size share a pass, up to `batch` of them.
@@ -109,24 +111,22 @@ class FaceDetector:
                 found[i] = self._native(boxes, points, small[i].shape, images[i].shape)
         return found
 
-    def _shrink(self, image: np.ndarray) -> np.ndarray:
-        import cv2
-
+    def _shrink(self, image: Picture) -> Picture:
         h, w = image.shape[:2]
         long_side = self.config.long_side
         if not long_side or max(h, w) <= long_side:
             return image
         scale = long_side / max(h, w)
-        return cv2.resize(image, (max(round(w * scale), 1), max(round(h * scale), 1)), interpolation=cv2.INTER_AREA)
+        return scale_to(image, (max(round(w * scale), 1), max(round(h * scale), 1)))
 
-    def _groups(self, images: Sequence[np.ndarray]) -> Iterator[list[int]]:
+    def _groups(self, images: Sequence[Picture]) -> Iterator[list[int]]:
         sizes: dict[tuple[int, ...], list[int]] = {}
         for i, image in enumerate(images):
             sizes.setdefault(image.shape, []).append(i)
         for group in sizes.values():
             yield from (group[i : i + self.batch] for i in range(0, len(group), self.batch))
 
-    def _run(self, images: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _run(self, images: list[Picture]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Boxes (n, 5) with probability and points (n, 5, 2) of pictures of one size."""
         from mrigan.video.mtcnn import OutsideError
 
@@ -137,14 +137,14 @@ class FaceDetector:
         except OutsideError:
             if len(images) > 1:  # the others shall get the boxes that they get without it
                 return [self._run([image])[0] for image in images]
-            pad = ((PADDING, PADDING), (PADDING, PADDING), (0, 0))  # with a border no candidate leaves the picture
-        boxes, points = self._mtcnn([np.pad(images[0], pad)])[0]
+        boxes, points = self._mtcnn([_framed(images[0])])[0]  # with a border no candidate leaves the picture
         return [(boxes - [PADDING, PADDING, PADDING, PADDING, 0], points - PADDING)]
 
-    def _mtcnn(self, images: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _mtcnn(self, images: list[Picture]) -> list[tuple[np.ndarray, np.ndarray]]:
         import torch
 
-        found = self.cascade(torch.from_numpy(np.stack(images)).to(self.device))
+        stacked = torch.from_numpy(np.stack(images)) if is_array(images[0]) else torch.stack(images)
+        found = self.cascade(stacked.to(self.device))
         return [(boxes.astype(np.float64), points.astype(np.float64)) for boxes, points in found]
 
     def _native(
@@ -165,6 +165,15 @@ class FaceDetector:
             found.append(Detection(corners, float(box[4]), tuple((float(x), float(y)) for x, y in five * scale)))
         found.sort(key=lambda d: (-d.area, d.box))
         return found[: self.config.max_persons]
+
+
+def _framed(image: Picture) -> Picture:
+    """A picture with a black border of `PADDING` px."""
+    if is_array(image):
+        return np.pad(image, ((PADDING, PADDING), (PADDING, PADDING), (0, 0)))
+    from torch.nn.functional import pad
+
+    return pad(image, (0, 0, PADDING, PADDING, PADDING, PADDING))
 
 
 def find_faces(frames: Iterable[Frame], detector: FaceDetector) -> FaceTable:

@@ -34,6 +34,7 @@ from mrigan.video.container import (
     stated_duration,
 )
 from mrigan.video.numbering import Clock, LookAhead, Numbering
+from mrigan.video.picture import Picture
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Frame:
 
     index: int
     time: float
-    image: np.ndarray
+    image: Picture
 
 
 class TruncatedVideo(InputError):  # noqa: N818 (a kind of input, raised after its good frames)
@@ -105,7 +106,7 @@ class Decoded:
     index: int
     time: float
     picture: Any  # av.VideoFrame
-    converter: Callable[[Any], np.ndarray]
+    converter: Callable[[Any], Picture]
     _frame: Frame | None = None
 
     def frame(self) -> Frame:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrigan.config import PairsConfig
+from mrigan.video.picture import Picture, is_array
 
 INSIDE = 0.9  # of a box's area must lie in a cut-out fake's window
 
@@ -36,16 +37,16 @@ class Geometry:
         """Whether the pair shows an original of `size` (w, h) just as it is."""
         return self.size == size and self.window == (0, 0) and self.scale == (1.0, 1.0)
 
-    def original(self, image: np.ndarray) -> np.ndarray:
+    def original(self, image: Picture) -> Picture:
         """The original's picture in the pair's geometry."""
         if self.scale != (1.0, 1.0):
             return scale_to(image, self.size)
         (w, h), (dx, dy) = self.size, self.window
         return image[dy : dy + h, dx : dx + w]
 
-    def fake(self, image: np.ndarray) -> np.ndarray:
+    def fake(self, image: Picture) -> Picture:
         """The fake's picture in the pair's geometry."""
-        return image if image.shape[1::-1] == self.size else scale_to(image, self.size)
+        return image if tuple(image.shape[1::-1]) == self.size else scale_to(image, self.size)
 
     def box(self, box: Sequence[float]) -> tuple[float, float, float, float] | None:
         """A box in px of the original, in px of the pair's pictures and clipped to them.
@@ -87,8 +88,10 @@ def rim(image: np.ndarray) -> list[np.ndarray]:
     return [image[:y], image[h - y :], image[y : h - y, :x], image[y : h - y, w - x :]]
 
 
-def grey_rim(image: np.ndarray) -> list[np.ndarray]:
+def grey_rim(image: Picture) -> list[np.ndarray]:
     """The grey values of the `rim` of an (h, w, 3) uint8 RGB picture."""
+    if not is_array(image):
+        return rim(grey(image))
     return [grey(part) if part.size else part[..., 0] for part in rim(image)]
 
 
@@ -100,7 +103,7 @@ def border_difference(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float
     return total / sum(part.size for part in a)
 
 
-def changed(original_face: np.ndarray, fake_face: np.ndarray, config: PairsConfig) -> bool:
+def changed(original_face: Picture, fake_face: Picture, config: PairsConfig) -> bool:
     """Whether a fake face differs from the original's: more than `changed_pixels` pixels by more than `changed_by`.
 
     The DFDC winner's rule, on the grey values of two (h, w, 3) uint8 faces of one size. DFDC has fakes with an altered
@@ -112,15 +115,29 @@ def changed(original_face: np.ndarray, fake_face: np.ndarray, config: PairsConfi
     return int(np.count_nonzero(difference > config.changed_by)) > config.changed_pixels
 
 
-def grey(image: np.ndarray) -> np.ndarray:
-    """(h, w, 3) uint8 RGB → (h, w) uint8 luma (BT.601)."""
+def spread(image: Picture) -> float:
+    """Standard deviation of the grey values of every fourth pixel each way, 0..127."""
+    coarse = image[::4, ::4]
+    return float(grey(np.ascontiguousarray(coarse) if is_array(coarse) else coarse).std())
+
+
+def grey(image: Picture) -> np.ndarray:
+    """(h, w, 3) uint8 RGB → (h, w) uint8 luma (BT.601), on the CPU wherever the picture lies."""
+    if not is_array(image):
+        from mrigan.video import device
+
+        return device.grey(image)
     import cv2
 
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
-def scale_to(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Area-scale a picture to (w, h)."""
+def scale_to(image: Picture, size: tuple[int, int]) -> Picture:
+    """Area-scale a picture to (w, h): means when both sides shrink, else bilinear (OpenCV's INTER_AREA)."""
+    if not is_array(image):
+        from mrigan.video.device import batched, resized, single
+
+        return single(resized(batched(image), size))
     import cv2
 
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -41,8 +41,8 @@ def gaussian(image: np.ndarray, rng: np.random.Generator, variance: float = 0.01
     """
     import cv2
 
-    steps = _steps(variance)
-    return _bands(image, rng, lambda band, field: cv2.add(band, steps[field], dtype=cv2.CV_8U))
+    table = steps(variance)
+    return _bands(image, rng, lambda band, field: cv2.add(band, table[field], dtype=cv2.CV_8U))
 
 
 def localvar(image: np.ndarray, rng: np.random.Generator, variance: float | np.ndarray = 0.01) -> np.ndarray:
@@ -65,8 +65,8 @@ def speckle(image: np.ndarray, rng: np.random.Generator, variance: float = 0.01)
     """Multiply each value by 1 + normal noise of `variance`."""
     import cv2
 
-    factors = _factors(variance)
-    return _bands(image, rng, lambda band, field: cv2.multiply(band, factors[field], dtype=cv2.CV_8U))
+    table = factors(variance)
+    return _bands(image, rng, lambda band, field: cv2.multiply(band, table[field], dtype=cv2.CV_8U))
 
 
 def salt_and_pepper(
@@ -76,8 +76,8 @@ def salt_and_pepper(
     import cv2
 
     field = uniform_field(rng, image.shape)
-    salted = cv2.max(image, _mask(field < _count(amount * ratio)))
-    peppered = (field >= _count(amount * ratio)) & (field < _count(amount))
+    salted = cv2.max(image, _mask(field < level(amount * ratio)))
+    peppered = (field >= level(amount * ratio)) & (field < level(amount))
     return cv2.subtract(salted, _mask(peppered))
 
 
@@ -97,7 +97,7 @@ def poisson(image: np.ndarray, rng: np.random.Generator, levels: int = 256) -> n
     scikit-image takes for `levels` the power of two at or above the number of different values in the picture, which is
     256 for every natural uint8 frame. Fewer give a stronger noise.
     """
-    table = _poisson(levels)
+    table = poisson_table(levels)
     return _bands(image, rng, lambda band, field: table.take(band.astype(np.int32) * LEVELS + field))
 
 
@@ -123,8 +123,8 @@ def _bands(
     return out
 
 
-def _count(part: float) -> int:
-    """How many of the field's levels make up `part` of it."""
+def level(part: float) -> int:
+    """The level of the field below which the part `part` of its numbers lies."""
     return round(part * LEVELS)
 
 
@@ -141,18 +141,19 @@ def _normal() -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _steps(variance: float) -> np.ndarray:
-    """Gaussian noise in steps of 1/255: values are whole, so rounding the noise rounds the sum."""
+def steps(variance: float) -> np.ndarray:
+    """Gaussian noise in 1/255 for each level of the field, int16: values are whole, so rounding it rounds the sum."""
     return np.rint(255 * np.sqrt(variance) * _normal()).astype(np.int16)
 
 
 @lru_cache(maxsize=4)
-def _factors(variance: float) -> np.ndarray:
+def factors(variance: float) -> np.ndarray:
+    """What speckle noise multiplies by, for each level of the field; float32."""
     return (1 + np.sqrt(variance) * _normal()).astype(np.float32)
 
 
 @lru_cache(maxsize=2)
-def _poisson(levels: int) -> np.ndarray:
+def poisson_table(levels: int) -> np.ndarray:
     """The noisy value for each value and level of the field: 256 × 65536 uint8, 16 MiB."""
     from scipy.special import pdtr
 

@@ -73,7 +73,7 @@ def family_source(config: VideoConfig, paths: Sequence[str | Path]) -> FrameSour
         DecoderError: `dali` is asked for, and refuses a clip.
     """
     if config.decoder == "pyav" or (config.decoder == "auto" and config.device == "cpu"):
-        return PyAvSource()
+        return pyav_source(config)
     from mrigan.video.dali import DaliSource
 
     source = DaliSource(config.device)
@@ -86,8 +86,17 @@ def family_source(config: VideoConfig, paths: Sequence[str | Path]) -> FrameSour
             raise DecoderError(f"DALI does not decode this clip: {reason}", where=str(path), fix="video.decoder=auto")
         if reason:
             _explain(reason, os.fsdecode(path))
-            return PyAvSource()
+            return pyav_source(config)
     return source
+
+
+def pyav_source(config: VideoConfig) -> FrameSource:
+    """PyAV, with its frames on the device where they are worked on."""
+    if config.device == "cpu":
+        return PyAvSource()
+    from mrigan.video.device import OnDevice
+
+    return OnDevice(PyAvSource(), config.device)
 
 
 def _explain(reason: str, where: str) -> None:

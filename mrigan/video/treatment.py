@@ -19,6 +19,7 @@ from mrigan.video.augmentation import AUGMENTATIONS, Size, augmentation_matrix, 
 from mrigan.video.distraction import DISTRACTIONS, distract
 from mrigan.video.faces import Face
 from mrigan.video.noise import NOISES
+from mrigan.video.picture import Picture, is_array
 
 METHODS: dict[str, tuple[str, ...]] = {
     "noise": tuple(NOISES),
@@ -62,15 +63,19 @@ class Treatment:
     family: str
     steps: tuple[Step, ...]
 
-    def apply(self, image: np.ndarray, frame: int) -> np.ndarray:
-        """Treat a frame.
+    def apply(self, image: Picture, frame: int) -> Picture:
+        """Treat a frame, on the device where it lies.
 
         Args:
             image: (H, W, 3) uint8 RGB, left as it is.
             frame: its index in the original; a fake's frame takes that of the original's frame which it shows.
         """
+        if not is_array(image):
+            from mrigan.video.device import batched, single, treat
+
+            return single(treat(self, batched(image), frame))
         for number, step in enumerate(self.steps):
-            image = step.apply(image, _generator(self.seed, self.family, number, frame), frame)
+            image = step.apply(image, frame_generator(self.seed, self.family, number, frame), frame)
         return image
 
     def matrix(self, size: Size) -> tuple[np.ndarray, Size]:
@@ -107,6 +112,7 @@ class Treatment:
         )
 
 
-def _generator(seed: int, family: str, step: int, frame: int) -> np.random.Generator:
+def frame_generator(seed: int, family: str, step: int, frame: int) -> np.random.Generator:
+    """Draws what one step of a family's treatment needs for one frame."""
     digest = hashlib.sha256(json.dumps([seed, family, step, frame]).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
