@@ -82,7 +82,7 @@ class Sender:
         Args:
             failing: seconds to go on while the store fails. total: seconds in all.
         """
-        self._closing = True
+        self._closing, self._files_again = True, 0.0
         self.wake()
         begin = time.monotonic()
         while self._thread.is_alive():
@@ -186,7 +186,7 @@ class Sender:
 
     def _next(self) -> list[Entry]:
         """The next entry, with the metrics that follow metrics; after a refusal one by one, to find who is to blame."""
-        held = FILES if time.monotonic() < self._files_again and not self._closing else ()
+        held = FILES if time.monotonic() < self._files_again else ()
         entries = self._spool.first(1 if self._doubtful else LINES, without=held)
         if not entries or entries[0].kind != "metrics":
             return entries[:1]
@@ -227,13 +227,11 @@ class Sender:
         if not self._files_tries:
             self._files_since = time.monotonic()
             log.warning("MLflow did not take %s (%s); it is tried again", _words(entry), why)
-        self._files_again = time.monotonic() + min(RETRY * 2 ** min(self._files_tries, 10), RETRY_AT_MOST)
+        pause = min(RETRY * 2 ** min(self._files_tries, 10), RETRY_AT_END if self._closing else RETRY_AT_MOST)
+        self._files_again = time.monotonic() + pause
         self._files_tries += 1
         self._client = None
         self._spool.put_last(entry)
-        if self._closing:
-            with self._news:
-                self._news.wait(RETRY_AT_END)
 
     def _send_metrics(self, entries: list[Entry]) -> None:
         from mlflow.entities import Metric

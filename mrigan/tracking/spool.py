@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 SPOOL = "tracking.db"  # in the run folder
 LIMIT = 64 * 2**20  # bytes of entries; beyond it no metrics are kept, which `metrics.jsonl` has anyway
+LOCKED = 5.0  # seconds to wait for another process that has the file open
 _TABLES = """
     CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, body TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS marks (key TEXT PRIMARY KEY, step INTEGER NOT NULL);
@@ -182,7 +183,7 @@ class Spool:
 def _open(path: Path | None) -> sqlite3.Connection:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path or ":memory:", timeout=5, check_same_thread=False)
+    connection = sqlite3.connect(path or ":memory:", timeout=LOCKED, check_same_thread=False)
     try:
         # Exclusive before WAL: then it needs no memory that processes share, which network file systems do not have.
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import sqlite3
 import subprocess
@@ -145,9 +146,10 @@ from pathlib import Path
 from mrigan.config import TrackingConfig
 from mrigan.tracking import Run
 run = Run.start(TrackingConfig(uri=sys.argv[1]), "killed", folder=Path(sys.argv[2]))
-for step in range(10**9):
+first = int(sys.argv[3])
+for step in range(first, 10**9):
     run.log_metrics({"loss": 1.0, "rate": float(step)}, step)
-    if step == 50:
+    if step == first + 50:
         print(run.id, flush=True)
     time.sleep(0.001)
 """
@@ -156,7 +158,7 @@ for step in range(10**9):
 def test_the_job_and_the_server_are_killed(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     server.wait()
     folder = tmp_path / "run"
-    command = [sys.executable, "-c", KILLED, server.uri, str(folder)]
+    command = [sys.executable, "-c", KILLED, server.uri, str(folder), "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as job:
         assert job.stdout is not None
         run_id = job.stdout.readline().strip()
@@ -193,3 +195,27 @@ def test_a_lost_spool_is_made_up_for_by_asking(server: Server, tmp_path: Path) -
             new.log_metrics({"loss": 2.0}, step)
     assert new.id == old.id
     assert metrics(server, old.id) == once("loss", steps=15)
+
+
+@pytest.mark.faults
+def test_killed_at_random_moments(server: Server, tmp_path: Path) -> None:
+    """Twenty kills of the job, a few of the server; each start goes on some steps before the last one's end."""
+    draw, folder, first, run_ids = random.Random(7), tmp_path / "run", 0, set()
+    server.wait()
+    for number in range(20):
+        if number % 5 == 4:
+            server.kill()
+        command = [sys.executable, "-c", KILLED, server.uri, str(folder), str(first)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as job:
+            assert job.stdout is not None
+            run_ids.add(job.stdout.readline().strip())
+            time.sleep(draw.random())
+            job.send_signal(signal.SIGKILL)
+        if number % 5 == 4:
+            server.start()
+            server.wait()
+        first += draw.randrange(40)  # of the 50 steps that each start does at least
+    _, run_id = send(folder)
+    assert run_ids == {run_id}
+    found = metrics(server, run_id)
+    assert found == once("loss", "rate", steps=1 + max(step for _, step, _ in found))
