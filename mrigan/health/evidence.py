@@ -50,6 +50,27 @@ def write_flight(folder: Path, rank: int) -> None:
     write_json(rank_file(folder, rank, FLIGHT), told)
 
 
+def fewest_messages(folder: Path) -> dict[int, tuple[int, int]]:
+    """From the dumps of all ranks: rank → (messages that it has begun, those of others), where it is short of any.
+
+    It tells who is missing where all hosts stand at the same place: on GPUs they run ahead of the devices.
+    """
+    begun: dict[tuple[str, str], dict[int, int]] = {}
+    for path in folder.glob(f"rank-*{FLIGHT}"):
+        rank = int(path.name.removeprefix("rank-").partition(".")[0])
+        try:
+            for backend, record in json.loads(path.read_bytes()).items():
+                for group, state in record.get("pg_status", {}).items():
+                    begun.setdefault((backend, group), {})[rank] = int(state["last_enqueued_collective"])
+        except (OSError, ValueError, KeyError, TypeError) as error:  # of another version of torch
+            log.warning("%s cannot be read: %r", path, error)
+    for counts in begun.values():
+        most = max(counts.values())
+        if short := {rank: (count, most) for rank, count in sorted(counts.items()) if count < most}:
+            return short
+    return {}
+
+
 @contextmanager
 def flight_recorder(folder: Path) -> Iterator[None]:
     """Have NCCL's own watchdog, too, leave its record in `folder` when a message takes too long; opens before a group.

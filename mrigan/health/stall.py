@@ -6,11 +6,12 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from mrigan.files import write_json
-from mrigan.health.evidence import FLIGHT, STACKS, write_flight, write_stacks
+from mrigan.health.evidence import FLIGHT, STACKS, fewest_messages, write_flight, write_stacks
 from mrigan.health.failure import STALL, read_stall
 from mrigan.health.heartbeat import SILENT, Heartbeat, behind, rank_file, read_heartbeats, silent
 
@@ -42,15 +43,28 @@ def report_stall(folder: Path, own: Heartbeat, idle: float, stops: bool) -> str:
     writing = [beat.rank for beat in beats if beat.rank not in quiet]
     if stops:
         _until(lambda: all(rank_file(folder, rank, FLIGHT).exists() for rank in writing), GATHER_S)
-    what = tell_stall(beats, idle)
+    what = tell_stall(beats, idle, fewest_messages(folder))
     log.error("%s; stacks and last messages of the ranks: %s", what, folder / f"rank-*{STACKS}")
     write_json(folder / STALL, {"what": what, "stops": stops, "rank": own.rank, "time": time.time()})
     return what
 
 
-def tell_stall(beats: Sequence[Heartbeat], idle: float) -> str:
-    """One line: who lags, where, since when; and who waits for it. `beats` begin with the rank that has noticed it."""
+def tell_stall(
+    beats: Sequence[Heartbeat], idle: float, short: Mapping[int, tuple[int, int]] = MappingProxyType({})
+) -> str:
+    """One line: who lags, where, since when; and who waits for it.
+
+    Args:
+        beats: of all ranks, first that of the one that has noticed it.
+        short: see `fewest_messages`; asked where all ranks are at the same place.
+    """
     own, late = beats[0], behind(beats)
+    if not late and (late := [beat for beat in beats if beat.rank in short]):
+        names = "; ".join(
+            f"{beat.name} lags at {beat.place}: it has begun {short[beat.rank][0]} messages, others "
+            f"{short[beat.rank][1]}" for beat in late[:4]
+        )  # fmt: skip
+        return f"the run hangs for {idle:.0f} s: {names}" + (f"; {len(late) - 4} more lag" if late[4:] else "")
     if not late:
         where = f"all {len(beats)} ranks are at {own.place}" if len(beats) > 1 else f"it is at {own.place}"
         return f"the run hangs for {idle:.0f} s: {where}"

@@ -188,6 +188,10 @@ def test_a_hang_is_told_in_one_line() -> None:
         "rank 0 waits at step 101 (compute)"
     )
     assert tell_stall([own, beat(1, step=101)], 600) == "the run hangs for 600 s: all 2 ranks are at step 101 (compute)"
+    assert tell_stall([own, beat(1, step=101)], 600, {1: (84, 85)}) == (
+        "the run hangs for 600 s: rank 1 on node-1 (pid 4711) lags at step 101 (compute): "
+        "it has begun 84 messages, others 85"
+    )
     assert tell_stall([own], 600) == "the run hangs for 600 s: it is at step 101 (compute)"
 
 

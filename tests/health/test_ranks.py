@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -133,10 +134,15 @@ def hangs(self, at):
         threading.Event().wait()
     return evaluate(self, at)
 
-if sys.argv[1] == "fails":
-    gan.gan_step = one_fails_and_one_hangs
-else:
+def stands_still(G, D, batch, **more):
+    if batch.step == 4 and rank == 1:
+        threading.Event().wait()
+    return step(G, D, batch, **more)
+
+if sys.argv[1] == "evaluates":
     HeldOutFaces.evaluate = hangs
+else:
+    gan.gan_step = {"fails": one_fails_and_one_hangs, "computes": stands_still}[sys.argv[1]]
 sys.exit(launch("gan", "gan/cpu-smoke.yaml", sys.argv[2:], False))
 """
 
@@ -161,7 +167,7 @@ def test_a_rank_that_cannot_notice_is_ended_with_the_error_of_the_first(shards: 
 
 @pytest.mark.faults
 def test_rank_0_hangs_in_an_evaluation_that_the_others_wait_for(shards: Path, tmp_path: Path) -> None:
-    said = run_page("hangs", shards, tmp_path / "run", "eval.every=4", "health.stall_s=2", "health.slow_s=5")
+    said = run_page("evaluates", shards, tmp_path / "run", "eval.every=4", "health.stall_s=2", "health.slow_s=5")
     ended = status(tmp_path / "run")
     assert ended["state"] == "hung"
     assert "rank 0 on " in ended["error"]
@@ -169,6 +175,15 @@ def test_rank_0_hangs_in_an_evaluation_that_the_others_wait_for(shards: Path, tm
     assert said.count(f"ERROR {ended['error']}") == 1
     for rank, where in ((0, "in hangs"), (1, "in barrier")):  # every rank left evidence before it ended
         assert where in (tmp_path / "run" / "health" / f"rank-{rank:05d}.stacks.txt").read_text()
+
+
+@pytest.mark.faults
+def test_the_messages_tell_who_hangs_where_all_ranks_are_at_the_same_place(shards: Path, tmp_path: Path) -> None:
+    run_page("computes", shards, tmp_path / "run", "health.stall_s=3")
+    error = status(tmp_path / "run")["error"]
+    found = re.search(r"rank 1 on .* lags at step 4 \(compute\): it has begun (\d+) messages, others (\d+)", error)
+    assert found, error
+    assert int(found[1]) < int(found[2])
 
 
 def test_a_hang_can_be_reported_only(
