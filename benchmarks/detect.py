@@ -13,11 +13,11 @@ models are loaded and warm before. On a GPU also our videos a second.
 
 from __future__ import annotations
 
+import argparse
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -308,4 +308,9 @@ def main(given: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main([Path(path) for path in sys.argv[1:]])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", nargs="*", type=Path, metavar="VIDEO")
+    given = parser.parse_args().videos
+    if missing := [str(path) for path in given if not path.is_file()]:
+        parser.error(f"no such file: {', '.join(missing)}")
+    main(given)
