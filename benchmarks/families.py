@@ -315,10 +315,10 @@ def scaling(root: Path, options: argparse.Namespace) -> None:
     size = options.sizes[0]
     if not (root / size).is_dir():
         make_families(root, size, options.frames, options.families)
-    videos = many(root, size, 4 * max(options.workers))
+    videos = many(root, size, 8 * max(options.workers))
     build_shards(planned(videos, root / "warm-up").folder, max(options.workers))  # imports, page cache
     built: dict[int, list[Summary]] = {workers: [] for workers in options.workers}
-    print(f"\nworkers: {4 * max(options.workers)} families of {size}; {machine()}")
+    print(f"\nworkers: {8 * max(options.workers)} families of {size}; {machine()}")
     for repeat in range(options.repeats):
         for workers, summaries in built.items():
             plan = planned(videos, root / f"workers-{workers}-{repeat}")
