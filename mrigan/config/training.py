@@ -93,6 +93,7 @@ class TrackingConfig:
     uri: str = ""  # empty = MLFLOW_TRACKING_URI, or sqlite:///mlflow.db
     experiment: str = "mrigan"
     log_every: int = at_least(1, 10)  # steps
+    system_every: float = at_least(0, 30.0)  # seconds between two looks at the nodes, at lines of the log; 0 = never
     register: bool = True  # the detector goes to the model registry when training ends
     # MLflow is away: what is logged is kept in run.dir and sent later | training stops | it goes on and logs no more
     on_failure: str = choice("buffer", "stop", "off")

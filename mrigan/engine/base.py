@@ -40,8 +40,9 @@ class NetworkEngine:
         self._precision = precision or Precision("fp32", world.device)
         self._trained = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
         kept = self.module.state_dict(keep_vars=True)
-        self._averaged = [buffer for name, buffer in self.module.named_buffers() if name in kept and
-                          buffer.is_floating_point() and world.size > 1]  # fmt: skip
+        self._statistics = [b for name, b in self.module.named_buffers() if name in kept and b.is_floating_point()]
+        self._sound = torch.empty(0)  # the statistics after the last step that was not left out
+        self._keep_statistics()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -54,12 +55,20 @@ class NetworkEngine:
             for parameter in self._trained.values():
                 parameter.requires_grad_(True)
 
-    def _average_buffers(self) -> None:
-        """Average the running statistics of BatchNorm: each rank saw its part of the batch.
+    def _settle_statistics(self, skipped: torch.Tensor) -> None:
+        """Average the running statistics of BatchNorm, as each rank saw its part of the batch; where the step was left
+        out, those before it come back: the forward pass over what was not finite is in them.
 
         So they are the same on all ranks, in evaluation and in checkpoints, and a resumed run keeps to the undisturbed.
         """
-        if self._averaged:
-            flat = self._world.mean(torch.cat([buffer.flatten() for buffer in self._averaged]))
-            for buffer, part in zip(self._averaged, flat.split([b.numel() for b in self._averaged]), strict=True):
-                buffer.copy_(part.view_as(buffer))
+        if self._statistics:
+            flat = self._world.mean(torch.cat([buffer.flatten() for buffer in self._statistics]))
+            self._sound = torch.where(skipped > 0, self._sound, flat)
+            parts = self._sound.split([b.numel() for b in self._statistics])
+            views = [part.view_as(buffer) for part, buffer in zip(parts, self._statistics, strict=True)]
+            torch._foreach_copy_(self._statistics, views)
+
+    def _keep_statistics(self) -> None:
+        """They were set: a step that is left out will bring these back."""
+        if self._statistics:
+            self._sound = torch.cat([buffer.flatten() for buffer in self._statistics])

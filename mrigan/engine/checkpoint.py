@@ -187,6 +187,28 @@ class CheckpointStore:
             )
         return None
 
+    def before(self, step: int) -> Checkpoint | None:
+        """The newest undamaged checkpoint of fewer than `step` steps, None where there is none."""
+        for earlier in reversed(self.steps()):
+            if earlier < step:
+                try:
+                    return self.load(earlier)
+                except CheckpointError as error:
+                    log.warning("%s; the one before it is tried", error)
+        return None
+
+    def rewind(self, checkpoint: Checkpoint) -> None:
+        """Remove all that came after `checkpoint`, the newest first; the best is what was the best then."""
+        for step in reversed(self.steps()):
+            if step > checkpoint.step:
+                _remove(self.path(step))
+        best = checkpoint.state.get("best")
+        self.best = None
+        if best and best["step"] in self.steps():
+            self._note_best(best)
+        else:
+            (self.folder / "best.json").unlink(missing_ok=True)
+
     def load_best(self) -> Checkpoint:
         """The best checkpoint by held-out score; the newest, with a warning, where the best is missing or damaged."""
         newest = self.steps()[-1]

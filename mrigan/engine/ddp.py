@@ -26,7 +26,7 @@ _NO_BUFFERS: dict[str, Any] = {next(n for n in ("forward_sync_buffers", "broadca
 class DdpEngine(NetworkEngine):
     """A network under DDP, or bare where the world is one process; trained by Adam.
 
-    DDP gets no buffers to broadcast (`step` averages them), makes the gradients views of its buckets (no copy, 218 MB
+    DDP gets no buffers to broadcast (`step` settles them), makes the gradients views of its buckets (no copy, 218 MB
     less for G), and may rely on the graph being the same in every step, unless a step has several backward passes.
 
     Args:
@@ -72,7 +72,7 @@ class DdpEngine(NetworkEngine):
     def step(self) -> None:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        self._average_buffers()
+        self._settle_statistics(self._optimizer.skipped)
 
     def reduces(self, wanted: bool) -> AbstractContextManager[None]:
         call = self._call
@@ -97,6 +97,7 @@ class DdpEngine(NetworkEngine):
         """
         try:
             self.module.load_state_dict(dict(weights))
+            self._keep_statistics()
             for name, parameter in self._trained.items():
                 # The layout of the parameter, whatever the file's: the fused kernel walks both as flat memory.
                 moments = {

@@ -27,6 +27,7 @@ class GuardedAdam(torch.optim.Adam):
 
     Attributes:
         grad_norm: the 2-norm of the last gradient, unscaled and before clipping; on the device, not always finite.
+        skipped: whether the last step was left out: 0 or 1, on the device.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class GuardedAdam(torch.optim.Adam):
     ) -> None:
         self._precision, self._clip, self._add_up = precision, optim.clip, add_up
         self.grad_norm = torch.zeros((), device=precision.device)
+        self.skipped = torch.zeros((), device=precision.device)
         super().__init__(
             parameters, optim.lr, (optim.betas[0], optim.betas[1]), weight_decay=optim.weight_decay, fused=True
         )
@@ -50,9 +52,9 @@ class GuardedAdam(torch.optim.Adam):
         if self._add_up is not None:
             norm = self._add_up(norm.square()).sqrt()
         self.grad_norm = norm / self._precision.scale
-        skipped = 1 - self.grad_norm.isfinite().float()
-        self._precision.note(skipped)
-        self.found_inf = skipped  # this and grad_scale: what torch's fused optimizers take from a GradScaler
+        self.skipped = 1 - self.grad_norm.isfinite().float()
+        self._precision.note(self.skipped)
+        self.found_inf = self.skipped  # this and grad_scale: what torch's fused optimizers take from a GradScaler
         self.grad_scale = self._precision.scale if self._precision.scales else None
         if self._clip:
             self.grad_scale = self._precision.scale * (self.grad_norm / self._clip).clamp(min=1)

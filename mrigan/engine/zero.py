@@ -77,7 +77,7 @@ class ZeroEngine(NetworkEngine):
 
     def step(self) -> None:
         self._engine.step()
-        self._average_buffers()
+        self._settle_statistics(self._adam.skipped)
 
     @contextmanager
     def reduces(self, wanted: bool) -> Iterator[None]:
@@ -118,6 +118,7 @@ class ZeroEngine(NetworkEngine):
         try:
             with self._gathered(modify=True):
                 self.module.load_state_dict(dict(weights))
+            self._keep_statistics()
             self._refresh(weights)
             steps = optimizer[f"{next(iter(self._trained))}.step"]
             for flat in self._flat():

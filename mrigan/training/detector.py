@@ -8,10 +8,14 @@ The generator is frozen and in eval mode; its MRIs are predicted on the fly.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from mrigan.config import DetectorConfig
 from mrigan.data import Batch
@@ -28,6 +32,7 @@ from mrigan.models import Detector, Generator, load_generator, predict_mri
 from mrigan.training.finish import face_settings, finish_detector
 from mrigan.training.hooks import Hooks
 from mrigan.training.job import open_job, shard_folders
+from mrigan.training.throughput import Work
 from mrigan.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -45,8 +50,8 @@ def train_detector(config: DetectorConfig, new: bool = False) -> Path:
 
     Raises:
         Stopped: a signal came; all is saved.
-        MriganError: see `open_job`; `ConfigError` for `data.input=mri` without a generator; `DivergedError` when a loss
-            is no longer finite.
+        MriganError: see `open_job`; `ConfigError` for `data.input=mri` without a generator; `DivergedError` by the
+            policy of `config.health`.
     """
     generator = open_generator(config)
     depends = {"generator": sha256_file(config.model.generator) if generator else ""}
@@ -60,11 +65,12 @@ def train_detector(config: DetectorConfig, new: bool = False) -> Path:
         G = generator.to(job.world.device).requires_grad_(False) if generator else None
         validation = Validation(job, engine, G, faces)
         augment = recipe(config.data.input) if config.data.augment else None
-        with Hooks(job, {"detector": engine}, validation.evaluate) as hooks:
+        work = detector_work(config, G, faces["size"])
+        with Hooks(job, {"detector": engine}, validation.evaluate, work=work) as hooks:
             for batch in job.batches(size=faces["size"], augment=augment, mri=False):
                 losses = detector_step(engine, G, batch, config=config, precision=job.precision, world=job.world)
                 hooks.after_step(batch.step + 1, losses)
-                hooks.stop_if_asked(batch.step + 1)
+                hooks.stop_if_asked()
         finish_detector(job, validation)
         return job.folder.path
 
@@ -101,6 +107,28 @@ def detector_step(
         right += ((logits.detach() > 0) == (label > 0)).sum()
     engine.step()
     return {"loss": total, "accuracy": right / len(batch), "skipped": precision.update()}
+
+
+def detector_work(config: DetectorConfig, generator: Generator | None, size: int) -> Work:
+    """What a training does, to be measured without being run.
+
+    Args:
+        generator: makes the MRIs, where there is one.
+        size: px, side of the faces.
+    """
+
+    def step(engines: Mapping[str, Any], batch: Batch, precision: Precision, world: World) -> dict[str, torch.Tensor]:
+        G = engines["generator"].module if generator else None
+        return detector_step(engines["detector"], G, batch, config=config, precision=precision, world=world)
+
+    def networks() -> dict[str, nn.Module]:
+        model = dataclasses.replace(config.model, weights="")
+        found: dict[str, nn.Module] = {"detector": build_network(dataclasses.replace(config, model=model))}
+        if generator:
+            found["generator"] = Generator(generator.size, generator.width, generator.dropout).requires_grad_(False)
+        return found
+
+    return Work(networks, step, size, mri=False)
 
 
 def _pictures(face: torch.Tensor, seeds: torch.Tensor, G: Generator | None, config: DetectorConfig) -> torch.Tensor:

@@ -8,7 +8,6 @@ The plan is printed before the step: a step that runs out of memory has its esti
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -32,6 +31,7 @@ from mrigan.training.footprint import LOSSES, Footprint, Step, footprints
 from mrigan.training.job import Job, open_data
 from mrigan.training.journal import Journal
 from mrigan.training.run_folder import RunFolder
+from mrigan.training.system import peak_memory
 
 C = TypeVar("C", GanConfig, DetectorConfig)
 
@@ -114,7 +114,7 @@ def dry_run(trial: Trial[C], config: C, new: bool, say: Callable[[str], None]) -
             said = {name: float(world.mean(value)) for name, value in losses.items()}
             seconds = time.perf_counter() - begin
             batches.close()
-        peak = max(int(p) for p in world.gather(torch.tensor([_peak(world.device)])))
+        peak = max(int(p) for p in world.gather(torch.tensor([peak_memory(world.device)])))
         say("")
         say(f"one step     {seconds:.2f} s with start-up, peak memory {_gb(peak)} a rank ({_kind(world.device)})")
         say("             " + ", ".join(f"{name} {value:.4g}" for name, value in said.items()))
@@ -189,12 +189,6 @@ def _where(folder: RunFolder, config: Any, depends: dict[str, Any], new: bool) -
 
 def _say_nothing(line: str) -> None:
     pass
-
-
-def _peak(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _kind(device: torch.device) -> str:

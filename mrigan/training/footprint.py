@@ -83,9 +83,9 @@ def footprints(
         with torch.device(world.device):
             networks = build()
         ledger = _Ledger(networks)
-        engines = {name: _Silent(name, network, ledger) for name, network in networks.items()}
+        engines = {name: _Noting(network, ledger) for name, network in networks.items()}
         with ledger.noting():
-            step(engines, _like(batch, fake), Precision(precision, world.device), alone)
+            step(engines, like(batch, fake), Precision(precision, world.device), alone)
         most = ledger.most
         found = {name: _footprint(network, most.get(name, 0), engine, world.size) for name, network in networks.items()}
     return {**found, LOSSES: Footprint(0, 0, 0, 0, 0, 0, most.get(LOSSES, 0), 0)}
@@ -150,17 +150,17 @@ class _Ledger:
         self._inside.pop()
 
 
-class _Silent:
+class Silent:
     """An engine that goes forward only."""
 
-    def __init__(self, name: str, network: nn.Module, ledger: _Ledger) -> None:
-        self.name, self.module, self._ledger = name, network, ledger
+    def __init__(self, network: nn.Module) -> None:
+        self.module = network
 
     def __call__(self, *inputs: Any) -> Any:
         return self.module(*inputs)
 
     def backward(self, loss: torch.Tensor) -> None:
-        self._ledger.freed()
+        pass
 
     def step(self) -> None:
         pass
@@ -178,6 +178,17 @@ class _Silent:
             parameter.requires_grad_(True)
 
 
+class _Noting(Silent):
+    """It tells the ledger when a backward pass gives its memory back."""
+
+    def __init__(self, network: nn.Module, ledger: _Ledger) -> None:
+        super().__init__(network)
+        self._ledger = ledger
+
+    def backward(self, loss: torch.Tensor) -> None:
+        self._ledger.freed()
+
+
 class _Seeds(list[int]):
     """The seeds of a batch, which the host reads: a tensor without storage has no values."""
 
@@ -187,8 +198,8 @@ class _Seeds(list[int]):
         return [self[i : i + size] for i in range(0, len(self), size)]
 
 
-def _like(batch: Batch, fake: FakeTensorMode) -> Any:
-    """The batch without storage."""
+def like(batch: Batch, fake: FakeTensorMode) -> Any:
+    """The batch without storage, under `fake`; the host's part of it (seeds) can be read."""
     mri = None if batch.mri is None else fake.from_tensor(batch.mri)
     face, label = fake.from_tensor(batch.face), fake.from_tensor(batch.label)
     return dataclasses.replace(batch, face=face, mri=mri, label=label, seeds=_Seeds([0] * len(batch)))  # type: ignore[arg-type]

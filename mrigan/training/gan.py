@@ -9,7 +9,9 @@ The step is a function of the two networks, of the batch and of the random state
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,6 +31,7 @@ from mrigan.models.layers import Down
 from mrigan.training.held_out import HeldOutFaces
 from mrigan.training.hooks import Hooks
 from mrigan.training.job import Job, open_job
+from mrigan.training.throughput import Work
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ def train_gan(config: GanConfig, new: bool = False) -> Path:
 
     Raises:
         Stopped: a signal came; all is saved.
-        MriganError: see `open_job`; `DivergedError` when a loss is no longer finite.
+        MriganError: see `open_job`; `DivergedError` by the policy of `config.health`.
     """
     check_gan(config)
     with open_job("gan", config, shard_kind="pairs", depends={}, new=new) as job:
@@ -58,13 +61,13 @@ def train_gan(config: GanConfig, new: bool = False) -> Path:
         G, D = engines["generator"], engines["discriminator"]
         average = build_average(config, G)
         job.resume(engines, average)
-        with Hooks(job, engines, HeldOutFaces(job, average or G).evaluate, average) as hooks:
+        with Hooks(job, engines, HeldOutFaces(job, average or G).evaluate, average, gan_work(config)) as hooks:
             for batch in job.batches(size=config.model.size):
                 losses = gan_step(G, D, batch, config=config, precision=job.precision, world=job.world)
                 if average:
                     average.update(batch.step + 1)
                 hooks.after_step(batch.step + 1, losses)
-                hooks.stop_if_asked(batch.step + 1)
+                hooks.stop_if_asked()
         job.world.on_main(lambda: _keep_best(job))
         return job.folder.path
 
@@ -116,6 +119,16 @@ def gan_step(
     D.step()
     means = torch.stack([torch.stack(part) for part in losses]).mean(0)
     return dict(zip(LOSSES, means.unbind(), strict=True)) | {"skipped": precision.update()}
+
+
+def gan_work(config: GanConfig) -> Work:
+    """What a training does, to be measured without being run."""
+
+    def step(engines: Mapping[str, Any], batch: Batch, precision: Precision, world: World) -> dict[str, torch.Tensor]:
+        G, D = engines["generator"], engines["discriminator"]
+        return gan_step(G, D, batch, config=config, precision=precision, world=world)
+
+    return Work(lambda: build_networks(config), step, config.model.size, mri=True)
 
 
 def to_network(picture: torch.Tensor, channels_last: bool = False) -> torch.Tensor:

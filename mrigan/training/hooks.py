@@ -1,8 +1,8 @@
-"""What happens after a step besides the step: log, evaluate, save. One class a concern; every rank runs them all."""
+"""What happens after a step besides the step: look for divergence, log, evaluate, save. One class a concern; every rank
+runs them all."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,13 +14,12 @@ import torch
 from mrigan.engine.average import Average
 from mrigan.engine.interface import Engine
 from mrigan.engine.signals import Stopped
+from mrigan.training.divergence import DivergenceHook
 from mrigan.training.job import Job
-from mrigan.training.meters import DivergedError, Meter
+from mrigan.training.log_line import LogHook
+from mrigan.training.roll_back import RollBack
 from mrigan.training.saving import CheckpointHook
-
-log = logging.getLogger(__name__)
-
-SMALLEST_SCALE = 2.0**-10  # of fp16's losses: below it is no overflow that a smaller scale would help
+from mrigan.training.throughput import Work
 
 
 @dataclass(frozen=True)
@@ -29,47 +28,6 @@ class Evaluation:
 
     metrics: dict[str, float | None] = field(default_factory=dict)
     score: float | None = None
-
-
-class LogHook:
-    """Losses (means since the last line, over steps and ranks), images/s, and the share of time waited for data."""
-
-    def __init__(self, job: Job[Any]) -> None:
-        self.job, self.meter = job, Meter(job.world)
-        if job.resumed is not None:
-            self.meter.load(job.resumed.state["meter"])
-        self._since, self._step, self._waited = time.perf_counter(), job.start, job.waited
-
-    def after_step(self, step: int, losses: Mapping[str, torch.Tensor]) -> None:
-        self.meter.add(losses)
-        job = self.job
-        if step % job.config.tracking.log_every and step != job.steps:
-            return
-        means = self.meter.read()
-        self.meter.reset()
-        self._check(means["skipped"])
-        seconds = max(time.perf_counter() - self._since, 1e-9)
-        batch = job.config.train.batch_size
-        job.journal.log(step, {
-            **{f"train/{name}": value for name, value in means.items()},
-            "epoch": step * batch / job.plan.epoch_length,
-            "images_per_second": (step - self._step) * batch / seconds,
-            "data_wait": (job.waited - self._waited) / seconds,
-        })  # fmt: skip
-        self._since, self._step, self._waited = time.perf_counter(), step, job.waited
-
-    def _check(self, skipped: float) -> None:
-        """Raise DivergedError where steps are left out for another reason than a loss scale that is being found."""
-        precision = self.job.precision
-        if skipped and not (precision.scales and float(precision.scale) >= SMALLEST_SCALE):
-            raise DivergedError(
-                f"the gradient was not finite in {skipped:.0%} of the steps since the last line; they were left out",
-                fix="go on from the last checkpoint with a smaller optim.lr, with optim.clip, or train.precision=fp32",
-            )
-
-    def skip(self, seconds: float) -> None:
-        """Leave time that was not spent on training out of the rate."""
-        self._since += seconds
 
 
 class EvaluateHook:
@@ -90,9 +48,15 @@ class EvaluateHook:
 
 
 class Hooks:
-    """All of them, in order: a checkpoint keeps what was logged and scored before it.
+    """All of them, in order: a checkpoint keeps what was logged and scored before it, and nothing that diverged.
 
     A context; on the way out it waits for the checkpoint that is still being written.
+
+    Args:
+        job: the training job, resumed.
+        engines, average: what is trained, by the names that checkpoints have for it.
+        evaluate: held-out figures of a step.
+        work: what a step does, for the MFU in the log.
     """
 
     def __init__(
@@ -101,11 +65,16 @@ class Hooks:
         engines: Mapping[str, Engine],
         evaluate: Callable[[int], Evaluation],
         average: Average | None = None,
+        work: Work | None = None,
     ) -> None:
         self.job = job
-        self.log = LogHook(job)
+        self.log = LogHook(job, engines, work)
         self.evaluate = EvaluateHook(job, evaluate)
-        self.checkpoint = CheckpointHook(job, engines, self.log.meter, average)
+        self.checkpoint = CheckpointHook(job, engines, self._state, average)
+        self.divergence = DivergenceHook(job, RollBack(job, engines, average, self.checkpoint, self._load))
+        self._done = job.start
+        if job.resumed is not None:
+            self._load(job.resumed.state)
 
     def __enter__(self) -> Hooks:
         return self
@@ -119,22 +88,32 @@ class Hooks:
             self.checkpoint.abandon()
 
     def after_step(self, step: int, losses: Mapping[str, torch.Tensor]) -> None:
-        """`step` optimizer steps are done; `losses` are scalars on the device."""
+        """`step` optimizer steps are done; `losses` are scalars on the device.
+
+        Raises:
+            DivergedError: on every rank; see `health.on_nan` and `health.on_spike`.
+        """
         self.job.health.stepped(step)
-        self.log.after_step(step, losses)
+        self._done = step
+        if self.divergence.after_step(step, losses):
+            return
+        means = self.log.after_step(step, losses)
+        if means is not None and self.divergence.after_line(step, means):
+            return
         begin = time.perf_counter()
         score = self.evaluate.after_step(step)
         self.checkpoint.after_step(step, score)
         self.log.skip(time.perf_counter() - begin)
 
-    def stop_if_asked(self, step: int) -> None:
-        """Save and leave when any rank has received a signal.
+    def stop_if_asked(self) -> None:
+        """Save and leave when any rank has received a signal; call it after `after_step`.
 
         Raises:
             Stopped: on every rank.
             CheckpointError: on every rank, when a checkpoint could not be written: that too asks for a stop.
             TrackingError: MLflow failed for too long, under `tracking.on_failure: stop`; all is saved.
         """
+        step = self._done
         name = self.job.stop.agreed(step)
         if name:
             self.checkpoint.save(step)
@@ -145,3 +124,12 @@ class Hooks:
                 where=self.job.folder.path,
                 fix="the same command goes on from here",
             )
+
+    def _state(self) -> dict[str, Any]:
+        return {"meter": self.log.meter.state(), "divergence": self.divergence.state()}
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint, at the start or after going back to it."""
+        self._done = self.job.start
+        self.log.load(state["meter"])
+        self.divergence.load(state["divergence"])

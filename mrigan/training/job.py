@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mrigan.config import DataConfig, DetectorConfig, GanConfig, to_dict
-from mrigan.data import Augment, Batch, EpochPlan, ShardSet, local_folders, make_loader
+from mrigan.data import Augment, Batch, EpochPlan, Loader, ShardSet, local_folders, make_loader
 from mrigan.engine.average import Average
 from mrigan.engine.build import check_engine
 from mrigan.engine.checkpoint import Checkpoint, CheckpointStore
@@ -49,6 +49,8 @@ class Job(Generic[C]):
         resumed: the checkpoint that the job goes on from; None at the start of a run.
         health: the watch over this rank; is told where it is.
         waited: seconds that this rank has waited for batches.
+        left_out: batches of the plan that no step of this run counts, because it went back past them.
+        roll_backs: how often it did.
     """
 
     kind: str
@@ -68,6 +70,13 @@ class Job(Generic[C]):
     precision: Precision
     health: Watch = dataclasses.field(default_factory=Watch)
     waited: float = 0.0
+    left_out: int = 0
+    roll_backs: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resumed is not None:
+            self.left_out, self.roll_backs = self.resumed.state["left_out"], self.resumed.state["roll_backs"]
+        self._advance: Advance = _no_progress
 
     @property
     def start(self) -> int:
@@ -79,6 +88,20 @@ class Job(Generic[C]):
         """Whether an earlier start did all that is asked for, the model included."""
         status = self.folder.status()
         return status.get("state") == "finished" and status.get("step") == self.steps == self.start
+
+    def go_back(self, checkpoint: Checkpoint, step: int) -> None:
+        """The steps after `checkpoint` are undone, at `step`; the data go on where they are."""
+        back = step - checkpoint.step
+        self.resumed = checkpoint
+        self.left_out += back
+        self.roll_backs += 1
+        self._advance(-back * self.config.train.batch_size)
+
+    def keys(self, step: int, rank: int | None = None) -> list[str]:
+        """The keys of the samples of a step, of one rank or of all."""
+        ids = self.plan.batch(step - 1 + self.left_out, self.config.train.batch_size)
+        mine = ids if rank is None else self.plan.rank_slice(ids, rank, self.world.size)
+        return [self.train.key(int(i)) for i in mine]
 
     def resume(self, engines: Mapping[str, Engine], average: Average | None = None) -> None:
         """Load the weights and optimizers of the checkpoint, where there is one; `average` is that of the generator."""
@@ -96,44 +119,54 @@ class Job(Generic[C]):
         An augmentation holds its own flip, so that `data.flip` is for faces without one.
         """
         data, train, cuda = self.config.data, self.config.train, self.world.device.type == "cuda"
-        loader = make_loader(
-            self.train,
-            self.plan,
-            global_batch=train.batch_size,
-            start_step=self.start,
-            stop_step=self.steps,
-            rank=self.world.rank,
-            world_size=self.world.size,
-            workers=data.workers,
-            workers_are=data.workers_are,
-            library=data.loader,
-            decode_on=data.decode_on,
-            device=self.world.device,
-            on_bad=data.on_bad,
-            flip=0.0 if augment else data.flip,
-            size=size,
-            seed=train.seed,
-            augment=augment,
-            mri=mri,
-            pin_memory=cuda,
-        )
-        with loader, self._progress() as advance:
-            while True:
-                begin = time.perf_counter()
-                self.health.beat("data")
-                batch = next(loader, None)
-                self.health.beat("finish" if batch is None else "compute")
-                self.waited += time.perf_counter() - begin
-                if batch is None:
-                    return
-                seed_all(train.seed, "step", batch.step, self.world.rank)
-                # Seeds stay in CPU memory: what they decide is drawn by the host, which must not wait for the device.
-                yield dataclasses.replace(batch.to(self.world.device), seeds=batch.seeds)
-                advance(train.batch_size)
+
+        def open_loader(start: int, stop: int) -> Loader:
+            return make_loader(
+                self.train,
+                self.plan,
+                global_batch=train.batch_size,
+                start_step=start,
+                stop_step=stop,
+                rank=self.world.rank,
+                world_size=self.world.size,
+                workers=data.workers,
+                workers_are=data.workers_are,
+                library=data.loader,
+                decode_on=data.decode_on,
+                device=self.world.device,
+                on_bad=data.on_bad,
+                flip=0.0 if augment else data.flip,
+                size=size,
+                seed=train.seed,
+                augment=augment,
+                mri=mri,
+                pin_memory=cuda,
+            )
+
+        place = self.start + self.left_out  # in the plan; it never goes back
+        with self._progress() as self._advance:
+            while place < self.steps + self.left_out:  # once, unless the run has gone back to a checkpoint meanwhile
+                with open_loader(place, self.steps + self.left_out) as loader:
+                    while (batch := self._next(loader)) is not None:
+                        place = batch.step + 1
+                        seed_all(train.seed, "step", batch.step, self.world.rank)
+                        # Seeds stay in CPU memory: what they decide is drawn by the host, which must not wait for the
+                        # device.
+                        here = batch.to(self.world.device)
+                        yield dataclasses.replace(here, seeds=batch.seeds, step=batch.step - self.left_out)
+                        self._advance(train.batch_size)
+
+    def _next(self, loader: Loader) -> Batch | None:
+        begin = time.perf_counter()
+        self.health.beat("data")
+        batch = next(loader, None)
+        self.health.beat("finish" if batch is None else "compute")
+        self.waited += time.perf_counter() - begin
+        return batch
 
     def _progress(self) -> AbstractContextManager[Advance]:
         if not self.world.main:
-            return nullcontext(lambda items=1, note="": None)
+            return nullcontext(_no_progress)
         batch = self.config.train.batch_size
         name = {"gan": "MRI-GAN", "detector": "detector"}[self.kind]
         return bar(f"training {name}", self.steps * batch, "images", done=self.start * batch)
@@ -142,6 +175,10 @@ class Job(Generic[C]):
         """What a model must say about where it comes from."""
         return {"config": to_dict(self.config), "code_version": code_version(), "data_hash": self.train.hash,
                 **self.depends, "mlflow_run_id": self.tracking.id}  # fmt: skip
+
+
+def _no_progress(items: int = 1, note: str = "") -> None:
+    pass
 
 
 @contextmanager

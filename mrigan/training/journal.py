@@ -33,17 +33,23 @@ class Journal:
         with atomic_write(self.path) as file:
             file.writelines(kept)
 
-    def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
-        """Record numbers of one step; None = not defined there, which is also what a NaN becomes: JSON has none."""
-        if self.path is None:
+    def log(self, step: int, metrics: Mapping[str, float | None], *, line: str = "", say: bool = True) -> None:
+        """Record numbers of one step; None = not defined there, which is also what a NaN becomes: JSON has none.
+
+        Args:
+            line: what the log says of them; "" = their names and values.
+            say: False = the log says nothing.
+        """
+        if self.path is None or not metrics:
             return
         metrics = {name: x if x is None or math.isfinite(x) else None for name, x in metrics.items()}
-        line = json.dumps({"step": step, **metrics}) + "\n"
+        row = json.dumps({"step": step, **metrics}) + "\n"
         with open(self.path, "a") as file:
-            file.write(line)
+            file.write(row)
         known = {name: value for name, value in metrics.items() if value is not None}
         self.tracking.log_metrics(known, step)
-        log.info("step %d: %s", step, ", ".join(f"{name} {value:.4g}" for name, value in known.items()))
+        if say:
+            log.info(line or f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in known.items()))
 
     def picture(self, path: Path) -> None:
         """Record a picture file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -19,7 +19,6 @@ from mrigan.models import Generator
 from mrigan.models.generator_file import generator_metadata
 from mrigan.tracking import code_version
 from mrigan.training.job import Job
-from mrigan.training.meters import Meter
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +26,19 @@ log = logging.getLogger(__name__)
 class CheckpointHook:
     """A checkpoint every `checkpoint.every` steps, after the last one, and when a signal asks for a stop.
 
+    `others` gives what the other hooks keep; every rank calls it.
+
     A write that fails asks for a stop as a signal does, so that its error comes up on every rank after this step.
     """
 
     def __init__(
-        self, job: Job[Any], engines: Mapping[str, Engine], meter: Meter, average: Average | None = None
+        self,
+        job: Job[Any],
+        engines: Mapping[str, Engine],
+        others: Callable[[], dict[str, Any]],
+        average: Average | None = None,
     ) -> None:
-        self.job, self.engines, self.meter, self.average = job, engines, meter, average
+        self.job, self.engines, self.others, self.average = job, engines, others, average
         self._saved = job.start
         self._snapshot = Snapshot()
         self._writer = BackgroundWriter(self._ask_for_a_stop)
@@ -64,6 +69,10 @@ class CheckpointHook:
         with self.job.health.slow("checkpoint"):
             self.job.world.on_main(self._writer.wait)
 
+    def went_back(self, step: int) -> None:
+        """The run has gone back to the checkpoint of `step`."""
+        self._saved = step
+
     def abandon(self) -> None:
         """Wait for the write under way while another error is on its way up; the peers may be gone."""
         try:
@@ -89,12 +98,14 @@ class CheckpointHook:
 
     def _state(self, step: int) -> dict[str, Any]:
         job = self.job
-        epoch, sample = divmod(step * job.config.train.batch_size, job.plan.epoch_length)
+        epoch, sample = divmod((step + job.left_out) * job.config.train.batch_size, job.plan.epoch_length)
         return {
             "kind": job.kind,
             "epoch": epoch,
             "sample": sample,
-            "meter": self.meter.state(),
+            "left_out": job.left_out,
+            "roll_backs": job.roll_backs,
+            **self.others(),
             "precision": job.precision.state(),
             "config": to_dict(job.config),
             "depends": job.depends,

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from mrigan.config import DetectorConfig, GanConfig
-from mrigan.data import Batch
 from mrigan.data.augment import recipe
-from mrigan.engine.distributed import World
-from mrigan.engine.precision import Precision
 from mrigan.files import sha256_file
-from mrigan.models import Generator
-from mrigan.training.detector import build_detector, build_network, detector_step, open_generator
+from mrigan.training.detector import build_detector, detector_work, open_generator
 from mrigan.training.dry_run import Trial, dry_run, in_place
 from mrigan.training.finish import face_settings
-from mrigan.training.gan import build_engines, build_networks, check_gan, gan_step
+from mrigan.training.gan import build_engines, check_gan, gan_work
 from mrigan.training.job import Job, shard_folders
 
 
@@ -28,16 +22,13 @@ def gan_trial(config: GanConfig) -> Trial[GanConfig]:
     in_place(config)
     check_gan(config)
 
-    def step(engines: Mapping[str, Any], batch: Batch, precision: Precision, world: World) -> dict[str, torch.Tensor]:
-        G, D = engines["generator"], engines["discriminator"]
-        return gan_step(G, D, batch, config=config, precision=precision, world=world)
-
+    work = gan_work(config)
     return Trial(
         "gan",
         "pairs",
-        networks=lambda: build_networks(config),
+        networks=work.networks,
         engines=lambda job: build_engines(config, job.world, job.precision),
-        step=step,
+        step=work.step,
         batches=lambda job: job.batches(size=config.model.size),
         averaged=("generator",) if config.model.ema_half_life else (),
     )
@@ -49,16 +40,7 @@ def detector_trial(config: DetectorConfig) -> Trial[DetectorConfig]:
     generator = open_generator(config)
     faces = face_settings(shard_folders(config.data))
 
-    def step(engines: Mapping[str, Any], batch: Batch, precision: Precision, world: World) -> dict[str, torch.Tensor]:
-        G = engines["generator"].module if generator else None
-        return detector_step(engines["detector"], G, batch, config=config, precision=precision, world=world)
-
-    def networks() -> dict[str, nn.Module]:
-        model = dataclasses.replace(config.model, weights="")
-        found: dict[str, nn.Module] = {"detector": build_network(dataclasses.replace(config, model=model))}
-        if generator:
-            found["generator"] = Generator(generator.size, generator.width, generator.dropout).requires_grad_(False)
-        return found
+    work = detector_work(config, generator, faces["size"])
 
     def engines(job: Job[DetectorConfig]) -> dict[str, Any]:
         found: dict[str, Any] = {"detector": build_detector(config, job.world, job.precision)}
@@ -69,9 +51,9 @@ def detector_trial(config: DetectorConfig) -> Trial[DetectorConfig]:
     return Trial(
         "detector",
         "any",
-        networks,
+        work.networks,
         engines,
-        step,
+        work.step,
         batches=lambda job: job.batches(
             size=faces["size"], augment=recipe(config.data.input) if config.data.augment else None, mri=False
         ),

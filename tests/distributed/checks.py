@@ -20,7 +20,8 @@ from mrigan.engine.signals import StopRequest
 from mrigan.errors import CheckpointError, MriganError
 from mrigan.training.detector import detector_step
 from mrigan.training.gan import build_engines, gan_step
-from mrigan.training.meters import DivergedError, Meter
+from mrigan.training.guard import Guard
+from mrigan.training.meters import Meter
 
 
 def gan_losses(world: World, per_root: str) -> dict[str, Any]:
@@ -115,12 +116,9 @@ def messages(world: World) -> dict[str, Any]:
         world.on_main(fail)
     except MriganError as error:
         found["failure"] = str(error)
-    meter = Meter(world)
-    meter.add({"loss": torch.tensor(float("nan") if world.rank == world.size - 1 else 1.0)})
-    try:
-        meter.read()
-    except DivergedError as error:
-        found["diverged"] = str(error)
+    guard = Guard(world, Precision("fp32", world.device))
+    guard.note(1, {"loss": torch.tensor(float("nan") if world.rank == world.size - 1 else 1.0)})
+    found["diverged"] = str(guard.look())
     stop = StopRequest(world)
     stop.received = 10 if world.rank == world.size - 1 else 0  # SIGUSR1
     found["stop"] = stop.agreed(1)
