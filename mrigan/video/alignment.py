@@ -130,7 +130,7 @@ class FakeClip:
         paired = self._pair(frame)
         self.alignment.frames[paired.reason.split(":", maxsplit=1)[0]] += 1
         if paired.original is not None:
-            if spread(paired.original) > FLAT:
+            if spread(self._grey(frame, paired)) > FLAT:
                 self._usual.append(paired.difference)
             self.alignment.offsets[paired.fake_index - paired.index] += 1
             self.alignment.differences.append(paired.difference)
@@ -211,6 +211,12 @@ class FakeClip:
 
     def _order(self, near: Collection[int]) -> list[int]:
         return sorted(near, key=lambda o: (o != self._offset, abs(o), o))
+
+    def _grey(self, frame: Frame, paired: Paired) -> np.ndarray:
+        """The grey values of a pair's original."""
+        if paired.geometry is not None and paired.geometry.scale == (1.0, 1.0):
+            return paired.geometry.original(self._greys(frame))  # computed once for all fakes
+        return grey(paired.original)
 
     def _reference(self, frame: Frame, geometry: Geometry) -> list[np.ndarray]:
         """The grey rim of the original in the pair's geometry."""
