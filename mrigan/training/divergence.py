@@ -1,7 +1,8 @@
 """What is done about losses that are not finite, and about losses that spike: the policies of `health.*`.
 
 All ranks decide the same, from what they have told one another, and at steps that follow from the config alone: a run
-that was stopped and goes on takes the same turns.
+that was stopped and goes on takes the same turns. (Where its stop has left a checkpoint that is nearer, it goes back to
+that one.)
 """
 
 from __future__ import annotations

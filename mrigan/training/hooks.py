@@ -114,6 +114,8 @@ class Hooks:
             TrackingError: MLflow failed for too long, under `tracking.on_failure: stop`; all is saved.
         """
         step = self._done
+        if step == self.job.start:
+            return  # it has just gone back, which the checkpoint of a later step will know of
         name = self.job.stop.agreed(step)
         if name:
             self.checkpoint.save(step)

@@ -18,8 +18,8 @@ from mrigan.data.decode import decode
 from mrigan.engine.distributed import World
 from mrigan.errors import CheckpointError, ConfigError, MriganError, ShardError
 from mrigan.models import generator_info, load_generator
-from mrigan.training.held_out import choose_faces
 from mrigan.training.guard import DivergedError
+from mrigan.training.held_out import choose_faces
 from tests.training.runs import (
     ROOT,
     STEPS,

@@ -1,0 +1,47 @@
+"""A small training under torchrun in which rank 1 alone meets a NaN, in its fifth step: SHARDS RUN."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from mrigan.training import gan
+from mrigan.training.gan import train_gan
+from tests.training.runs import gan_config
+
+
+def main(shards: Path, run: Path) -> None:
+    logging.basicConfig(level=logging.WARNING)
+    steps: list[int] = []
+    engines: dict[str, Any] = {}
+    gan_step, plain, build = gan.gan_step, gan.to_network, gan.build_engines
+
+    def noted(*args: Any) -> dict[str, Any]:
+        engines.update(build(*args))
+        return engines
+
+    def step(G: Any, D: Any, batch: Any, *, world: Any, **settings: Any) -> dict[str, torch.Tensor]:
+        bad = world.rank == 1 and batch.step == 4 and 4 not in steps
+        steps.append(batch.step)
+        gan.to_network = (lambda *a: plain(*a) * math.nan) if bad else plain
+        return gan_step(G, D, batch, world=world, **settings)
+
+    gan.gan_step, gan.build_engines = step, noted
+    config = gan_config(shards, run, "train.steps=8", "checkpoint.every=3", "tracking.log_every=4", "eval.every=50",
+                        "eval.samples=2", "data.workers=0", "health.on_nan=roll_back")  # fmt: skip
+    train_gan(config)
+    weights = [float(p.detach().double().abs().sum()) for e in engines.values() for p in e.module.parameters()]
+    (run.parent / f"rank-{os.environ['RANK']}.json").write_text(json.dumps({"steps": steps, "weights": weights}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
