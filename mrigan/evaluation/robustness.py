@@ -29,6 +29,11 @@ SCHEMA = pa.schema([*CHECKED, ("corruption", pa.string()), ("severity", pa.int32
 Levels = Mapping[str, tuple[Sequence[float], str]]
 FIGURES = {"auc": "AUC of videos", "frame_auc": "AUC of faces", "balanced_accuracy": "Balanced accuracy",
            "tpr": "TPR", "tnr": "TNR"}  # fmt: skip
+TABLES = {  # of the page, and what it says of each
+    "auc": "How well fakes and reals can still be told apart, whatever the thresholds.",
+    "balanced_accuracy": "Of videos, by the model's own thresholds. Where it falls and the AUC stays, the scores have "
+    "shifted: nearly everything is called real, or fake. TPR and TNR in robustness.csv say which.",
+}
 
 
 def measure_robustness(scores: pa.Table, thresholds: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -83,7 +88,8 @@ def write_robustness(
     loader = PackageLoader("mrigan.evaluation", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     page = environment.get_template("robustness.html").render(
-        figure=Markup(svg), kinds=_by_kind(rows, levels), models=list(dict.fromkeys(row["model"] for row in rows)),
+        figure=Markup(svg), tables=TABLES, kinds={key: _by_kind(rows, levels, key) for key in TABLES},
+        models=list(dict.fromkeys(row["model"] for row in rows)),
         videos=rows[0]["videos"], faces=rows[0]["faces"], names=FIGURES,
     )  # fmt: skip
     write_text(out / "robustness.html", page)
@@ -124,19 +130,19 @@ def robustness_figure(rows: Sequence[Mapping[str, Any]], levels: Levels) -> Figu
     return figure
 
 
-def _by_kind(rows: Sequence[Mapping[str, Any]], levels: Levels) -> list[dict[str, Any]]:
-    """The page's table: a line a (corruption, model) with the AUC at each severity."""
+def _by_kind(rows: Sequence[Mapping[str, Any]], levels: Levels, key: str) -> list[dict[str, Any]]:
+    """A table of the page: a line a (corruption, model) with the figure `key` at each severity."""
     models = list(dict.fromkeys(row["model"] for row in rows))
     found = {(r["model"], r["corruption"], r["severity"]): r for r in rows}
     lines = []
     for kind, (values, unit) in levels.items():
         for model in models:
             cells = [found.get((model, CLEAN, 0))] + [found.get((model, kind, s)) for s in range(1, 6)]
-            aucs = [None if cell is None else cell["auc"] for cell in cells]
-            if any(auc is not None for auc in aucs[1:]):
-                known = np.array([np.nan if auc is None else auc for auc in aucs])
+            figures = [None if cell is None else cell[key] for cell in cells]
+            if any(figure is not None for figure in figures[1:]):
+                known = np.array([np.nan if figure is None else figure for figure in figures])
                 fall = float(np.nanmean(known[1:]) - known[0])
-                steps, texts = ", ".join(f"{v:g}" for v in values), ["–" if a is None else f"{a:.3f}" for a in aucs]
-                lines.append({"kind": kind, "levels": steps, "unit": unit, "model": model, "aucs": texts,
+                steps, texts = ", ".join(f"{v:g}" for v in values), ["–" if f is None else f"{f:.3f}" for f in figures]
+                lines.append({"kind": kind, "levels": steps, "unit": unit, "model": model, "figures": texts,
                               "fall": f"{fall:+.3f}"})  # fmt: skip
     return lines

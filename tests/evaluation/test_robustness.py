@@ -57,7 +57,9 @@ def test_figures_are_those_of_the_rows(tmp_path: Path) -> None:
     assert [float(line["auc"]) for line in told] == pytest.approx([row["auc"] for row in rows])
     page = (tmp_path / "robustness.html").read_text()
     assert "<svg" in page
-    assert f"{first['auc']:.3f}" in page
+    for key in ("auc", "balanced_accuracy"):
+        assert f"<td>{first[key]:.3f}</td>" in page
+        assert f"<td>{worst[key]:.3f}</td>" in page
     assert (tmp_path / "robustness.png").stat().st_size > 10_000
 
 
