@@ -122,7 +122,10 @@ class ZeroEngine(NetworkEngine):
             self._refresh(weights)
             steps = optimizer[f"{next(iter(self._trained))}.step"]
             for flat in self._flat():
-                state = {key: torch.zeros_like(flat, memory_format=torch.preserve_format) for key in MOMENTS}
+                # In the middle of a run the moments stay where they are: DeepSpeed holds views of them.
+                state = {key: self._adam.state[flat][key] for key in MOMENTS if key in self._adam.state[flat]} or {
+                    key: torch.zeros_like(flat, memory_format=torch.preserve_format) for key in MOMENTS
+                }
                 self._adam.state[flat] = {"step": steps.to(flat.device, torch.float32).clone(), **state}
             if self.stage in (1, 2):
                 self._engine.optimizer._lazy_init_hp_params_optimizer_state()

@@ -1,4 +1,4 @@
-"""A small training under torchrun in which rank 1 alone meets a NaN, in its fifth step: SHARDS RUN."""
+"""A small training under torchrun in which rank 1 alone meets a NaN, in its fifth step: SHARDS RUN ENGINE."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mrigan.training.gan import train_gan
 from tests.training.runs import gan_config
 
 
-def main(shards: Path, run: Path) -> None:
+def main(shards: Path, run: Path, engine: str) -> None:
     logging.basicConfig(level=logging.WARNING)
     steps: list[int] = []
     engines: dict[str, Any] = {}
@@ -36,12 +36,11 @@ def main(shards: Path, run: Path) -> None:
         return gan_step(G, D, batch, world=world, **settings)
 
     gan.gan_step, gan.build_engines = step, noted
-    config = gan_config(shards, run, "train.steps=8", "checkpoint.every=3", "tracking.log_every=4", "eval.every=50",
-                        "eval.samples=2", "data.workers=0", "health.on_nan=roll_back")  # fmt: skip
-    train_gan(config)
+    few = ["train.steps=8", "checkpoint.every=3", "tracking.log_every=4", "eval.every=50", "eval.samples=2"]
+    train_gan(gan_config(shards, run, *few, "data.workers=0", "health.on_nan=roll_back", f"engine.name={engine}"))
     weights = [float(p.detach().double().abs().sum()) for e in engines.values() for p in e.module.parameters()]
     (run.parent / f"rank-{os.environ['RANK']}.json").write_text(json.dumps({"steps": steps, "weights": weights}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -212,16 +212,27 @@ def test_steps_that_a_loss_scale_costs_are_not_bad() -> None:
     assert look(fp16, loss=1.0, skipped=1.0) is not None
 
 
-def test_two_ranks_decide_alike(shards: Path, tmp_path: Path) -> None:
+def two_ranks(shards: Path, out: Path, engine: str) -> list[dict[str, Any]]:
     """Rank 1 alone meets a NaN: both go back, and go on with the same weights."""
-    out = tmp_path / "run"
-    process = start(str(shards), str(out), ranks=2, page="../tests/training/nan_on_rank_1.py")
+    process = start(str(shards), str(out / "run"), engine, ranks=2, page="../tests/training/nan_on_rank_1.py")
     code, said = finish(process)
     assert code == 0, said
-    ranks = [json.loads((tmp_path / f"rank-{rank}.json").read_bytes()) for rank in (0, 1)]
-    assert ranks[0]["steps"] == ranks[1]["steps"] == [0, 1, 2, 3, 4, 5, 3, 4, 5, 6, 7]
-    assert ranks[0]["weights"] == ranks[1]["weights"]
-    assert all(math.isfinite(x) for x in ranks[0]["weights"])
     assert "step 5: generator = nan" in said
     assert "on rank 1" in said
     assert said.count("back to the checkpoint of step 3") == 1
+    ranks = [json.loads((out / f"rank-{rank}.json").read_bytes()) for rank in (0, 1)]
+    assert ranks[0]["steps"] == ranks[1]["steps"] == [*range(6), *range(3, 8)]  # found at a checkpoint
+    assert ranks[0]["weights"] == ranks[1]["weights"]
+    assert all(math.isfinite(x) for x in ranks[0]["weights"])
+    return ranks
+
+
+def test_two_ranks_decide_alike(shards: Path, tmp_path: Path) -> None:
+    two_ranks(shards, tmp_path, "ddp")
+
+
+@pytest.mark.faults
+def test_zero_goes_back_to_the_same_moments(shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "zero2").mkdir()
+    plain = two_ranks(shards, tmp_path, "ddp")[0]["weights"]
+    assert two_ranks(shards, tmp_path / "zero2", "zero2")[0]["weights"] == pytest.approx(plain, rel=1e-4)
