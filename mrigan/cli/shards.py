@@ -10,7 +10,8 @@ import typer
 app = typer.Typer(no_args_is_help=True, help="Faces and MRIs in WebDataset tar shards: plan, build, verify.")
 
 
-ShardFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The shard folder.")]
+ShardFolder = Annotated[str, typer.Argument(metavar="DIR|URL", help="Where the set lies.")]
+ScratchOption = Annotated[str, typer.Option(help="Local folder for copies from a URL; empty = the system's.")]
 WorkersOption = Annotated[int, typer.Option(min=0, help="0 = one a CPU core.")]
 JsonOption = Annotated[str | None, typer.Option("--json", metavar="OUT", help="Write it as JSON; - = print that.")]
 
@@ -128,12 +129,13 @@ def shards_verify(
     sample: Annotated[bool, typer.Option("--sample", help="Sizes and some samples of each shard only.")] = False,
     inputs: Annotated[bool, typer.Option("--inputs", help="Are the clips still those of the samples, too?")] = False,
     workers: WorkersOption = 0,
+    scratch: ScratchOption = "",
     json_out: JsonOption = None,
 ) -> None:
     """Check every shard and sample against what was written; exit code 1 and a list where something is wrong."""
     from mrigan.packing import check_shards
 
-    check = check_shards(out, full=not sample, workers=workers, inputs=inputs)
+    check = check_shards(out, full=not sample, workers=workers, inputs=inputs, scratch=scratch)
     _tell(check.as_dict(), check.lines(), json_out)
     if not check.ok:
         raise typer.Exit(1)
@@ -148,6 +150,7 @@ def shards_repair(
     ] = False,
     sample: Annotated[bool, typer.Option("--sample", help="Look for damages as verify --sample does.")] = False,
     workers: WorkersOption = 0,
+    scratch: ScratchOption = "",
     json_out: JsonOption = None,
 ) -> None:
     """Rebuild the units with damaged or missing files, or with clips that could not be read; nothing else.
@@ -158,7 +161,7 @@ def shards_repair(
     from mrigan.packing.log import show_log
 
     show_log()
-    repair = repair_shards(out, only_failed=only_failed, full=not sample, workers=workers)
+    repair = repair_shards(out, only_failed=only_failed, full=not sample, workers=workers, scratch=scratch)
     _tell(repair.as_dict(), repair.lines(), json_out)
     if not repair.ok:
         raise typer.Exit(1)
@@ -169,6 +172,7 @@ def shards_stats(
     out: ShardFolder,
     *,
     figure: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw it.")] = None,
+    scratch: ScratchOption = "",
     json_out: JsonOption = None,
 ) -> None:
     """What a set holds by data set, method, compression, split and label; and what gives the label away."""
@@ -176,7 +180,7 @@ def shards_stats(
     from mrigan.packing import shard_stats
     from mrigan.packing.stats_view import draw, show
 
-    stats = shard_stats(out)
+    stats = shard_stats(out, scratch)
     if figure is not None:
         with atomic_write(figure) as file:
             file.write(draw(stats))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from mrigan.catalog import LABELS, Clip
 from mrigan.config import ShardsConfig
+from mrigan.packing.inputs import record_inputs
 from mrigan.packing.journal import UnitReport, write_report
 from mrigan.packing.leftovers import clean
 from mrigan.packing.manifest import write_manifest
@@ -43,6 +45,21 @@ class Place(Protocol):
     def finish(self) -> None:
         """Merge the rows of all units and write the manifest. Needs every unit done; again, it changes nothing."""
 
+    def bring(self, units: Sequence[str]) -> None:
+        """Have the markers and tables of these units, as they are there now, in the plan's folder."""
+
+    def forget(self, unit: Unit) -> None:
+        """Remove a unit's marker: it is to be made again."""
+
+    def shards_of(self, unit: Unit) -> list[str]:
+        """The names of the shards of a unit that are there."""
+
+    def remove(self, shard: str) -> None:
+        """Remove a shard, its index and its sidecar."""
+
+    def record(self, clips: Sequence[Clip]) -> None:
+        """`record_inputs` of these clips, there too."""
+
 
 class Folder:
     """A shard folder on this machine, or one that it shares with others."""
@@ -59,6 +76,23 @@ class Folder:
 
     def finish(self) -> None:
         write_manifest(self.plan)
+
+    def bring(self, units: Sequence[str]) -> None: ...
+
+    def forget(self, unit: Unit) -> None:
+        self.plan.layout.unit_marker(unit.name).unlink(missing_ok=True)
+
+    def shards_of(self, unit: Unit) -> list[str]:
+        layout = self.plan.layout
+        return [path.name for label in LABELS for path in layout.shards_of(unit.split, label, unit.number)]
+
+    def remove(self, shard: str) -> None:
+        layout = self.plan.layout
+        for path in (layout.shard(shard), layout.index(shard), layout.sidecar(shard)):
+            path.unlink(missing_ok=True)
+
+    def record(self, clips: Sequence[Clip]) -> None:
+        record_inputs(self.plan, clips)
 
 
 def is_url(out: str | Path) -> bool:

@@ -14,12 +14,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from mrigan.catalog import LABELS, Clip
 from mrigan.config import ShardsConfig
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import temporary_path
-from mrigan.packing.inputs import refuse_other_libraries
+from mrigan.packing.inputs import record_inputs, refuse_other_libraries
 from mrigan.packing.journal import KEPT, UnitReport, write_report
-from mrigan.packing.layout import Layout
+from mrigan.packing.layout import Layout, shard_name
 from mrigan.packing.leftovers import clean_folders
 from mrigan.packing.manifest import write_manifest
 from mrigan.packing.place import load_slice
@@ -61,6 +62,34 @@ class Remote:
         with reaching(self.where):
             for path in (NAMES.samples, NAMES.manifest):
                 self.files.send(self.plan.folder / path, path.as_posix())
+
+    def bring(self, units: Sequence[str]) -> None:
+        with reaching(self.where):
+            there = self.files.sizes("units")
+            for path in chain.from_iterable((NAMES.unit_marker(unit), NAMES.unit_rows(unit)) for unit in units):
+                (self.plan.folder / path).unlink(missing_ok=True)
+                if path.as_posix() in there:
+                    self.files.fetch(path.as_posix(), self.plan.folder / path)
+
+    def forget(self, unit: Unit) -> None:
+        with reaching(self.where):
+            self.files.remove(NAMES.unit_marker(unit.name).as_posix())
+
+    def shards_of(self, unit: Unit) -> list[str]:
+        with reaching(self.where):
+            there = self.files.sizes()
+        stems = tuple(shard_name(unit.split, label, unit.number).removesuffix(".tar") for label in LABELS)
+        return sorted(name for name in there if name.endswith(".tar") and name.startswith(stems))
+
+    def remove(self, shard: str) -> None:
+        with reaching(self.where):
+            for path in (NAMES.shard(shard), NAMES.index(shard), NAMES.sidecar(shard)):
+                self.files.remove(path.as_posix())
+
+    def record(self, clips: Sequence[Clip]) -> None:
+        record_inputs(self.plan, clips)
+        with reaching(self.where):
+            self.files.send(self.plan.layout.inputs, NAMES.inputs.as_posix())
 
 
 class UnitSender:
@@ -112,7 +141,7 @@ def open_remote(url: str, scratch: str | Path, only: slice) -> Iterator[Remote]:
         raise ConfigError(
             "what workers write to memory:// ends with their process", where=url, fix="give a folder or another URL"
         )
-    with _mirror(files, scratch) as folder:
+    with mirror(files, scratch) as folder:
         if not (folder / NAMES.plan).is_file():
             raise ShardError("no shard plan there", where=url, fix=f"make one: mrigan shards plan CATALOG -o {url}")
         with reaching(url):
@@ -128,7 +157,7 @@ def planned_at(catalog: str | Path, config: ShardsConfig, url: str) -> Iterator[
         ShardError, CatalogError, ConfigError: as `plan_shards`; or the URL is of a kind that fsspec does not know.
     """
     files = RemoteFiles(url)
-    with _mirror(files, "") as folder:
+    with mirror(files, "") as folder:
         with reaching(url):
             for name in files.sizes("units"):  # `plan_shards` looks at what is built already
                 if name.endswith(".json"):
@@ -141,7 +170,7 @@ def planned_at(catalog: str | Path, config: ShardsConfig, url: str) -> Iterator[
 
 
 @contextmanager
-def _mirror(files: RemoteFiles, scratch: str | Path) -> Iterator[Path]:
+def mirror(files: RemoteFiles, scratch: str | Path) -> Iterator[Path]:
     """A temporary folder of this machine with the plan of a set, if it has one."""
     parent = Path(scratch or tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)

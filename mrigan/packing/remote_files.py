@@ -78,6 +78,16 @@ class RemoteFiles:
                 raise data
         return {paths[path]: data for path, data in found.items() if isinstance(data, bytes)}
 
+    def part(self, name: str, offset: int, count: int) -> bytes:
+        """Some bytes of a file."""
+        return bytes(self.fs.cat_file(self._path(name), start=offset, end=offset + count))
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        self.fs.invalidate_cache()
+        if self.fs.exists(self._path(name)):
+            self.fs.rm_file(self._path(name))
+
     def fetch(self, name: str, path: Path) -> None:
         """Copy a file to this machine.
 

@@ -15,22 +15,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mrigan.catalog import LABELS
 from mrigan.errors import ShardError
 from mrigan.packing.dispatch import Crew, make_units
 from mrigan.packing.inputs import (
     ABSENT,
     absent_now,
     read_inputs,
-    record_inputs,
     refuse_changed_inputs,
     refuse_other_libraries,
 )
-from mrigan.packing.manifest import write_manifest
-from mrigan.packing.place import Folder, open_place
+from mrigan.packing.place import Place, open_place
 from mrigan.packing.plan_file import Plan, Unit
 from mrigan.packing.rows import read_rows
-from mrigan.packing.unit import is_done, require_videos
+from mrigan.packing.unit import require_videos
 from mrigan.packing.verify import Check, check_shards
 
 NAMED = 20  # clips listed for a person
@@ -82,35 +79,39 @@ class Repair:
         return [*lines, f"{self.check.folder}: {did}{merged}"]
 
 
-def repair_shards(out: str | Path, *, only_failed: bool = False, full: bool = True, workers: int = 0) -> Repair:
+def repair_shards(
+    out: str | Path, *, only_failed: bool = False, full: bool = True, workers: int = 0, scratch: str | Path = ""
+) -> Repair:
     """Rebuild the units that have damaged or missing files, and those with clips that could not be read.
 
     Args:
         only_failed: leave units alone that no build has made yet; without it they are built, too.
         full: look for damages in every byte; else as `check_shards` does without it.
         workers: processes, and threads of the check; 0 = one a CPU core.
+        scratch: folder of this machine for what comes from a URL and goes to it, "" = the system's.
 
     Raises:
         ShardError: there is no plan, the folder of the videos is not there, this machine has other libraries than the
             plan, or a unit could not be built.
         Stopped: by a signal; started again it goes on.
     """
-    check = check_shards(out, full, workers)
-    with open_place(out) as place:
+    check = check_shards(out, full, workers, scratch=scratch)
+    with open_place(out, scratch) as place:
         plan = place.plan
         wanted = _wanted(check, only_failed)
+        place.bring(list(wanted))
         before = {name: _failures(plan, name) for name in wanted}
         if wanted:
             require_videos(plan)
             refuse_other_libraries(plan)
         todo, left = _possible(plan, check, wanted, before)
-        made, given_up = _rebuild(plan, todo, before, workers)
+        made, given_up = _rebuild(place, todo, before, workers)
         left |= {name: f"{wanted[name]}; but {why}" for name, why in given_up.items()}
         merged = bool(made or any(not damage.unit for damage in check.damages))
-        merged = merged and all(is_done(plan, unit) for unit in plan.units)
+        merged = merged and not place.missing()
         if merged:
-            write_manifest(plan)
-    failing = {clip: why for name in before for clip, why in (_failures(plan, name) or {}).items()}
+            place.finish()
+        failing = {clip: why for name in before for clip, why in (_failures(plan, name) or {}).items()}
     return Repair(
         check, rebuilt={name: wanted[name] for name in made}, left=left,
         read=[clip for name in made for clip in before[name] or {} if clip not in failing],
@@ -155,7 +156,7 @@ def _possible(plan: Plan, check: Check, wanted: dict[str, str],
     return todo, left
 
 
-def _rebuild(plan: Plan, todo: Sequence[Unit], before: dict[str, Failures | None],
+def _rebuild(place: Place, todo: Sequence[Unit], before: dict[str, Failures | None],
              workers: int) -> tuple[list[str], dict[str, str]]:  # fmt: skip
     """Make units again: the names of those that were made, and why the others were not."""
     if not todo:
@@ -163,27 +164,27 @@ def _rebuild(plan: Plan, todo: Sequence[Unit], before: dict[str, Failures | None
     failures = {clip: why for unit in todo for clip, why in (before[unit.name] or {}).items()}
     if failures:  # what had failed may be another file now
         clips = (clip for unit in todo for family in unit.families for clip in family.clips)
-        record_inputs(plan, [clip for clip in clips if clip.id in failures])
-    shards = {unit.name: [path for label in LABELS for path in plan.layout.shards_of(unit.split, label, unit.number)]
-              for unit in todo}  # fmt: skip
+        place.record([clip for clip in clips if clip.id in failures])
+    shards = {unit.name: place.shards_of(unit) for unit in todo}
     for unit in todo:
-        plan.layout.unit_marker(unit.name).unlink(missing_ok=True)
+        place.forget(unit)
     deadly = any(why.startswith("deadly") for why in failures.values())
-    outcome = make_units(Folder(plan), todo, Crew(workers=workers, skip_deadly=deadly))
-    made = [unit for unit in todo if is_done(plan, unit)]
+    outcome = make_units(place, todo, Crew(workers=workers, skip_deadly=deadly))
+    missing = {unit.name for unit in place.missing()}
+    made = [unit for unit in todo if unit.name not in missing]
+    place.bring([unit.name for unit in made])
     for unit in made:
-        _drop_stale(plan, unit, shards[unit.name])
+        _drop_stale(place, unit, shards[unit.name])
     return [unit.name for unit in made], {report.unit: report.reason for report in outcome.given_up}
 
 
-def _drop_stale(plan: Plan, unit: Unit, old: Sequence[Path]) -> None:
+def _drop_stale(place: Place, unit: Unit, old: Sequence[str]) -> None:
     """Remove the shards that the unit had and has no more: it gives fewer samples of that label now, or none."""
-    marker = json.loads(plan.layout.unit_marker(unit.name).read_text())
-    names = {shard["shard"] for shard in marker["shards"]}
-    for path in old:
-        if path.name not in names:
-            for file in (path, plan.layout.index(path.name), plan.layout.sidecar(path.name)):
-                file.unlink(missing_ok=True)
+    marker = json.loads(place.plan.layout.unit_marker(unit.name).read_text())
+    kept = {shard["shard"] for shard in marker["shards"]}
+    for shard in old:
+        if shard not in kept:
+            place.remove(shard)
 
 
 def _failures(plan: Plan, unit: str) -> Failures | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mrigan.files import sha256_file
-from mrigan.packing.layout import Layout
 from mrigan.packing.pictures import decode
 from mrigan.packing.plan_file import Plan
+from mrigan.packing.reading import Read, Reading
 from mrigan.packing.rows import read_rows
 from mrigan.packing.shard import BLOCK, Placed, index_text, member_header, padding
 
@@ -66,9 +65,10 @@ class UnitCheck:
         self.damages.append(Damage(file, what, offset, self.unit))
 
 
-def check_unit(plan: Plan, name: str, full: bool) -> UnitCheck:
+def check_unit(plan: Plan, name: str, full: bool, there: Reading) -> UnitCheck:
     """Check a unit's files; see `mrigan.packing.verify.check_shards`."""
-    layout, check = plan.layout, UnitCheck(name)
+    layout, check = there.layout, UnitCheck(name)
+    there.bring_unit(name)
     marker, table = f"units/{name}.json", f"units/{name}.parquet"
     facts = read_json(layout.unit_marker(name))
     if facts is None:
@@ -92,11 +92,12 @@ def check_unit(plan: Plan, name: str, full: bool) -> UnitCheck:
         check.add(table, "is not the table that its unit was finished with")
     if check.damages:  # without its table nobody knows where the samples lie: sizes and hashes must do
         for shard in check.shards:
-            _check_hash(layout, shard, check, full)
+            _check_hash(there, shard, check, full)
         return check
     rows = _by_shard(path)
     for shard in check.shards:
-        _Shard(plan, shard, rows.get(shard["shard"], []), check).check(full)
+        there.bring_beside(shard["shard"])
+        _Shard(plan, there, shard, rows.get(shard["shard"], []), check).check(full)
     return check
 
 
@@ -119,22 +120,33 @@ def _by_shard(path: Path) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def _check_hash(layout: Layout, facts: dict[str, Any], check: UnitCheck, full: bool) -> None:
-    path = layout.shard(facts["shard"])
-    if not path.is_file():
-        check.add(path.name, f"is missing, and with it {facts['samples']} samples")
-    elif path.stat().st_size != facts["bytes"]:
-        check.add(path.name, f"has {path.stat().st_size} of {facts['bytes']} bytes")
-    elif full and sha256_file(path) != facts["sha256"]:
-        check.add(path.name, "its SHA-256 is another")
+def _check_hash(there: Reading, facts: dict[str, Any], check: UnitCheck, full: bool) -> None:
+    name, size = facts["shard"], there.size(facts["shard"])
+    if size is None:
+        check.add(name, f"is missing, and with it {facts['samples']} samples")
+    elif size != facts["bytes"]:
+        check.add(name, f"has {size} of {facts['bytes']} bytes")
+    elif full and _sha256(there, name) != facts["sha256"]:
+        check.add(name, "its SHA-256 is another")
+
+
+def _sha256(there: Reading, shard: str) -> str:
+    digest, at = hashlib.sha256(), 0
+    with there.open(shard, whole=True) as read:
+        while data := read(CHUNK, at):
+            digest.update(data)
+            at += len(data)
+    return digest.hexdigest()
 
 
 class _Shard:
     """One shard, its index and its sidecar, against the rows of its samples."""
 
-    def __init__(self, plan: Plan, facts: dict[str, Any], rows: Sequence[dict[str, Any]], check: UnitCheck) -> None:
-        self.plan, self.facts, self.check_of = plan, facts, check
-        self.name, self.path = facts["shard"], plan.layout.shard(facts["shard"])
+    def __init__(
+        self, plan: Plan, there: Reading, facts: dict[str, Any], rows: Sequence[dict[str, Any]], check: UnitCheck
+    ) -> None:
+        self.plan, self.there, self.facts, self.check_of = plan, there, facts, check
+        self.name = facts["shard"]
         self.rows = rows
         self.placed = [_placed(row, plan.config.pack.mri_format) for row in rows]
         self.count = 0
@@ -148,23 +160,23 @@ class _Shard:
 
     def check(self, full: bool) -> None:
         self._beside()
-        if not self.path.is_file():
+        size = self.there.size(self.name)
+        if size is None:
             self.add(f"is missing, and with it {self.facts['samples']} samples")
             return
         if len(self.rows) != self.facts["samples"]:
             what = f"has {len(self.rows)} samples of {self.name}, {self.facts['samples']} were written"
             self.check_of.add(f"units/{self.check_of.unit}.parquet", what)
-        size = self.path.stat().st_size
         if size != self.facts["bytes"]:
             self.add(f"has {size} of {self.facts['bytes']} bytes", min(size, self.facts["bytes"]))
         try:
-            with open(self.path, "rb", buffering=0) as file:
-                self._all(file.fileno()) if full else self._some(file.fileno())
+            with self.there.open(self.name, full) as read:
+                self._all(read) if full else self._some(read)
         except OSError as error:
             self.add(f"cannot be read: {error.strerror}")
 
     def _beside(self) -> None:
-        layout, check = self.plan.layout, self.check_of
+        layout, check = self.there.layout, self.check_of
         sidecar, index = layout.sidecar(self.name), layout.index(self.name)
         beside = read_json(sidecar)
         if beside is None:
@@ -178,29 +190,29 @@ class _Shard:
         elif index.read_text(errors="replace") != index_text(self.placed):
             check.add(index.name, "does not describe its shard")
 
-    def _all(self, descriptor: int) -> None:
+    def _all(self, read: Read) -> None:
         """Every byte, once."""
         digest, at = hashlib.sha256(), 0
         for row, sample in zip(self.rows, self.placed, strict=True):
             start, end = _span(sample)
             if start != at:
                 self.add(f"sample {sample.key} is not where the one before it ends", at)
-            data = os.pread(descriptor, end - start, start)
+            data = read(end - start, start)
             digest.update(data)
             self._sample(data, start, row, sample)
             at = end
         end = at
-        while data := os.pread(descriptor, CHUNK, at):
+        while data := read(CHUNK, at):
             digest.update(data)
             at += len(data)
         if not self.count and digest.hexdigest() != self.facts["sha256"]:
             self.add("its SHA-256 is another: the end of the archive changed", end)
 
-    def _some(self, descriptor: int) -> None:
+    def _some(self, read: Read) -> None:
         looked = list(zip(self.rows, self.placed, strict=True))
         for row, sample in random.Random(self.name).sample(looked, min(SAMPLED, len(looked))):
             start, end = _span(sample)
-            self._sample(os.pread(descriptor, end - start, start), start, row, sample)
+            self._sample(read(end - start, start), start, row, sample)
 
     def _sample(self, data: bytes, start: int, row: dict[str, Any], sample: Placed) -> None:
         """Headers, data and padding of one sample's members; its pictures and its json."""

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from mrigan.catalog import LABELS
 from mrigan.errors import ShardError
-from mrigan.packing.layout import Layout
 from mrigan.packing.plan_file import Plan, load_plan, unit_names
+from mrigan.packing.reading import Reading, reading
 from mrigan.packing.rows import read_rows, stream_rows
 
 KEYS = ("dataset", "method", "compression", "split", "label")
@@ -81,7 +81,7 @@ class Stats:
         built, units: units counted, and units of the plan.
     """
 
-    folder: Path
+    folder: str
     plan: Plan
     groups: list[Group]
     families: dict[str, int]
@@ -93,28 +93,32 @@ class Stats:
         """For a program, as JSON."""
         config = self.plan.config
         return {
-            "schema_version": 1, "folder": str(self.folder), "plan_hash": self.plan.hash, "kind": config.pack.kind,
+            "schema_version": 1, "folder": self.folder, "plan_hash": self.plan.hash, "kind": config.pack.kind,
             "metric": config.mri.metric if config.pack.kind == "pairs" else None, "units": self.units,
             "built": self.built, "families": self.families, "groups": [group.as_dict() for group in self.groups],
             "warnings": self.warnings,
         }  # fmt: skip
 
 
-def shard_stats(out: str | Path) -> Stats:
-    """Count what a shard folder holds; of an unfinished one, its finished units.
+def shard_stats(out: str | Path, scratch: str | Path = "") -> Stats:
+    """Count what a set in a folder or at a URL holds; of an unfinished one, its finished units.
+
+    Args:
+        scratch: folder of this machine for the tables of a set at a URL, "" = the system's.
 
     Raises:
         ShardError: there is no plan, or nothing is built yet.
     """
     from mrigan.packing.shortcuts import warnings_of
 
-    plan, names = load_plan(out, only=()), unit_names(out)
-    layout = plan.layout
-    done = [name for name in names if layout.unit_marker(name).is_file()]
-    if not done:
-        raise ShardError("nothing is built yet", where=out, fix=f"mrigan shards build {out}")
-    groups, families = _count(_tables(layout, done))
-    return Stats(Path(out), plan, groups, families, warnings_of(groups), len(done), len(names))
+    with reading(out, scratch) as there:
+        folder = there.layout.root
+        plan, names = load_plan(folder, only=()), unit_names(folder)
+        done = [name for name in names if there.built(name)]
+        if not done:
+            raise ShardError("nothing is built yet", where=out, fix=f"mrigan shards build {out}")
+        groups, families = _count(_tables(there, done))
+    return Stats(there.where, plan, groups, families, warnings_of(groups), len(done), len(names))
 
 
 def summary(counts: Counter[int]) -> dict[str, float]:
@@ -136,11 +140,15 @@ def _quantile(ordered: Sequence[tuple[int, int]], rank: float) -> int:
     return ordered[-1][0]
 
 
-def _tables(layout: Layout, units: Sequence[str]) -> Iterator[pa.Table]:
+def _tables(there: Reading, units: Sequence[str]) -> Iterator[pa.Table]:
+    there.bring_whole()
+    layout = there.layout
     if layout.manifest.is_file() and layout.samples.is_file():
         yield from stream_rows(layout.samples, COLUMNS)
     else:
-        yield from (read_rows(layout.unit_rows(name)).select(list(COLUMNS)) for name in units)
+        for name in units:
+            there.bring_unit(name)
+            yield read_rows(layout.unit_rows(name)).select(list(COLUMNS))
 
 
 def _count(tables: Iterable[pa.Table]) -> tuple[list[Group], dict[str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrigan.catalog import LABELS, SPLITS
@@ -79,7 +80,7 @@ def draw(stats: Stats) -> bytes:
         for axes, panel in zip(panels.flat, (_sources, _mris, _lost, _clips, _frames, _widths), strict=True):
             panel(axes, stats.groups)
         faces = {label: sum(g.faces for g in stats.groups if g.label == label) for label in LABELS}
-        title = f"{stats.folder.resolve().name}: {faces['real']:,} real and {faces['fake']:,} fake faces"
+        title = f"{Path(stats.folder).resolve().name}: {faces['real']:,} real and {faces['fake']:,} fake faces"
         figure.legend(handles=[Patch(color=COLORS[label], label=label) for label in LABELS], loc="upper right", ncols=2)
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
         if stats.warnings:

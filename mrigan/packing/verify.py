@@ -21,6 +21,7 @@ from mrigan.packing.inputs import changed_contents
 from mrigan.packing.layout import Layout
 from mrigan.packing.manifest import read_manifest
 from mrigan.packing.plan_file import Plan, load_plan, unit_names
+from mrigan.packing.reading import Reading, reading
 from mrigan.packing.shard_check import Damage, UnitCheck, check_unit, read_json
 from mrigan.progress import bar
 
@@ -79,33 +80,44 @@ def verify_shards(out: str | Path, full: bool = True, workers: int = 0) -> list[
     return check_shards(out, full, workers).damages
 
 
-def check_shards(out: str | Path, full: bool = True, workers: int = 0, inputs: bool = False) -> Check:
-    """Check a shard folder against its plan, its units' markers and its manifest.
+def check_shards(
+    out: str | Path, full: bool = True, workers: int = 0, inputs: bool = False, scratch: str | Path = ""
+) -> Check:
+    """Check a set against its plan, its units' markers and its manifest.
 
     Args:
+        out: the folder of the set, or a URL.
         full: hash every shard, check and decode every sample; else sizes, indices and some samples a shard.
         workers: threads (reading, hashing and decoding leave the interpreter's lock), 0 = one a CPU core.
         inputs: look whether the clips are still those that the samples were made of, too.
+        scratch: folder of this machine for copies of what lies at a URL, "" = the system's.
 
     Raises:
-        ShardError: there is no plan, so nothing to check against.
+        ShardError: there is no plan, so nothing to check against; or nobody answers at the URL.
     """
-    started, plan, names = time.monotonic(), load_plan(out, only=()), unit_names(out)
+    with reading(out, scratch) as there:
+        return _check(there, full, workers, inputs)
+
+
+def _check(there: Reading, full: bool, workers: int, inputs: bool) -> Check:
+    started, folder = time.monotonic(), there.layout.root
+    plan, names = load_plan(folder, only=()), unit_names(folder)
     checks: list[UnitCheck] = []
     threads = workers or len(os.sched_getaffinity(0))
     with bar("verify", len(names), unit="units") as advance, ThreadPoolExecutor(threads) as pool:
-        for check in pool.map(lambda name: check_unit(plan, name, full), names):
+        for check in pool.map(lambda name: check_unit(plan, name, full, there), names):
             checks.append(check)
             advance(note=f"{sum(len(check.damages) for check in checks)} problems")
+    there.bring_whole()
     layout = plan.layout
     known = {shard["shard"] for check in checks for shard in check.shards}
     finished = layout.manifest.is_file()
     damages = [damage for check in checks for damage in check.damages]
-    damages += [*_strangers(layout, plan, known), *_whole(layout, plan, checks)]
+    damages += [*_strangers(there, plan, known), *_whole(layout, plan, checks)]
     made_of = {clip: content for check in checks for clip, content in check.made_of.items()}
-    changed = [clip.path for clip in changed_contents(load_plan(out), made_of)] if inputs else []
+    changed = [clip.path for clip in changed_contents(load_plan(folder), made_of)] if inputs else []
     return Check(
-        str(out), plan.hash, full, damages, changed, units=len(names), shards=len(known),
+        there.where, plan.hash, full, damages, changed, units=len(names), shards=len(known),
         samples=sum(shard["samples"] for check in checks for shard in check.shards),
         bytes=sum(shard["bytes"] for check in checks for shard in check.shards),
         looked_at=sum(check.looked_at for check in checks),
@@ -119,17 +131,18 @@ def _size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
-def _strangers(layout: Layout, plan: Plan, known: set[str]) -> Iterator[Damage]:
+def _strangers(there: Reading, plan: Plan, known: set[str]) -> Iterator[Damage]:
     """Shards that no unit knows."""
-    for path in sorted(layout.root.glob("*.tar")):
-        if path.name not in known:
-            beside = read_json(layout.sidecar(path.name)) or {}
+    for name in there.shards():
+        if name not in known:
+            there.bring_beside(name)
+            beside = read_json(there.layout.sidecar(name)) or {}
             if beside.get("plan_hash") != plan.hash:
-                yield Damage(path.name, "is a shard of another plan")
-            elif not layout.unit_marker(str(beside.get("unit"))).is_file():
+                yield Damage(name, "is a shard of another plan")
+            elif not there.built(str(beside.get("unit"))):
                 continue  # its unit was killed before the end, which is said
             else:
-                yield Damage(path.name, "is in no manifest")
+                yield Damage(name, "is in no manifest")
 
 
 def _whole(layout: Layout, plan: Plan, checks: Sequence[UnitCheck]) -> Iterator[Damage]:
