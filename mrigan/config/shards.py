@@ -27,7 +27,7 @@ class VideoConfig:
     """Who decodes the clips. Decoders differ in the last bits of a colour, so this is part of a plan."""
 
     decoder: str = choice("auto", "pyav", "dali")  # auto = DALI where the device is a GPU and it can, else PyAV
-    device: str = choice("cpu", "cuda")  # where frames are treated, searched for faces, cut; and decoded, if DALI does it
+    device: str = choice("cpu", "cuda")  # where frames are treated, searched for faces, cut; DALI decodes there
 
 
 @dataclass
