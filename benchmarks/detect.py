@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from facenet_pytorch import MTCNN
 from torch import Tensor, nn
+from train_step import PlainHead
 
 from mrigan.config import FacesConfig, to_dict
 from mrigan.detect import Judge, Options, findings
@@ -40,7 +41,6 @@ from mrigan.detect.inputs import Input
 from mrigan.evaluation.videos import video_verdict
 from mrigan.models import Bundle, Detector, Generator, load_bundle, predict_mri, save_bundle
 from mrigan.models import bundle as bundles
-from mrigan.models.generator import Head
 from mrigan.sample.build import make_clips
 from mrigan.video import INFERENCE_THRESHOLDS, FaceDetector, crop, read_frames, resize_face
 from mrigan.video.tracks import iou
@@ -81,17 +81,6 @@ class Clock:
         following = self(stage, lambda: next(items, None))
         while (item := following()) is not None:
             yield item
-
-
-class PlainHead(nn.Module):
-    """What `Head` computes, step by step."""
-
-    def __init__(self, head: Head) -> None:
-        super().__init__()
-        self.grow, self.pad, self.conv = nn.Upsample(scale_factor=2), nn.ZeroPad2d((1, 0, 1, 0)), head.conv
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.tanh(self.conv(self.pad(self.grow(x))))
 
 
 @dataclass(frozen=True)

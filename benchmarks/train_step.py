@@ -29,11 +29,11 @@ from mrigan.engine.precision import Precision
 from mrigan.engine.seeding import deterministic
 from mrigan.models.generator import Head
 from mrigan.training.gan import build_engines, gan_step
+from mrigan.training.throughput import peak_flops
 
 Speed = tuple[float, float]
 Variants = dict[str, Callable[[], object]]
-GFLOP = 65.5  # an image, one step of G and D with D frozen in G's
-PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # bf16, dense, FLOP/s
+GFLOP = 65.5  # an image, one step of G and D with D frozen in G's, and G's head as the method has it
 
 
 class PlainHead(nn.Module):
@@ -152,7 +152,7 @@ def main(images: int, steps: int) -> None:
 
 def matrix(device: torch.device, steps: int) -> None:
     """Images a second and MFU of {fp32, tf32, bf16} x {eager, compile} x {NCHW, channels last} x batch."""
-    peak = next((flops for key, flops in PEAK.items() if key in torch.cuda.get_device_name()), None)
+    peak = peak_flops(torch.cuda.get_device_name(), "bf16", tf32=False)
     options = itertools.product(("fp32", "tf32", "bf16"), (False, True), (False, True), (32, 64, 128))
     for precision, compiled, channels_last, images in options:
         config = GanConfig()
