@@ -123,6 +123,7 @@ class EngineConfig:
     name: str = choice("ddp", "single", "zero0", "zero1", "zero2", "zero3")  # ddp alone in the world is single
     config: str = ""  # JSON for DeepSpeed in place of configs/deepspeed/<name>.json
     accumulate: int = at_least(1, 1)  # parts that a rank's share of a batch is computed in, to save memory
+    bucket_mib: float = at_least(0.001, 25.0)  # of gradients that DDP adds up at a time; more: fewer rings, less hidden
     channels_last: bool = False  # NHWC, faster convolutions on GPUs
     compile: bool = False  # torch.compile, each network by itself
     tf32: bool = True  # fp32 products on tensor cores with 10 bits of mantissa; GPUs since Ampere

@@ -27,7 +27,8 @@ def build_engine(
     how = {"channels_last": settings.channels_last, "compile": settings.compile}
     if own is not None:
         return ZeroEngine(network, optim, world, own, precision, **how)
-    return DdpEngine(network, optim, world, precision, accumulates=settings.accumulate > 1, **how)
+    accumulates = settings.accumulate > 1
+    return DdpEngine(network, optim, world, precision, accumulates=accumulates, bucket_mib=settings.bucket_mib, **how)
 
 
 def check_engine(settings: EngineConfig, world: World) -> dict[str, Any] | None:

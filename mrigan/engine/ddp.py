@@ -32,6 +32,7 @@ class DdpEngine(NetworkEngine):
     Args:
         network, world, precision, channels_last, compile: see `NetworkEngine`; the network is compiled before the wrap.
         optim: Adam's settings.
+        bucket_mib: MiB of gradients that are reduced at a time, see `engine.bucket_mib`.
         accumulates: several backward passes a step, all but the last with `reduces(False)`.
     """
 
@@ -45,6 +46,7 @@ class DdpEngine(NetworkEngine):
         channels_last: bool = False,
         compile: bool = False,
         accumulates: bool = False,
+        bucket_mib: float = 25.0,
     ) -> None:
         super().__init__(network, world, precision, channels_last=channels_last, compile=compile)
         self._call: nn.Module = self.module
@@ -53,6 +55,7 @@ class DdpEngine(NetworkEngine):
             self._call = DistributedDataParallel(
                 self.module,
                 device_ids=devices,
+                bucket_cap_mb=bucket_mib,  # MiB, whatever its name says
                 gradient_as_bucket_view=True,
                 static_graph=not accumulates,  # its first step cannot go without a reduction
                 **_NO_BUFFERS,

@@ -24,9 +24,10 @@ from mrigan.training.guard import Guard
 from mrigan.training.meters import Meter
 
 
-def gan_losses(world: World, per_root: str) -> dict[str, Any]:
+def gan_losses(world: World, per_root: str, bucket_mib: float = 25) -> dict[str, Any]:
     """Four steps on the same global batches, whatever the number of ranks; losses, a fingerprint, reductions a step."""
     config = GanConfig(model=GanModelConfig(size=32, width=4, dropout=0.0), loss=GanLossConfig(per_root=per_root))
+    config.engine.bucket_mib = bucket_mib
     engines = build_engines(config, world)
     reduced = {name: count_reductions(engine) for name, engine in engines.items()}
     meter = Meter(world)
@@ -39,6 +40,7 @@ def gan_losses(world: World, per_root: str) -> dict[str, Any]:
         "losses": meter.read(),
         "weights": {name: fingerprint(engine.module) for name, engine in engines.items()},
         "reductions": {name: sum(sizes) for name, sizes in reduced.items()},
+        "buckets": {name: len(sizes) for name, sizes in reduced.items()},
         "parameters": {
             name: sum(p.numel() for p in e.module.parameters() if p.requires_grad) for name, e in engines.items()
         },
@@ -142,6 +144,7 @@ def main(out: Path) -> None:
         findings = {
             "image": gan_losses(world, "image"),
             "batch": gan_losses(world, "batch"),
+            "small buckets": gan_losses(world, "image", bucket_mib=0.01),
             "detector": detector_losses(world, with_norm=False),
             "norm": detector_losses(world, with_norm=True),
             "messages": messages(world),

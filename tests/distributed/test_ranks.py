@@ -48,6 +48,13 @@ def test_each_network_is_reduced_once_a_step(two: list[dict[str, Any]]) -> None:
         assert found["image"]["reductions"] == {name: 4 * n for name, n in found["image"]["parameters"].items()}
 
 
+def test_buckets_are_as_large_as_the_config_says(two: list[dict[str, Any]]) -> None:
+    large, small = two[0]["image"], two[0]["small buckets"]
+    assert small["buckets"]["generator"] > 2 * large["buckets"]["generator"]
+    assert small["reductions"] == large["reductions"]
+    assert small["losses"] == pytest.approx(large["losses"], rel=1e-5)
+
+
 def test_classes_are_balanced_over_the_global_batch(one: dict[str, Any], two: list[dict[str, Any]]) -> None:
     """Rank 0 holds no fake at all."""
     assert two[0]["detector"]["losses"] == pytest.approx(one["detector"]["losses"], rel=1e-5)
