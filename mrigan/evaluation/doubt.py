@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mrigan.errors import InputError
 from mrigan.evaluation.aggregation import STRATEGIES, aggregate, best_threshold, fit_learned
-from mrigan.evaluation.calibration import LARGEST, choose_calibrator
+from mrigan.evaluation.calibration import LARGEST, LEAST, choose_calibrator
 from mrigan.evaluation.schema import VIDEO, faces_only, group_codes
 
 QUANTILE = 0.01  # of the validation faces lie beyond each limit
@@ -34,8 +34,9 @@ def fit_doubt(scores: pa.Table, measures: Mapping[str, NDArray[np.float64]]) -> 
 
     Returns:
         `calibration`: a calibrator of the mean logit of a video's faces, None with the reason in `uncalibrated`;
-        `calibration_log_loss`: held-out, by kind; `rules`: `{name: {"threshold", "settings"}}`; `limits`:
-        `{"min_faces", "share", "min_side", "min_sharpness", "max_distance"}`, the last three from 20 families on.
+        `calibration_log_loss`: held-out, by kind; `rules`: `{name: {"threshold", "settings"}}`, from 5 videos
+        of each class on; `limits`: `{"min_faces", "share", "min_side", "min_sharpness", "max_distance"}`, the last
+        three from 20 families on.
     """
     faces = faces_only(scores)
     codes, first = group_codes(faces, VIDEO)
@@ -88,9 +89,9 @@ def _limits(measures: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
 
 
 def _rules(labels: NDArray[np.bool_], probs: NDArray[np.float64], codes: NDArray[np.int64]) -> dict[str, Any]:
-    """A threshold of every strategy but `fraction`, whose pair the model has already; empty with one class only."""
+    """A threshold of every strategy but `fraction`, whose pair the model has already; none from a handful of videos."""
     rules: dict[str, Any] = {}
-    if not len(labels) or labels.all() or not labels.any():
+    if min(labels.sum(), (~labels).sum()) < LEAST:
         return rules
     for name in STRATEGIES:
         settings: dict[str, Any] = {}

@@ -58,7 +58,7 @@ def test_too_little_is_said_and_the_rest_is_fitted() -> None:
     assert doubt["calibration"] is None
     assert "too few" in doubt["uncalibrated"]
     assert doubt["limits"] == {"min_faces": 3, "share": 0.5}
-    assert "learned" not in doubt["rules"]
+    assert doubt["rules"] == {}  # a threshold from three reals is luck
     assert fit_doubt(check_scores(table(video("a", 1, [0.9], split="val"))), {})["rules"] == {}
 
 
