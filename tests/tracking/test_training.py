@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,10 +75,10 @@ def test_told_to_stop_when_mlflow_breaks(shards: Path, tmp_path: Path, monkeypat
            "tracking.on_failure=stop", "tracking.patience=0"]  # fmt: skip
     whole, log = (tmp_path / "mlflow.db").read_bytes(), Journal.log
 
-    def break_at_step_3(self: Journal, step: int, metrics: dict[str, float | None]) -> None:
+    def break_at_step_3(self: Journal, step: int, metrics: dict[str, float | None], **how: Any) -> None:
         if step == 3:
             (tmp_path / "mlflow.db").write_bytes(b"no database" * 4096)
-        log(self, step, metrics)
+        log(self, step, metrics, **how)
         deadline = time.monotonic() + 60
         while step == 3 and time.monotonic() < deadline and not failed(self):
             time.sleep(0.01)
