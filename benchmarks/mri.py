@@ -1,4 +1,7 @@
-"""Speed of the MRI image on one CPU thread, beside scikit-image in the same run: python benchmarks/mri.py [rounds]"""
+"""Speed of the MRI image on one CPU thread, beside scikit-image in the same run: python benchmarks/mri.py [rounds]
+
+On a GPU also that of a batch, beside the memory's bandwidth: two pictures of bytes are read, one of floats is written.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,31 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return (time.process_time() - start) / PAIRS
 
 
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Wall time of one call, the best of ten, with the device idle before and after."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    times = []
+    for _ in range(11):  # the first one compiles and allocates
+        wait()
+        start = time.perf_counter()
+        work()
+        wait()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def batched(device: torch.device, batch: int = 256) -> None:
+    """Print a batch's speed on `device`, and the share of the bandwidth that a copy of the same memory reaches."""
+    a, b = (torch.randint(0, 256, (batch, 3, SIZE, SIZE), dtype=torch.uint8, device=device) for _ in range(2))
+    big = torch.zeros(64 << 20, device=device)
+    bandwidth = 2 * big.nbytes / seconds(big.clone, device)
+    for metric in ("ssim", "ms-ssim", "gmsd", "l1", "l2"):
+        took = seconds(lambda name=metric: mri_image(a, b, name), device)
+        moved = a.nbytes + b.nbytes + 4 * a.nbytes
+        print(f"{metric}, {batch} pairs on {device}: {batch / took:,.0f} pairs/s, {moved / took / 1e9:.1f} GB/s, "
+              f"{100 * moved / took / bandwidth:.0f} % of the {bandwidth / 1e9:.0f} GB/s of a copy")  # fmt: skip
+
+
 def main(rounds: int) -> None:
     """Alternate the two, round by round, and print the medians."""
     torch.set_num_threads(1)
@@ -63,6 +91,9 @@ def main(rounds: int) -> None:
         for metric in ("ms-ssim", "gmsd", "l1", "l2"):
             took = np.median([cpu_seconds(lambda name=metric: mri_image(a, b, name)) for _ in range(3)])
             print(f"  {metric}: {took * 1e3:.2f} ms")
+    if torch.cuda.is_available():
+        print(torch.cuda.get_device_name())
+        batched(torch.device("cuda"))
 
 
 if __name__ == "__main__":

@@ -29,8 +29,9 @@ def evaluate(
 
     Several score files or shard folders become one report; of several data sets it compares the figures on each.
 
-    With --robustness instead: robustness.html, and a table and curves beside it; the same command goes on where one was
-    interrupted. With --gan and --shards: gan.html, the curves of these trainings and what their generators draw.
+    With --robustness instead: robustness.html, a table and curves; stopped, the same command goes on.
+
+    With --gan and --shards: gan.html, the curves of these trainings and what their generators draw.
     """
     from rich.console import Console
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -15,10 +11,10 @@ from mrigan.catalog import Catalog, Clip, clip_id, write_catalog
 from mrigan.config import ShardsConfig, load_config
 from mrigan.errors import ConfigError
 from mrigan.packing import load_plan, plan_shards, tools
-from mrigan.packing.unit import Job, UnitMaker
 from mrigan.video import FaceDetector, faces_key
 from mrigan.video.tracks import iou
 from tests.clips import write_clip
+from tests.packing import sets
 from tests.packing.videos import portraits
 from tests.video.test_source import damaged
 
@@ -46,23 +42,9 @@ def write_family(root: Path, name: str) -> Path:
 
 
 def samples(catalog: Path, out: Path, *settings: str) -> dict[str, tuple[np.ndarray, np.ndarray, dict]]:
-    """Key → face, MRI and json of a set that one worker makes in this process."""
+    """Key → face, MRI and json."""
     config = load_config(ShardsConfig, "shards/pairs.yaml", ["pack.mri_format=png", *settings])
-    plan = plan_shards(catalog, config, out)
-    maker = UnitMaker(plan)
-    for unit in plan.units:
-        maker(Job(unit), lambda progress: None)
-    found: dict[str, dict[str, bytes]] = {}
-    for shard in sorted(out.glob("*.tar")):
-        with tarfile.open(shard) as tar:
-            for member in tar:
-                key, _, kind = member.name.partition(".")
-                found.setdefault(key, {})[kind] = tar.extractfile(member).read()
-    picture = lambda data: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # noqa: E731
-    return {
-        key: (picture(m["face.jpg"]), picture(m["mri.png"]), json.load(io.BytesIO(m["json"])))
-        for key, m in found.items()
-    }
+    return {key: (m["face.jpg"], m["mri.png"], m["json"]) for key, m in sets.samples(catalog, out, config).items()}
 
 
 @pytest.mark.parametrize("name", CODECS)

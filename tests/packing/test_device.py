@@ -7,7 +7,6 @@ to the stored face.
 from __future__ import annotations
 
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ from mrigan.catalog import Catalog, Clip, clip_id, write_catalog
 from mrigan.packing import plan_shards, tools
 from mrigan.packing.family import Sample, family_samples
 from mrigan.packing.tools import Stages, Tools
-from mrigan.packing.unit import Job, UnitMaker
 from mrigan.video import Decoded, Frame, PyAvSource
 from mrigan.video.device import OnDevice, to_device
 from tests.clips import write_clip
 from tests.packing.conftest import config
+from tests.packing.sets import samples
 from tests.packing.videos import SHARP, portraits
 
 SETTINGS = ("pack.mri_format=png", "recipe.share=1", "faces.long_side=300", "faces.every=5")
@@ -54,28 +53,11 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "catalog.parquet"
 
 
-def samples(catalog: Path, out: Path, *settings: str) -> dict[str, dict[str, Any]]:
-    """Key → json, face and MRI of a set that one worker makes in this process."""
-    plan = plan_shards(catalog, config(*SETTINGS, *settings), out)
-    maker = UnitMaker(plan)
-    for unit in plan.units:
-        maker(Job(unit), lambda progress: None)
-    found: dict[str, dict[str, Any]] = {}
-    for shard in sorted(out.glob("*.tar")):
-        with tarfile.open(shard) as tar:
-            for member in tar:
-                key, _, kind = member.name.partition(".")
-                data = tar.extractfile(member).read()
-                decoded = json.loads(data) if kind == "json" else cv2.imdecode(np.frombuffer(data, np.uint8), 1)
-                found.setdefault(key, {})[kind] = decoded
-    return found
-
-
 @pytest.mark.parametrize("settings", [(), ("recipe.detect_on=augmented", "pack.seed=2")])
 def test_a_set_by_torch_is_that_by_opencv(
     catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]
 ) -> None:
-    theirs = samples(catalog, tmp_path / "cpu", *settings)
+    theirs = samples(catalog, tmp_path / "cpu", config(*SETTINGS, *settings))
     on_device: list[bool] = []
     cut = Tools.cut
 
@@ -85,7 +67,7 @@ def test_a_set_by_torch_is_that_by_opencv(
 
     monkeypatch.setattr(tools, "family_source", lambda config, paths: OnDevice(PyAvSource(), "cpu"))
     monkeypatch.setattr(Tools, "cut", watched)
-    ours = samples(catalog, tmp_path / "torch", *settings)
+    ours = samples(catalog, tmp_path / "torch", config(*SETTINGS, *settings))
     assert sum(on_device) > 20
     assert ours.keys() == theirs.keys()
     methods = {step["name"] for sample in ours.values() for step in sample["json"]["augment"]["steps"]}
