@@ -17,6 +17,8 @@ INFERENCE_THRESHOLDS = (0.7, 0.8, 0.8)  # the DFDC winner's, for verdicts: a mis
 BATCH = 32  # frames in one GPU pass
 CPU_BATCH = 8  # frames in one pass on a CPU: a quarter cheaper than one by one, more gain nothing
 PADDING = 64  # px
+GRID = 1 / 64  # px: boxes and points are multiples of it, so that the last bits of a processor or a batch do not matter
+PROB_GRID = 1 / 65_536
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,9 @@ class Detection:
     """One face in one picture.
 
     Args:
-        box: (x0, y0, x1, y1) in px of the picture given, inside it.
-        prob: MTCNN's probability, 0..1.
-        points: eyes, nose, corners of the mouth: 5 × (x, y) in px.
+        box: (x0, y0, x1, y1) in px of the picture given, inside it; multiples of `GRID`.
+        prob: MTCNN's probability, 0..1, a multiple of `PROB_GRID`.
+        points: eyes, nose, corners of the mouth: 5 × (x, y) in px, multiples of `GRID`.
     """
 
     box: tuple[float, float, float, float]
@@ -150,21 +152,28 @@ class FaceDetector:
     def _native(
         self, boxes: np.ndarray, points: np.ndarray, small: tuple[int, ...], native: tuple[int, ...]
     ) -> list[Detection]:
-        """Scale back to native px, clip to the picture, drop what is degenerate, order by size."""
+        """Scale back to native px, round to the grid, clip to the picture, drop what is degenerate, order by size."""
         h, w = native[:2]
         scale = np.array([w / small[1], h / small[0]])
         found = []
         for box, five in zip(boxes, points, strict=True):
             if not (np.isfinite(box).all() and np.isfinite(five).all()):
                 continue
-            x0, y0 = np.clip(box[:2] * scale, 0, (w, h))
-            x1, y1 = np.clip(box[2:4] * scale, 0, (w, h))
+            x0, y0 = np.clip(_rounded(box[:2] * scale, GRID), 0, (w, h))
+            x1, y1 = np.clip(_rounded(box[2:4] * scale, GRID), 0, (w, h))
             if int(x1) - int(x0) < 2 or int(y1) - int(y0) < 2:
                 continue
             corners = (float(x0), float(y0), float(x1), float(y1))
-            found.append(Detection(corners, float(box[4]), tuple((float(x), float(y)) for x, y in five * scale)))
+            places = _rounded(five * scale, GRID)
+            prob = float(_rounded(box[4], PROB_GRID))
+            found.append(Detection(corners, prob, tuple((float(x), float(y)) for x, y in places)))
         found.sort(key=lambda d: (-d.area, d.box))
         return found[: self.config.max_persons]
+
+
+def _rounded(values: np.ndarray, step: float) -> np.ndarray:
+    """The nearest multiples of `step`, a power of two."""
+    return np.rint(values / step) * step
 
 
 def _framed(image: Picture) -> Picture:
