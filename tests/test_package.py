@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -23,17 +23,20 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("mrigan-*.whl"))
 
 
+def environment(folder: Path, *what: str) -> Path:
+    """The `bin` of a new environment that holds `what`, and sees the packages installed here but not our clone."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    # A .pth file adds folders behind our own, and does not read the .pth of our editable install in them.
+    site = next(folder.glob("lib/python*/site-packages"))
+    (site / "others.pth").write_text("\n".join(path for path in sys.path if Path(path).name == "site-packages"))
+    command = ["install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed", *what]
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), *command], check=True)
+    return folder / "bin"
+
+
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of a new environment that holds our wheel, and sees the packages installed here but not our clone."""
-    folder = tmp_path_factory.mktemp("venv")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    command = ["install", "--quiet", "--no-deps", "--no-index", str(wheel)]
-    subprocess.run([sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), *command], check=True)
-    # A .pth file adds the folder behind our own, and does not read the .pth of our editable install in it.
-    site = next(folder.glob("lib/python*/site-packages"))
-    (site / "others.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    return folder / "bin"
+    return environment(tmp_path_factory.mktemp("venv"), str(wheel))
 
 
 def test_the_wheel_holds_one_package_and_its_data(wheel: Path) -> None:
@@ -69,6 +72,25 @@ def test_what_is_installed_trains_outside_the_clone(installed: Path, by: str, tm
     options = [f"data.shards={shards}", "run.dir=run", "train.steps=2", "checkpoint.every=2", "tracking.enabled=false"]
     run([*start[by], "gan/cpu-smoke.yaml", *options], tmp_path)
     assert (tmp_path / "run" / "checkpoints" / "step-000002" / "generator.safetensors").is_file()
+
+
+def test_a_clone_is_imported_from_the_folder_above_it(tmp_path: Path) -> None:
+    """There, Python finds a folder `mrigan` first, and would take it for an empty package."""
+    clone = tmp_path / "mrigan"
+    clone.mkdir()
+    for name in ("mrigan", "configs", "launch", "shards", "slurm"):
+        shutil.copytree(ROOT / name, clone / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, clone / name)
+    python = environment(tmp_path / "venv", "--editable", str(clone)) / "python"
+    code = (
+        "import mrigan, mrigan.launch.train_gan; from mrigan.config import config_path; "
+        "print(mrigan.__file__, config_path('gan/paper.yaml'))"
+    )
+    for folder in (tmp_path, clone, clone / "mrigan"):
+        module, config = run([python, "-c", code], folder).split()
+        assert Path(module) == clone / "mrigan" / "__init__.py"
+        assert Path(config).resolve() == clone / "configs" / "gan" / "paper.yaml"
 
 
 def test_help_is_light(tmp_path: Path) -> None:

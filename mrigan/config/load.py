@@ -22,9 +22,7 @@ def config_path(name: str | Path) -> Path:
     Raises:
         ConfigError: there is none of that name.
     """
-    shipped = Path(__file__).parents[1] / "configs"  # in the wheel
-    if not shipped.is_dir():
-        shipped = Path(__file__).parents[2] / "configs"  # in a clone
+    shipped = Path(__file__).parents[1] / "configs"  # in a clone, a link to the folder at the top
     relative = Path(*Path(name).parts[1:]) if Path(name).parts[:1] == ("configs",) else Path(name)
     for path in (Path(name), shipped / relative):
         if path.is_file():
