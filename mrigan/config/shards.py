@@ -49,6 +49,7 @@ class RecipeConfig:
     share: float = at_least(0.0, 0.0)  # of the families that are treated; 0 = none
     datasets: list[str] = field(default_factory=list)  # whose families may be treated; empty = all
     detect_on: str = choice("clean", "augmented")  # where faces are found: before the treatment, or after it
+    mri_of: str = choice("treated", "clean")  # the pictures of a treated pair whose MRI is stored; clean: only moved
     mix: MixConfig = field(default_factory=MixConfig)
 
 

@@ -83,11 +83,11 @@ def _place(item: Sample | Row, clips: dict[str, int]) -> tuple[int, int, int, st
 
 @dataclass(frozen=True)
 class _Pair:
-    """A fake's face, the original's, and what is stored about the fake's."""
+    """A fake's face, the two faces whose difference is its MRI, and what is stored about it."""
 
     row: Row
     fake_face: Picture
-    original_face: Picture
+    mri_of: tuple[Picture, Picture]  # the original's face, and the fake's as it is compared with it
     about: dict[str, Any]
 
 
@@ -213,7 +213,7 @@ class _Family:
                                   time=paired.time) for face in faces]  # fmt: skip
         if paired.geometry is None or paired.original is None or paired.fake is None:
             return
-        treated = self.treated.pair(frame, paired)
+        treated, clean_pair = self.treated.pair(frame, paired), self.treated.mri_pair(frame, paired)
         for face in faces:
             row = row_of(fake.clip, "ok", frame=paired.fake_index, person=face.person, time=fake.time(paired))
             clean, box = self.treated.boxes(face.box, paired.geometry, frame)
@@ -236,8 +236,12 @@ class _Family:
                 continue
             native, size = self.treated.native(box, paired.geometry.size, paired.fake_size)
             about = {"box": native, "frame_size": size, "prob": face.prob,
-                     "augment": self.treated.record(paired.index)}  # fmt: skip
-            fake.waiting.append(_Pair(row, theirs, ours, about))
+                     "augment": self.treated.record(paired.index, mri=self.pairs)}  # fmt: skip
+            compared = ours, theirs
+            if self.pairs and clean_pair is not None:
+                with self.stages("crop"):
+                    compared = self.tools.cut(clean_pair[0], box), self.tools.cut(clean_pair[1], box)
+            fake.waiting.append(_Pair(row, theirs, compared, about))
         if len(fake.waiting) >= BATCH:
             self._store(fake)
 
@@ -259,7 +263,7 @@ class _Family:
         for start in range(0, len(waiting), BATCH):
             chunk = waiting[start : start + BATCH]
             with self.stages("mri"):
-                mris = self.tools.mris([p.original_face for p in chunk], [p.fake_face for p in chunk])
+                mris = self.tools.mris([p.mri_of[0] for p in chunk], [p.mri_of[1] for p in chunk])
             for pair, mri in zip(chunk, mris, strict=True):
                 pair.row.mri_mean = float(mri.mean())
                 with self.stages("encode"):

@@ -38,6 +38,7 @@ FACE_BYTES = 18_000
 MRI_BYTES = {"jpg": 30_000, "png": 70_000}
 BLACK_BYTES = {"jpg": 2_400, "png": 700}
 TAR_BYTES = 2_800  # headers, padding and json of a sample
+NEWER = (("recipe", "mri_of"),)  # settings that did not exist once: their defaults leave a plan's hash as it was
 FILL = 0.85  # of a shard's bytes are planned: a unit that comes out a little larger still is one shard
 
 
@@ -88,6 +89,9 @@ def what_decides(config: ShardsConfig, catalog_hash: str) -> dict[str, Any]:
         settings["video"]["decoder"] = "pyav"  # it is what `auto` chooses there
     if config.video.device == "cuda":
         settings["video"]["pictures"] = "torch"  # what treats and cuts them there; other bytes than OpenCV's
+    for room, name in NEWER:
+        if settings[room][name] == getattr(getattr(ShardsConfig(), room), name):
+            del settings[room][name]
     weights = settings["mri"].pop("weights")
     return {"format": FORMAT, "config": settings, "catalog": catalog_hash,
             "mri_weights": sha256_file(weights) if weights else ""}  # fmt: skip

@@ -194,7 +194,8 @@ def _pairs(catalog: Catalog, config: ShardsConfig, seen: Seen) -> Iterator[list[
                     continue
                 ours, theirs = treated.pair(frame, paired)
                 faces = cut(ours, box), cut(theirs, box)
-                mri = _mri(*faces, config)
+                clean = treated.mri_pair(frame, paired)
+                mri = _mri(*((cut(clean[0], box), cut(clean[1], box)) if clean else faces), config)
                 shown += 1
                 yield [real, Cell(marked(theirs, box), f"{fake.id}\nborder differs by {paired.difference:.1f}"),
                        Cell(faces[0], "the original's face"), Cell(faces[1], "the fake's face: stored"),

@@ -28,10 +28,14 @@ class Treated:
         treatment: None = frames stay as decoded.
         stages: the worker's clock.
         after: faces were found in treated frames (`recipe.detect_on`), so boxes are theirs already.
+        clean_mri: MRIs are of the pair without noise, distraction and changed values (`recipe.mri_of`).
     """
 
-    def __init__(self, treatment: Treatment | None, stages: Clock, *, after: bool = False) -> None:
+    def __init__(
+        self, treatment: Treatment | None, stages: Clock, *, after: bool = False, clean_mri: bool = False
+    ) -> None:
         self.treatment, self.stages, self.after = treatment, stages, after
+        self.clean_mri = clean_mri and treatment is not None
         self._frame: Frame | None = None  # the last one, and what was made of it
         self._views: dict[Geometry | None, Picture] = {}
 
@@ -40,7 +44,8 @@ class Treated:
         """Draw what the family gets."""
         dataset = family.clips[0].dataset
         treatment = draw_treatment(config.recipe, config.pack.seed, family.id, dataset)
-        return cls(treatment, stages, after=config.recipe.detect_on == "augmented")
+        recipe = config.recipe
+        return cls(treatment, stages, after=recipe.detect_on == "augmented", clean_mri=recipe.mri_of == "clean")
 
     @property
     def detected(self) -> Treatment | None:
@@ -67,6 +72,20 @@ class Treated:
         original = self._view(frame, paired.original, None if same else paired.geometry)
         with self.stages("treat"):
             return original, self.treatment.apply(paired.fake, frame.index)
+
+    def mri_pair(self, frame: Frame, paired: Paired) -> tuple[Picture, Picture] | None:
+        """The pictures whose difference is the MRI, the original's first; None = those of `pair`.
+
+        They lie as those of `pair` do, pixel by pixel, so that one box cuts a face and its MRI.
+        """
+        if not self.clean_mri or paired.original is None or paired.fake is None:
+            return None
+        assert self.treatment is not None
+        motion = self.treatment.motion()
+        if motion is None:
+            return paired.original, paired.fake
+        with self.stages("treat"):
+            return motion.apply(paired.original, frame.index), motion.apply(paired.fake, frame.index)
 
     def face(self, face: Face, image: Picture) -> Face | None:
         """Where a face that was found in this (decoded) frame lies in the stored one; None = out of sight."""
@@ -99,9 +118,15 @@ class Treated:
         x, y = fake[0] / pair[0], fake[1] / pair[1]
         return (box[0] * x, box[1] * y, box[2] * x, box[3] * y), fake
 
-    def record(self, index: int) -> dict[str, Any]:
-        """What a sample's json says about it; {} = nothing was done."""
-        return self.treatment.record(index) if self.treatment is not None else {}
+    def record(self, index: int, *, mri: bool = False) -> dict[str, Any]:
+        """What a sample's json says about it; {} = nothing was done.
+
+        Args:
+            mri: the sample has the MRI of a pair: the record says so where it is that of the clean pair.
+        """
+        if self.treatment is None:
+            return {}
+        return self.treatment.record(index) | ({"mri_of": "clean"} if mri and self.clean_mri else {})
 
     def _view(self, frame: Frame, image: Picture, geometry: Geometry | None) -> Picture:
         if self.treatment is None:

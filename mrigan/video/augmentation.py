@@ -76,6 +76,8 @@ AUGMENTATIONS: dict[str, Callable[..., np.ndarray]] = {
     "rescale": rescale,
 }
 
+MOVES = ("rotation", "flip", "rescale")  # those that move pixels; the others change values in place
+
 
 def augmentation_matrix(name: str, size: Size, /, **settings: Any) -> tuple[np.ndarray, Size]:
     """Where a point of a (width, height) picture lies after the augmentation `name` with these settings.

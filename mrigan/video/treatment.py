@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mrigan.video.augmentation import AUGMENTATIONS, Size, augmentation_matrix, move_box, move_points
+from mrigan.video.augmentation import AUGMENTATIONS, MOVES, Size, augmentation_matrix, move_box, move_points
 from mrigan.video.distraction import DISTRACTIONS, distract
 from mrigan.video.faces import Face
 from mrigan.video.noise import NOISES
@@ -85,6 +85,14 @@ class Treatment:
             matrix, size = step.matrix(size)
             whole = matrix @ whole
         return whole, size
+
+    def motion(self) -> Treatment | None:
+        """Only what moves pixels (rotation, flip, rescale): clean pictures where the treated ones have theirs.
+
+        None = nothing is moved.
+        """
+        steps = tuple(step for step in self.steps if step.kind == "augmentation" and step.name in MOVES)
+        return replace(self, steps=steps) if steps else None
 
     def move(self, face: Face, size: Size) -> Face | None:
         """A face of a (width, height) frame as it lies in the treated one; None where it is no longer in sight."""

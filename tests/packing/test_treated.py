@@ -143,6 +143,47 @@ def test_a_sample_can_be_made_again_from_its_json(made: Made, tmp_path: Path, mi
     }
 
 
+def test_the_mri_of_a_clean_pair_is_what_it_is_without_a_treatment(made: Made, tmp_path: Path) -> None:
+    """Common noise hides a forgery from SSIM; `recipe.mri_of=clean` stores what the forger did, under a noisy face."""
+    plain = items(made, config("faces.every=3", "pack.mri_format=png"), tmp_path / "plain")
+    expected = {row.key: (members["mri.png"], row.mri_mean) for row, members, _ in stored(plain)}
+    built: dict[str, list[tuple[Row, dict[str, bytes], dict[str, Any]]]] = {}
+    for of in ("treated", "clean"):
+        settings = treated_config(made, "noise", "clean", lambda names: "gaussian" in names, f"recipe.mri_of={of}")
+        built[of] = list(stored(items(made, settings, tmp_path / of)))
+    for (row, noisy, about), (_, clean, about_clean) in zip(built["treated"], built["clean"], strict=True):
+        assert noisy["face.jpg"] == clean["face.jpg"]
+        assert clean["mri.png"] == expected[row.key][0]
+        fake = row.label == "fake"
+        assert about_clean["augment"] == about["augment"] | ({"mri_of": "clean"} if fake else {})
+        assert not fake or row.mri_mean < expected[row.key][1] / 1.5
+    assert sum(row.label == "fake" for row, _, _ in built["clean"]) == 6
+
+
+@pytest.mark.parametrize("on", ["clean", "augmented"])
+@pytest.mark.parametrize("name", ["rotation", "flip", "rescale", "contrast"])
+def test_a_clean_mri_lies_where_its_face_does(made: Made, tmp_path: Path, name: str, on: str) -> None:
+    settings = treated_config(made, "augmentation_noise", on, lambda names: name in names, "recipe.mri_of=clean")
+    original = made.frames(made.family)
+    seen = 0
+    for row, members, about in stored(items(made, settings, tmp_path / "shards")):
+        if row.method != "swap":
+            continue
+        index = about["augment"]["frame"]
+        steps = [step for step in about["augment"]["steps"] if step["name"] in ("rotation", "flip", "rescale")]
+        assert bool(steps) == (name != "contrast")
+        motion = Treatment.from_record(about["augment"] | {"steps": steps})
+        pair = (motion.apply(frame, index) for frame in (original[index], made.frames(row.clip)[row.frame]))
+        real, fake = (face_of(picture, about) for picture in pair)
+        _, similar = structural_similarity(real, fake, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+                                           full=True, channel_axis=-1, data_range=255)  # fmt: skip
+        mri = decode(members["mri.png"])
+        assert mri is not None
+        assert np.abs(np.clip((1 - similar) * 255, 0, 255) - mri).max() < 1.01
+        seen += 1
+    assert seen == 3
+
+
 @pytest.mark.parametrize("name", ["rotation", "flip", "rescale", "blur"])
 def test_boxes_that_follow_are_those_that_are_found(made: Made, tmp_path: Path, name: str) -> None:
     boxes: dict[str, dict[str, list[float]]] = {}
