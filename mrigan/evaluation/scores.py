@@ -13,8 +13,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from mrigan.errors import InputError
+from mrigan.evaluation.calibration import sigmoid
 from mrigan.evaluation.schema import CHECKED, NULLABLE, OPTIONAL, SCORES_SCHEMA, VIDEO, group_codes
 from mrigan.files import atomic_write
+
+MAX_CONTRADICTION = 0.01  # between prob and sigmoid(logit): more than rounding to two digits explains
 
 
 def read_scores(files: str | Path | Sequence[str | Path]) -> pa.Table:
@@ -42,9 +45,9 @@ def write_scores(table: pa.Table, path: str | Path) -> None:
 def check_scores(table: pa.Table, where: str | Path = "scores") -> pa.Table:
     """Check a scores table and return it cast to the `CHECKED` columns, sorted by model, video, frame and person.
 
-    Rows are counted from 0. Checked: columns, types, nulls and NaN, probabilities within 0..1, labels 0 or 1, one
-    label and one split a video, no face scored twice by a model, no video that has faces and is also marked as
-    without a face.
+    Rows are counted from 0. Checked: columns, types, nulls and NaN, probabilities within 0..1 that are the sigmoid of
+    their logits (to .01, so that rounded files pass), labels 0 or 1, one label and one split a video, no face scored
+    twice by a model, no video that has faces and is also marked as without a face.
 
     Raises:
         InputError: what is wrong, in which file and row.
@@ -137,6 +140,21 @@ def _check_values(table: pa.Table, rows: _Rows) -> None:
     _refuse(outside, "prob is not within 0..1", table, rows)
     scored = pc.and_(faceless, pc.is_valid(table["prob"]))
     _refuse(scored, "frame = -1 (no face found) has a prob", table, rows)
+    _check_logits(table, rows)
+
+
+def _check_logits(table: pa.Table, rows: _Rows) -> None:
+    """Each prob is the sigmoid of its logit: some figures are made from the one, some from the other."""
+    logit, prob = (table[name].fill_null(np.nan).to_numpy() for name in ("logit", "prob"))
+    wrong = np.abs(sigmoid(logit) - prob) > MAX_CONTRADICTION
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        what = (
+            f"logit {logit[row]:.6g} and prob {prob[row]:.6g} contradict each other: "
+            f"the sigmoid of the logit is {float(sigmoid(logit[row])):.6g}"
+        )
+        fix = "write prob = 1 / (1 + exp(-logit)), the probability of fake; in a calibrated file, restate the logit too"
+        _refuse(pa.chunked_array([pa.array(wrong)]), what, table, rows, fix)
 
 
 def _check_videos(table: pa.Table, rows: _Rows) -> None:
@@ -172,12 +190,12 @@ def _check_faces(table: pa.Table, rows: _Rows) -> None:
     _refuse(wrong, "frame = -1 says that no face was found, but other rows have its faces", table, rows)
 
 
-def _refuse(wrong: pa.ChunkedArray, what: str, table: pa.Table, rows: _Rows) -> None:
+def _refuse(wrong: pa.ChunkedArray, what: str, table: pa.Table, rows: _Rows, fix: str | None = None) -> None:
     found = np.flatnonzero(wrong.fill_null(False).to_numpy())
     if len(found):
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         row = int(found[0])
-        raise InputError(f"{rows.name(row)}{more}, video {_video(table, row)}: {what}", where=rows.where())
+        raise InputError(f"{rows.name(row)}{more}, video {_video(table, row)}: {what}", where=rows.where(), fix=fix)
 
 
 def _video(table: pa.Table, row: int) -> str:

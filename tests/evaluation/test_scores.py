@@ -53,6 +53,8 @@ def test_the_order_of_rows_does_not_matter():
     (_with(1, prob=None), r"row 1.*prob is missing"),
     (_with(1, logit=None), r"row 1.*logit is missing"),
     (_with(1, prob=1.5), r"row 1.*prob is not within 0..1"),
+    (_with(1, logit=2.0, prob=0.1), r"row 1.*logit 2 and prob 0.1 contradict.*sigmoid of the logit is 0.880797"),
+    (_with(1, logit=float("-inf"), prob=0.1), r"row 1.*contradict"),
     (_with(2, label=2), r"row 2.*label is not 0 \(real\) or 1 \(fake\)"),
     (_with(2, label=-1), r"row 2.*label is not 0"),
     (_with(2, name=None), r"row 2.*name is missing"),
@@ -72,6 +74,15 @@ def test_a_wrong_table_is_refused_with_file_and_row(broken, says, tmp_path):
     with pytest.raises(InputError, match=says) as error:
         read_scores(tmp_path / "broken.parquet")
     assert str(tmp_path / "broken.parquet") in str(error.value.where)
+
+
+def test_probabilities_rounded_to_two_digits_pass():
+    rows = [(*row[:10], round(row[10], 2) if row[10] is not None else None, row[11]) for row in random_table_rows()]
+    assert check_scores(table(rows)).num_rows == len(rows)
+
+
+def random_table_rows() -> list[tuple[object, ...]]:
+    return [tuple(row.values()) for row in random_table().to_pylist()]
 
 
 def test_among_several_files_the_right_one_is_named(tmp_path):
