@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mrigan.catalog import VIDEO_SUFFIXES
 from mrigan.errors import InputError
 from mrigan.video.stills import is_picture, shown
-
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".ogv")
 
 
 @dataclass(frozen=True)

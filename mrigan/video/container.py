@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"  # demuxers that read their own file only
+FIRST_BOXES = {b"ftyp", b"wide", b"mdat", b"free", b"skip", b"pnot"}  # what an mp4 or mov may begin with
+MAX_BOXES = 10_000  # on the top level; a fragmented recording of hours has some thousands
 MAX_SIDE = 16_384  # px
 MAX_PIXELS = 8_192 * 8_192
 THREADS = 1  # decoder threads: builds run one process a core (see `read_frames`)
@@ -76,6 +78,13 @@ def open_video(path: str | Path, threads: int = THREADS) -> Iterator[tuple[Input
             container_options={"protocol_whitelist": "file", "format_whitelist": CONTAINERS},
         )
     except (av.error.FFmpegError, ValueError) as error:
+        if _lacks_its_index(where):
+            raise InputError(
+                "not a readable video: an mp4 or mov without its index (moov atom not found)",
+                where=where,
+                fix="the file was cut off or its recording was not finished: copy or download it again; where there is "
+                "no whole copy, the program untrunc can rebuild the index from a whole file of the same camera",
+            ) from None
         raise _not_a_video(where, _reason(error)) from None
     with container:
         stream = _pick_stream(container, where)
@@ -195,6 +204,27 @@ def _pick_stream(container: Any, where: str) -> Any:
         raise InputError("no decoder for the video stream", where=where, fix="convert it to H.264")
     best = container.streams.best("video")
     return best if best in known else known[0]
+
+
+def _lacks_its_index(where: str) -> bool:
+    """Whether a file begins as an mp4 or mov, and has no `moov` box on its top level (or only the first part of it)."""
+    size, at = os.path.getsize(where), 0
+    with open(where, "rb") as file:
+        for place in range(MAX_BOXES):
+            file.seek(at)
+            head = file.read(16)
+            kind = head[4:8]
+            if place == 0 and kind not in FIRST_BOXES:
+                return False
+            length = int.from_bytes(head[:4])
+            if length == 1:
+                length = int.from_bytes(head[8:16])
+            if len(head) < 8 or length < 8:  # the end; or the last box, or a hole
+                return True
+            if kind == b"moov":
+                return at + length > size
+            at += length
+    return False
 
 
 def _not_a_video(where: str, reason: str) -> InputError:

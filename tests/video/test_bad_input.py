@@ -138,8 +138,17 @@ def test_a_cover_beside_a_video_is_not_taken_for_it(tmp_path: Path) -> None:
 
 def test_an_mp4_without_its_index_is_refused(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", counter_frames(60))
-    path.write_bytes(path.read_bytes()[:-200])  # moov lies at the end
-    refused(path, "not a readable video")
+    whole = path.read_bytes()
+    unfinished = whole.replace(b"moov", b"junk")
+    for name, content in (("a.mp4", whole[:-200]), ("b.mp4", unfinished)):  # moov lies at the end
+        (tmp_path / name).write_bytes(content)
+        refused(tmp_path / name, "not a readable video.*moov atom not found")
+        with pytest.raises(InputError) as caught:
+            probe(tmp_path / name)
+        assert "copy or download it again" in caught.value.fix
+    half = whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2)  # a download that was not finished
+    path.write_bytes(half)
+    refused(path, "moov atom not found")
 
 
 @pytest.mark.parametrize("name", ["cut.mp4", "cut.mkv", "cut.webm", "cut.avi"])

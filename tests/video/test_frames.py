@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from mrigan.catalog import VIDEO_SUFFIXES
 from mrigan.video import probe, read_frames
 from mrigan.video.frames import decode
 from tests.clips import counter_frames, read_counter, write_clip
@@ -46,6 +47,14 @@ def test_every_container_gives_every_frame_by_its_index(tmp_path: Path, name: st
     assert info.fps == pytest.approx(25, abs=0.1)
     assert info.duration == pytest.approx(43 / 25, abs=0.15)
     assert info.frames in (43, None)
+
+
+@pytest.mark.parametrize("suffix", sorted(VIDEO_SUFFIXES))
+def test_each_suffix_that_a_folder_is_searched_for_is_opened(tmp_path: Path, suffix: str) -> None:
+    codec = {".mpg": "mpeg2video", ".mpeg": "mpeg2video", ".vob": "mpeg2video", ".wmv": "wmv2", ".asf": "wmv2"}
+    codec |= {".webm": "libvpx", ".avi": "mpeg4", ".ogv": "libvpx"}
+    path = write_clip(tmp_path / f"a{suffix}", counter_frames(12), codec=codec.get(suffix, "libx264"))
+    assert [read_counter(f.image) for f in read_frames(path, every=5)] == [0, 5, 10]
 
 
 @pytest.mark.parametrize(("name", "codec"), [("odd.mp4", "mpeg4"), ("odd.webm", "libvpx"), ("odd.mkv", "libx264")])

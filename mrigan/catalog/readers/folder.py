@@ -10,7 +10,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from mrigan.catalog.readers.common import UNPRINTABLE, Problems
 from mrigan.errors import CatalogError
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv"})
+# What a video file may be called, for the whole library: names of the containers that `mrigan.video` opens.
+VIDEO_SUFFIXES = frozenset({
+    ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".f4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".vob", ".ts", ".mts",
+    ".m2ts", ".flv", ".wmv", ".asf", ".ogv",
+})  # fmt: skip
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # a name that leads nowhere else
 
