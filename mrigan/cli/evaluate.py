@@ -23,6 +23,7 @@ def evaluate(
     gan: Annotated[list[Path] | None, typer.Option(help="run.dir of `mrigan train gan`; repeatable.")] = None,
     robustness: Annotated[bool, typer.Option("--robustness", help="Score the faces made worse, in 50 ways.")] = False,
     faces: Annotated[int, typer.Option(min=1, help="--robustness: about so many faces, of whole videos.")] = 500,
+    track: Annotated[bool, typer.Option(help="Log a run a model in MLflow (mlflow.db or MLFLOW_TRACKING_URI).")] = True,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")],
 ) -> None:
     """Score models on shards, or take score files, and write scores.parquet, metrics.json and index.html.
@@ -35,30 +36,46 @@ def evaluate(
     """
     from rich.console import Console
 
+    from mrigan.config import TrackingConfig
     from mrigan.errors import ConfigError
     from mrigan.evaluation import data_set_tables, evaluate_files, headline, parse_thresholds
 
+    tracking = TrackingConfig(enabled=track)
     given = parse_thresholds(thresholds) if thresholds else None
     if scores and not (model or shards):
         metrics = evaluate_files([*scores, *map(Path, more or [])], out, given)
     elif gan and shards and not (model or scores):
+        from mrigan.training.evaluation_runs import track_report
         from mrigan.training.gan_report import report_gans
 
         folders = _folders([*shards, *(more or [])], cache, split)
-        typer.echo(f"report: {report_gans(gan, folders, out, split=split, device=device)}")
+        page = report_gans(gan, folders, out, split=split, device=device)
+        track_report(
+            "gan-report", [str(run) for run in gan], split, folders, files=[page, out / "figures"], config=tracking
+        )
+        typer.echo(f"report: {page}")
         return
     elif model and shards and not scores:
         from mrigan.training.evaluate import evaluate_models
+        from mrigan.training.evaluation_runs import track_report
+        from mrigan.training.robustness import evaluate_robustness
 
         folders = _folders([*shards, *(more or [])], cache, split)
         if robustness:
-            from mrigan.training.robustness import evaluate_robustness
-
             evaluate_robustness(model, folders, out, split=split, thresholds=given, faces=faces, device=device)
+            track_report("robustness", model, split, folders, files=[out / "robustness.html"], config=tracking)
             typer.echo(f"report: {out / 'robustness.html'}")
             return
         metrics = evaluate_models(
-            model, folders, out, split=split, thresholds=given, batch_size=batch_size, workers=workers, device=device
+            model,
+            folders,
+            out,
+            split=split,
+            thresholds=given,
+            batch_size=batch_size,
+            workers=workers,
+            device=device,
+            tracking=tracking,
         )
     else:
         raise ConfigError(

@@ -141,6 +141,11 @@ class ShardSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def counts(self) -> dict[str, int]:
+        """`{"samples": …, "fakes": …, "reals": …}`."""
+        fakes = int(self.labels.sum())
+        return {"samples": len(self), "fakes": fakes, "reals": len(self) - fakes}
+
     @property
     def keys(self) -> npt.NDArray[np.bytes_]:
         """(N,) the samples' keys as ASCII bytes, in ascending order; `key(i)` gives one as text."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import getpass
 import platform
+import shlex
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -28,14 +32,31 @@ PACKAGES = (*MODEL_PACKAGES, "pyarrow", "scikit-image", "deepspeed")
 @functools.cache
 def code_version() -> str:
     """`git describe` of the clone that this package lies in (`-dirty` when files differ), or the package's version."""
+    return _git("describe", "--always", "--dirty", "--abbrev=12") or f"mrigan {__version__}"
+
+
+@functools.cache
+def source_tags() -> dict[str, str]:
+    """The tags by which MLflow shows where a run comes from: command, commit and user; what is unknown is left out."""
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    commit = _git("rev-parse", "HEAD")
+    tags = {"mlflow.source.name": command, "mlflow.source.type": "LOCAL", "mlflow.source.git.commit": commit}
+    with contextlib.suppress(OSError, KeyError):  # a container's user may have no name
+        tags["mlflow.user"] = getpass.getuser()
+    return {key: value for key, value in tags.items() if value}
+
+
+def _git(*words: str) -> str:
+    """What git says of the clone that this package lies in; "" where there is no clone, or no git."""
     root = Path(__file__).parents[2]
-    if (root / ".git").exists():
-        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-        try:
-            return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
-        except (OSError, subprocess.SubprocessError):  # no git here, or a clone that git refuses
-            pass
-    return f"mrigan {__version__}"
+    if not (root / ".git").exists():
+        return ""
+    try:
+        return subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=20, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):  # no git here, or a clone that git refuses
+        return ""
 
 
 @functools.cache

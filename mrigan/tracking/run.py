@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from mrigan import __version__
 from mrigan.config import TrackingConfig, flatten
 from mrigan.errors import TrackingError
-from mrigan.tracking.provenance import code_version, environment
+from mrigan.tracking.provenance import code_version, environment, source_tags
 from mrigan.tracking.sender import Sender
 from mrigan.tracking.spool import SPOOL, Spool
 from mrigan.tracking.store import tracking_uri
@@ -27,6 +27,7 @@ from mrigan.tracking.store import tracking_uri
 log = logging.getLogger(__name__)
 
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 250, 6000, 8000  # characters (MLflow's limits)
+DATASET_LENGTH, DIGEST_LENGTH = 500, 36  # characters of its name and its digest (MLflow's limits)
 START = 30.0  # seconds that a start waits for MLflow's first answer, so that the run's id is known
 STOPPED = 10.0  # seconds that a run which will go on, or failed, has for what is still to be sent
 SLOW = 10  # times the patience, for a store that takes what it gets, but slowly
@@ -69,7 +70,7 @@ class Run:
             config: `enabled: false` gives a run that does nothing.
             run_name: shown in MLflow.
             params: the resolved config, nested or flat. MLflow gets it as params, and whole as `config.json`.
-            tags: for instance `data_hash`. Code version, Mrigan's version and the environment are added.
+            tags: for instance `data_hash`. Mrigan's version, code version, command, commit and user are added.
             folder: where the spool lies; None = in memory, and what is not sent by the end is lost.
             ask_for_a_stop: called in another thread under `on_failure: stop`, when MLflow fails for too long.
 
@@ -98,7 +99,7 @@ class Run:
         if again:
             self._add("status", {"status": "RUNNING"})
         self.log_params(params)
-        self.set_tags({"mrigan.version": __version__, "code_version": code_version(), **tags})
+        self.set_tags({"mrigan.version": __version__, "code_version": code_version(), **source_tags(), **tags})
         if params:
             self.log_json(dict(params), "config.json")
         self.log_json(environment(), "environment.json")
@@ -154,6 +155,19 @@ class Run:
         """Keep plain data as the JSON artifact `name`."""
         self._add("text", {"name": name, "text": json.dumps(data, indent=2, ensure_ascii=False, default=str)})
 
+    def log_dataset(
+        self, folders: Sequence[str | Path], split: str, digest: str, context: str, profile: Mapping[str, Any]
+    ) -> None:
+        """Show a split of shard folders among the run's data sets.
+
+        Args:
+            digest: the data hash. context: "training", "validation" or "evaluation". profile: counts, as plain data.
+        """
+        name = f"{', '.join(Path(folder).absolute().name for folder in folders)}: {split}"[:DATASET_LENGTH]
+        where = ", ".join(str(Path(folder).absolute()) for folder in folders)
+        body = {"name": name, "digest": digest[:DIGEST_LENGTH], "source": where, "context": context}
+        self._add("dataset", {**body, "profile": dict(profile)})
+
     def register(self, folder: str | Path, name: str, tags: Mapping[str, Any]) -> None:
         """Have a model folder registered as the next version of `name`, once; see `mrigan.tracking.register`."""
         self._add("model", {"folder": self._relative(folder), "name": name, "tags": dict(tags)})
@@ -175,6 +189,8 @@ class Run:
         left = spool.kinds()
         if left:
             log.warning("MLflow (%s) has not got %s. %s", self.uri, in_words(left), _where_left(spool.path))
+        elif spool.fact("link"):
+            log.info("MLflow run: %s", spool.fact("link"))
         self._id, self._spool = spool.fact("run_id"), None
         spool.close()
 

@@ -6,6 +6,7 @@ out cannot be known here. A run is made under a mark of its own, so that one who
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 import threading
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mrigan.errors import ModelError
 from mrigan.tracking.registry import register_version
 from mrigan.tracking.spool import Entry, Spool
-from mrigan.tracking.store import experiment_id, open_store, store_errors
+from mrigan.tracking.store import experiment_id, open_store, run_link, store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +40,8 @@ class Sender:
     """Sends the entries of a spool.
 
     Entries: `metrics` {step, time, values}, `params` and `tags` {key: value}, `artifact` {path, folder}, `text` {name,
-    text}, `status` {status, time}, `model` {folder, name, tags}. Paths that are not absolute start at the run folder.
+    text}, `status` {status, time}, `model` {folder, name, tags}, `dataset` {name, digest, source, context, profile}.
+    Paths that are not absolute start at the run folder.
 
     Args:
         spool: with the facts `uri`, `experiment`, `name`, `started` (ms since 1970), and `run_id` once there is one.
@@ -164,10 +166,18 @@ class Sender:
                 log.warning("MLflow has no run %s in %s: a new run is started", known, spool.fact("uri"))
             run = self._find_or_make(client)
             spool.note(run_id=run.info.run_id, making="")
+        self._say_where(run)
         self._run_id = run.info.run_id
         self._params = dict(run.data.params)
         self._steps = {metric.key: metric.step for metric in run.data.to_proto().metrics}
         self._client = client
+
+    def _say_where(self, run: Any) -> None:
+        """Name the run's page, once; it is kept for the end."""
+        link = run_link(self._spool.fact("uri"), run.info.experiment_id, run.info.run_id)
+        if not self._run_id:
+            log.info("MLflow run: %s", link)
+        self._spool.note(link=link)
 
     def _find_or_make(self, client: MlflowClient) -> Any:
         spool = self._spool
@@ -270,6 +280,8 @@ class Sender:
                 client.log_artifact(run, str(path), body["folder"] or None)
             else:
                 log.warning("%s is gone, MLflow does not get it", path)
+        elif entry.kind == "dataset":
+            client.log_inputs(run, datasets=[_dataset_input(body)])
         elif entry.kind == "text":
             client.log_text(run, body["text"], body["name"])
         elif entry.kind == "model":
@@ -284,6 +296,15 @@ class Sender:
     def _path(self, text: str) -> Path:
         here = self._spool.path.parent if self._spool.path else Path()
         return here / text
+
+
+def _dataset_input(body: dict[str, Any]) -> Any:
+    """A data set as MLflow wants it."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source, profile = json.dumps({"uri": body["source"]}), json.dumps(body["profile"])
+    dataset = Dataset(body["name"], body["digest"], source_type="local", source=source, profile=profile)
+    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", body["context"])])
 
 
 def existing_run(client: MlflowClient, run_id: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,14 +42,32 @@ def open_store(uri: str = "") -> MlflowClient:
     """An MLflow client for `tracking_uri(uri)`."""
     for key, value in _DEFAULTS.items():
         os.environ.setdefault(key, value)
+    _quieten()
     import mlflow
 
-    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+    _quieten()  # MLflow sets its own level when it is imported
     uri = tracking_uri(uri)
     with _first_open(uri):
         return mlflow.MlflowClient(uri)
+
+
+def _quieten() -> None:
+    """Keep MLflow and Alembic, which makes MLflow's tables, to warnings. Alembic already logs when it is imported."""
+    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def run_link(uri: str, experiment: str, run_id: str) -> str:
+    """Where a person looks at a run: its page on the server, or the command that shows an sqlite store.
+
+    Args:
+        uri: the store. experiment: the experiment's id.
+    """
+    page = f"/#/experiments/{experiment}/runs/{run_id}"
+    if uri.startswith(("http://", "https://")):
+        return uri.rstrip("/") + page
+    return f"http://127.0.0.1:5000{page} after: mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 def store_exists(uri: str) -> bool:
@@ -91,6 +110,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 def store_errors() -> tuple[type[Exception], ...]:
     """What MLflow raises when a store is missing, refused, locked or unreachable."""
+    _quieten()
     from alembic.util.exc import CommandError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError

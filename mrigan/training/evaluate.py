@@ -11,12 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mrigan.config import TrackingConfig
 from mrigan.data import ShardSet
 from mrigan.errors import ConfigError
 from mrigan.evaluation import evaluate
 from mrigan.evaluation.schema import VIDEO
 from mrigan.models.bundle import Bundle, load_bundle
 from mrigan.tracking import resolve
+from mrigan.training.evaluation_runs import track_evaluation
 from mrigan.training.finish import face_settings
 from mrigan.training.scoring import score_shards
 
@@ -34,6 +36,7 @@ def evaluate_models(
     batch_size: int = 64,
     workers: int = 2,
     device: str = "auto",
+    tracking: TrackingConfig | None = None,
 ) -> dict[str, Any]:
     """Score one or several models on a split of shard folders, and write the report (see `mrigan.evaluation.evaluate`).
 
@@ -45,6 +48,7 @@ def evaluate_models(
         batch_size: faces a forward pass.
         workers: loader processes.
         device: auto, cpu, cuda.
+        tracking: where MLflow gets a run a model; None = nowhere.
 
     Returns:
         What metrics.json holds.
@@ -64,7 +68,10 @@ def evaluate_models(
     ]
     own = {name: own_thresholds(bundle) for name, bundle in bundles.items()}
     absent = left_out(opened.folders, split, scored[0])
-    return evaluate(pa.concat_tables(scored), thresholds or own, out, left_out=absent)
+    metrics = evaluate(pa.concat_tables(scored), thresholds or own, out, left_out=absent)
+    if tracking is not None:
+        track_evaluation(metrics, bundles, opened, Path(out), tracking)
+    return metrics
 
 
 def left_out(folders: Sequence[Path], split: str, scores: pa.Table) -> dict[str, int]:

@@ -25,11 +25,11 @@ from mrigan.engine.interface import Engine
 from mrigan.engine.precision import Precision
 from mrigan.engine.seeding import deterministic, seed_all
 from mrigan.engine.signals import Stopped, StopRequest
-from mrigan.errors import ConfigError, MriganError
+from mrigan.errors import ConfigError, MriganError, TrackingError
 from mrigan.health import PeerFailed, Watch
 from mrigan.health.evidence import clear, flight_recorder
 from mrigan.progress import Advance, bar
-from mrigan.tracking import Run, code_version
+from mrigan.tracking import SPOOL, Run, code_version, send
 from mrigan.training.journal import Journal
 from mrigan.training.run_folder import RunFolder
 
@@ -86,8 +86,7 @@ class Job(Generic[C]):
     @property
     def finished(self) -> bool:
         """Whether an earlier start did all that is asked for, the model included."""
-        status = self.folder.status()
-        return status.get("state") == "finished" and status.get("step") == self.steps == self.start
+        return _is_finished(self.folder, self.start, self.steps)
 
     def go_back(self, checkpoint: Checkpoint, step: int) -> None:
         """The steps after `checkpoint` are undone, at `step`; the data go on where they are."""
@@ -222,7 +221,12 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
 
                 def track() -> None:
                     nonlocal tracking
+                    if _is_finished(folder, step, steps):
+                        _send_rest(folder)
+                        return
                     tracking = _track(config, folder, resumed, depends, stop)
+                    for shards, context in ((train, "training"), (val, "validation")):
+                        tracking.log_dataset(shards.folders, shards.split, shards.hash, context, shards.counts())
 
                 world.on_main(track)
                 journal = Journal(folder.metrics if world.main else None, tracking)
@@ -282,6 +286,20 @@ def open_data(
 def shard_folders(data: DataConfig) -> list[Path]:
     """The folders of this node that hold the shards; where they are elsewhere, they are staged first."""
     return local_folders(data.shards, data.cache, (data.train_split, data.val_split))
+
+
+def _is_finished(folder: RunFolder, step: int, steps: int) -> bool:
+    status = folder.status()
+    return status.get("state") == "finished" and status.get("step") == steps == step
+
+
+def _send_rest(folder: RunFolder) -> None:
+    """A finished run stays as it is in MLflow, which gets what it has not got yet."""
+    if (folder.path / SPOOL).is_file():
+        try:
+            send(folder.path)
+        except TrackingError as error:
+            log.warning("%s", error)
 
 
 def _track(

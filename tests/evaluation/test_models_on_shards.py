@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from mlflow import MlflowClient
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -26,6 +27,7 @@ from mrigan.models import Detector, Generator
 from mrigan.models.bundle import load_bundle, save_bundle
 from mrigan.training.evaluate import evaluate_models
 from tests.data.shards import SCHEMA, Sample, _row, make_samples, write_shards
+from tests.tracking.stores import new_store
 
 SIZE = 32
 
@@ -71,9 +73,29 @@ def _add(folder: Path, name: str, reason: str, method: str = "swap") -> None:
 def report(models, shards, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("report") / "out"
     given = ["--model", str(models["face"]), "--model", str(models["mri"]), "--shards", str(shards), "--workers", "0"]
-    result = CliRunner().invoke(app, ["evaluate", *given, "-o", str(out)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", new_store(out.parent / "mlflow.db"))
+        result = CliRunner().invoke(app, ["evaluate", *given, "-o", str(out)])
     assert result.exit_code == 0, (result.output, result.exception)
     return out
+
+
+def test_mlflow_has_a_run_a_model_with_its_figures_and_its_data(report, shards):
+    client = MlflowClient(f"sqlite:///{report.parent / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("mrigan")
+    runs = {run.data.params["model"]: run for run in client.search_runs([experiment.experiment_id])}
+    results = {r["model"]: r for r in json.loads((report / "metrics.json").read_text())["results"]}
+    assert runs.keys() == results.keys() == {"face", "mri"}
+    for name, run in runs.items():
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["frame/auc"] == results[name]["frame"]["auc"]
+        assert run.data.metrics["video/n"] == results[name]["video"]["n"]
+        assert run.data.tags["kind"] == "evaluation"
+        [dataset] = run.inputs.dataset_inputs
+        assert ShardSet.open([shards], "test", "any").hash.startswith(dataset.dataset.digest)
+        assert json.loads(dataset.dataset.profile)["samples"] == results[name]["frame"]["n"]
+        kept = Path(run.info.artifact_uri.removeprefix("file://"))
+        assert (kept / "index.html").read_bytes() == (report / "index.html").read_bytes()
 
 
 def test_every_face_is_scored_by_both_models(report, models, shards):

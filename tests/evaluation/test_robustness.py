@@ -71,8 +71,8 @@ def test_interrupted_it_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: 
     out = tmp_path / "out"
 
     def run(to: Path, faces: int = 12) -> Any:
-        command = ["evaluate", "--model", str(tmp_path / "m"), "--shards", str(shards), "--robustness", "--split",
-                   "val", "--faces", str(faces), "--device", "cpu", "-o", str(to)]  # fmt: skip
+        command = ["evaluate", "--model", str(tmp_path / "m"), "--shards", str(shards), "--robustness", "--no-track",
+                   "--split", "val", "--faces", str(faces), "--device", "cpu", "-o", str(to)]  # fmt: skip
         return CliRunner().invoke(app, command)
 
     done: list[tuple[str, int]] = []

@@ -55,7 +55,18 @@ def test_the_same_report_from_a_url(shards: Path, url: str, tmp_path: Path) -> N
     found = {}
     for name, words in (("here", [str(shards)]), ("url", [url, "--cache", str(tmp_path / "cache")])):
         out = tmp_path / name
-        command = ["evaluate", "--model", str(model), "--shards", *words, "--workers", "0", "-o", str(out)]
+        command = [
+            "evaluate",
+            "--model",
+            str(model),
+            "--shards",
+            *words,
+            "--workers",
+            "0",
+            "--no-track",
+            "-o",
+            str(out),
+        ]
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, (done.output, done.exception)
         found[name] = json.loads((out / "metrics.json").read_text())["results"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
 import socket
@@ -20,6 +21,7 @@ from mrigan.cli import app
 from mrigan.config import GanConfig, TrackingConfig, flatten, to_dict
 from mrigan.errors import TrackingError
 from mrigan.tracking import Run, send, tracking_uri
+from tests.conftest import ROOT
 from tests.tracking.stores import new_store
 
 
@@ -67,6 +69,10 @@ def test_a_run_holds_config_tags_metrics_and_files(folder: Path) -> None:
     assert tags["data_hash"] == "abc"
     assert tags["mrigan.version"] == __version__
     assert tags["code_version"]
+    assert tags["mlflow.user"] == getpass.getuser()
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert tags.get("mlflow.source.git.commit", "") == commit.strip()  # "" in an unpacked archive
+    assert tags["mlflow.source.name"].startswith(Path(sys.argv[0]).name)
     metrics = rows(file, "select key, value, step, is_nan from metrics where run_uuid = ? order by key", run.id)
     assert ("loss/d", 0.25, 7, 0) in metrics
     assert ("loss/g", 1.5, 7, 0) in metrics
@@ -79,6 +85,30 @@ def test_a_run_holds_config_tags_metrics_and_files(folder: Path) -> None:
     assert json.loads((artifacts / "environment.json").read_text())["python"].startswith("3.")
     for kept in ("kept/grid/a.txt", "a.txt", "pictures/step-000007.png"):
         assert (artifacts / kept).is_file()
+
+
+def test_a_run_shows_its_data_and_says_where_it_is(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "mrigan"), Run.start(TrackingConfig(), "job") as run:
+        for split, context in (("train", "training"), ("val", "validation")):
+            run.log_dataset(["shards/a", store / "b"], split, "0123456789abcdef" * 4, context, {"samples": 7})
+    data = MlflowClient(run.uri).get_run(run.id).inputs.dataset_inputs
+    seen = {(d.dataset.name, d.dataset.digest, d.tags[0].value) for d in data}
+    digest = ("0123456789abcdef" * 4)[:36]
+    assert seen == {("a, b: train", digest, "training"), ("a, b: val", digest, "validation")}
+    assert json.loads(data[0].dataset.source) == {"uri": f"{store / 'shards' / 'a'}, {store / 'b'}"}
+    where = f"/#/experiments/{MlflowClient(run.uri).get_run(run.id).info.experiment_id}/runs/{run.id} "
+    assert [where in record.message for record in caplog.records] == [True, True]  # at the start, and at the end
+
+
+def test_a_new_store_is_made_without_a_word_of_its_tables(folder: Path) -> None:
+    code = (
+        "import logging; logging.basicConfig(level=logging.INFO)\n"
+        "from mrigan.tracking import Run; from mrigan.config import TrackingConfig\n"
+        "with Run.start(TrackingConfig(), 'job'): pass"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert "MLflow run" in done.stderr
+    assert "alembic" not in done.stdout + done.stderr
 
 
 def test_a_resumed_job_continues_its_run(store: Path, caplog: pytest.LogCaptureFixture) -> None:

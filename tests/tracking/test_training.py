@@ -52,6 +52,23 @@ def test_killed_between_the_metrics_and_the_checkpoint(shards: Path, tmp_path: P
         assert database.execute("select status from runs").fetchall() == [("FINISHED",)]
 
 
+def test_a_finished_run_that_is_started_again_is_left_alone(shards: Path, tmp_path: Path) -> None:
+    run, store = tmp_path / "run", new_store(tmp_path / "mlflow.db")
+    own = ["tracking.enabled=true", f"tracking.uri={store}", "data.workers=0", "train.steps=2"]
+
+    def everything() -> list[list[tuple]]:
+        with sqlite3.connect(tmp_path / "mlflow.db") as database:
+            return [
+                database.execute(f"select * from {table}").fetchall() for table in ("runs", "tags", "metrics", "inputs")
+            ]
+
+    run_gan(shards, run, *own)
+    before = everything()
+    assert len(before[-1]) == 2  # the data it learned from, and the held-out ones
+    run_gan(shards, run, *own)
+    assert everything() == before
+
+
 def test_trained_without_mlflow_and_sent_later(shards: Path, tmp_path: Path) -> None:
     run, store = tmp_path / "run", new_store(tmp_path / "mlflow.db")
     away = f"tracking.uri=http://127.0.0.1:{free_port()}"

@@ -34,8 +34,8 @@ def write_run(folder: Path, tau: float) -> Path:
 def test_the_report(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / f"tau-{tau}", tau) for tau in (0.3, 0.7)]
     shards = write_tiny_shards(tmp_path / "shards")
-    command = ["evaluate", "--gan", str(runs[0]), "--gan", str(runs[1]), "--shards", str(shards), "--split", "val",
-               "-o", str(tmp_path / "out")]  # fmt: skip
+    command = ["evaluate", "--gan", str(runs[0]), "--gan", str(runs[1]), "--shards", str(shards), "--no-track",
+               "--split", "val", "-o", str(tmp_path / "out")]  # fmt: skip
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, (result.output, result.exception)
     page = (tmp_path / "out/gan.html").read_text()

@@ -1,0 +1,79 @@
+"""An evaluation in MLflow: a run a model and split, so that they stand beside each other in a table of runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mrigan.config import TrackingConfig
+from mrigan.data import ShardSet
+from mrigan.models.bundle import Bundle
+from mrigan.tracking import Run
+
+REPORT = ("index.html", "metrics.json")
+PATIENCE = 5.0  # seconds for a store that fails: the report is there without it
+
+
+def track_evaluation(
+    metrics: Mapping[str, Any], bundles: Mapping[str, Bundle], shards: ShardSet, out: Path, config: TrackingConfig
+) -> None:
+    """Log a run for each model of a finished report. If MLflow cannot be used, this is said and nothing else happens.
+
+    A run has the figures as `frame/auc`, `video/balanced_accuracy`, …; model, split and thresholds as params; the run
+    that trained the model, and on which data, as tags; the shards as its data set; the page and metrics.json.
+
+    Args:
+        metrics: what `mrigan.evaluation.evaluate` returns; its models are the keys of `bundles`.
+        out: the report's folder.
+    """
+    for result in metrics["results"]:
+        name, split = result["model"], result["split"]
+        bundle = bundles[name]
+        provenance = bundle.meta.get("provenance", {})
+        tags = {
+            "kind": "evaluation",
+            "data_hash": shards.hash,
+            "model_run_id": provenance.get("mlflow_run_id") or "",
+            "model_data_hash": provenance.get("data_hash") or "",
+        }
+        params = {"model": name, "input": bundle.input, "split": split, "thresholds": result["thresholds"]}
+        with _start(config, f"evaluate {name} on {split}", params, tags) as run:
+            run.log_dataset(shards.folders, split, shards.hash, "evaluation", shards.counts())
+            run.log_metrics({f"{level}/{key}": value for level in ("frame", "video")
+                             for key, value in _numbers(result[level])}, step=0)  # fmt: skip
+            for file in REPORT:
+                run.log_artifact(out / file)
+
+
+def track_report(
+    kind: str,
+    names: Sequence[str],
+    split: str,
+    shards: Sequence[Path],
+    *,
+    files: Sequence[Path],
+    config: TrackingConfig,
+) -> None:
+    """Log one run for a report that compares several models, with its files; `kind` is "robustness" or "gan-report"."""
+    opened = ShardSet.open(list(shards), split, "any")
+    params, tags = {"models": list(names), "split": split}, {"kind": kind, "data_hash": opened.hash}
+    with _start(config, f"{kind} of {', '.join(names)} on {split}", params, tags) as run:
+        run.log_dataset(opened.folders, split, opened.hash, "evaluation", opened.counts())
+        for file in files:
+            run.log_artifact(file)
+
+
+def _start(config: TrackingConfig, name: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> Run:
+    own = TrackingConfig(config.enabled, config.uri, config.experiment, on_failure="off", patience=PATIENCE)
+    return Run.start(own, name, params=params, tags=tags)
+
+
+def _numbers(figures: Mapping[str, Any]) -> Sequence[tuple[str, float]]:
+    """The figures that are defined."""
+    return [
+        (key, float(value))
+        for key, value in figures.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    ]
