@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -98,6 +99,16 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, data: Any) -> None:
     """Write `data` as indented JSON, atomically. NaN and infinities are refused: they are not JSON."""
     write_text(path, json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def text_encoding(start: bytes) -> str:
+    """The encoding of a text, by its first four bytes: UTF-16 as Windows writes it, else UTF-8; a byte order mark is
+    passed over."""
+    if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    if len(start) >= 2 and 0 in start[:2] and start[:2] != b"\0\0":  # UTF-16 without a mark: ASCII beside NULs
+        return "utf-16-be" if start[0] == 0 else "utf-16-le"
+    return "utf-8-sig"
 
 
 def sha256_file(path: str | Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrigan.catalog.audit import Leak, audit
+from mrigan.catalog.audit import Leak, audit, missing_originals
 from mrigan.catalog.clips import LABELS, SPLITS, Catalog, Clip, Family, Making, clip_id
 from mrigan.catalog.combine import merge_catalogs, move_roots, take
 from mrigan.catalog.contents import file_sizes
@@ -33,6 +33,7 @@ __all__ = [
     "file_sizes",
     "making_lines",
     "merge_catalogs",
+    "missing_originals",
     "move_roots",
     "official_splits",
     "read_catalog",

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mrigan.catalog.clips import SPLITS, Catalog, Clip
 from mrigan.catalog.contents import same_contents
 
-KINDS = ("family", "original", "target person", "donor person", "upload source", "group", "file", "content")
+KINDS = (
+    "unclear original",
+    "family",
+    "original",
+    "target person",
+    "donor person",
+    "upload source",
+    "group",
+    "file",
+    "content",
+)
 
 
 @dataclass(frozen=True)
@@ -17,24 +27,28 @@ class Leak:
     """Something that is on more than one side.
 
     Attributes:
-        kind: one of `KINDS`. A target person is seen on two sides; a donor person is seen on one, and their face is
+        kind: one of `KINDS`. Several files fit the name of an unclear original: nobody can tell whether it is on the
+            side of its fakes. A target person is seen on two sides; a donor person is seen on one, and their face is
             put into clips of another.
         key: which one.
         clips: for each of its splits, in the order train, val, test, the ids of the clips there, reals first.
         allowed: donors were relaxed when the splits were drawn, and nothing but a donor leaks here.
+        fits: of an unclear original, the files.
     """
 
     kind: str
     key: str
     clips: dict[str, list[str]]
     allowed: bool = False
+    fits: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         sides = "; ".join(
             f"{split}: {ids[0]}" + (f" and {len(ids) - 1} more" if len(ids) > 1 else "")
             for split, ids in self.clips.items()
         )
-        return f"{self.kind} {self.key} is in {sides}"
+        fits = f" fits {len(self.fits)} files ({', '.join(self.fits)}), and" if self.fits else ""
+        return f"{self.kind} {self.key}{fits} is in {sides}"
 
 
 def audit(catalog: Catalog, sizes: Sequence[int] | None = None) -> list[Leak]:
@@ -45,17 +59,39 @@ def audit(catalog: Catalog, sizes: Sequence[int] | None = None) -> list[Leak]:
     """
     clips = [clip for clip in catalog.clips if clip.split]
     roots = {dataset: str(root) for dataset, root in catalog.roots.items()}
-    relaxed = {dataset for dataset, made in catalog.making.items() if made.relax_donors}
-    leaks: list[Leak] = []
+    scopes = {dataset: catalog.scope(dataset) for dataset in roots}
+    relaxed = {scopes[dataset] for dataset, made in catalog.making.items() if made.relax_donors}
+    leaks: list[Leak] = _unclear(catalog, clips)
     leaks += _leaks("family", ((clip.family, clip) for clip in clips))
     leaks += _leaks("original", _originals(clips))
-    leaks += _crossing(clips, ("target person", "targets"), ("donor person", "donors"), relaxed)
-    leaks += _crossing(clips, ("upload source", "source"), ("upload source", "donor_sources"), relaxed)
-    leaks += _leaks("group", ((f"{clip.dataset}: {clip.group}", clip) for clip in clips if clip.group))
+    leaks += _crossing(clips, ("target person", "targets"), ("donor person", "donors"), scopes, relaxed)
+    leaks += _crossing(clips, ("upload source", "source"), ("upload source", "donor_sources"), scopes, relaxed)
+    leaks += _leaks("group", ((f"{scopes[clip.dataset]}: {clip.group}", clip) for clip in clips if clip.group))
     leaks += _leaks("file", ((f"{roots[clip.dataset]}/{clip.path}", clip) for clip in clips))
     if sizes is not None:
         leaks += _leaks("content", same_contents(catalog, sizes))
     return sorted(leaks, key=lambda leak: (KINDS.index(leak.kind), leak.key))
+
+
+def missing_originals(catalog: Catalog) -> dict[str, list[Clip]]:
+    """The fakes whose original is named and not there, by that name: what it shows, nobody can compare."""
+    names = {key: found for made in catalog.making.values() for key, found in (made.absent or {}).items()}
+    fakes = {clip.id for clip in catalog.clips if clip.label == "fake"}
+    missing: dict[str, list[Clip]] = defaultdict(list)
+    for clip in catalog.clips:
+        if clip.label == "fake" and clip.original is None and clip.family not in fakes:
+            named = ", ".join(names.get(clip.family, ()))
+            missing[f"{named} (of family {clip.family})" if named else clip.family].append(clip)
+    return {key: missing[key] for key in sorted(missing)}
+
+
+def _unclear(catalog: Catalog, clips: list[Clip]) -> list[Leak]:
+    fits = {key: paths for made in catalog.making.values() for key, paths in (made.unclear or {}).items()}
+    named: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips if fits else ():
+        if clip.family in fits and clip.label == "fake" and clip.original is None:
+            named[clip.family].append(clip)
+    return [Leak("unclear original", key, _by_side(found), fits=tuple(fits[key])) for key, found in named.items()]
 
 
 def _originals(clips: list[Clip]) -> Iterator[tuple[str, Clip]]:
@@ -66,13 +102,15 @@ def _originals(clips: list[Clip]) -> Iterator[tuple[str, Clip]]:
             yield clip.id, clip
 
 
-def _crossing(clips: list[Clip], seen: tuple[str, str], put_in: tuple[str, str], relaxed: set[str]) -> Iterator[Leak]:
+def _crossing(
+    clips: list[Clip], seen: tuple[str, str], put_in: tuple[str, str], scopes: Mapping[str, str], relaxed: set[str]
+) -> Iterator[Leak]:
     """Leaks of people, or of their uploads.
 
     Args:
         seen: the kind of leak where the same is seen on two sides, and the clips' field. put_in: the kind where it is
             seen, or put in, on two sides, and the field.
-        relaxed: data sets in which the latter is allowed.
+        scopes: by data set, see `Making`. relaxed: scopes in which the latter is allowed.
     """
     holders: list[tuple[str, Clip]] = []
     sides: dict[str, set[str]] = defaultdict(set)
@@ -81,7 +119,7 @@ def _crossing(clips: list[Clip], seen: tuple[str, str], put_in: tuple[str, str],
             value = getattr(clip, field)
             for name in (value,) if isinstance(value, str) else value:
                 if name:
-                    key = f"{clip.dataset}: {name}"
+                    key = f"{scopes[clip.dataset]}: {name}"
                     holders.append((key, clip))
                     if field == seen[1]:
                         sides[key].add(clip.split)

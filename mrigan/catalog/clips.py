@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from operator import attrgetter
@@ -31,13 +31,15 @@ class Clip:
         dataset, method, compression, name: together the identity; `name` may contain "/"; reals have method "original".
         path: of the file, relative to its data set's root, with "/".
         label: "real" or "fake".
-        original: id of the clip this fake was made from, None where unknown or not there.
+        original: id of the real clip this fake was made from (of a fake of a fake: in the end), None where unknown or
+            not there.
         targets: people seen in the clip. donors: people whose face was put in.
         group: what else must stay together: a part of a data set, a photographer; "" if nothing is known.
         source: the upload that the clip was cut from (a fake: its target's); "" if not known.
         donor_sources: the uploads that the donors' faces come from.
         official_split: the publisher's split, "" if none.
-        family: id of the original (also of one that is named but missing: its fakes stay together), or the own id.
+        family: id of the original (also of one that is named but missing: its fakes stay together), or the own id. Two
+            files that are the same clip, or two names of one missing original, share it.
         split: "train", "val", "test", or "" before `assign_splits`.
     """
 
@@ -65,10 +67,17 @@ class Clip:
     def id(self) -> str:
         return clip_id(self.dataset, self.method, self.compression, self.name)
 
+    @property
+    def pairs_with(self) -> tuple[bool, str]:
+        """Which clips are worked on together: (True, id of the real clip), or (False, family) without an original."""
+        return (True, self.original or self.id) if self.original or self.label == "real" else (False, self.family)
+
 
 @dataclass(frozen=True)
 class Family:
     """One original (None where it is missing) and all fakes made from it.
+
+    `id` is the original's, or the one that its fakes share. Two files of one clip share `Clip.family`, not this.
 
     Of a family that a published list tears apart, the part in one split: its fakes there, the original wherever it is.
     """
@@ -103,6 +112,10 @@ class Making:
         seed, fractions: what was drawn by.
         relax_donors: a donor's face may be on another side than the donor; `audit` then lists such leaks as allowed.
         taken: the fraction of the clips that was taken, by whole families; 1 = all. take_seed: drew them.
+        scope: within which people, groups and uploads are known by name: the data sets of a manifest share one;
+            "" = the data set itself.
+        unclear: families whose original is named so that several files fit → paths of these; `audit` fails.
+        absent: families of clips whose original is not there → its names, where the family is not called by them.
     """
 
     splits: str = ""
@@ -111,6 +124,9 @@ class Making:
     relax_donors: bool = False
     taken: float = 1.0
     take_seed: int = 0
+    scope: str = ""
+    unclear: Mapping[str, Sequence[str]] | None = None
+    absent: Mapping[str, Sequence[str]] | None = None
 
 
 class Catalog:
@@ -149,17 +165,31 @@ class Catalog:
         """Where the clip's file lies."""
         return self.roots[clip.dataset] / clip.path
 
-    def families(self) -> list[Family]:
-        """Families in the order of their ids; a family that a planted leak tears apart takes its original's split."""
+    def by_family(self) -> dict[str, list[Clip]]:
+        """The clips of each family, families in the order of their ids."""
         members: dict[str, list[Clip]] = defaultdict(list)
         for clip in self.clips:
             members[clip.family].append(clip)
+        return {key: members[key] for key in sorted(members)}
+
+    def families(self) -> list[Family]:
+        """Each original with its fakes, in the order of their ids; one that a planted leak tears apart takes its
+        original's split."""
+        members: dict[tuple[str, bool], list[Clip]] = defaultdict(list)
+        for clip in self.clips:
+            paired, key = clip.pairs_with
+            members[key, paired].append(clip)
         families = []
-        for key in sorted(members):
-            original = next((clip for clip in members[key] if clip.id == key and clip.label == "real"), None)
-            fakes = [clip for clip in members[key] if clip is not original]
+        for key, paired in sorted(members):
+            clips = members[key, paired]
+            original = next((clip for clip in clips if paired and clip.id == key), None)
+            fakes = [clip for clip in clips if clip is not original]
             families.append(Family(key, original, fakes, (original or fakes[0]).split))
         return families
+
+    def scope(self, dataset: str) -> str:
+        """Within what the people, groups and uploads of a data set are known by name."""
+        return self.making[dataset].scope or dataset
 
     @cached_property
     def hash(self) -> str:

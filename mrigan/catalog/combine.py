@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mrigan.catalog.clips import Catalog, Clip, Family, Making
+from mrigan.catalog.clips import Catalog, Clip, Making
 from mrigan.errors import CatalogError, ConfigError
 
 
@@ -60,19 +60,20 @@ def take(catalog: Catalog, fractions: Mapping[str, float], seed: int = 0) -> Cat
         if dataset not in catalog.roots:
             raise ConfigError(f"no data set {dataset}", fix=f"the catalog holds {', '.join(catalog.roots)}")
     kept: list[Clip] = []
-    strata: dict[tuple[str, str], list[Family]] = defaultdict(list)
-    for family in catalog.families():
-        strata[family.clips[0].dataset, family.split].append(family)
+    strata: dict[tuple[str, str], list[tuple[str, list[Clip]]]] = defaultdict(list)
+    for family, clips in catalog.by_family().items():
+        first = next((clip for clip in clips if clip.id == family), clips[0])
+        strata[first.dataset, first.split].append((family, clips))
     for (dataset, _), families in strata.items():
         fraction = fractions.get(dataset, 1.0)
-        families.sort(key=lambda family: hashlib.sha256(f"{seed}\ntake\n{family.id}".encode()).digest())
-        wanted = fraction * sum(len(family.clips) for family in families)
+        families.sort(key=lambda pair: hashlib.sha256(f"{seed}\ntake\n{pair[0]}".encode()).digest())
+        wanted = fraction * sum(len(clips) for _, clips in families)
         have = 0
-        for family in families:
-            size = len(family.clips)
+        for _, clips in families:
+            size = len(clips)
             if have and have + size / 2 > wanted + 1e-9:  # a family more would miss the fraction by more
                 break
-            kept += family.clips
+            kept += clips
             have += size
     making = {
         dataset: replace(made, taken=made.taken * fractions[dataset], take_seed=seed) if dataset in fractions else made

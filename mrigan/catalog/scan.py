@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from mrigan.catalog.clips import SPLITS, Catalog
+from mrigan.catalog.clips import SPLITS, Catalog, Clip, Making
 from mrigan.catalog.combine import take
 from mrigan.catalog.official import Drawn, left_open, official_splits
 from mrigan.catalog.readers import READERS, ScanResult, read_manifest
@@ -61,7 +61,11 @@ def scan_catalog(
     lists = None if splits is None else Path(splits)
     read = READERS[reader] if base is None else partial(read_manifest, base=Path(base))
     result = read(Path(root), lists)
-    catalog = Catalog(result.root.resolve(), result.clips)
+    making = {
+        name: Making(scope=result.scope, unclear=result.unclear.get(name), absent=result.absent.get(name))
+        for name in result.datasets
+    }
+    catalog = Catalog(result.root.resolve(), result.clips, making)
     drawn: list[Drawn] = []
     if result.official:
         drawn = [] if fractions is None else left_open(catalog, fractions)
@@ -92,15 +96,20 @@ def summary_table(catalog: Catalog) -> Table:
     for key, counts in catalog.summary().items():
         table.add_row(*(part or "-" for part in key), *(str(counts[split]) for split in splits), str(counts.total()))
     table.add_section()
-    families = catalog.families()
+    families = catalog.by_family()
     groups = components(catalog, any(made.relax_donors for made in catalog.making.values()))
     for label, sides in (
         ("clips", [clip.split for clip in catalog.clips]),
-        ("families", [family.split for family in families]),
+        ("families", [_split_of(key, clips) for key, clips in families.items()]),
         ("separable groups", [clips[0].split for clips in groups]),
     ):
         table.add_row(label, "", "", *(str(sides.count(split)) for split in splits), str(len(sides)))
     return table
+
+
+def _split_of(family: str, clips: list[Clip]) -> str:
+    """Of a family that a published list tears apart: its original's."""
+    return next((clip.split for clip in clips if clip.id == family), clips[0].split)
 
 
 def making_lines(catalog: Catalog) -> list[str]:

@@ -19,30 +19,31 @@ Stratum = tuple[str, str]  # (data set, method): each is spread over the splits 
 Tie = tuple[str, str]  # (kind, key)
 
 
-def ties(clip: Clip, root: str | Path = "", relax_donors: bool = False) -> Iterator[Tie]:
-    """What binds a clip to others, as (kind, key). People, groups and uploads are known within their data set only.
+def ties(clip: Clip, root: str | Path = "", relax_donors: bool = False, scope: str = "") -> Iterator[Tie]:
+    """What binds a clip to others, as (kind, key). People, groups and uploads are known within their scope only.
 
     Args:
         root: the folder that the clip's path is relative to.
+        scope: see `Making`; by default the clip's data set.
         relax_donors: leave out what ties a fake to its donors.
     """
-    dataset = clip.dataset
+    scope = scope or clip.dataset
     yield "family", clip.family
     if clip.original is not None:
         yield "original", clip.original
     elif clip.label == "real":
         yield "original", clip.id
     for person in clip.targets:
-        yield "person", f"{dataset}: {person}"
+        yield "person", f"{scope}: {person}"
     if clip.source:
-        yield "upload source", f"{dataset}: {clip.source}"
+        yield "upload source", f"{scope}: {clip.source}"
     if not relax_donors:
         for person in clip.donors:
-            yield "person", f"{dataset}: {person}"
+            yield "person", f"{scope}: {person}"
         for source in clip.donor_sources:
-            yield "upload source", f"{dataset}: {source}"
+            yield "upload source", f"{scope}: {source}"
     if clip.group:
-        yield "group", f"{dataset}: {clip.group}"
+        yield "group", f"{scope}: {clip.group}"
     yield "file", f"{root}/{clip.path}"
 
 
@@ -58,8 +59,9 @@ def components(catalog: Catalog, relax_donors: bool = False) -> list[list[Clip]]
 
     first: dict[Tie, int] = {}
     roots = {dataset: str(folder) for dataset, folder in catalog.roots.items()}
+    scopes = {dataset: catalog.scope(dataset) for dataset in roots}
     for index, clip in enumerate(catalog.clips):
-        for tie in ties(clip, roots[clip.dataset], relax_donors):
+        for tie in ties(clip, roots[clip.dataset], relax_donors, scopes[clip.dataset]):
             other = first.setdefault(tie, index)
             if other != index:
                 a, b = root(index), root(other)

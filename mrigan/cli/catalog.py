@@ -100,8 +100,8 @@ def catalog_show(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="M
 
 @app.command("audit")
 def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="Made by `catalog scan`.")]) -> None:
-    """Prove that no family, original, person, upload, group or file content is on two sides; exit code 1 and a list."""
-    from mrigan.catalog import audit, file_sizes, read_catalog
+    """Prove that no family, original, person, upload, group or file is on two sides; exit code 1 and a list."""
+    from mrigan.catalog import audit, file_sizes, missing_originals, read_catalog
     from mrigan.errors import CatalogError
 
     catalog = read_catalog(path)
@@ -111,6 +111,12 @@ def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="
     leaks = audit(catalog, sizes)
     for leak in leaks:
         typer.echo(f"{'allowed' if leak.allowed else 'leak'}: {leak}")
+    absent = missing_originals(catalog)
+    for key, fakes in absent.items():
+        more = f" and {len(fakes) - 1} more" if len(fakes) > 1 else ""
+        typer.echo(f"missing original: {key}, of {fakes[0].id}{more}")
+    if absent:
+        typer.echo(f"{len(absent)} originals are named and not there: what they show is not compared")
     missing, unsplit = sizes.count(-1), sum(not clip.split for clip in catalog.clips)
     if missing:
         typer.echo(f"{missing} clips are not there: their contents are not compared")
@@ -125,6 +131,8 @@ def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="
         return
     counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     typer.echo(f"{path}: {kinds.total()} leak{'s' * (kinds.total() > 1)}: {counted}")
+    if kinds["unclear original"]:
+        typer.echo("name these originals by their whole path, so that one file fits, and scan again")
     raise typer.Exit(1)
 
 

@@ -9,6 +9,7 @@ hold all the same: a unit that comes out larger is stored in several (`mrigan.pa
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -135,7 +136,10 @@ def _check_families(families: list[Family], splits: Sequence[str], path: Path) -
     What is trained on, or chosen by (val), must not share a family with another side. Of a test set by itself that is
     said by the audit: published test lists are torn (Celeb-DF-v2's), and results on them are asked for all the same.
     """
-    sides = {family.id: {clip.split for clip in family.clips} for family in families}
+    sides: dict[str, set[str]] = defaultdict(set)  # by `Clip.family`, which two families may share
+    for family in families:
+        for clip in family.clips:
+            sides[clip.family].add(clip.split)
     torn = [key for key, sides_ in sides.items() if len(sides_) > 1 and sides_ & set(splits)]
     if torn and set(splits) != {"test"}:
         more = f", and {len(torn) - 1} more families are torn like it" if len(torn) > 1 else ""
@@ -147,7 +151,7 @@ def _check_families(families: list[Family], splits: Sequence[str], path: Path) -
         )
     keys: dict[str, str] = {}
     for family in families:
-        if not sides[family.id] & set(splits):
+        if not sides[family.clips[0].family] & set(splits):
             continue
         for clip in family.clips:
             key = clip_key(clip.id)

@@ -183,7 +183,7 @@ def _units(table: pa.Table) -> Iterator[Unit]:
     for name, members in groupby(clips, key=lambda pair: pair[0]):
         split, number = name.rsplit("-", 1)
         families = [_family(key, [clip for _, clip in group], split)
-                    for key, group in groupby(members, key=lambda pair: pair[1].family)]  # fmt: skip
+                    for (_, key), group in groupby(members, key=lambda pair: pair[1].pairs_with)]  # fmt: skip
         yield Unit(name, split, int(number), tuple(families))
 
 

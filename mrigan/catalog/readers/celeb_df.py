@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
-from mrigan.catalog.readers.common import Problem, Problems, ScanResult, count_difference, found_clips
+from mrigan.catalog.readers.common import MISSING, Problem, Problems, ScanResult, count_difference, found_clips
 from mrigan.catalog.readers.folder import VIDEO_SUFFIXES, Folder, listing
 from mrigan.catalog.readers.labels import small_text
 from mrigan.errors import CatalogError
@@ -55,7 +55,7 @@ def read_celeb_df(root: Path, splits: Path | None = None) -> ScanResult:
             clips.append(_clip(f"{folder}/{name}", match, names["Celeb-real"], official))
     for clip in clips:
         if clip.label == "fake" and clip.original is None:
-            problems.add("fakes with a missing original (kept, no MRI)", clip.path)
+            problems.add(MISSING, clip.path)
     if test:
         differences += count_difference(LISTED, len(test), f"lines of {LIST}")
         lost = Problems()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ from typing import Protocol
 from mrigan.catalog.clips import Clip
 from mrigan.errors import CatalogError, ConfigError
 
+MISSING = "fakes with a missing original (kept, no MRI)"
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # the last: bytes that are no UTF-8
 
 
@@ -56,6 +57,7 @@ class ScanResult:
         problems: counted skips and shortcomings.
         notes: what a person should know, for example what the groups are.
         official: the clips' official splits are to be used.
+        scope, unclear, absent: see `Making`; the latter two by data set.
         differences: what this copy lacks of the published data set, or has beside it; [] = it is complete, None = there
             is nothing to compare it with.
     """
@@ -66,6 +68,14 @@ class ScanResult:
     notes: list[str] = field(default_factory=list)
     official: bool = False
     differences: list[Problem] | None = None
+    scope: str = ""
+    unclear: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    absent: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+
+    @property
+    def datasets(self) -> list[str]:
+        """The names of the data sets."""
+        return sorted({clip.dataset for clip in self.clips})
 
 
 class Reader(Protocol):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mrigan.catalog.clips import ORIGINAL, SPLITS, Clip, clip_id
-from mrigan.catalog.readers.common import Problem, Problems, ScanResult, count_difference, no_lists, unique
+from mrigan.catalog.readers.common import MISSING, Problem, Problems, ScanResult, count_difference, no_lists, unique
 from mrigan.catalog.readers.folder import PLAIN, VIDEO_SUFFIXES, Folder, inside
 from mrigan.catalog.readers.labels import json_entries
 from mrigan.errors import CatalogError
@@ -60,7 +60,7 @@ def read_dfdc(root: Path, splits: Path | None = None) -> ScanResult:
                 continue
             original, family = _original(row, part, names, reals) if label == "fake" else (None, "")
             if label == "fake" and original is None:
-                problems.add("fakes with a missing original (kept, no MRI)", shown)
+                problems.add(MISSING, shown)
             clips.append(
                 Clip(
                     DATASET,

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
-from mrigan.catalog.readers.common import Problem, Problems, ScanResult, count_difference, found_clips
+from mrigan.catalog.readers.common import MISSING, Problem, Problems, ScanResult, count_difference, found_clips
 from mrigan.catalog.readers.folder import VIDEO_SUFFIXES, Folder, inside, listing
 from mrigan.catalog.readers.labels import json_entries
 from mrigan.errors import CatalogError
@@ -54,7 +54,7 @@ def read_dfdc_preview(root: Path, splits: Path | None = None) -> ScanResult:
         clip = _clip(folder, path, match, originals, listed.get(path, ""))
         clips.append(clip)
         if clip.label == "fake" and clip.original is None:
-            problems.add("fakes with a missing original (kept, no MRI)", path)
+            problems.add(MISSING, path)
     differences: list[Problem] = []
     if listed:
         lost = Problems()

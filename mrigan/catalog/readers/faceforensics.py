@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
-from mrigan.catalog.readers.common import Problem, Problems, ScanResult, count_difference, found_clips
+from mrigan.catalog.readers.common import MISSING, Problem, Problems, ScanResult, count_difference, found_clips
 from mrigan.catalog.readers.faceforensics_lists import Lists, list_differences, read_sources, read_splits
 from mrigan.catalog.readers.folder import VIDEO_SUFFIXES, Folder, listing
 from mrigan.errors import CatalogError
@@ -77,7 +77,7 @@ def read_faceforensics(root: Path, splits: Path | None = None) -> ScanResult:
     clips = [_clip(one, match, name, known) for one in found for match, name in one.files]
     for clip in clips:
         if clip.label == "fake" and clip.original is None:
-            problems.add("fakes with a missing original (kept, no MRI)", clip.path)
+            problems.add(MISSING, clip.path)
     notes = ["a youtube clip's number stands for its person; DeepFakeDetection's people are its actors"]
     if not sources:
         notes.append("no conversion_dict.json: clips that were cut from one upload cannot be kept together")

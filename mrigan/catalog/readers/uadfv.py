@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
-from mrigan.catalog.readers.common import Problems, ScanResult, found_clips, no_lists
+from mrigan.catalog.readers.common import MISSING, Problems, ScanResult, found_clips, no_lists
 from mrigan.catalog.readers.folder import VIDEO_SUFFIXES, Folder, listing
 
 DATASET = "uadfv"
@@ -43,7 +43,7 @@ def read_uadfv(root: Path, splits: Path | None = None) -> ScanResult:
             method = ORIGINAL if label == "real" else "fakeapp"
             clips.append(Clip(DATASET, method, "", match[0], f"{folder}/{name}", label, original, family=family))
             if family and original is None:
-                problems.add("fakes with a missing original (kept, no MRI)", f"{folder}/{name}")
+                problems.add(MISSING, f"{folder}/{name}")
     notes = ["people are not listed: the pair of an original and its fake is all that is kept together"]
     clips = found_clips(clips, root, problems, LAYOUT)
     return ScanResult(root, clips, problems.counted(), notes, differences=differences.counted())
