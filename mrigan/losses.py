@@ -42,6 +42,10 @@ def generator_loss(
 ) -> GeneratorLoss:
     """Eq. 12: the loss of G. The keywords are those of `config.GanLossConfig`.
 
+    With `adversarial="log"` G's part of Eq. 9 is the non-saturating form: G minimises -log D(G(x), x), not
+    log(1 - D(G(x), x)) as printed. Both have the same fixed point (Goodfellow et al., 2014, section 3); the printed
+    form has next to no gradient while D still tells every drawn MRI from a true one.
+
     Args:
         fake_logits: D(G(x), x), patch logits of any shape.
         predicted, target: G(x) and the true MRI, (N, 3, H, W) in [-1, 1].
@@ -58,7 +62,7 @@ def generator_loss(
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, adversarial: str = "least_squares") -> Tensor:
     """Half of the loss on D(y, x) against 1 plus half of that on D(G(x), x) against 0; G's output must be detached.
 
-    `least_squares`: Eq. 13, the mean squared error; `log`: the cross-entropy of Eq. 9.
+    `least_squares`: Eq. 13, the mean squared error; `log`: the cross-entropy of Eq. 9, which for D is as printed.
     """
     with _float32(real_logits):
         return (_adversarial(real_logits, 1.0, adversarial) + _adversarial(fake_logits, 0.0, adversarial)) / 2

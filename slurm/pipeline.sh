@@ -10,7 +10,8 @@
 #   --train WORDS      for sbatch: both trainings (1 node)
 #   --evaluate WORDS   for sbatch: the report
 #   --gan WORDS        config and key=value for MRI-GAN (gan/paper.yaml)
-#   --detector WORDS   config and key=value for the detector (detector/mri.yaml)
+#   --detector WORDS   config and key=value for the detector (detector/mri.yaml, and then
+                      model.weights=FILE, which it needs)
 #   --report WORDS     for mrigan evaluate, besides models, shards and folder
 set -euo pipefail
 
@@ -28,6 +29,8 @@ while (($#)); do
     words[$name]=$2
     shift 2
 done
+[[ ${words[detector]} != *detector/@(face|mri|authors).yaml* || ${words[detector]} == *model.weights=?* ]] ||
+    die "the detector needs a start: --detector '${words[detector]} model.weights=FILE.safetensors' (or =random)"
 [[ -f $shards/plan.json ]] || die "$shards is not planned: mrigan shards plan CATALOG -o $shards"
 scripts=$(dirname "$0")
 mkdir -p "$out/logs"

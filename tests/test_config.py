@@ -48,6 +48,15 @@ def test_a_wrong_override_says_what_to_do(override: str, expected: str) -> None:
     assert caught.value.exit_code == 2
 
 
+def test_an_empty_value_is_an_empty_string_or_list(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("run: {dir: a, name: b}\ndata: {shards: [x], cache: /c}\n")
+    config = load_config(GanConfig, tmp_path / "job.yaml", ["run.name=", "data.cache= ", "data.shards="])
+    assert (config.run.name, config.data.cache, config.data.shards) == ("", "", [])
+    for key in ("run.dir", "train.steps", "train.precision"):  # no folder, no number, no word is empty
+        with pytest.raises(ConfigError, match=key):
+            load_config(GanConfig, tmp_path / "job.yaml", [f"{key}="])
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

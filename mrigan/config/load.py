@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
@@ -47,7 +47,7 @@ def load_config(
     for text in overrides or []:
         if "=" not in text:
             raise ConfigError(f"override {text!r} is not key=value", fix="write for example train.steps=100")
-        layers.append((f"override {text}", OmegaConf.from_dotlist([text])))
+        layers.append((f"override {text}", _override(schema, text)))
     for where, layer in layers:
         try:
             merged = OmegaConf.merge(merged, _lists(schema, layer))
@@ -104,6 +104,8 @@ def _check_values(config: Any, prefix: str, where: Any) -> None:
         key, value = prefix + item.name, getattr(config, item.name)
         if dataclasses.is_dataclass(value):
             _check_values(value, f"{key}.", where)
+        elif value == "" and item.default == "???":
+            raise ConfigError(f"{key} has no value", where=where, fix=f"give it: {key}=...")
         elif value not in item.metadata.get("choices", (value,)):
             raise ConfigError(f"{key}={value}", where=where, fix=f"use one of: {', '.join(item.metadata['choices'])}")
         elif "least" in item.metadata and value < item.metadata["least"]:
@@ -137,6 +139,19 @@ def _yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError("a config is a mapping of keys to values", where=path)
     return data  # type: ignore[return-value]
+
+
+def _override(schema: Any, text: str) -> Any:
+    """`key=value` as a layer; without a value a string becomes "" and a list [], where YAML would read none."""
+    layer = OmegaConf.from_dotlist([text])
+    key, _, value = text.partition("=")
+    if not value.strip():
+        kind: Any = schema
+        for name in key.strip().split("."):
+            kind = get_type_hints(kind).get(name) if dataclasses.is_dataclass(kind) else None
+        if kind is str or get_origin(kind) is list:
+            OmegaConf.update(layer, key.strip(), "" if kind is str else [])
+    return layer
 
 
 def _lists(schema: Any, layer: Any) -> Any:

@@ -23,6 +23,9 @@ class DataConfig:
     decode_on: str = choice("auto", "cpu", "cuda")  # auto: where training is
     workers: int = at_least(0, 2)  # that read and decode, a rank
     workers_are: str = choice("threads", "processes")  # processes: for augmentation that holds Python's lock
+    # What an epoch holds: classes = every sample of the smaller class once and as many of the larger one, redrawn each
+    # epoch; none = every sample of both classes once
+    balance: str = choice("classes", "none")
     shuffle: str = choice("full", "window")  # window: few shards open at a time, for storage without random reads
     window: int = at_least(2, 64)  # shards open at a time over all ranks; 2 x ranks x n lets each read its own
     verify: str = choice("first", "always", "never")  # when a sample's CRC-32 is checked: first = once a process
@@ -34,7 +37,8 @@ class DataConfig:
 class DetectorDataConfig(DataConfig):
     input: str = choice("face", "mri")
     augment: bool = True  # the recipe of the input, in mrigan.data.augment
-    flip: float = 0.3
+    flip: float = 0.3  # probability of a horizontal flip of the face, where augment is false
+    balance: str = choice("none", "classes")  # as above; the paper's detector sees every face, its loss balances
 
 
 @dataclass
@@ -47,7 +51,8 @@ class GanModelConfig:
 
 @dataclass
 class GanLossConfig:
-    adversarial: str = choice("least_squares", "log")  # Eq. 9 prints log, the authors ran least squares
+    # Eq. 9 prints the log loss, of which G trains the non-saturating form; the authors ran least squares
+    adversarial: str = choice("least_squares", "log")
     pixel: str = choice("l2", "l1")  # Eq. 10; l1 is the paper's future work
     per_root: str = choice("image", "batch")  # Eq. 11 as printed | the authors' run
     tau: float = 0.3  # Eq. 12
@@ -149,7 +154,9 @@ class GanConfig:
 @dataclass
 class DetectorModelConfig:
     backbone: str = "tf_efficientnet_b0.ns_jft_in1k"  # a timm name
-    weights: str = ""  # "" = random; a safetensors file; "package:efficientnet-lite0" = the weights that package ships
+    # Where the backbone starts from; it must be given: a safetensors file, package:efficientnet-lite0 (the weights that
+    # this package ships), or random
+    weights: str = ""
     size: int = 224  # px
     hidden: int = 128
     dropout: float = 0.5

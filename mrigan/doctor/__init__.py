@@ -9,7 +9,7 @@ from mrigan.config import DetectorConfig, GanConfig
 from mrigan.doctor.finding import Finding, Level
 from mrigan.doctor.machine import check_gpus, check_limits
 from mrigan.doctor.ranks import check_ranks
-from mrigan.doctor.software import check_optional, check_versions
+from mrigan.doctor.software import check_optional, check_versions, check_weights
 from mrigan.doctor.storage import check_folder, check_shards
 from mrigan.doctor.store import check_tracking
 
@@ -36,6 +36,8 @@ def examine(
         needed |= {"deepspeed"} if config.engine.name.startswith("zero") else set()
         needed |= {"dali"} if config.data.loader == "dali" else set()
     yield from check_optional(frozenset(needed))
+    if isinstance(config, DetectorConfig):
+        yield from check_weights(config.model)
     yield from check_limits()
     yield from check_gpus(config is not None and config.train.device == "cuda")
     yield from check_ranks()

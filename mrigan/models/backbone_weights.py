@@ -7,11 +7,32 @@ from typing import Any
 
 from torch import Tensor
 
-from mrigan.errors import ModelError
+from mrigan.errors import ConfigError, ModelError
 from mrigan.mri.weights import read_weights
 
+RANDOM = "random"
 LITE0 = "package:efficientnet-lite0"
 _LITE0_BACKBONE = "tf_efficientnet_lite0"
+
+
+def check_weights_given(backbone: str, weights: str) -> None:
+    """A training from random weights is a choice that is made by name.
+
+    Raises:
+        ConfigError: `weights` is empty.
+    """
+    if not weights.strip():
+        raise ConfigError(
+            f"where {backbone} starts from is not given: the method starts from trained weights",
+            where="model.weights",
+            fix=f"model.weights=FILE.safetensors of {backbone}; or model.backbone={_LITE0_BACKBONE} "
+            f"model.weights={LITE0}, which a package ships; or model.weights={RANDOM} to train from random weights",
+        )
+
+
+def weights_in_words(backbone: str, weights: str) -> str:
+    """Where a training starts from, for its log."""
+    return f"{backbone} starts from {'RANDOM weights' if weights == RANDOM else f'the weights {weights}'}"
 
 
 def load_backbone_weights(backbone: Any, name: str, weights: str) -> None:
@@ -83,5 +104,5 @@ def _where_to_get(backbone: Any, name: str) -> str:
     address = f"https://huggingface.co/{hub}/resolve/main/model.safetensors" if hub else "where its authors publish it"
     return (
         f"fetch the weights of {name} from {address} and give model.weights=FILE.safetensors; "
-        f"or model.backbone={_LITE0_BACKBONE} model.weights={LITE0}; or model.weights= for random ones"
+        f"or model.backbone={_LITE0_BACKBONE} model.weights={LITE0}; or model.weights={RANDOM}"
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mrigan.errors import ConfigError
-from mrigan.models.backbone_weights import load_backbone_weights
+from mrigan.models.backbone_weights import RANDOM, load_backbone_weights
 
 SMALLEST, LARGEST_HIDDEN = 32, 65536
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -23,7 +23,7 @@ class Detector(nn.Module):
 
     Args:
         backbone: a timm name, with or without its tag.
-        weights: "" = random; a safetensors file of the backbone; "package:efficientnet-lite0" = that package's.
+        weights: "random"; a safetensors file of the backbone; or "package:efficientnet-lite0", that package's.
         size: px; the input is resized to size x size (bilinear, antialiased).
         hidden, dropout: of the head.
         drop_path: stochastic depth of the backbone, where it has it.
@@ -39,7 +39,7 @@ class Detector(nn.Module):
     def __init__(
         self,
         backbone: str,
-        weights: str = "",
+        weights: str = RANDOM,
         size: int = 224,
         *,
         hidden: int = 128,
@@ -63,7 +63,7 @@ class Detector(nn.Module):
         }
         self.size = size
         self.backbone = create_backbone(backbone, drop_path)
-        if weights:
+        if weights != RANDOM:
             load_backbone_weights(self.backbone, backbone, weights)
         self.head = nn.Sequential(
             nn.Linear(self.backbone.head_hidden_size, hidden), nn.Dropout(dropout), nn.ReLU(), nn.Linear(hidden, 1)

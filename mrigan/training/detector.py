@@ -1,7 +1,8 @@
 """Training of a detector (MRI-GAN, section 5), on faces or on the MRIs that a trained generator predicts from them.
 
-    mrigan train detector configs/detector/face.yaml data.shards=DIR run.dir=DIR
-    torchrun --nproc-per-node 8 launch/train_detector.py configs/detector/face.yaml data.shards=DIR run.dir=DIR
+    mrigan train detector configs/detector/face.yaml data.shards=DIR run.dir=DIR model.weights=FILE
+    torchrun --nproc-per-node 8 launch/train_detector.py configs/detector/face.yaml data.shards=DIR run.dir=DIR \
+        model.weights=FILE
 
 The generator is frozen and in eval mode; its MRIs are predicted on the fly.
 """
@@ -29,9 +30,11 @@ from mrigan.errors import ConfigError
 from mrigan.files import sha256_file
 from mrigan.losses import detector_loss
 from mrigan.models import Detector, Generator, load_generator, predict_mri
+from mrigan.models.backbone_weights import RANDOM, check_weights_given, weights_in_words
 from mrigan.training.finish import face_settings, finish_detector
 from mrigan.training.hooks import Hooks
 from mrigan.training.job import open_job, shard_folders
+from mrigan.training.run_folder import as_begun
 from mrigan.training.throughput import Work
 from mrigan.training.validation import Validation
 
@@ -53,6 +56,8 @@ def train_detector(config: DetectorConfig, new: bool = False) -> Path:
         MriganError: see `open_job`; `ConfigError` for `data.input=mri` without a generator; `DivergedError` by the
             policy of `config.health`.
     """
+    config = as_begun(config, new)
+    check_weights_given(config.model.backbone, config.model.weights)
     generator = open_generator(config)
     depends = {"generator": sha256_file(config.model.generator) if generator else ""}
     faces = face_settings(shard_folders(config.data))
@@ -61,6 +66,8 @@ def train_detector(config: DetectorConfig, new: bool = False) -> Path:
             log.info("%s is finished", job.folder.path)
             return job.folder.path
         engine = build_detector(config, job.world, job.precision)
+        if job.resumed is None:
+            log.info("%s", weights_in_words(config.model.backbone, config.model.weights))
         job.resume({"detector": engine})
         G = generator.to(job.world.device).requires_grad_(False) if generator else None
         validation = Validation(job, engine, G, faces)
@@ -122,7 +129,7 @@ def detector_work(config: DetectorConfig, generator: Generator | None, size: int
         return detector_step(engines["detector"], G, batch, config=config, precision=precision, world=world)
 
     def networks() -> dict[str, nn.Module]:
-        model = dataclasses.replace(config.model, weights="")
+        model = dataclasses.replace(config.model, weights=RANDOM)
         found: dict[str, nn.Module] = {"detector": build_network(dataclasses.replace(config, model=model))}
         if generator:
             found["generator"] = Generator(generator.size, generator.width, generator.dropout).requires_grad_(False)

@@ -182,6 +182,8 @@ def _where(folder: RunFolder, config: Any, depends: dict[str, Any], new: bool) -
         return "a new run"
     if new:
         return "a new run; the one that is there would be moved aside"
+    if not folder.pinned:
+        return "a new run; an earlier start there saved nothing"
     folder.compare(to_dict(config), depends)
     done = CheckpointStore(folder.checkpoints).steps()
     return f"would go on after step {done[-1]:,}" if done else "would start again: no checkpoint is there"

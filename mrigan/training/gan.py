@@ -31,6 +31,7 @@ from mrigan.models.layers import Down
 from mrigan.training.held_out import HeldOutFaces
 from mrigan.training.hooks import Hooks
 from mrigan.training.job import Job, open_job
+from mrigan.training.run_folder import as_begun
 from mrigan.training.throughput import Work
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def train_gan(config: GanConfig, new: bool = False) -> Path:
         Stopped: a signal came; all is saved.
         MriganError: see `open_job`; `DivergedError` by the policy of `config.health`.
     """
+    config = as_begun(config, new)
     check_gan(config)
     with open_job("gan", config, shard_kind="pairs", depends={}, new=new) as job:
         if job.finished:

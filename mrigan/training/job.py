@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from mrigan.engine.interface import Engine
 from mrigan.engine.precision import Precision
 from mrigan.engine.seeding import deterministic, seed_all
 from mrigan.engine.signals import Stopped, StopRequest
-from mrigan.errors import ConfigError, MriganError, TrackingError
+from mrigan.errors import ConfigError, MriganError, ShardError, TrackingError
 from mrigan.health import PeerFailed, Watch
 from mrigan.health.evidence import clear, flight_recorder
 from mrigan.progress import Advance, bar
@@ -51,6 +51,7 @@ class Job(Generic[C]):
         waited: seconds that this rank has waited for batches.
         left_out: batches of the plan that no step of this run counts, because it went back past them.
         roll_backs: how often it did.
+        tracking: the run in MLflow; one that does nothing until the first batch is there.
     """
 
     kind: str
@@ -68,6 +69,7 @@ class Job(Generic[C]):
     tracking: Run
     journal: Journal
     precision: Precision
+    open_tracking: Callable[[], Run] = Run
     health: Watch = dataclasses.field(default_factory=Watch)
     waited: float = 0.0
     left_out: int = 0
@@ -77,6 +79,22 @@ class Job(Generic[C]):
         if self.resumed is not None:
             self.left_out, self.roll_backs = self.resumed.state["left_out"], self.resumed.state["roll_backs"]
         self._advance: Advance = _no_progress
+        self._tracked = False
+
+    def begin_tracking(self) -> None:
+        """Open the run in MLflow, or go on with it, once. Every rank must call it.
+
+        Raises:
+            TrackingError: MLflow cannot be used, under `on_failure: stop`.
+        """
+        if not self._tracked:
+            self._tracked = True
+            self.world.on_main(self._track)
+
+    def _track(self) -> None:
+        self.tracking = self.journal.tracking = self.open_tracking()
+        if self.tracking.id is not None and not self.finished:
+            self.folder.set_status("running", mlflow_run_id=self.tracking.id)
 
     @property
     def start(self) -> int:
@@ -147,6 +165,7 @@ class Job(Generic[C]):
             while place < self.steps + self.left_out:  # once, unless the run has gone back to a checkpoint meanwhile
                 with open_loader(place, self.steps + self.left_out) as loader:
                     while (batch := self._next(loader)) is not None:
+                        self.begin_tracking()  # what a start can fail of by a wrong setting lies behind it
                         place = batch.step + 1
                         seed_all(train.seed, "step", batch.step, self.world.rank)
                         # Seeds stay in CPU memory: what they decide is drawn by the host, which must not wait for the
@@ -154,6 +173,7 @@ class Job(Generic[C]):
                         here = batch.to(self.world.device)
                         yield dataclasses.replace(here, seeds=batch.seeds, step=batch.step - self.left_out)
                         self._advance(train.batch_size)
+        self.begin_tracking()  # a start that found all steps done has the model still to log
 
     def _next(self, loader: Loader) -> Batch | None:
         begin = time.perf_counter()
@@ -219,16 +239,15 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
                 resumed = store.load(step, verify=False) if step else None
                 tracking = Run()
 
-                def track() -> None:
-                    nonlocal tracking
+                def open_tracking() -> Run:
                     if _is_finished(folder, step, steps):
                         _send_rest(folder)
-                        return
+                        return Run()
                     tracking = _track(config, folder, resumed, depends, stop)
                     for shards, context in ((train, "training"), (val, "validation")):
                         tracking.log_dataset(shards.folders, shards.split, shards.hash, context, shards.counts())
+                    return tracking
 
-                world.on_main(track)
                 journal = Journal(folder.metrics if world.main else None, tracking)
                 precision = Precision(config.train.precision, world.device)
                 job = Job(
@@ -247,8 +266,11 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
                     tracking,
                     journal,
                     precision,
+                    open_tracking,
                     health,
                 )
+                if job.finished:  # what was logged while MLflow was away may still have to be sent
+                    job.begin_tracking()
                 exact = deterministic(config.train.deterministic, world.device, config.engine.tf32)
                 with exact, _recorded(job), health.failures():
                     yield job
@@ -280,7 +302,14 @@ def open_data(
     if window is not None and window.lanes % world.size:
         log.warning("data.window=%d: each shard is read by several of the %d ranks; a multiple of %d is read by one",
                     data.window, world.size, 2 * world.size)  # fmt: skip
-    return shards, held_out, EpochPlan(shards.labels, train.seed, window)
+    balance = data.balance == "classes"
+    if not balance and shards.labels.min() == shards.labels.max():
+        raise ShardError(
+            f"the training samples are all {'fake' if shards.labels[0] else 'real'}: nothing can be told apart",
+            where=", ".join(map(str, folders)),
+            fix="give shards of both classes",
+        )
+    return shards, held_out, EpochPlan(shards.labels, train.seed, window, balance)
 
 
 def shard_folders(data: DataConfig) -> list[Path]:
@@ -342,7 +371,7 @@ def _recorded(job: Job[Any]) -> Iterator[None]:
     else:
         state = "running"
         job.journal.rewind(job.start)
-        job.folder.set_status("running", step=job.start, mlflow_run_id=job.tracking.id, error=None)
+        job.folder.set_status("running", step=job.start, error=None)
     try:
         yield
     except Stopped as stopped:

@@ -1,5 +1,7 @@
 """The run folder decides: the same folder continues its run, a changed config is refused, two jobs never share it.
 
+The first checkpoint pins the settings. Until then a start with others replaces them: a typo costs nothing.
+
 run.dir/
   config.json        the resolved config          run.json      what else the weights depend on: data hash, generator
   status.json        running | stopped | failed | hung | finished, the step, MLflow's run id (for scripts: the marker)
@@ -10,19 +12,21 @@ run.dir/
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import logging
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from mrigan.config import differences
+from mrigan.config import DetectorConfig, GanConfig, differences, flatten, to_dict
 from mrigan.errors import CheckpointError
 from mrigan.files import sync_folder, write_json
 
 log = logging.getLogger(__name__)
+C = TypeVar("C", GanConfig, DetectorConfig)
 
 # May change between two starts of one run: none of them changes a step that both configs have, but for the rounding and
 # (engine.accumulate, like the number of ranks) for where dropout falls. Everything else does.
@@ -30,6 +34,29 @@ log = logging.getLogger(__name__)
 FREE = ("run.", "data.shards", "data.cache", "data.loader", "data.decode_on", "data.workers", "data.verify",
         "data.on_bad", "model.generator", "checkpoint.", "eval.", "tracking.", "train.steps",
         "train.epochs", "train.device", "engine.", "health.")  # fmt: skip
+
+
+# What earlier versions did before a key existed. A run that one of them began goes on so.
+BEFORE_THE_KEY = {"data.balance": "classes"}
+
+
+def as_begun(config: C, new: bool) -> C:
+    """The config, with what the run in its folder began with where that run is older than a key.
+
+    Args:
+        new: the run in the folder will not be continued.
+    """
+    folder = RunFolder(config.run.dir)
+    if new or not folder.pinned:
+        return config
+    begun, wanted = folder.config(), flatten(to_dict(config))
+    for key, value in BEFORE_THE_KEY.items():
+        if key in wanted and key not in begun and wanted[key] != value:
+            log.warning("%s was begun before %s existed, and goes on with %s=%s", folder.path, key, key, value)
+            section, _, name = key.partition(".")
+            old = dataclasses.replace(getattr(config, section), **{name: value})
+            config = dataclasses.replace(config, **{section: old})
+    return config
 
 
 class RunFolder:
@@ -54,11 +81,18 @@ class RunFolder:
             new: start afresh; an earlier run is moved to `<dir>.old-N`, never deleted.
 
         Raises:
-            CheckpointError: another job has the folder open, its config differs, or it holds what is no run.
+            CheckpointError: another job has the folder open; its run has saved a checkpoint with another config; or it
+                holds what is no run.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self._acquire()
         known = (self.path / "config.json").is_file()
+        if known and not new and not self.pinned and not self._same(config, depends):
+            # A start that saved nothing pins no settings. What it logged is of other settings: it is kept by itself.
+            log.info("the settings of an earlier start in %s, which saved nothing, are replaced", self.path)
+            if any((self.path / name).exists() for name in (self.metrics.name, self.pictures.name, "tracking.db")):
+                self._move_aside()
+            known = False
         if new and any(p.name != ".lock" for p in self.path.iterdir()):
             if not known:
                 raise CheckpointError(
@@ -78,6 +112,19 @@ class RunFolder:
             )
         write_json(self.path / "config.json", config)
         write_json(self.path / "run.json", depends)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the settings are the run's for good: it has saved a checkpoint, or a model."""
+        saved = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        return any(path.name.startswith(("step-", "damaged-")) for path in saved) or self.model.exists()
+
+    def config(self) -> dict[str, Any]:
+        """The flat settings that the run began with."""
+        begun = flatten(self._read("config.json"))
+        if begun.get("model.weights") == "" and "model.backbone" in begun:
+            begun["model.weights"] = "random"  # as earlier versions said it
+        return begun
 
     def status(self) -> dict[str, Any]:
         """What `status.json` says; {} where there is none."""
@@ -126,10 +173,17 @@ class RunFolder:
         self.path.mkdir()
         self._acquire()
 
+    def _same(self, config: dict[str, Any], depends: dict[str, Any]) -> bool:
+        try:
+            self.compare(config, depends)
+        except CheckpointError:
+            return False
+        return True
+
     def compare(self, config: dict[str, Any], depends: dict[str, Any]) -> None:
         """Raise CheckpointError where the folder's run had other settings; reads only."""
-        before, was = self._read("config.json"), self._read("run.json")
-        changed = differences(before, config)
+        was = self._read("run.json")
+        changed = differences(BEFORE_THE_KEY | self.config(), BEFORE_THE_KEY | flatten(config))
         refused = [line for line in changed if not line.startswith(FREE)] + differences(was, depends)
         if refused:
             raise CheckpointError(

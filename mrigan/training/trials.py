@@ -10,6 +10,7 @@ from torch import nn
 from mrigan.config import DetectorConfig, GanConfig
 from mrigan.data.augment import recipe
 from mrigan.files import sha256_file
+from mrigan.models.backbone_weights import check_weights_given
 from mrigan.training.detector import build_detector, detector_work, open_generator
 from mrigan.training.dry_run import Trial, dry_run, in_place
 from mrigan.training.finish import face_settings
@@ -37,6 +38,7 @@ def gan_trial(config: GanConfig) -> Trial[GanConfig]:
 def detector_trial(config: DetectorConfig) -> Trial[DetectorConfig]:
     """A dry run of a detector; `config.data.cache` may be cleared."""
     in_place(config)
+    check_weights_given(config.model.backbone, config.model.weights)
     generator = open_generator(config)
     faces = face_settings(shard_folders(config.data))
 

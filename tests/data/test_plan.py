@@ -127,6 +127,23 @@ def test_unbalanced_takes_all() -> None:
     assert EpochPlan([1, 1], 0, balance=False).epoch_length == 2
 
 
+@settings(max_examples=60, deadline=None)
+@given(labels_of, st.integers(-3, 2**40), st.integers(0, 10**6), st.integers(1, 9), st.sampled_from([1, 2, 3]))
+def test_unbalanced_epochs_hold_every_sample_once_on_all_ranks(
+    labels: np.ndarray, seed: int, epoch: int, share: int, ranks: int
+) -> None:
+    """The ranks' batches put together are the epochs one after another, each of them all samples in a random order."""
+    plan, count, batch = EpochPlan(labels, seed, balance=False), len(labels), share * ranks
+    first = epoch * count // batch
+    steps = range(first, first + 2 * count // batch + 2)
+    parts = [[plan.rank_slice(plan.batch(k, batch), rank, ranks) for k in steps] for rank in range(ranks)]
+    assert {len(part) for each in parts for part in each} == {share}
+    stream = np.concatenate([np.concatenate(step) for step in zip(*parts, strict=True)])
+    start = epoch * count - first * batch
+    assert sorted(stream[start : start + count].tolist()) == list(range(count))
+    assert stream[start : start + count].tolist() == plan.epoch(epoch).tolist()
+
+
 @pytest.mark.parametrize(("labels", "words"), [([1, 1], "no real sample"), ([0], "no fake sample"), ([], "no real")])
 def test_a_missing_class_is_an_error(labels: list[int], words: str) -> None:
     with pytest.raises(ShardError, match=words):
