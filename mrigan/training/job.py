@@ -69,7 +69,7 @@ class Job(Generic[C]):
     tracking: Run
     journal: Journal
     precision: Precision
-    open_tracking: Callable[[], Run] = Run
+    open_tracking: Callable[[], Run] | None = None  # a dry run has none
     health: Watch = dataclasses.field(default_factory=Watch)
     waited: float = 0.0
     left_out: int = 0
@@ -87,13 +87,14 @@ class Job(Generic[C]):
         Raises:
             TrackingError: MLflow cannot be used, under `on_failure: stop`.
         """
-        if not self._tracked:
+        if not self._tracked and self.open_tracking is not None:
             self._tracked = True
             self.world.on_main(self._track)
 
     def _track(self) -> None:
+        assert self.open_tracking is not None
         self.tracking = self.journal.tracking = self.open_tracking()
-        if self.tracking.id is not None and not self.finished:
+        if not self.finished:
             self.folder.set_status("running", mlflow_run_id=self.tracking.id)
 
     @property

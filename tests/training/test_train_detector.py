@@ -253,7 +253,7 @@ def test_epochs_become_steps(shards: Path, tmp_path: Path) -> None:
     from mrigan.training import train_detector
 
     train_detector(config)
-    assert status(tmp_path / "run")["step"] == 3  # half of 42 samples, rounded up to whole batches of 8
+    assert status(tmp_path / "run")["step"] == 4  # half of 51 samples, rounded up to whole batches of 8
 
 
 def test_the_registry_gets_the_model(shards: Path, tmp_path: Path) -> None:
