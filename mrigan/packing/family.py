@@ -6,12 +6,14 @@ MRI; a fake that is not aligned throughout, or has no original, is searched for 
 
 The original may be of another split than its fakes (`Family.reference`): then it is compared with, and not stored.
 
-A clip may be a still (FFHQ, FDF): a real face as any other. What the recipe does to a family is in `treated`.
+A clip may be a still: a real face as any other (FFHQ, FDF), or an original with stills that were made of it. What the
+recipe does to a family is in `treated`.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +25,7 @@ from mrigan.errors import InputError
 from mrigan.packing.pictures import black, encode
 from mrigan.packing.rows import Row, row_of, sample_json
 from mrigan.packing.shard import Member
+from mrigan.packing.still_families import MIXED
 from mrigan.packing.tools import Stages, Timed, Tools
 from mrigan.packing.treated import Treated
 from mrigan.video import (
@@ -30,6 +33,7 @@ from mrigan.video import (
     Face,
     FaceTable,
     FakeClip,
+    FakeStill,
     Frame,
     FrameSource,
     Geometry,
@@ -37,6 +41,7 @@ from mrigan.video import (
     VideoInfo,
     changed,
     follow,
+    is_picture,
     probe,
     pyav_source,
 )
@@ -96,7 +101,7 @@ class _Fake:
     """A fake on its way along the original: its items are kept back until it is known to be aligned."""
 
     clip: Clip
-    frames: FakeClip
+    frames: FakeClip | FakeStill
     path: Path
     items: list[Sample | Row] = field(default_factory=list)
     waiting: list[_Pair] = field(default_factory=list)
@@ -139,17 +144,39 @@ class _Family:
             self.items += [] if self.family.reference else [row_of(original, "dropped", "no_face")]
             self._without_original("no_face")
             return
-        fakes = self.family.fakes
-        paths = [self.tools.path(clip) for clip in fakes]
-        with follow(paths, self.tools.config.pairs, table.by_frame(), self.source) as followed:
-            along = [_Fake(clip, frames_, self.tools.path(clip)) for clip, frames_ in zip(fakes, followed, strict=True)]
-            self._follow(original, table, frames, along)
-        for fake in along:
-            self._finish(fake)
+        still = self._is_still(original)
+        fakes = [clip for clip in self.family.fakes if self._is_still(clip) == still]
+        if still:
+            (frame,) = frames
+            beside = [self._still(clip, frame, table) for clip in fakes]
+            self._follow(original, table, [frame], beside)
+            for fake in beside:
+                self._finish(fake)
+        else:
+            paths = [self.tools.path(clip) for clip in fakes]
+            with follow(paths, self.tools.config.pairs, table.by_frame(), self.source) as clips:
+                along = [_Fake(clip, f, self.tools.path(clip)) for clip, f in zip(fakes, clips, strict=True)]
+                self._follow(original, table, frames, along)
+            for fake in along:
+                self._finish(fake)
+        self._without_counterpart([clip for clip in self.family.fakes if clip not in fakes], MIXED[still])
+
+    def _is_still(self, clip: Clip) -> bool:
+        return is_picture(os.fsdecode(self.tools.path(clip)))
+
+    def _still(self, clip: Clip, frame: Frame, table: FaceTable) -> _Fake:
+        """A fake's still beside its original's."""
+        path, whole = self.tools.path(clip), Geometry((frame.image.shape[1], frame.image.shape[0]))
+        boxes = [self.treated.boxes(face.box, whole, frame)[0] for face in table.faces]
+        pairs = self.tools.config.pairs
+        return _Fake(clip, FakeStill(path, pairs, [box for box in boxes if box], self.tools.placed), path)
 
     def _without_original(self, reason: str) -> None:
         """Fakes that have nothing to be compared with."""
-        for clip in self.family.fakes:
+        self._without_counterpart(self.family.fakes, reason)
+
+    def _without_counterpart(self, fakes: Iterable[Clip], reason: str) -> None:
+        for clip in fakes:
             if self.pairs:
                 self.items.append(row_of(clip, "dropped", reason))
             else:

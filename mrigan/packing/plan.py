@@ -30,6 +30,7 @@ from mrigan.packing.inputs import (
 )
 from mrigan.packing.layout import FORMAT, clip_key, unit_name
 from mrigan.packing.plan_file import Plan, Unit, load_plan, read_plan_json, write_plan
+from mrigan.packing.still_families import refuse_mixed
 from mrigan.video.recipe import check_recipe
 from mrigan.video.stills import PICTURE_SUFFIXES
 
@@ -50,13 +51,15 @@ def plan_shards(catalog_path: str | Path, config: ShardsConfig, out: str | Path)
         ShardError: `out` holds a set of another plan, or one built of other clips or with other libraries (the
             differences are listed), or something else.
         CatalogError: no clip is in the wanted splits, a family in them is torn apart (the test split may be planned by
-            itself even so), or two clips share a key.
+            itself even so), two clips share a key, or pairs are wanted of a still and a video.
         ConfigError: a setting names something that does not exist.
     """
     check_config(config)
     catalog = read_catalog(catalog_path)
     families = catalog.families()
     _check_families(families, config.pack.splits, Path(catalog_path))
+    if config.pack.kind == "pairs":
+        refuse_mixed(catalog, families, config.pack.splits)
     check_recipe(config.recipe, {clip.dataset for clip in catalog.clips})
     units = tuple(_units(families, config))
     if not units:

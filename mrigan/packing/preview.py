@@ -20,12 +20,16 @@ from mrigan.catalog import Catalog, Family
 from mrigan.config import ShardsConfig
 from mrigan.errors import CatalogError, InputError
 from mrigan.packing.sheet import Cell, marked, write_sheet
+from mrigan.packing.still_families import is_still
 from mrigan.packing.treated import Treated
 from mrigan.video import (
     Detection,
     Face,
     FaceDetector,
+    FakeClip,
+    FakeStill,
     Frame,
+    Geometry,
     Treatment,
     crop,
     follow,
@@ -184,9 +188,14 @@ def _pairs(catalog: Catalog, config: ShardsConfig, seen: Seen) -> Iterator[list[
     assert face is not None
     real = Cell(marked(image, face.box, face.points), f"{original.id}\nframe {frame.index}: {how}")
     shown = 0
-    if seen.family.fakes and not is_picture(str(catalog.path(original))):
-        fakes = seen.family.fakes[:2]
-        with follow([catalog.path(fake) for fake in fakes], config.pairs, [frame.index]) as clips:
+    still = is_still(catalog, original)
+    fakes = [fake for fake in seen.family.fakes if is_still(catalog, fake) == still][:2]
+    if fakes:
+        paths = [catalog.path(fake) for fake in fakes]
+        whole = treated.boxes(seen.face.box, Geometry((frame.image.shape[1], frame.image.shape[0])), frame)[0]
+        stills: Sequence[FakeClip | FakeStill]
+        stills = [FakeStill(path, config.pairs, [whole] if whole else []) for path in paths]
+        with nullcontext(stills) if still else follow(paths, config.pairs, [frame.index]) as clips:
             for fake, clip in zip(fakes, clips, strict=True):
                 paired = clip.pair(frame)
                 box = treated.boxes(seen.face.box, paired.geometry, frame)[1] if paired.geometry else None

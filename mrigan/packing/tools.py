@@ -114,7 +114,7 @@ class Tools:
         path, settings = self.path(clip), self.config.faces
         if is_picture(os.fsdecode(path)):
             with stages("decode"):
-                still = self._placed(read_still(path))
+                still = self.placed(read_still(path))
             with stages("detect"):
                 table = find_faces(treated.before([still]), self.detector)
             return table, [still] if table.faces else []
@@ -137,7 +137,7 @@ class Tools:
             return table, [frame for frame in kept if frame.index in wanted]
         return table, source.read(path, wanted=wanted)
 
-    def _placed(self, still: Frame) -> Frame:
+    def placed(self, still: Frame) -> Frame:
         """A picture on the device that frames are worked on."""
         if self.config.video.device == "cpu":
             return still

@@ -11,6 +11,7 @@ from mrigan.video.frames import Decoded, Frame, TruncatedVideo, read_frames
 from mrigan.video.geometry import Geometry, changed
 from mrigan.video.recipe import draw_treatment
 from mrigan.video.source import DecoderError, FrameSource, PyAvSource, family_source, pyav_source
+from mrigan.video.still_pairs import FakeStill
 from mrigan.video.stills import is_picture, read_still
 from mrigan.video.table import faces_key, fingerprint, read_faces, write_faces
 from mrigan.video.treatment import Treatment
@@ -26,6 +27,7 @@ __all__ = [
     "FaceDetector",
     "FaceTable",
     "FakeClip",
+    "FakeStill",
     "Frame",
     "FrameSource",
     "Geometry",
