@@ -36,6 +36,10 @@ class InputError(MriganError):
     """A file from outside (video, picture, label file) cannot be used."""
 
 
+class OutputError(MriganError):
+    """A result cannot be written where it was to go."""
+
+
 class CatalogError(MriganError):
     """A catalog or data set contradicts itself: missing originals, leaks between splits, paths outside the root."""
 

@@ -3,38 +3,198 @@
 from __future__ import annotations
 
 import codecs
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import re
 import secrets
+import shutil
 import socket
+import stat
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mrigan.errors import OutputError
+
+TRIAL_BYTES = 1 << 16  # written to find out whether a disk has room
+MAX_LINKS = 40  # symbolic links in a row, as in the kernel
+READER_COMES = 5.0  # seconds that a named pipe's reader may start later than we
+
+
+class Output:
+    """Where one result is written to. Made before the work starts, it finds out at once what could not be written.
+
+    A regular file is replaced as a whole, and only when the result is complete; of a symbolic link, it is the target
+    that is replaced. What is not a file (a device, a named pipe, a socket, an open descriptor such as /dev/stdout) is
+    kept and written into, also only when the result is complete. A named pipe or a device is open from here on.
+
+    Attributes:
+        path: as given. file: the file that is replaced; None where the output is written into.
+
+    Raises:
+        OutputError: a folder, a link in a circle, a pipe that no process reads, or a device that cannot be opened.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.file: Path | None = None
+        self._stream: BinaryIO | None = None
+        try:
+            self._stream = _open_descriptor(self.path)
+            if self._stream is None:
+                mode = _mode(self.path)
+                if stat.S_ISREG(mode):
+                    self.file = Path(os.path.realpath(self.path))
+                else:
+                    self._stream = _open_special(self.path, mode)
+        except OSError as error:
+            raise not_writable(self.path, error) from None
+
+    def try_write(self) -> Output:
+        """Write a few bytes beside the file and remove them again; missing folders are made. Returns itself.
+
+        Raises:
+            OutputError: the folder cannot be made or written to, or the disk is full.
+        """
+        if self.file is not None:
+            beside: Path | None = None
+            try:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                beside = temporary_path(self.file)
+                with open(beside, "xb") as file:
+                    file.write(bytes(TRIAL_BYTES))
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                raise not_writable(self.path, error) from None
+            finally:
+                if beside is not None:
+                    beside.unlink(missing_ok=True)
+        return self
+
+    def open_stream(self) -> BinaryIO | None:
+        """What is written into, for results that go out piece by piece; None for a file. To be closed by the caller."""
+        return self._stream
+
+    @contextmanager
+    def writing(self) -> Iterator[BinaryIO]:
+        """A binary file that can be sought in; it takes its place when the block ends well."""
+        if self.file is None:
+            assert self._stream is not None
+            with tempfile.TemporaryFile() as complete, self._stream as stream:
+                yield complete
+                complete.seek(0)
+                shutil.copyfileobj(complete, stream)
+            return
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        beside = temporary_path(self.file)
+        try:
+            with open(beside, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, self.file)
+            sync_folder(self.file.parent)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_write(path: str | Path | Output) -> Iterator[BinaryIO]:
     """Open a temporary binary file beside `path`; fsync and rename it over `path` when the block ends well.
 
-    The temporary name is that of `temporary_path`; on error it goes.
+    The temporary name is that of `temporary_path`; on error it goes. What is not a regular file is written into: see
+    `Output`.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = temporary_path(path)
+    with (path if isinstance(path, Output) else Output(path)).writing() as file:
+        yield file
+
+
+def is_standard_output(path: str | Path) -> bool:
+    """Whether `path` is another name for what this process prints to, such as /dev/stdout."""
     try:
-        with open(beside, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-        sync_folder(path.parent)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+        return os.path.samestat(os.stat(path), os.fstat(1)) and not stat.S_ISREG(os.fstat(1).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _mode(path: Path) -> int:
+    """The mode bits; those of a regular file where there is none yet, also at the end of a link.
+
+    Raises:
+        OSError: a folder, or a path that leads nowhere.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return stat.S_IFREG
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    return mode
+
+
+def _open_descriptor(path: Path) -> BinaryIO | None:
+    """A copy of the descriptor that a path such as /dev/stdout or /dev/fd/3 stands for; None for any other path."""
+    for _ in range(MAX_LINKS):
+        folder = os.path.realpath(path.parent)
+        if re.fullmatch(r"/proc/\d+(/task/\d+)?/fd", folder):
+            if not folder.startswith(os.path.realpath("/proc/self") + "/"):
+                return open(path, "ab")  # of another process, which goes on writing there
+            if path.name == "1" and sys.stdout is not None:
+                sys.stdout.flush()  # what was printed before comes before
+            descriptor = os.dup(int(path.name))
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                os.close(descriptor)
+                raise OSError(errno.EBADF, "it is open for reading only", str(path))
+            return os.fdopen(descriptor, "wb")
+        if not path.is_symlink():
+            return None
+        path = path.parent / os.readlink(path)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
+def _open_special(path: Path, mode: int) -> BinaryIO:
+    """Open a device, pipe or socket for writing; a pipe gets some seconds for its reader to come."""
+    if stat.S_ISSOCK(mode):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(os.fspath(path))
+            return connection.makefile("wb")
+    deadline = time.monotonic() + READER_COMES
+    while True:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO or not stat.S_ISFIFO(mode):
+                raise
+            if time.monotonic() > deadline:
+                raise OSError(errno.ENXIO, "no process reads from this pipe", str(path)) from None
+        time.sleep(0.05)  # a pipe tells nobody when its reader comes
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "wb")
+
+
+def not_writable(path: Path, error: OSError) -> OutputError:
+    """The error that says why `path` cannot be written, and what to do."""
+    fixes = {
+        errno.EISDIR: "give the name of a file in it",
+        errno.ENXIO: "start what reads from it first",
+        errno.ENOSPC: "make room, or give a file on another disk",
+    }
+    return OutputError(
+        f"cannot be written: {error.strerror or error}",
+        where=shown(os.fspath(path)),
+        fix=fixes.get(error.errno or 0, "give another name for it"),
+    )
 
 
 def temporary_path(path: Path) -> Path:
@@ -90,13 +250,19 @@ def sync_folder(folder: str | Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: str | Path, text: str) -> None:
+def shown(path: str) -> str:
+    """The path as text that can be printed: bytes that are no UTF-8 become �, control characters their escapes."""
+    text = os.fsencode(path).decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def write_text(path: str | Path | Output, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_write(path) as file:
         file.write(text.encode())
 
 
-def write_json(path: str | Path, data: Any) -> None:
+def write_json(path: str | Path | Output, data: Any) -> None:
     """Write `data` as indented JSON, atomically. NaN and infinities are refused: they are not JSON."""
     write_text(path, json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 

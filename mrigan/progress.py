@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Protocol, TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +22,24 @@ from rich.progress import (
 from rich.text import Text
 
 T = TypeVar("T")
-console = Console(stderr=True)
+
+
+class _Console(Console):
+    """Standard error. Once nobody reads it any more, the work goes on in silence."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+console = _Console(stderr=True)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print a line to standard error, as it is; never fails."""
+    try:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    except OSError:  # a full disk behind it
+        console.quiet = True
 
 
 class Advance(Protocol):
@@ -55,7 +73,8 @@ def bar(description: str, total: int, unit: str = "it", done: int = 0, every: fl
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", style="dim"),
         )
-        with Progress(*columns, console=console) as progress:
+        # With standard output in a file, Rich would print to the terminal what belongs there.
+        with Progress(*columns, console=console, redirect_stdout=_is_terminal(sys.stdout)) as progress:
             task = progress.add_task(description, total=total, completed=done, note="")
 
             def advance(items: int = 1, note: str = "") -> None:
@@ -75,11 +94,26 @@ def bar(description: str, total: int, unit: str = "it", done: int = 0, every: fl
         if now - last >= every or count == total:
             last = now
             rate = (count - done) / max(now - start, 1e-9)
-            eta = (total - count) / rate if rate else float("inf")
-            sys.stderr.write(f"{description}: {count}/{total}, {rate:.1f} {unit}/s, {eta:.0f} s left {note}\n")
-            sys.stderr.flush()
+            say(
+                f"{description}: {count}/{total}, {rate:.1f} {unit}/s, {time_left(total - count, rate)} {note}".rstrip()
+            )
 
     yield advance_quietly
+
+
+def time_left(items: int, rate: float) -> str:
+    """How long `items` take at `rate` a second: `40 s left`, `12 min left`, `3 h 05 min left`."""
+    if rate <= 0:
+        return "time left unknown"
+    seconds = items / rate
+    if seconds < 60:
+        return f"{seconds:.0f} s left"
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min left" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min left"
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 def track(items: Iterable[T], description: str, total: int, unit: str = "it") -> Iterator[T]:

@@ -6,6 +6,8 @@ again to go on).
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 from typing import Annotated, Any
 
@@ -15,7 +17,9 @@ from typer.core import TyperGroup
 from mrigan import __version__
 from mrigan.cli import catalog, demo, detect, doctor, evaluate, health, models, sample, shards, track, train
 from mrigan.errors import MriganError
-from mrigan.progress import console
+from mrigan.progress import console, say
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPIPE, errno.EIO)
 
 
 class _InOrder(TyperGroup):
@@ -41,7 +45,7 @@ class _InOrder(TyperGroup):
 app = typer.Typer(
     cls=_InOrder,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Train and run DeepFake-video detectors.",
@@ -75,9 +79,16 @@ def _root(version: VersionOption = False) -> None:
 
 def main() -> None:
     """Run the command; print expected errors in one piece, without a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
     try:
         app()
     except MriganError as error:
         console.print("[bold red]error:[/] ", end="")
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        say(f"error: {error.strerror}" + (f": {error.filename}" if error.filename else ""), style="bold red")
+        sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,12 @@ def detect(  # noqa: PLR0917 (the command's options)
         Path | None,
         typer.Option("--annotate", metavar="OUT.mp4|DIR", help="Write copies of the videos with boxes and numbers."),
     ] = None,
+    case: Annotated[str, typer.Option("--case", metavar="TEXT", help="The case number, for the page.")] = "",
+    examiner: Annotated[str, typer.Option("--examiner", metavar="TEXT", help="Who judges, for the page.")] = "",
+    received: Annotated[
+        str, typer.Option("--received", metavar="TEXT", help="When or how the files came, for the page.")
+    ] = "",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Enter the sub-folders of a folder.")] = False,
     small_faces: Annotated[bool, typer.Option("--small-faces", help="Look for small faces too; slower.")] = False,
     every: Annotated[int, typer.Option(min=0, help="Look at one frame in so many; 0 = as the model says.")] = 0,
     rule: Annotated[
@@ -38,9 +45,11 @@ def detect(  # noqa: PLR0917 (the command's options)
     precision: Annotated[str, typer.Option(help="fp32, or bf16: faster where the processor can.")] = "fp32",
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = as many as help.")] = 0,
 ) -> None:
-    """Judge videos: fake, real or undecided. Exit codes: 0 all answered, 3 some unreadable, 1 none, 2 wrong use, 75
-    stopped, and --jsonl can go on."""
+    """Judge videos: fake, real or undecided. Each verdict is printed when it is known. Exit codes: 0 all answered, 3
+    some unreadable, 1 none, 2 wrong use, 74 an output could not be written, 75 stopped and --jsonl can go on, 130
+    stopped."""
     from mrigan.detect import Options
+    from mrigan.detect.case import Case, command_line
     from mrigan.detect.command import run
 
     options = Options(
@@ -60,6 +69,8 @@ def detect(  # noqa: PLR0917 (the command's options)
         jsonl_out=jsonl_out,
         html_out=html_out,
         annotate_out=annotate_out,
+        case=Case(case, examiner, received, command_line(sys.argv[1:])),
         workers=workers,
+        recursive=recursive,
     )
     raise typer.Exit(code)

@@ -132,7 +132,7 @@ def annotate_all(verdicts: Mapping[Input, Mapping[str, Any]], out: Mapping[Input
     with bar("drawing", len(out), "videos") as advance:
         for item, path in out.items():
             try:
-                if verdicts[item]["reason"] != "unreadable":
+                if item in verdicts and verdicts[item]["reason"] != "unreadable":
                     annotate(verdicts[item], path)
             except InputError as error:
                 yield f"{shown(item.path)}: not annotated: {error.what}"

@@ -1,27 +1,23 @@
-"""`mrigan detect`: the summary on the terminal, the files asked for, and the exit code."""
+"""`mrigan detect`: verdicts as they become known, the files asked for, and the exit code."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import typer
-
+from mrigan.detect.case import Case
 from mrigan.detect.inputs import Input, expand
+from mrigan.detect.interrupts import Interrupts
 from mrigan.detect.journal import Journal
 from mrigan.detect.judge import Judge, Judged, Options
-from mrigan.detect.rule import PAPERS
-from mrigan.detect.verdict import DOUBTS
-from mrigan.errors import ConfigError, InputError
-from mrigan.files import write_text
-from mrigan.progress import console
-from mrigan.video.stills import shown
+from mrigan.detect.results import Destinations, Results
+from mrigan.errors import InputError
+from mrigan.files import shown
+from mrigan.progress import say
 
-ANSWERED, NOTHING, SOME_UNREADABLE, STOPPED = 0, 1, 3, 75
+ANSWERED, NOTHING, SOME_UNREADABLE, NOT_WRITTEN, STOPPED, INTERRUPTED = 0, 1, 3, 74, 75, 130
 LEAST_EACH = 4  # inputs a worker, or it is not worth its start
 
 
@@ -34,94 +30,86 @@ def run(
     jsonl_out: Path | None = None,
     html_out: Path | None = None,
     annotate_out: Path | None = None,
+    case: Case | None = None,
     workers: int = 0,
+    recursive: bool = False,
 ) -> int:
-    """Judge `paths`, print a line each, write JSON (`-` = standard output), JSON lines and page; returns the exit code.
+    """Judge `paths`, print each verdict when it is known, write what was asked for; returns the exit code.
+
+    The verdicts that are known are written also when the run is stopped, or ends with an error.
 
     Args:
-        annotate_out: a file for one video, or a folder: copies with the faces' boxes and probabilities.
-        jsonl_out: gets each verdict as it comes; a later run goes on from it.
+        json_out: a file, or `-` for standard output. jsonl_out: gets each verdict as it comes; a later run goes on
+            from it. annotate_out: a file that ends in .mp4 for one video, or a folder. case: what the page says of it.
         workers: processes, 0 = one a core where a processor judges many inputs; 1 = none but this one.
+        recursive: folders stand for the files in their sub-folders, too.
 
     Raises:
         InputError: there is nothing to judge, or a list cannot be read.
+        OutputError: an output cannot be written; found before the first video.
         ConfigError: an output would overwrite an input, or goes on from another model's verdicts.
         ModelError: see `choose_model`.
     """
-    inputs, skipped = expand(paths, options.pictures)
+    inputs, skipped = expand(paths, options.pictures, recursive)
     for line in skipped:
-        console.print(f"left out: {line}", markup=False, highlight=False, style="dim", soft_wrap=True)
+        say(f"left out: {line}", style="dim")
     if not inputs:
         raise InputError(
             "no video and no picture in it",
             where=", ".join(map(shown, paths)),
             fix="give videos, pictures, or folders that hold them",
         )
-    files = [out for out in (json_out if json_out != "-" else None, jsonl_out, html_out) if out is not None]
-    _keep_inputs([item.path for item in inputs], files)
-    copies: dict[Input, Path] = {}
-    if annotate_out is not None:
-        from mrigan.detect.annotate import annotate_all, targets
-
-        copies = targets(inputs, annotate_out)
-        _keep_inputs([item.path for item in inputs], list(copies.values()))
-    shown_faces, report = 0, None
-    if html_out is not None:
-        from mrigan.detect.page import faces_shown
-        from mrigan.detect.report import Report
-
-        shown_faces, report = faces_shown(len(inputs)), Report(html_out, len(inputs))
-    numbers = {item: number for number, item in enumerate(inputs, 1)}
-    judge = Judge(model, options)
-    found: dict[Input, Judged] = {}
+    destinations = Destinations(json_out, jsonl_out, html_out, annotate_out, case)
+    results = Results(inputs, destinations, [path[1:] for path in paths if path.startswith("@")])
     try:
-        for item, judged in _judge(judge, inputs, jsonl_out, shown_faces, workers):
-            found[item] = report.add(numbers[item], judged) if report else judged
+        with Interrupts() as interrupts:
+            try:
+                _judge(Judge(model, options), results, interrupts, workers)
+            finally:
+                results.finish(skipped)
+            results.annotate()
     except KeyboardInterrupt:
-        if jsonl_out is None:
-            raise
-        where = f"{len(found)} of {len(inputs)} verdicts are in {shown(os.fspath(jsonl_out))}"
-        console.print(f"stopped; {where}; the same command goes on", markup=False, highlight=False, soft_wrap=True)
+        return _stopped(results)
+    for name in results.written:
+        say(f"written: {name}")
+    for name, why in results.failures.items():
+        say(f"error: not written: {name}: {why}", style="bold red")
+    unreadable = sum(one.verdict["reason"] == "unreadable" for one in results.judged.values())
+    if results.failures:
+        return NOT_WRITTEN
+    return NOTHING if unreadable == len(inputs) else SOME_UNREADABLE if unreadable else ANSWERED
+
+
+def _stopped(results: Results) -> int:
+    """Say how far the run came, where its verdicts are, and how to go on."""
+    done, journal = f"{len(results.judged)} of {len(results.inputs)} done", results.to.jsonl
+    if len(results.judged) == len(results.inputs):
+        say(f"stopped; {done}; the copies of --annotate are not complete")
+        return INTERRUPTED
+    where = f", in {', '.join(results.written)}" if results.written else ""
+    if journal is not None and results.jsonl is not None and results.jsonl.file is not None:
+        say(f"stopped; {done}{where}; the same command goes on")
         return STOPPED
-    judged_all = [found[item] for item in inputs]
-    verdicts = [one.verdict for one in judged_all]
-    if copies:
-        for line in annotate_all({item: found[item].verdict for item in inputs}, copies):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if report is not None:
-        report.finish(skipped)
-    if json_out is not None:
-        text = as_json(verdicts)
-        if json_out == "-":
-            typer.echo(text, nl=False)
-        else:
-            write_text(json_out, text)
-    _summary(judged_all, printed=json_out == "-")
-    for out in [*files, *([annotate_out] if copies and annotate_out else [])]:
-        console.print(f"written: {shown(os.fspath(out))}", markup=False, highlight=False, soft_wrap=True)
-    unreadable = sum(v["reason"] == "unreadable" for v in verdicts)
-    return NOTHING if unreadable == len(verdicts) else SOME_UNREADABLE if unreadable else ANSWERED
+    say(f"stopped; {done}{where}; the same command begins anew. With --jsonl FILE, it would go on")
+    return INTERRUPTED
 
 
-def _judge(
-    judge: Judge, inputs: list[Input], jsonl: Path | None, examples: int, workers: int
-) -> Iterator[tuple[Input, Judged]]:
-    """Each input with its verdict, in any order; those that the journal knows first."""
+def _judge(judge: Judge, results: Results, interrupts: Interrupts, workers: int) -> None:
+    """Judge the inputs that the journal does not know; its verdicts come first."""
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal(jsonl, judge.about)) if jsonl is not None else None
+        journal = stack.enter_context(Journal(results.jsonl, judge.about)) if results.jsonl is not None else None
         todo = []
-        for item in inputs:
+        for item in results.inputs:
             known = journal.known(item) if journal else None
             if known:
-                yield item, Judged(known, item.picture, earlier=True)
+                results.add(item, Judged(known, item.picture, earlier=True))
             else:
                 todo.append(item)
-        if len(todo) < len(inputs):
-            console.print(f"{len(inputs) - len(todo)} of {len(inputs)} were judged before", highlight=False)
-        for item, judged in _by_workers(judge, todo, examples, workers):
-            if journal:
-                journal.add(judged.verdict)
-            yield item, judged
+        if len(todo) < len(results.inputs):
+            say(f"{len(results.inputs) - len(todo)} of {len(results.inputs)} were judged before")
+        for item, judged in _by_workers(judge, todo, results.faces_shown, workers):
+            with interrupts.held():
+                results.add(item, judged, journal)
 
 
 def _by_workers(judge: Judge, inputs: list[Input], examples: int, workers: int) -> Iterator[tuple[Input, Judged]]:
@@ -134,40 +122,3 @@ def _by_workers(judge: Judge, inputs: list[Input], examples: int, workers: int) 
         yield from Crew(judge, min(workers, len(inputs))).each(inputs, examples)
     else:
         yield from zip(inputs, judge.each(inputs, examples), strict=True)
-
-
-def as_json(verdicts: Sequence[dict[str, Any]]) -> str:
-    """The verdicts as a JSON list. ASCII, so that bytes of a path that are no UTF-8 come back as they were."""
-    return json.dumps(verdicts, indent=1, allow_nan=False) + "\n"
-
-
-def _summary(judged: Sequence[Judged], printed: bool) -> None:
-    for one in judged:
-        v = one.verdict
-        if v["reason"] == "unreadable":
-            why = v["not_analysed"][0]["detail"]
-        elif v["verdict"] == "undecided":
-            few = f"only {len(v['faces'])} {'face' if len(v['faces']) == 1 else 'faces'} found"
-            why = {"no_face": "no face found", "too_few_faces": few, **DOUBTS}[v["reason"]]
-        else:
-            above = sum(face["prob"] > v["thresholds"]["frame"] for face in v["faces"])
-            rule = v["rule"]
-            share = f"{above} of {len(v['faces'])} faces above {v['thresholds']['frame']:g}"
-            if rule["name"] != PAPERS:
-                share = f"{rule['name']} {rule['score']:.2f}, fake from {rule['threshold']:.2f} on; {share}"
-            why = f"{share}, probability {v['probability']:.2f}"
-        line = f"{v['verdict']:<9}  {shown(v['path'])}: {why}"
-        if printed:  # standard output holds the JSON alone
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-        else:
-            typer.echo(line)
-
-
-def _keep_inputs(inputs: Sequence[str], outputs: Sequence[str | Path]) -> None:
-    for out in outputs:
-        if os.path.exists(out) and any(os.path.exists(path) and os.path.samefile(path, out) for path in inputs):
-            raise ConfigError(
-                "the output would overwrite an input",
-                where=shown(os.fspath(out)),
-                fix="give another name for it",
-            )

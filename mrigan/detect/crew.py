@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mrigan.detect.findings import Findings, Progress, expected_frames
-from mrigan.detect.inputs import Input
+from mrigan.detect.inputs import Input, fingerprint
 from mrigan.detect.judge import Judge, Judged, Options
 from mrigan.errors import ModelError
 from mrigan.packing.workers import Busy, Died, Done, run_tasks
@@ -36,26 +36,29 @@ class Crew:
             outcomes = run_tasks(
                 _worker, setup, [(item, expected[item]) for item in inputs], workers=self.workers, stop=stop
             )
+            files = 0
             for outcome in outcomes:
                 item = outcome.task[0]
                 if isinstance(outcome, Busy):
-                    _move(advance, done, item, outcome.note)
+                    _move(advance, done, item, outcome.note, f"({files} of {len(inputs)} files done)")
                 elif isinstance(outcome, Done):
-                    _move(advance, done, item, expected[item])
+                    files += 1
+                    _move(advance, done, item, expected[item], f"({files} of {len(inputs)} files done)")
                     yield item, outcome.result
                 elif isinstance(outcome, Died) and not outcome.again:
                     if isinstance(outcome.error, ModelError):  # no other file would fare better
                         raise outcome.error
-                    _move(advance, done, item, expected[item])
+                    files += 1
+                    _move(advance, done, item, expected[item], f"({files} of {len(inputs)} files done)")
                     error = f"judging it failed each time: {outcome.reason}"
-                    yield item, self.judge.answer(item, Findings(error=error))
+                    yield item, self.judge.answer(item, Findings(error=error, file=fingerprint(item.path)))
 
 
-def _move(advance: Progress, done: dict[Input, int], item: Input, frames: int) -> None:
+def _move(advance: Progress, done: dict[Input, int], item: Input, frames: int, note: str) -> None:
     more = frames - done[item]
     if more > 0:
         done[item] = frames
-        advance(more)
+        advance(more, note)
 
 
 def _worker(

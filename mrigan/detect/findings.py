@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mrigan.config import FacesConfig
-from mrigan.detect.inputs import Input
+from mrigan.detect.inputs import Input, fingerprint, refuse_url
 from mrigan.detect.pictures import Album, Example, FrameView, Scene
 from mrigan.errors import InputError, ModelError
 from mrigan.video import Detection, Face, FaceDetector, Frame, TruncatedVideo, crop, probe, read_frames, resize_face
@@ -53,6 +53,7 @@ class Findings:
         scenes: the most suspicious face of each of the `PEOPLE` with the most faces, with where it was.
         strips: thumbnails of the same people in order of time, one list a person.
         error: why the input, or the rest of it, cannot be read; "" if all is well.
+        file: its `fingerprint` when the look began; None where it was not there.
     """
 
     faces: list[Face] = field(default_factory=list)
@@ -67,6 +68,7 @@ class Findings:
     scenes: list[Example] = field(default_factory=list)
     strips: list[list[Example]] = field(default_factory=list)
     error: str = ""
+    file: dict[str, int] | None = None
 
     @property
     def probs(self) -> list[float]:
@@ -111,9 +113,10 @@ def find(item: Input, number: int, scorer: Scorer, detector: FaceDetector | None
     Returns:
         Findings whose faces may still wait to be scored: see `Scorer.waits_for` and `Scorer.complete`.
     """
-    findings, config = Findings(), scorer.config
+    findings, config = Findings(file=fingerprint(item.path)), scorer.config
     tracker = Tracker()
     try:
+        refuse_url(item.path)
         frames = _frames(item, config.every, findings)
         while chunk := list(islice(frames, _chunk_length(findings, detector))):
             for frame, found in zip(chunk, _detect(chunk, detector), strict=True):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mrigan.catalog import VIDEO_SUFFIXES
 from mrigan.errors import InputError
-from mrigan.video.stills import is_picture, shown
+from mrigan.files import sha256_file, shown
+from mrigan.video.stills import is_picture
+
+LARGEST_UNREADABLE = 4 << 30  # bytes that are hashed of a file that could not be judged
 
 
 @dataclass(frozen=True)
@@ -21,12 +26,15 @@ class Input:
     picture: bool
 
 
-def expand(paths: Iterable[str | Path], pictures: bool = False) -> tuple[list[Input], list[str]]:
+def expand(
+    paths: Iterable[str | Path], pictures: bool = False, recursive: bool = False
+) -> tuple[list[Input], list[str]]:
     """The files to judge: a folder is replaced by the videos and pictures in it (not by those in its sub-folders), a
     pattern (`clips/**/*.mp4`) by what it matches, `@FILE` by the paths in that file, one a line. No file comes twice.
 
     Args:
         pictures: every file is a picture; otherwise content and name tell.
+        recursive: a folder is also replaced by the files of its sub-folders; links to folders are not followed.
 
     Returns:
         The inputs in the order given, those of a folder or pattern by name; and a line on each thing that is left out.
@@ -37,19 +45,15 @@ def expand(paths: Iterable[str | Path], pictures: bool = False) -> tuple[list[In
     inputs: dict[str, Input] = {}
     skipped: list[str] = []
     for path in _listed(map(os.fsdecode, paths)):
-        if any(c in path for c in "*?[") and not os.path.lexists(path):
+        if is_url(path):
+            files = [path]
+        elif any(c in path for c in "*?[") and not os.path.lexists(path):
             found = sorted(glob.iglob(path, recursive=True))  # hidden files are not matched
             files = [file for file in found if not os.path.isdir(file)]
             if not files:
                 skipped.append(f"{shown(path)}: matches nothing")
         elif os.path.isdir(path):
-            files = []
-            for entry in sorted(os.scandir(path), key=lambda e: e.name):
-                why = _left_out(entry)
-                if why:
-                    skipped.append(f"{shown(entry.path)}: {why}")
-                else:
-                    files.append(entry.path)
+            files = list(_of_folder(path, recursive, skipped))
         else:
             files = [path]
         for file in files:
@@ -74,11 +78,40 @@ def _listed(paths: Iterable[str]) -> Iterator[str]:
         yield from (os.fsdecode(line.strip()) for line in lines if line.strip())
 
 
-def _left_out(entry: os.DirEntry[str]) -> str:
+def _of_folder(folder: str, recursive: bool, skipped: list[str]) -> Iterator[str]:
+    """The files of a folder by name, those of its sub-folders in their place; what is left out goes to `skipped`."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda e: e.name)
+    except OSError as error:
+        skipped.append(f"{shown(folder)}: the folder cannot be read: {error.strerror}")
+        return
+    for entry in entries:
+        if recursive and entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            yield from _of_folder(entry.path, recursive, skipped)
+            continue
+        why = _left_out(entry, recursive)
+        if why:
+            skipped.append(f"{shown(entry.path)}: {why}")
+        else:
+            yield entry.path
+
+
+def is_url(path: str) -> bool:
+    """Whether this is a URL, and not the name of a file that is there."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None and not os.path.lexists(path)
+
+
+def refuse_url(path: str) -> None:
+    """Raise InputError for a URL: what is judged must stay the same, and be there to be looked at again."""
+    if is_url(path):
+        raise InputError("Mrigan opens no URL: download it first, keep the file and its SHA-256", where=shown(path))
+
+
+def _left_out(entry: os.DirEntry[str], recursive: bool) -> str:
     if entry.name.startswith("."):
         return "a hidden file"
     if entry.is_dir():
-        return "a folder in a folder; give it by itself"
+        return "a link to a folder; give it by itself" if recursive else "a sub-folder; --recursive includes it"
     suffix = os.path.splitext(entry.name)[1].lower()
     if suffix in VIDEO_SUFFIXES or is_picture(entry.path):
         return ""
@@ -92,3 +125,20 @@ def fingerprint(path: str) -> dict[str, int] | None:
     except (OSError, ValueError):
         return None
     return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+
+
+def identify(path: str, before: dict[str, int] | None, readable: bool) -> dict[str, Any] | None:
+    """The `fingerprint` that a file had `before` it was judged, and the `sha256` of its bytes.
+
+    The SHA-256 is None where it cannot be known: the file has changed since, is no regular file, or could not be
+    judged and is so large that it may be nothing but holes.
+    """
+    if before is None:
+        return None
+    sha256 = None
+    if os.path.isfile(path) and (readable or before["bytes"] <= LARGEST_UNREADABLE):
+        try:
+            sha256 = sha256_file(path)
+        except OSError:
+            sha256 = None
+    return {**before, "sha256": sha256 if fingerprint(path) == before else None}

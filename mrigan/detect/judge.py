@@ -14,7 +14,7 @@ from mrigan import __version__
 from mrigan.config import FacesConfig, from_dict
 from mrigan.detect.choice import choose_model
 from mrigan.detect.findings import Findings, Progress, Scorer, expected_frames, find
-from mrigan.detect.inputs import Input, expand, fingerprint
+from mrigan.detect.inputs import Input, expand, identify
 from mrigan.detect.pictures import Example
 from mrigan.detect.rule import PAPERS, choose_rule
 from mrigan.detect.verdict import verdict
@@ -152,7 +152,8 @@ class Judge:
         scorer = Scorer(self.bundle, self.config, examples)
         waiting: deque[tuple[int, Input, Findings]] = deque()
         for number, (item, frames) in enumerate(zip(inputs, expected, strict=True)):
-            counter = _Counter(progress, f"({shown(os.path.basename(item.path))})", frames)
+            done = f"{number} of {len(inputs)} files done, " if len(inputs) > 1 else ""
+            counter = _Counter(progress, f"({done}now {shown(os.path.basename(item.path))})", frames)
             waiting.append((number, item, find(item, number, scorer, self.detector, counter)))
             counter.finish()
             while waiting and not scorer.waits_for(waiting[0][0]):
@@ -168,7 +169,7 @@ class Judge:
         """The verdict on what was found."""
         result = verdict(
             item.path,
-            fingerprint(item.path),
+            identify(item.path, findings.file, findings.frames > 0),
             findings,
             picture=item.picture,
             thresholds=self.bundle.thresholds,

@@ -15,14 +15,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mrigan.detect.case import Case
 from mrigan.detect.inputs import fingerprint
 from mrigan.detect.judge import Judged
 from mrigan.detect.overlay import data_uri, legend, scene_pictures
 from mrigan.detect.pictures import Example
 from mrigan.detect.timeline import clock, timeline
+from mrigan.detect.titles import titles
 from mrigan.detect.wording import RULES, elsewhere, limit_rows, number, percent, sentence, size, tolerated
-from mrigan.files import sha256_file
-from mrigan.video.stills import shown
+from mrigan.files import shown
 
 PICTURE = 192  # px, side of a face on the page
 FACES, FACES_OF_MANY, MANY = 12, 4, 10  # faces shown a file; fewer when there are more than MANY files
@@ -35,15 +36,19 @@ def faces_shown(inputs: int) -> int:
     return FACES if inputs <= MANY else FACES_OF_MANY
 
 
-def render(judged: Sequence[Judged], skipped: Sequence[str] = (), when: datetime | None = None) -> str:
+def render(
+    judged: Sequence[Judged], skipped: Sequence[str] = (), when: datetime | None = None, case: Case | None = None
+) -> str:
     """A page of its own on one file or several.
 
     Args:
         judged: of one model.
         skipped: lines on files that were left out.
-        when: shown as the time of the analysis.
+        when: shown as the time of the analysis. case: what is said of the case.
     """
-    return page([result(number, one) for number, one in enumerate(judged, 1)], skipped, when)
+    names = titles([one.verdict["path"] for one in judged])
+    results = [result(number, one, name=name) for number, (one, name) in enumerate(zip(judged, names, strict=True), 1)]
+    return page(results, skipped, when, case=case)
 
 
 def page(
@@ -53,6 +58,7 @@ def page(
     *,
     apart: bool = False,
     back: str = "",
+    case: Case | None = None,
 ) -> str:
     """The page on what `result` made; several files get a table that can be sorted, and a section each.
 
@@ -71,6 +77,7 @@ def page(
             results=results,
             apart=apart,
             back=back,
+            case=case or Case(),
             counts={word: sum(r["verdict"] == word for r in results) for word in WORDS},
             skipped=list(skipped),
             model=first and first["model"],
@@ -87,11 +94,11 @@ def page(
     )
 
 
-def result(number: int, one: Judged, href: str = "") -> dict[str, Any]:
+def result(number: int, one: Judged, href: str = "", name: str = "") -> dict[str, Any]:
     """What the page shows of one file, with its pictures as text.
 
     Args:
-        number: from 1. href: of the file's section, or of its page.
+        number: from 1. href: of the file's section, or of its page. name: what it is called (see `titles`).
     """
     v = one.verdict
     end = max((face["time"] for face in v["faces"]), default=0.0)
@@ -114,12 +121,13 @@ def result(number: int, one: Judged, href: str = "") -> dict[str, Any]:
         },
     }
     return (
-        summary(number, one, href)
+        summary(number, one, href, name)
         | pictures
         | {
             **{key: v[key] for key in ("thresholds", "persons", "not_analysed", "model")},
             "picture": one.picture,
             "earlier": one.earlier,
+            "path": shown(v["path"]),
             "sentence": sentence(v, one.picture),
             "limits": [asdict(row) for row in limit_rows(v, one.picture)],
             "tolerated": tolerated(v),
@@ -135,14 +143,14 @@ def result(number: int, one: Judged, href: str = "") -> dict[str, Any]:
     )
 
 
-def summary(number: int, one: Judged, href: str = "") -> dict[str, Any]:
+def summary(number: int, one: Judged, href: str = "", name: str = "") -> dict[str, Any]:
     """What the table of many files shows of one, and what `page` needs of the first."""
     v = one.verdict
     same = ("verdict", "reason", "fraction", "probability", "interval", "calibration", "thresholds", "model", "rule")
     shared = {key: v[key] for key in same}
     return shared | {
         "number": number,
-        "name": shown(v["path"]),
+        "name": name or titles([v["path"]])[0],
         "faces": len(v["faces"]),
         "href": href or f"#file-{number}",
     }
@@ -169,14 +177,16 @@ def _identity(v: Mapping[str, Any]) -> dict[str, str]:
     if known is None:
         return {"unknown": "the file is not there"}
     about = {"size": size(known["bytes"]), "modified": moment(datetime.fromtimestamp(known["modified_ns"] / 1e9))}
-    if fingerprint(v["path"]) != known:
-        return about | {"unknown": "the file has changed, or gone, since it was judged"}
+    now = fingerprint(v["path"])
+    changed = now is None or any(known[key] != value for key, value in now.items())
+    since = {"since": "the file has changed, or gone, since it was judged"} if changed else {}
+    if known.get("sha256"):
+        return about | {"sha256": known["sha256"]} | since
+    if changed:
+        return about | {"unknown": since["since"]}
     if not os.path.isfile(v["path"]):
-        return about | {"unknown": "it is no regular file"}  # a pipe, or a device, would never end
-    try:
-        return about | {"sha256": sha256_file(v["path"])}
-    except OSError as error:
-        return about | {"unknown": f"it cannot be read: {error.strerror}"}
+        return about | {"unknown": "it is no regular file"}
+    return about | {"unknown": "it could not be read"}
 
 
 @cache

@@ -37,7 +37,7 @@ DOUBTS = {  # reasons for which faces that were found are not judged
 
 def verdict(
     path: str,
-    file: Mapping[str, int] | None,
+    file: Mapping[str, Any] | None,
     findings: Findings,
     *,
     picture: bool,
@@ -51,7 +51,7 @@ def verdict(
     """The verdict on one input, as JSON values; see docs of the fields at the top and in the page.
 
     Args:
-        path: as given. file: its size and time of change, None where it is not there.
+        path: as given. file: its size, time of change and SHA-256 (see `identify`), None where it is not there.
         thresholds: `frame`, `fraction`. doubt: the model's calibration and limits (see `mrigan.evaluation.doubt`).
         config: how the faces were looked for.
         model: what is said about the model.

@@ -23,7 +23,7 @@ RULES = {  # what a video's score is, by the rules that a page may have to expla
     "mean_logit": "the mean of its faces' logits, as a probability",
     "confident_mean": "the mean of the faces above .8 where they are many, of those below .2 where nearly all are, "
     "else of all",
-    "top": "the mean probability of the most suspicious fifth of its faces",
+    "top": "the mean probability of the fifth of its faces with the highest ones",
     "learned": "a logistic regression on how the logits of its faces are spread",
 }
 
@@ -63,9 +63,10 @@ def sentence(v: Mapping[str, Any], picture: bool) -> str:
     if len(faces) == 1:
         side = "above" if above else "not above"
         return f"The face scored {number(faces[0]['prob'])}, {side} the threshold of {number(limits['frame'])}."
+    reached, needed = share(v["fraction"], limits["fraction"])
     return (
-        f"{above} of {len(faces)} faces ({percent(v['fraction'])}) scored above {number(limits['frame'])}. "
-        f"From {percent(limits['fraction'])} on, the rule says fake."
+        f"{above} of {len(faces)} faces ({reached}) scored above {number(limits['frame'])}. "
+        f"From {needed} on, the rule says fake."
     )
 
 
@@ -108,6 +109,15 @@ def percent(value: float) -> str:
     if 0.99 < value < 1:
         return ">99 %"
     return f"{100 * value:.0f} %"
+
+
+def share(value: float, threshold: float) -> tuple[str, str]:
+    """A share of faces and the threshold that it is compared with, in % with as many decimals as tell them apart."""
+    for decimals in range(4):
+        pair = f"{100 * value:.{decimals}f} %", f"{100 * threshold:.{decimals}f} %"
+        if pair[0] != pair[1] or value == threshold:
+            break
+    return (percent(value), percent(threshold)) if decimals == 0 else pair
 
 
 def number(value: float) -> str:

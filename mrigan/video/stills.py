@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mrigan.errors import InputError
+from mrigan.files import shown
 from mrigan.video.container import check_size
 from mrigan.video.frames import Frame
 
@@ -71,12 +72,6 @@ def read_still(path: str | Path) -> Frame:
         InputError: as `read_picture`.
     """
     return Frame(0, 0.0, read_picture(os.fsdecode(path))[0])
-
-
-def shown(path: str) -> str:
-    """The path as text that can be printed: bytes that are no UTF-8 become �, control characters their escapes."""
-    text = os.fsencode(path).decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _rgb(picture: object) -> np.ndarray:

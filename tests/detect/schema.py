@@ -15,6 +15,9 @@ def closed(**properties: object) -> dict:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
+FILE = closed(bytes=COUNT, modified_ns={"type": "integer"}, sha256={"type": ["string", "null"]})
+
+
 def several(items: dict) -> dict:
     return {"type": "array", "items": items}
 
@@ -22,7 +25,7 @@ def several(items: dict) -> dict:
 VERDICT = closed(
     schema_version={"const": 1},
     path={"type": "string"},
-    input={"anyOf": [{"type": "null"}, closed(bytes=COUNT, modified_ns={"type": "integer"})]},
+    input={"anyOf": [{"type": "null"}, FILE]},
     verdict={"enum": ["fake", "real", "undecided"]},
     reason=REASON,
     rule=closed(name={"enum": RULES}, threshold=PROB, score=MAYBE),

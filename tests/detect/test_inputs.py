@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrigan.detect.inputs import expand
+from mrigan.detect import detect_paths
+from mrigan.detect.inputs import expand, is_url
 from mrigan.errors import InputError
 from mrigan.video.stills import read_picture, shown
 
@@ -29,6 +30,36 @@ def test_a_folder_stands_for_its_files(clips: Path, tmp_path: Path) -> None:
     assert len(skipped) == 4
     assert all(i.picture for i in expand([tmp_path], pictures=True)[0])
     assert expand(["no such file.mp4", "gone.jpg"])[0][0].path == "no such file.mp4"
+
+
+def test_a_tree_of_folders(tmp_path: Path) -> None:
+    for name in ("b.mp4", "a/x.mp4", "a/deep/y.mp4", "c/z.mp4", ".hidden/h.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "loop").symlink_to(".")
+    inputs, left = expand([tmp_path], recursive=True)
+    assert [os.path.relpath(i.path, tmp_path) for i in inputs] == ["a/deep/y.mp4", "a/x.mp4", "b.mp4", "c/z.mp4"]
+    assert len(left) == 2
+    assert "a link to a folder" in next(line for line in left if "loop" in line)
+    inputs, left = expand([tmp_path])
+    assert [os.path.basename(i.path) for i in inputs] == ["b.mp4"]
+    assert f"{tmp_path}/a: a sub-folder; --recursive includes it" in left
+
+
+def test_a_url_is_not_opened(models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    urls = ["https://example.org/watch?v=1", "HTTP://a.b/c.mp4", "file:///etc/passwd", "s3://bucket/[1].jpg"]
+    (tmp_path / "list.txt").write_text("\n".join(urls[1:]))
+    verdicts = detect_paths([urls[0], "@list.txt"], models["fake"])
+    assert [v["path"] for v in verdicts] == urls
+    for v in verdicts:
+        assert (v["verdict"], v["reason"]) == ("undecided", "unreadable")
+        assert v["not_analysed"][0]["detail"] == (
+            "Mrigan opens no URL: download it first, keep the file and its SHA-256."
+        )
+    (tmp_path / "a:").mkdir()
+    (tmp_path / "a:" / "b.mp4").touch()
+    assert not is_url("a://b.mp4")  # the name of a file that is there
 
 
 def test_names_can_always_be_printed() -> None:

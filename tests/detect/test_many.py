@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,6 +20,7 @@ import pytest
 from mrigan.detect import Judge, Options, crew, detect_paths
 from mrigan.detect.command import run
 from mrigan.detect.inputs import Input, expand
+from mrigan.detect.journal import Journal
 from mrigan.errors import ConfigError, InputError
 from tests.detect.schema import check
 
@@ -116,9 +119,54 @@ def test_a_journal_is_gone_on_from(folder: Path, models: dict[str, Path], tmp_pa
         run([str(folder)], str(models["plain"]), Options(), jsonl_out=journal)
     with pytest.raises(ConfigError, match="other settings"):
         run([str(folder)], model, Options(every=5), jsonl_out=journal)
-    journal.write_text("{}\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{}\n", b'{"important": 1}', b"{", b"\x89PNG" + b"x" * 1000, b"[]", b"\n", b'{"schema_version": 1, "path": "a"}',
+     b'{"schema_version": 2, "path": "a", "verdict"'])  # fmt: skip
+def test_a_foreign_file_is_no_journal(folder: Path, models: dict[str, Path], tmp_path: Path, content: bytes) -> None:
+    foreign = tmp_path / "notes"
+    foreign.write_bytes(content)
     with pytest.raises(InputError, match="line 1"):
-        run([str(folder)], model, Options(), jsonl_out=journal)
+        run([str(folder / "face.png")], str(models["fake"]), Options(), jsonl_out=foreign)
+    assert foreign.read_bytes() == content
+    assert os.listdir(tmp_path) == ["notes"]
+
+
+def test_a_journal_that_somebody_appended_to_is_refused(folder: Path, models: dict[str, Path], tmp_path: Path) -> None:
+    journal = tmp_path / "v.jsonl"
+    judge = [str(folder / "face.png")], str(models["fake"]), Options()
+    assert run(*judge, jsonl_out=journal) == 0
+    ours = journal.read_bytes()
+    journal.write_bytes(ours + b"my notes")
+    with pytest.raises(InputError, match="line 2"):
+        run(*judge, jsonl_out=journal)
+    assert journal.read_bytes() == ours + b"my notes"
+    journal.write_bytes(ours.rstrip())  # as an editor leaves it
+    assert run(*judge, jsonl_out=journal) == 0
+    assert journal.read_bytes() == ours
+    with open(journal, "ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match="another run"):
+            run(*judge, jsonl_out=journal)
+
+
+def test_a_journal_on_a_full_disk_ends_with_a_complete_line(tmp_path: Path) -> None:
+    """A limit on a file's size stands for the full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal(tmp_path / "v.jsonl", {}) as journal:
+        verdict = {"schema_version": 1, "path": "a", "model": {}, "input": None, "verdict": "undecided"}
+        journal.add(verdict)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 50, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                journal.add(verdict | {"path": "b" * 100})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert lines(journal.path) == [verdict]
+        journal.add(verdict | {"path": "c"})
+    assert [v["path"] for v in lines(journal.path)] == ["a", "c"]
 
 
 def test_interrupted_it_keeps_what_it_has(folder: Path, models: dict[str, Path], tmp_path: Path) -> None:
@@ -133,7 +181,7 @@ def test_interrupted_it_keeps_what_it_has(folder: Path, models: dict[str, Path],
     kept = lines(journal)
     assert kept
     if process.returncode == 75:  # it may have been done already
-        assert "goes on" in said
+        assert f"stopped; {len(kept)} of 5 done, in {journal}; the same command goes on" in said
         assert len(kept) < 5
     assert subprocess.run(command, check=False, capture_output=True).returncode == 3
     assert sorted(v["path"] for v in lines(journal)) == sorted(map(str, folder.glob("*.mp4")))

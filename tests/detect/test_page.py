@@ -7,7 +7,10 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Collection
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -19,12 +22,14 @@ import numpy as np
 import pytest
 
 from mrigan.detect import Judge, Judged, Options
+from mrigan.detect.case import Case
 from mrigan.detect.command import run
 from mrigan.detect.inputs import Input, expand
 from mrigan.detect.overlay import data_uri
 from mrigan.detect.page import faces_shown, render
 from mrigan.detect.report import INLINE, Report
 from mrigan.detect.timeline import clock, timeline
+from mrigan.detect.titles import titles
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 HOSTILE = "<script>alert(1)<img src=http:x onerror=alert(2)>\"'&\n{{7*7}}"
@@ -154,6 +159,37 @@ def test_a_file_that_has_changed_since_is_not_hashed(judged: list[Judged], tmp_p
     page = checked(render([replace(two, verdict=two.verdict | {"path": str(path)})]))
     assert "the file has changed, or gone, since it was judged" in page.text
     assert hashlib.sha256(b"another file").hexdigest() not in page.text
+
+
+def test_the_case_and_the_command(judged: list[Judged], models: dict[str, Path], tmp_path: Path) -> None:
+    two = next(one for one in judged if "alert" in one.verdict["path"])
+    page = checked(render([two], case=Case(HOSTILE, "A. Bee", "2026-11-30 by mail", "mrigan detect 'a b.mp4'")))
+    text = " ".join(page.text.split())
+    assert text.count(HOSTILE.replace("\n", "\\n")) >= 1
+    assert "ExaminerA. Bee Received2026-11-30 by mail" in text
+    assert "Commandmrigan detect 'a b.mp4'" in text
+    assert "Examiner" not in checked(render([two])).text
+    real = Judge(models["real"], Options()).each([Input(two.verdict["path"], False)], examples=3)
+    page = checked(render(list(real)))
+    assert "most suspicious" not in page.text
+    assert "not calibrated" in page.text
+    title = re.findall("<title>(.*?)</title>", render([two], case=Case()))[0]
+    assert str(Path(two.verdict["path"]).parent) not in title
+    video = tmp_path / "v.mp4"
+    shutil.copy(two.verdict["path"], video)
+    out = tmp_path / "v.html"
+    words = ["detect", str(video), "--model", str(models["real"]), "--html", str(out), "--case", "K 7", "--every", "40"]
+    done = subprocess.run([sys.executable, "-m", "mrigan.cli", *words], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page = checked(out.read_text())
+    assert f"mrigan {shlex.join(words)}" in page.text
+    assert "K 7" in page.text
+
+
+def test_files_are_called_by_their_names() -> None:
+    assert titles(["/cases/7/a.mp4"]) == ["a.mp4"]
+    assert titles(["x/a.mp4", "y/b.mp4", "x/1/a.mp4", "y/1/a.mp4"]) == ["x/a.mp4", "b.mp4", "x/1/a.mp4", "y/1/a.mp4"]
+    assert titles(["a.mp4", "./a.mp4", "s/a.mp4"]) == ["a.mp4", "a.mp4", "s/a.mp4"]
 
 
 @pytest.mark.parametrize(

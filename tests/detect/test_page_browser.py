@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mrigan.detect import Judge, Options
+from mrigan.detect.case import Case
 from mrigan.detect.inputs import expand
 from mrigan.detect.page import render
 from mrigan.detect.report import INLINE, Report
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.skipif(
     not (DRIVER and BROWSER), reason="no Chromium on this machine: apt-get install chromium chromium-driver"
 )
 LONG = "x" * 150
+CASE = Case("K 7/2026", "A. Bee, " + LONG, "2026-11-30, by mail", f"mrigan detect {LONG}.mp4 --case 'K 7/2026'")
 LOOKS = """
 const linear = (v) => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
 const luminance = (c) => { const [r, g, b] = c.map(linear);
@@ -65,7 +67,7 @@ def pages(clips: Path, models: dict[str, Path], tmp_path_factory: pytest.TempPat
     }
     judged = list(judge.each(expand([folder])[0], examples=3))
     two = next(one for one in judged if "alert" in one.verdict["path"])
-    (out / "one.html").write_text(render([two], ["left.txt: no video"]))
+    (out / "one.html").write_text(render([two], ["left.txt: no video"], case=CASE))
     (out / "several.html").write_text(render(judged))
     ruled = Judge(models["fake"], Options())
     ruled.rule = Rule("confident_mean", 0.97)

@@ -68,7 +68,7 @@ def test_the_command_and_its_page_say_which_rule(
     command = ["detect", str(clips / "one.mp4"), "--model", str(model), "--precision", "bf16"]
     done = CliRunner().invoke(app, [*command, "--rule", "mean", "--json", str(out), "--html", str(page)])
     assert done.exit_code == 0, done.output
-    assert "mean 0.95, fake from 0.99 on" in done.output
+    assert "mean .95 (fake from .99 on)" in done.output
     verdicts = json.loads(out.read_text())
     check(verdicts)
     [verdict] = verdicts

@@ -1,0 +1,42 @@
+"""A verdict in one line, as the terminal shows it when it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mrigan.detect.rule import PAPERS
+from mrigan.detect.verdict import DOUBTS
+from mrigan.detect.wording import number, share
+from mrigan.files import shown
+
+
+def verdict_line(v: Mapping[str, Any]) -> str:
+    """`real  a.mp4: 3 of 7 faces above .5 (43 %; fake from 50 % on), mean score .44 (not calibrated)`."""
+    return f"{v['verdict']:<9}  {shown(v['path'])}: {_why(v)}"
+
+
+def _why(v: Mapping[str, Any]) -> str:
+    if v["reason"] == "unreadable":
+        return str(v["not_analysed"][0]["detail"])
+    faces, thresholds, rule = v["faces"], v["thresholds"], v["rule"]
+    if v["reason"]:
+        few = f"only {len(faces)} {'face' if len(faces) == 1 else 'faces'} found"
+        return {"no_face": "no face found", "too_few_faces": few, **DOUBTS}[v["reason"]]
+    above = sum(face["prob"] > thresholds["frame"] for face in faces)
+    limit = f"{thresholds['frame']:g}".replace("0.", ".", 1)
+    counted = f"{above} of {len(faces)} faces above {limit}"
+    if rule["name"] == PAPERS:
+        reached, needed = share(v["fraction"], thresholds["fraction"])
+        counted += f" ({reached}; fake from {needed} on)"
+    else:
+        name = rule["name"].replace("_", " ")
+        counted = f"{name} {short(rule['score'])} (fake from {short(rule['threshold'])} on); {counted}"
+    if v["calibration"]:
+        return f"{counted}, probability {short(v['probability'])} (calibrated)"
+    return f"{counted}, mean score {short(v['probability'])} (not calibrated)"
+
+
+def short(probability: float) -> str:
+    """Two decimals, without the zero before them: .44, <.01, 1.00."""
+    return number(probability).replace("0.", ".", 1)
