@@ -37,6 +37,9 @@ class DataConfig:
 class DetectorDataConfig(DataConfig):
     input: str = choice("face", "mri")
     augment: bool = True  # the recipe of the input, in mrigan.data.augment
+    # The crop of the face recipe: authors = 224 px of the face padded by 224 px, as in their code, which leaves little
+    # of most faces; near = ours, a window of the face's size that lies an eighth of it away at most
+    crop: str = choice("authors", "near")
     flip: float = 0.3  # probability of a horizontal flip of the face, where augment is false
     balance: str = choice("none", "classes")  # as above; the paper's detector sees every face, its loss balances
 
@@ -88,8 +91,14 @@ class CheckpointConfig:
 @dataclass
 class EvalConfig:
     every: int = at_least(1, 200)  # steps (section 4.7)
-    samples: int = at_least(1, 16)  # held-out faces in the picture grid and in the mean SSIM
-    faces: int = 2000  # detector: at most so many held-out faces in a score during training, 0 = all
+    faces: int = at_least(0, 2000)  # at most so many held-out faces in a score during training, 0 = all
+
+
+@dataclass
+class GanEvalConfig(EvalConfig):
+    samples: int = at_least(1, 16)  # held-out faces in the picture grid
+    # Held-out faces whose mean SSIM, fakes and reals apart, chooses the best G; all where there are fewer
+    faces: int = at_least(256, 256)
 
 
 @dataclass
@@ -145,7 +154,7 @@ class GanConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    eval: EvalConfig = field(default_factory=EvalConfig)
+    eval: GanEvalConfig = field(default_factory=GanEvalConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     health: HealthConfig = field(default_factory=HealthConfig)

@@ -13,6 +13,7 @@ from mrigan.data.decode import flip as flip_array
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 Box = tuple[slice, slice]  # rows, columns
+Colour = tuple[int, int, int]  # red, green, blue
 
 
 class Operations(Protocol):
@@ -26,7 +27,8 @@ class Operations(Protocol):
     def grey(self, face: Any) -> Any: ...
     def shift(self, face: Any, right: int, down: int) -> Any: ...
     def turn(self, face: Any, degrees: float) -> Any: ...
-    def blacken(self, face: Any, box: Box) -> Any: ...
+    def crop(self, face: Any, top: int, left: int, window: tuple[int, int]) -> Any: ...
+    def fill(self, face: Any, box: Box, colour: Colour) -> Any: ...
 
 
 class OnArrays:
@@ -46,10 +48,10 @@ class OnArrays:
         return table[face]
 
     def blur(self, face: Picture, side: int) -> Picture:
-        """The mean over a box of `side` px."""
+        """The mean over a box of `side` px; the edge pixels go on outside, as PIL has it."""
         import cv2
 
-        return cv2.blur(face, (side, side))  # type: ignore[return-value]
+        return cv2.blur(face, (side, side), borderType=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
 
     def flip(self, face: Picture) -> Picture:
         """Mirrored left to right."""
@@ -72,10 +74,21 @@ class OnArrays:
 
         return self._moved(face, rotation_matrix(*self.size(face), degrees), cv2.INTER_LINEAR)
 
-    def blacken(self, face: Picture, box: Box) -> Picture:
-        """A box set to 0."""
+    def crop(self, face: Picture, top: int, left: int, window: tuple[int, int]) -> Picture:
+        """A window of `window` px (height, width) whose corner is there, resized to the picture's size (linear)."""
+        import cv2
+
+        (height, width), size = window, self.size(face)
+        cut = np.zeros((height, width, 3), np.uint8)
+        part = face[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
+        down, right = max(-top, 0), max(-left, 0)
+        cut[down : down + part.shape[0], right : right + part.shape[1]] = part
+        return cv2.resize(cut, size[::-1], interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+    def fill(self, face: Picture, box: Box, colour: Colour) -> Picture:
+        """A box of one colour."""
         face = face.copy()
-        face[box] = 0
+        face[box] = colour
         return face
 
     def _moved(self, face: Picture, matrix: np.ndarray, how: int) -> Picture:
@@ -101,9 +114,9 @@ class OnPlanes:
         return _whole(face.float() * factor + shift)
 
     def blur(self, face: torch.Tensor, side: int) -> torch.Tensor:
-        """The mean over a box of `side` px."""
+        """The mean over a box of `side` px; the edge pixels go on outside."""
         edge = side // 2
-        padded = F.pad(face.float()[None], (edge, edge, edge, edge), mode="reflect")
+        padded = F.pad(face.float()[None], (edge, edge, edge, edge), mode="replicate")
         return _whole(F.avg_pool2d(padded, side, stride=1)[0])
 
     def flip(self, face: torch.Tensor) -> torch.Tensor:
@@ -135,10 +148,20 @@ class OnPlanes:
         grid = F.affine_grid(matrix, [1, 3, height, width], align_corners=True)
         return _whole(F.grid_sample(face.float()[None], grid, align_corners=True)[0])
 
-    def blacken(self, face: torch.Tensor, box: Box) -> torch.Tensor:
-        """A box set to 0."""
+    def crop(self, face: torch.Tensor, top: int, left: int, window: tuple[int, int]) -> torch.Tensor:
+        """A window of `window` px (height, width) whose corner is there, resized to the picture's size (linear)."""
+        (height, width), size = window, self.size(face)
+        cut = torch.zeros((1, 3, height, width), dtype=torch.float32, device=face.device)
+        part = face[:, max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
+        down, right = max(-top, 0), max(-left, 0)
+        cut[0, :, down : down + part.shape[1], right : right + part.shape[2]] = part
+        return _whole(F.interpolate(cut, size, mode="bilinear", align_corners=False)[0])
+
+    def fill(self, face: torch.Tensor, box: Box, colour: Colour) -> torch.Tensor:
+        """A box of one colour."""
         face = face.clone()
-        face[(slice(None), *box)] = 0
+        for plane, value in zip(face, colour, strict=True):  # a tensor of the colour would wait for the device
+            plane[box] = value
         return face
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from mrigan.config import DetectorConfig
-from mrigan.data import Batch
+from mrigan.data import Augment, Batch
 from mrigan.data.augment import random_erasing_, recipe
 from mrigan.engine.build import build_engine
 from mrigan.engine.distributed import World
@@ -31,6 +31,7 @@ from mrigan.files import sha256_file
 from mrigan.losses import detector_loss
 from mrigan.models import Detector, Generator, load_generator, predict_mri
 from mrigan.models.backbone_weights import RANDOM, check_weights_given, weights_in_words
+from mrigan.models.detector import IMAGENET_MEAN
 from mrigan.training.finish import face_settings, finish_detector
 from mrigan.training.hooks import Hooks
 from mrigan.training.job import open_job, shard_folders
@@ -71,7 +72,7 @@ def train_detector(config: DetectorConfig, new: bool = False) -> Path:
         job.resume({"detector": engine})
         G = generator.to(job.world.device).requires_grad_(False) if generator else None
         validation = Validation(job, engine, G, faces)
-        augment = recipe(config.data.input) if config.data.augment else None
+        augment = face_augmentation(config)
         work = detector_work(config, G, faces["size"])
         with Hooks(job, {"detector": engine}, validation.evaluate, work=work) as hooks:
             for batch in job.batches(size=faces["size"], augment=augment, mri=False):
@@ -138,6 +139,12 @@ def detector_work(config: DetectorConfig, generator: Generator | None, size: int
     return Work(networks, step, size, mri=False)
 
 
+def face_augmentation(config: DetectorConfig) -> Augment | None:
+    """What the loader does to each face."""
+    data = config.data
+    return recipe(data.input, config.train.seed, data.crop) if data.augment else None
+
+
 def _pictures(face: torch.Tensor, seeds: torch.Tensor, G: Generator | None, config: DetectorConfig) -> torch.Tensor:
     """What the detector sees: the faces, or the MRIs that G makes of them; (N, 3, H, W) in 0...1."""
     if config.data.input == "face":
@@ -146,7 +153,8 @@ def _pictures(face: torch.Tensor, seeds: torch.Tensor, G: Generator | None, conf
         assert G is not None
         pictures = predict_mri(G, face)
         if config.data.augment:  # the plain faces were augmented by the loader
-            pictures = random_erasing_(pictures, seeds)
+            # What the network normalises to 0, mean grey: black would say "real".
+            pictures = random_erasing_(pictures, seeds, IMAGENET_MEAN)
     return pictures.contiguous(memory_format=torch.channels_last) if config.engine.channels_last else pictures
 
 

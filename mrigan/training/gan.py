@@ -47,7 +47,8 @@ def train_gan(config: GanConfig, new: bool = False) -> Path:
         new: start afresh; an earlier run in the folder is moved to `<dir>.old-N`.
 
     Returns:
-        `run.dir`, with the best G by the mean SSIM of held-out faces as `model/generator.safetensors`.
+        `run.dir`, with the best G by the mean SSIM of held-out faces, fakes and reals apart, as
+        `model/generator.safetensors`.
 
     Raises:
         Stopped: a signal came; all is saved.
@@ -63,14 +64,15 @@ def train_gan(config: GanConfig, new: bool = False) -> Path:
         G, D = engines["generator"], engines["discriminator"]
         average = build_average(config, G)
         job.resume(engines, average)
-        with Hooks(job, engines, HeldOutFaces(job, average or G).evaluate, average, gan_work(config)) as hooks:
+        held_out = HeldOutFaces(job, average or G)
+        with Hooks(job, engines, held_out.evaluate, average, gan_work(config)) as hooks:
             for batch in job.batches(size=config.model.size):
                 losses = gan_step(G, D, batch, config=config, precision=job.precision, world=job.world)
                 if average:
                     average.update(batch.step + 1)
                 hooks.after_step(batch.step + 1, losses)
                 hooks.stop_if_asked()
-        job.world.on_main(lambda: _keep_best(job))
+        job.world.on_main(lambda: _keep_best(job, held_out.black))
         return job.folder.path
 
 
@@ -194,13 +196,17 @@ def _freeze_idle_biases(D: Discriminator) -> None:
             layer.conv.bias.requires_grad_(False)
 
 
-def _keep_best(job: Job[GanConfig]) -> None:
-    """The best checkpoint's generator becomes the run's model."""
+def _keep_best(job: Job[GanConfig], black: float) -> None:
+    """The best checkpoint's generator becomes the run's model; `black`: the score that black MRIs would have."""
     best = job.store.load_best()
     score = best.state["score"]
     name = "generator_ema" if job.config.model.ema_half_life else "generator"
     G = load_generator(best.path / f"{name}.safetensors")
-    extra = {**job.provenance(), "step": best.step, "ssim": score}
+    extra = {**job.provenance(), "step": best.step, "ssim": score, "ssim_black": black}
     save_generator(job.folder.model / "generator.safetensors", G, extra)
     job.tracking.log_artifact(job.folder.model, "")
     log.info("%s is of step %d, held-out SSIM %s", job.folder.model / "generator.safetensors", best.step, score)
+    if score is not None and score <= black:
+        log.warning(
+            "it scores no better than black MRIs do (%.4f): it was trained too little, or on too few faces", black
+        )

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, ImageDraw, ImageFont
 
-from mrigan.data import ShardSet, eval_batches
+from mrigan.data import Batch, ShardSet, eval_batches
 from mrigan.engine.distributed import choose_device
 from mrigan.evaluation.figures import draw
 from mrigan.evaluation.training_curves import GanRun, curves_figure, read_run
@@ -22,8 +22,9 @@ from mrigan.files import atomic_write, write_text
 from mrigan.models import load_generator, predict_mri
 from mrigan.mri import ssim_index
 from mrigan.training.held_out import choose_faces
+from mrigan.training.originals import find_originals
 
-Row = tuple[str, torch.Tensor, list[float] | None]  # name, (N, 3, S, S) uint8, SSIM indices
+Row = tuple[str, list[torch.Tensor | None], list[float] | None]  # name, (3, S, S) uint8 each, SSIM indices
 SAMPLES = 8
 SIDE, LEFT, LINE = 128, 120, 18  # px
 GENERATOR = Path("model", "generator.safetensors")
@@ -62,20 +63,23 @@ def report_gans(
 
 
 def _samples(runs: Sequence[GanRun], shards: ShardSet, device: torch.device) -> Image.Image:
-    """Rows: faces, their true MRIs, and each run's; a column a face, fakes first."""
-    ids = choose_faces(shards, SAMPLES)
+    """Figure 10's rows: faces, their originals, true MRIs, and each run's; a column a face, fakes first."""
+    ids = [int(i) for i in choose_faces(shards, SAMPLES)]
+    originals = find_originals(shards, ids)
     generators = [load_generator(run.folder / GENERATOR).to(device) for run in runs]
     size = generators[0].size
-    with eval_batches(shards, ids, len(ids), size=size, mri=True) as batches:
-        batch = next(batches).to(device)
+    batch = _read(shards, ids, size).to(device)
     assert batch.mri is not None
-    rows: list[tuple[str, torch.Tensor, list[float] | None]] = [
-        ("face", batch.face, None),
-        ("true MRI", batch.mri, None),
+    there = [i for i in originals if i is not None]
+    read = iter(_read(shards, there, size).face if there else ())
+    rows: list[Row] = [
+        ("face", list(batch.face), None),
+        ("original", [None if i is None else next(read) for i in originals], None),
+        ("true MRI", list(batch.mri), None),
     ]
     for run, G in zip(runs, generators, strict=True):
         predicted = (predict_mri(G, batch.face) * 255).round().to(torch.uint8)
-        rows.append((run.name, predicted, ssim_index(batch.mri, predicted).cpu().tolist()))
+        rows.append((run.name, list(predicted), ssim_index(batch.mri, predicted).cpu().tolist()))
     sheet = Image.new("RGB", (LEFT + len(ids) * SIDE, LINE + len(rows) * (SIDE + LINE)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for column, label in enumerate(batch.label.tolist()):
@@ -83,10 +87,18 @@ def _samples(runs: Sequence[GanRun], shards: ShardSet, device: torch.device) -> 
     for row, (name, pictures, scores) in enumerate(rows):
         y = LINE + row * (SIDE + LINE)
         pen.multiline_text((4, y + SIDE / 2 - 12), name.replace(" (", "\n("), "black", font)
-        for column, image in enumerate(pictures.permute(0, 2, 3, 1).cpu().numpy()):
-            shown = Image.fromarray(np.ascontiguousarray(image)).resize((SIDE, SIDE), Image.Resampling.BOX)
-            sheet.paste(shown, (LEFT + column * SIDE, y))
+        for column, image in enumerate(pictures):
+            x = LEFT + column * SIDE
+            if image is None:
+                pen.multiline_text((x + 8, y + SIDE / 2 - 12), "not in\nthese shards", "grey", font)
+                continue
+            shown = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()))
+            sheet.paste(shown.resize((SIDE, SIDE), Image.Resampling.BOX), (x, y))
             if scores is not None:
-                at = (LEFT + column * SIDE + SIDE / 2, y + SIDE + 2)
-                pen.text(at, f"{scores[column]:.2f}", "grey", font, anchor="ma")
+                pen.text((x + SIDE / 2, y + SIDE + 2), f"{scores[column]:.2f}", "grey", font, anchor="ma")
     return sheet
+
+
+def _read(shards: ShardSet, ids: Sequence[int], size: int) -> Batch:
+    with eval_batches(shards, ids, len(ids), size=size, mri=True) as batches:
+        return next(batches)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,57 +22,120 @@ from mrigan.training.hooks import Evaluation
 from mrigan.training.job import Job
 from mrigan.training.pictures import picture_grid
 
+log = logging.getLogger(__name__)
+AT_ONCE = 32  # faces in one forward pass
+
 
 class HeldOutFaces:
-    """The same `eval.samples` faces every time, half of them fake where there are enough; rank 0 does them all.
+    """The same `eval.faces` faces every time, fakes and reals in halves where there are enough; rank 0 does them all.
+
+    The best G is the one with the highest mean of two means: the SSIM of the fakes' MRIs, and that of the reals'. So a
+    G that draws black everywhere, which is right for every real face, gains nothing from a set with many reals.
 
     Args:
         job: the training job.
         G: an engine, or the average of the generator.
+
+    Attributes:
+        black: the score that black MRIs would have; known on rank 0.
     """
 
     def __init__(self, job: Job[GanConfig], G: Engine | Average) -> None:
-        self.job, self.G = job, G
-        self._batch = self._read() if job.world.main else None
+        self.job, self.G, self.black = job, G, 0.0
+        self._batches = self._read() if job.world.main else []
 
     def evaluate(self, step: int) -> Evaluation:
         """Predict the MRIs, save the grid as `pictures/step-NNNNNN.png`, and score.
 
         Returns:
-            The mean SSIM index between true and predicted MRIs: of all (the score), of the fakes, of the reals.
+            The mean SSIM index between true and predicted MRIs: of the fakes, of the reals, and the mean of both (the
+            score); and what the score would be if all MRIs were drawn black.
         """
-        G, batch = self.G.whole(), self._batch
-        if batch is None:
+        G = self.G.whole()
+        if not self._batches:
             return Evaluation()
-        assert batch.mri is not None
         assert isinstance(G, Generator)
-        predicted = (predict_mri(G, batch.face) * 255).round().to(torch.uint8)
-        ssim = ssim_index(batch.mri, predicted).cpu()
-        fake = batch.label.cpu() > 0
+        index, predicted = [], []
+        for batch in self._batches:
+            assert batch.mri is not None
+            predicted.append((predict_mri(G, batch.face) * 255).round().to(torch.uint8))
+            index.append(ssim_index(batch.mri, predicted[-1]).cpu())
+            self.job.health.beat()
+        ssim = torch.cat(index)
+        self._draw(step, torch.cat(predicted), ssim)
+        fake = self._fake
+        score = class_mean(ssim, fake)
+        metrics = {"ssim": score, "ssim_fake": _mean(ssim[fake]), "ssim_real": _mean(ssim[~fake])}
+        return Evaluation({**metrics, "ssim_black": self.black}, score)
+
+    def _read(self) -> list[Batch]:
+        config, shards = self.job.config, self.job.val
+        ids = choose_faces(shards, config.eval.faces)
+        fakes = int(shards.labels[ids].sum())
+        fewer = " (all that there are)" if len(ids) < config.eval.faces else ""
+        log.info(
+            "the best G is chosen by %d held-out faces%s: %d fake, %d real", len(ids), fewer, fakes, len(ids) - fakes
+        )
+        self._ids, self._shown = ids, _shown(shards.labels[ids], config.eval.samples)
+        with eval_batches(shards, ids, AT_ONCE, size=config.model.size, mri=True) as batches:
+            read = [batch.to(self.job.world.device) for batch in batches]
+        self._fake = torch.cat([batch.label for batch in read]).cpu() > 0
+        black = [ssim_index(batch.mri, torch.zeros_like(batch.mri)).cpu() for batch in read if batch.mri is not None]
+        self.black = class_mean(torch.cat(black), self._fake)
+        return read
+
+    def _draw(self, step: int, predicted: torch.Tensor, ssim: torch.Tensor) -> None:
+        """The grid of `eval.samples` of the faces."""
         path = self.job.folder.pictures / f"step-{step:06d}.png"
-        grid = picture_grid(batch.face, batch.mri, predicted, self._captions(batch, ssim))
+        shown = self._shown
+        faces, mris = (
+            torch.stack([getattr(self._batches[i // AT_ONCE], name)[i % AT_ONCE] for i in shown])
+            for name in ("face", "mri")
+        )
+        rows = self.job.val.rows.take(self._ids[shown]).to_pylist()
+        captions = [(_caption(row), f"SSIM {ssim[i]:.2f}") for row, i in zip(rows, shown, strict=True)]
+        grid = picture_grid(faces, mris, predicted[shown], captions)
         with atomic_write(path) as file:
             grid.save(file, format="png")
         self.job.journal.picture(path)
-        score = float(ssim.mean())
-        return Evaluation({"ssim": score, "ssim_fake": _mean(ssim[fake]), "ssim_real": _mean(ssim[~fake])}, score)
 
-    def _read(self) -> Batch:
-        config, shards = self.job.config, self.job.val
-        ids = choose_faces(shards, config.eval.samples)
-        with eval_batches(shards, ids, len(ids), size=config.model.size, mri=True) as batches:
-            return next(batches).to(self.job.world.device)
 
-    def _captions(self, batch: Batch, ssim: torch.Tensor) -> list[tuple[str, str]]:
-        rows = self.job.val.rows.take(batch.ids.cpu().numpy()).to_pylist()
-        return [(_caption(row), f"SSIM {value:.2f}") for row, value in zip(rows, ssim.tolist(), strict=True)]
+def class_mean(values: torch.Tensor, fake: torch.Tensor) -> float:
+    """The mean of the fakes' mean and of the reals' mean of `values`; of one class alone where there is no other."""
+    means = [values[fake], values[~fake]]
+    return float(torch.stack([part.mean() for part in means if len(part)]).mean())
 
 
 def choose_faces(shards: ShardSet, count: int) -> Any:
-    """Up to `count` ids spread evenly over the set, as many fakes as reals where both have enough; fakes first."""
+    """Up to `count` ids, as many fakes as reals where both have enough; fakes first, by id within a class.
+
+    They are spread over the families: a second face of a family comes only when all others have given one. Which ones
+    depends on the samples' keys alone.
+    """
+    family = np.asarray(shards.rows["family"].to_pylist(), dtype=object)
     fakes, reals = np.flatnonzero(shards.labels == 1), np.flatnonzero(shards.labels == 0)
     from_reals = min(len(reals), max(count // 2, count - len(fakes)))
-    return np.concatenate([_spread(fakes, count - from_reals), _spread(reals, from_reals)])
+    return np.concatenate([_spread(shards, family, fakes, count - from_reals),
+                           _spread(shards, family, reals, from_reals)])  # fmt: skip
+
+
+def _spread(shards: ShardSet, family: Any, ids: Any, count: int) -> Any:
+    if len(ids) <= count:
+        return ids
+    order = {int(i): hashlib.sha256(b"mrigan held-out face " + shards.keys[i]).digest() for i in ids}
+    seen: Counter[str] = Counter()
+    ranked = []
+    for i in sorted(order, key=order.__getitem__):
+        ranked.append((seen[family[i]], order[i], i))  # which of its family's faces it is, then at random
+        seen[family[i]] += 1
+    return np.sort(np.array([i for *_, i in sorted(ranked)[:count]], np.int64))
+
+
+def _shown(labels: Any, count: int) -> list[int]:
+    """Places of the faces in the picture grid: as many of each class where there are enough, fakes first."""
+    fakes, reals = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+    from_reals = min(len(reals), max(count // 2, count - len(fakes)))
+    return [int(i) for i in np.concatenate([_evenly(fakes, count - from_reals), _evenly(reals, from_reals)])]
 
 
 def _caption(row: dict[str, Any]) -> str:
@@ -77,7 +143,7 @@ def _caption(row: dict[str, Any]) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _spread(ids: Any, count: int) -> Any:
+def _evenly(ids: Any, count: int) -> Any:
     return ids[np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(np.int64)] if len(ids) else ids
 
 

@@ -37,7 +37,7 @@ FREE = ("run.", "data.shards", "data.cache", "data.loader", "data.decode_on", "d
 
 
 # What earlier versions did before a key existed. A run that one of them began goes on so.
-BEFORE_THE_KEY = {"data.balance": "classes"}
+BEFORE_THE_KEY = {"data.balance": "classes", "data.crop": "near"}
 
 
 def as_begun(config: C, new: bool) -> C:

@@ -8,10 +8,9 @@ from typing import Any
 from torch import nn
 
 from mrigan.config import DetectorConfig, GanConfig
-from mrigan.data.augment import recipe
 from mrigan.files import sha256_file
 from mrigan.models.backbone_weights import check_weights_given
-from mrigan.training.detector import build_detector, detector_work, open_generator
+from mrigan.training.detector import build_detector, detector_work, face_augmentation, open_generator
 from mrigan.training.dry_run import Trial, dry_run, in_place
 from mrigan.training.finish import face_settings
 from mrigan.training.gan import build_engines, check_gan, gan_work
@@ -56,9 +55,7 @@ def detector_trial(config: DetectorConfig) -> Trial[DetectorConfig]:
         work.networks,
         engines,
         work.step,
-        batches=lambda job: job.batches(
-            size=faces["size"], augment=recipe(config.data.input) if config.data.augment else None, mri=False
-        ),
+        batches=lambda job: job.batches(size=faces["size"], augment=face_augmentation(config), mri=False),
         depends={"generator": sha256_file(config.model.generator) if generator else ""},
     )
 

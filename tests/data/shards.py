@@ -28,6 +28,7 @@ class Sample:
     face: bytes = b""
     mri: bytes | None = None
     row: dict = field(default_factory=dict)
+    about: dict = field(default_factory=dict)  # more of its json
 
 
 def picture(seed: int, size: int = SIZE) -> np.ndarray:
@@ -134,7 +135,7 @@ def _write_tar(path: Path, samples: list[Sample], mri_format: str, plan: str) ->
             members = [
                 ("face.jpg", sample.face),
                 (f"mri.{mri_format}", sample.mri),
-                ("json", json.dumps({"label": sample.label, "clip": sample.row["clip"]}).encode()),
+                ("json", json.dumps({"label": sample.label, "clip": sample.row["clip"], **sample.about}).encode()),
             ]
             for name, data in members:
                 if data is not None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageFilter
 
 from mrigan.data import augment
-from mrigan.data.augment import on_planes, random_erasing_, recipe
+from mrigan.data.augment import ERASED, FaceRecipe, on_planes, random_erasing_, recipe
 from mrigan.data.draws import Draws
 from mrigan.data.operations import OnPlanes
 from mrigan.errors import ConfigError
+from mrigan.models.detector import IMAGENET_MEAN, IMAGENET_STD
 from tests.data.shards import picture
 
 FACE = picture(4, 64)
@@ -46,29 +50,65 @@ def test_the_mri_recipe_leaves_faces_alone() -> None:
 
 def test_one_of_each_three_and_four_is_taken_equally_often(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[str] = []
+    mix = recipe("face")
+    assert mix is not None
     names = ("padded_crop", "contrast", "box_blur", "maybe_flip", "maybe_grey", "brightness", "rotation", "erase")
     for name in names:
-        monkeypatch.setattr(augment, name, lambda face, rng, do, name=name: taken.append(name) or face)
+        monkeypatch.setattr(augment, name, lambda face, rng, do, name=name, **_: taken.append(name) or face)
     for seed in range(1200):
-        augment.augment_face(FACE, rng(seed))
+        mix(FACE, rng(seed))
     counts = {name: taken.count(name) for name in names}
     assert all(abs(counts[n] - 400) < 98 for n in names[:3])  # 6 standard deviations
     assert all(abs(counts[n] - 300) < 90 for n in names[3:7])
     assert sum(counts[n] for n in names[:3]) == sum(counts[n] for n in names[3:7]) == counts["erase"] == 1200
 
 
-def test_padded_crop_is_a_window_of_the_padded_picture() -> None:
+def test_near_crop_is_a_window_of_the_padded_picture() -> None:
     padded = np.pad(FACE, ((8, 8), (8, 8), (0, 0)))  # an eighth of 64
     windows = {padded[y : y + 64, x : x + 64].tobytes(): (y, x) for y in range(17) for x in range(17)}
-    places = {windows[r.tobytes()] for r in spread(augment.padded_crop)}
+    places = {windows[r.tobytes()] for r in spread(augment.near_crop)}
     assert {y for y, _ in places} == {x for _, x in places} == set(range(17))
+
+
+def test_the_authors_crop_is_a_window_of_224_of_the_face_padded_by_224() -> None:
+    """Against torchvision's RandomCrop(224, padding=224) on a face of 256 px: where it lies, how much of it is face."""
+    from torchvision.transforms import RandomCrop
+
+    white = np.full((256, 256, 3), 255, np.uint8)
+    shares = [(r > 127).mean() for r in spread(augment.padded_crop, white, count=600)]
+    torch.manual_seed(0)
+    oracle = RandomCrop(224, padding=224)
+    wanted = [float((oracle(torch.full((1, 256, 256), 255, dtype=torch.uint8)) > 127).float().mean()) for _ in shares]
+    assert np.mean(shares) == pytest.approx(np.mean(wanted), abs=0.05)
+    assert np.quantile(shares, [0.25, 0.5, 0.75]) == pytest.approx(np.quantile(wanted, [0.25, 0.5, 0.75]), abs=0.07)
+    assert 0.24 < np.mean(shares) < 0.33
+    assert 0.001 < np.mean(np.array(shares) == 0) < 0.03  # faces that are wholly outside
+    # What is inside is the face itself, enlarged from the window to the picture's size.
+    small = picture(4, 32)
+    padded = np.pad(small, ((28, 28), (28, 28), (0, 0)))
+    windows = (padded[y : y + 28, x : x + 28] for y in range(61) for x in range(61))
+    big = [np.asarray(Image.fromarray(w).resize((32, 32), Image.Resampling.BILINEAR)).astype(int) for w in windows]
+    for result in spread(augment.padded_crop, small, count=12):
+        assert min(np.abs(result - one).max() for one in big) <= 2
+
+
+def test_jitter_strength_is_drawn_once_a_run() -> None:
+    recipes = [recipe("face", seed) for seed in range(400)]
+    assert recipes[3] == recipe("face", 3)  # a restart draws the same
+    assert all(isinstance(each, FaceRecipe) for each in recipes)
+    for name in ("contrast", "brightness"):
+        strengths = [getattr(each, name) for each in recipes]
+        assert 0 <= min(strengths) < 0.02
+        assert 0.98 < max(strengths) < 1
+        assert abs(np.mean(strengths) - 0.5) < 0.09  # 6 standard deviations
+    assert abs(np.corrcoef([(r.contrast, r.brightness) for r in recipes if r], rowvar=False)[0, 1]) < 0.3
 
 
 def test_contrast_scales_about_the_mean_grey() -> None:
     face = FACE // 4 + 96  # nothing to clip
     grey = (face @ np.array([0.299, 0.587, 0.114])).mean()
     factors = []
-    for result in spread(augment.contrast, face):
+    for result in spread(partial(augment.contrast, strength=0.5), face):
         x, y = face.astype(float) - grey, result.astype(float) - grey
         factor = (x * y).sum() / (x * x).sum()
         assert np.abs(y - factor * x).max() < 1.2  # rounding
@@ -79,7 +119,7 @@ def test_contrast_scales_about_the_mean_grey() -> None:
 
 def test_brightness_scales_and_clips() -> None:
     factors = []
-    for result in spread(augment.brightness):
+    for result in spread(partial(augment.brightness, strength=0.5)):
         inside = (result < 255) & (FACE > 0)
         factor = (result[inside].astype(float) @ FACE[inside]) / (FACE[inside].astype(float) @ FACE[inside])
         assert np.abs(np.clip(FACE * factor, 0, 255) - result).max() < 1.6
@@ -88,19 +128,14 @@ def test_brightness_scales_and_clips() -> None:
     assert 1.47 < max(factors) < 1.505
 
 
-def test_box_blur_is_the_mean_of_a_box() -> None:
-    seen = set()
-    for result in spread(augment.box_blur, count=40):
-        for radius in (1, 2, 3):
-            side = 2 * radius + 1
-            boxes = np.lib.stride_tricks.sliding_window_view(FACE, (side, side), axis=(0, 1)).mean(axis=(-2, -1))
-            inner = result[radius:-radius, radius:-radius]
-            if np.abs(inner - boxes).max() <= 0.51:
-                seen.add(radius)
-                break
-        else:
-            pytest.fail("no radius fits")
-    assert seen == {1, 2, 3}
+def test_box_blur_is_pils() -> None:
+    """To its edges, of radius 1, 2 and 3, each as often."""
+    blurred = {r: np.asarray(Image.fromarray(FACE).filter(ImageFilter.BoxBlur(r))).astype(int) for r in (1, 2, 3)}
+    seen = []
+    for result in spread(augment.box_blur):
+        [radius] = [r for r, one in blurred.items() if np.abs(result - one).max() <= 1]
+        seen.append(radius)
+    assert all(abs(seen.count(radius) - 100) < 49 for radius in blurred)
 
 
 def test_flip_and_grey_have_their_probabilities() -> None:
@@ -126,16 +161,21 @@ def test_rotation_turns_about_the_centre_by_at_most_30_degrees() -> None:
     assert 27 < max(angles) < 31
 
 
-def test_erasing_blackens_one_rectangle() -> None:
+def test_what_is_erased_is_what_normalize_makes_0() -> None:
+    normalised = (np.array(ERASED) / 255 - IMAGENET_MEAN) / IMAGENET_STD
+    assert np.abs(normalised).max() < 0.5 / 255 / min(IMAGENET_STD)  # to the rounding of a byte
+
+
+def test_erasing_greys_one_rectangle() -> None:
     face = np.full((64, 64, 3), 200, np.uint8)
     erased = [r for r in spread(augment.erase, face, count=1000) if not (r == face).all()]
     assert abs(len(erased) - 300) < 87
     areas = []
     for result in erased:
-        y, x = np.nonzero(result[:, :, 0] == 0)
+        y, x = np.nonzero((result == ERASED).all(axis=2))
         height, width = np.ptp(y) + 1, np.ptp(x) + 1
         assert len(y) == height * width
-        assert set(np.unique(result)) == {0, 200}
+        assert set(np.unique(result)) == {200, *ERASED}
         assert 0.25 < height / width < 4  # 0.3 … 3.3, and rounding
         areas.append(height * width / 64**2)
     assert 0.015 < min(areas) < 0.06
@@ -146,33 +186,40 @@ def test_random_erasing_of_tensors_hangs_on_the_seeds_alone() -> None:
     batch = torch.rand(400, 3, 32, 32) + 0.5
     seeds = torch.tensor([Draws.of(0, 0, f"key {n}").seed for n in range(400)])
     result = batch.clone()
-    assert random_erasing_(result, seeds) is result
-    hit = (result == 0).flatten(1).any(dim=1)
+    grey = (0.25, 0.125, 0.375)
+    assert random_erasing_(result, seeds, grey) is result
+    erased = result == torch.tensor(grey).view(3, 1, 1)
+    hit = erased.flatten(1).any(dim=1)
     assert abs(int(hit.sum()) - 120) < 55
-    assert torch.equal(result[result != 0], batch[result != 0])
-    assert ((result == 0).sum(dim=1) % 3 == 0).all()  # all channels together
+    assert torch.equal(result[~erased], batch[~erased])
+    assert (erased.sum(dim=1) % 3 == 0).all()  # all channels together
     shuffled = torch.randperm(400, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(random_erasing_(batch[shuffled].clone(), seeds[shuffled]), result[shuffled])
-    assert torch.equal(random_erasing_(batch.clone(), seeds.tolist(), probability=0.0), batch)
-    assert (random_erasing_(batch.clone(), seeds, probability=1.0) == 0).flatten(1).any(dim=1).all()
+    assert torch.equal(random_erasing_(batch[shuffled].clone(), seeds[shuffled], grey), result[shuffled])
+    assert torch.equal(random_erasing_(batch.clone(), seeds.tolist(), grey, probability=0.0), batch)
+    everywhere = random_erasing_(batch.clone(), seeds, grey, probability=1.0)
+    assert (everywhere[:, 0] == grey[0]).flatten(1).any(dim=1).all()
     with pytest.raises(ValueError, match="3 seeds for 400"):
-        random_erasing_(batch, seeds[:3])
+        random_erasing_(batch, seeds[:3], grey)
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
 @pytest.mark.parametrize(
     ("step", "most"),
-    [("padded_crop", 0), ("contrast", 1), ("box_blur", 1), ("maybe_flip", 0), ("maybe_grey", 1), ("brightness", 1),
-     ("rotation", 3), ("erase", 0)],
+    [("padded_crop", 1), ("near_crop", 0), ("contrast", 1), ("box_blur", 1), ("maybe_flip", 0), ("maybe_grey", 1),
+     ("brightness", 1), ("rotation", 3), ("erase", 0)],
 )  # fmt: skip
 @pytest.mark.parametrize("shape", [(64, 64), (48, 80)])
 def test_planes_are_changed_as_arrays_are(step: str, most: int, shape: tuple[int, int], device: str) -> None:
     face = np.ascontiguousarray(picture(4, 80)[: shape[0], : shape[1]])
-    change, planes = getattr(augment, step), torch.from_numpy(face.transpose(2, 0, 1).copy()).to(device)
+    strength = {"strength": 0.5} if step in ("contrast", "brightness") else {}
+    change, planes = (
+        partial(getattr(augment, step), **strength),
+        torch.from_numpy(face.transpose(2, 0, 1).copy()).to(device),
+    )
     before, changed = planes.clone(), 0
     for seed in range(60):
         one = change(face, rng(seed)).transpose(2, 0, 1).astype(int)
-        other = change(planes, rng(seed), OnPlanes())
+        other = change(planes, rng(seed), do=OnPlanes())
         assert (other.shape, other.dtype, other.device.type) == (planes.shape, torch.uint8, device)
         off = np.abs(other.cpu().numpy().astype(int) - one)
         assert off.max() <= most
@@ -183,11 +230,13 @@ def test_planes_are_changed_as_arrays_are(step: str, most: int, shape: tuple[int
 
 
 def test_the_recipe_has_a_form_for_planes_and_others_have_none() -> None:
-    form = on_planes(augment.augment_face)
+    mix = recipe("face")
+    assert mix is not None
+    form = on_planes(mix)
     assert form is not None
     planes = torch.from_numpy(FACE.transpose(2, 0, 1).copy())
     for seed in range(80):
-        one, other = augment.augment_face(FACE, rng(seed)), form(planes, rng(seed)).permute(1, 2, 0).numpy()
+        one, other = mix(FACE, rng(seed)), form(planes, rng(seed)).permute(1, 2, 0).numpy()
         assert np.abs(one.astype(int) - other).mean() < 0.4
     assert on_planes(lambda face, rng: face) is None
 

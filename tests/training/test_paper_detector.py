@@ -13,6 +13,9 @@ from mrigan.config import DetectorConfig, load_config
 from mrigan.doctor.software import check_weights
 from mrigan.engine.distributed import World
 from mrigan.errors import ConfigError, ShardError
+from mrigan.models import Generator, predict_mri
+from mrigan.models.detector import IMAGENET_MEAN
+from mrigan.training.detector import _pictures, build_network
 from mrigan.training.job import open_data
 from tests.conftest import ROOT
 from tests.data.shards import make_samples, write_shards
@@ -25,7 +28,7 @@ RECIPES = sorted(path.name for path in (ROOT / "configs" / "detector").glob("*.y
 @pytest.mark.parametrize("name", ["face.yaml", "mri.yaml", "authors.yaml"])
 def test_the_papers_recipes_see_every_face_each_epoch(name: str) -> None:
     config = load_config(DetectorConfig, f"detector/{name}", ["run.dir=x"])
-    assert (config.data.balance, config.loss.balanced) == ("none", True)
+    assert (config.data.balance, config.loss.balanced, config.data.crop) == ("none", True, "authors")
 
 
 def test_every_face_comes_once_an_epoch(shards: Path, tmp_path: Path) -> None:
@@ -51,6 +54,20 @@ def test_one_class_alone_teaches_nothing(tmp_path: Path) -> None:
     write_shards(tmp_path / "shards", samples)
     with pytest.raises(ShardError, match="all fake"):
         open_data(detector_config(tmp_path / "shards", tmp_path, "data.balance=none"), "any", ALONE)
+
+
+def test_what_is_erased_from_an_mri_is_mean_grey_and_never_black(shards: Path, tmp_path: Path) -> None:
+    """Black is what an MRI says of a real face; the network's own zero says nothing."""
+    config = detector_config(shards, tmp_path, "data.input=mri")
+    G = Generator(size=64, width=8).eval()
+    faces = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (60, 3, 64, 64), dtype=np.uint8))
+    seen, whole = _pictures(faces, torch.arange(60), G, config), predict_mri(G, faces)
+    erased = (seen != whole).any(dim=1)
+    assert 8 < int(erased.flatten(1).any(dim=1).sum()) < 30  # .3 of them
+    colours = seen.permute(0, 2, 3, 1)[erased]
+    assert torch.allclose(colours, torch.tensor(IMAGENET_MEAN).expand_as(colours))
+    detector = build_network(config)
+    assert ((colours - detector.mean.flatten()) / detector.std.flatten()).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -19,7 +19,8 @@ from mrigan.engine.distributed import World
 from mrigan.errors import CheckpointError, ConfigError, MriganError, ShardError
 from mrigan.models import generator_info, load_generator
 from mrigan.training.guard import DivergedError
-from mrigan.training.held_out import choose_faces
+from mrigan.training.held_out import choose_faces, class_mean
+from tests.data.shards import make_samples, write_shards
 from tests.training.runs import (
     ROOT,
     STEPS,
@@ -60,15 +61,20 @@ def test_the_best_generator_is_the_model(undisturbed: Path, shards: Path) -> Non
     at_best = load_generator(undisturbed / "checkpoints" / f"step-{best['step']:06d}" / "generator.safetensors")
     assert all(torch.equal(a, b) for a, b in zip(G.state_dict().values(), at_best.state_dict().values(), strict=True))
     held_out = ShardSet.open([str(shards)], "val", "pairs")
-    indices = []
-    for i in choose_faces(held_out, 8):
+    indices: dict[int, list[float]] = {0: [], 1: []}
+    for i in range(len(held_out)):  # fewer than 256: all
         face, true, _ = (decode(part) if k < 2 and part else part for k, part in enumerate(held_out.read(int(i))))
         x = torch.from_numpy(face.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
         with torch.no_grad():
             predicted = ((G(x) + 1) * 127.5).round().clamp(0, 255).byte()[0].permute(1, 2, 0).numpy()
-        indices.append(structural_similarity(true, predicted, gaussian_weights=True, sigma=1.5, data_range=255,
-                                             use_sample_covariance=False, channel_axis=-1))  # fmt: skip
-    assert best["score"] == pytest.approx(np.mean(indices), abs=1e-3)
+        ssim = structural_similarity(true, predicted, gaussian_weights=True, sigma=1.5, data_range=255,
+                                     use_sample_covariance=False, channel_axis=-1)  # fmt: skip
+        indices[held_out.labels[i]].append(ssim)
+    assert [len(indices[label]) for label in (0, 1)] == [6, 9]
+    assert best["score"] == pytest.approx(np.mean([np.mean(each) for each in indices.values()]), abs=1e-3)
+    black = logged(undisturbed, "val/ssim_black")[best["step"]]
+    assert 0.5 < black < 1  # the reals' MRIs are black, the fakes' are not
+    assert info["ssim_black"] == pytest.approx(black)
 
 
 def test_the_picture_grid_shows_eight_triples(undisturbed: Path) -> None:
@@ -86,6 +92,40 @@ def test_held_out_faces_are_half_fake(shards: Path) -> None:
     assert held_out.labels[choose_faces(held_out, 8)].tolist() == [1] * 4 + [0] * 4
     assert len(choose_faces(held_out, 14)) == 14  # 6 reals, so 8 fakes
     assert sorted(choose_faces(held_out, 99)) == list(range(15))
+
+
+def test_held_out_faces_come_from_as_many_families_as_there_are(tmp_path: Path) -> None:
+    """A family gives a second face only when all others have given one, so that one long clip does not decide."""
+    samples = make_samples(40, 40, split="val", size=16)
+    families = {0: [12, 10, 10, 2, 2, 2, 1, 1], 1: [33, 3, 2, 2]}  # faces a family
+    for label, sizes in families.items():
+        rows = [row for row in samples if row.label == ("fake" if label else "real")]
+        for row, family in zip(rows, np.repeat(np.arange(len(sizes)), sizes), strict=True):
+            row.row["family"] = f"{label} family {family}"
+    write_shards(tmp_path / "shards", samples)
+    held_out = ShardSet.open([str(tmp_path / "shards")], "val")
+    found = [held_out.rows["family"][int(i)].as_py() for i in choose_faces(held_out, 24)]
+    counts = {name: found.count(name) for name in dict.fromkeys(found)}
+    reals = sorted((n for name, n in counts.items() if name[0] == "0"), reverse=True)
+    fakes = sorted((n for name, n in counts.items() if name[0] == "1"), reverse=True)
+    assert (reals, fakes) == ([2, 2, 2, 2, 1, 1, 1, 1], [5, 3, 2, 2])
+    again = ShardSet.open([str(tmp_path / "shards")], "val")
+    assert choose_faces(held_out, 24).tolist() == choose_faces(again, 24).tolist()
+
+
+def test_the_best_g_is_chosen_by_at_least_256_faces(tmp_path: Path) -> None:
+    from mrigan.config import GanConfig, load_config
+
+    assert load_config(GanConfig, "gan/paper.yaml", ["run.dir=x"]).eval.faces >= 256
+    with pytest.raises(ConfigError, match="at least 256"):
+        load_config(GanConfig, "gan/paper.yaml", ["run.dir=x", "eval.faces=16"])
+
+
+def test_black_gains_nothing_from_many_reals() -> None:
+    """Black is right for a real face: were the faces averaged together, a set of reals would make it win."""
+    ssim, fake = torch.tensor([1.0] * 90 + [0.4] * 10), torch.tensor([False] * 90 + [True] * 10)
+    assert class_mean(ssim, fake) == pytest.approx(0.7)
+    assert class_mean(ssim[:90], fake[:90]) == pytest.approx(1.0)
 
 
 def test_bf16_runs(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
