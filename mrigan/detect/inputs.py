@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mrigan.catalog import VIDEO_SUFFIXES
+from mrigan.detect.lists import listed_paths
+from mrigan.detect.patterns import matching
 from mrigan.errors import InputError
 from mrigan.files import sha256_file, shown
 from mrigan.video.stills import is_picture
@@ -30,7 +31,8 @@ def expand(
     paths: Iterable[str | Path], pictures: bool = False, recursive: bool = False
 ) -> tuple[list[Input], list[str]]:
     """The files to judge: a folder is replaced by the videos and pictures in it (not by those in its sub-folders), a
-    pattern (`clips/**/*.mp4`) by what it matches, `@FILE` by the paths in that file, one a line. No file comes twice.
+    pattern (`clips/**/*.mp4`) by what it matches, `@FILE` by the paths in that file (see `listed_paths`). No file comes
+    twice, by whatever names it is given.
 
     Args:
         pictures: every file is a picture; otherwise content and name tell.
@@ -42,14 +44,14 @@ def expand(
     Raises:
         InputError: a list cannot be read.
     """
-    inputs: dict[str, Input] = {}
+    inputs: dict[Hashable, Input] = {}
     skipped: list[str] = []
+    given: set[str] = set()
     for path in _listed(map(os.fsdecode, paths)):
         if is_url(path):
             files = [path]
         elif any(c in path for c in "*?[") and not os.path.lexists(path):
-            found = sorted(glob.iglob(path, recursive=True))  # hidden files are not matched
-            files = [file for file in found if not os.path.isdir(file)]
+            files = matching(path)
             if not files:
                 skipped.append(f"{shown(path)}: matches nothing")
         elif os.path.isdir(path):
@@ -57,25 +59,31 @@ def expand(
         else:
             files = [path]
         for file in files:
-            if file in inputs:
+            first = inputs.setdefault(_identity(file), Input(file, pictures or is_picture(file)))
+            if first.path != file:
+                skipped.append(f"{shown(file)}: the same file as {shown(first.path)}")
+            elif file in given:
                 skipped.append(f"{shown(file)}: given twice")
-            else:
-                inputs[file] = Input(file, pictures or is_picture(file))
+            given.add(file)
     return list(inputs.values()), skipped
 
 
+def _identity(path: str) -> Hashable:
+    """The same for all names of one file: links, `./`, folders by two ways; a file that is not there is its path."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return path
+    return status.st_dev, status.st_ino
+
+
 def _listed(paths: Iterable[str]) -> Iterator[str]:
-    """The paths, `@FILE` replaced by the lines of that file; relative ones start where the command was started."""
+    """The paths, `@FILE` replaced by those in that file."""
     for path in paths:
         if not path.startswith("@") or os.path.lexists(path):
             yield path
-            continue
-        try:
-            lines = Path(path[1:]).read_bytes().splitlines()
-        except OSError as error:
-            what = f"the list cannot be read: {error.strerror}"
-            raise InputError(what, where=shown(path[1:]), fix="give a file of one path a line") from None
-        yield from (os.fsdecode(line.strip()) for line in lines if line.strip())
+        else:
+            yield from listed_paths(path[1:])
 
 
 def _of_folder(folder: str, recursive: bool, skipped: list[str]) -> Iterator[str]:

@@ -215,3 +215,19 @@ def test_faceforensics_broken_lists(tmp_path, split, text, message):
 
 
 # Celeb-DF-v2
+
+
+def test_fakes_of_a_missing_original_are_one_family_over_compressions(tmp_path):
+    folder = "manipulated_sequences/{}/{}/videos/{}.mp4"
+    trees.touch(
+        tmp_path, [folder.format("Deepfakes", c, f"{n:03d}_{n + 50:03d}") for c in ("c23", "c40") for n in range(9)]
+    )
+    trees.touch(tmp_path, ["original_sequences/youtube/c40/videos/003.mp4"])
+    catalog, _ = scan_catalog("faceforensics", tmp_path)
+    found: dict[str, set[str]] = {}
+    for clip in catalog.clips:
+        found.setdefault(clip.name[:3], set()).add(clip.family)
+    assert all(len(families) == 1 for families in found.values())
+    assert found["003"] == {"faceforensics/original/c40/003"}  # what is there names the family, and c23 makes no pair
+    assert found["004"] == {"faceforensics/original/c23/004"}
+    assert [clip.compression for clip in catalog.clips if clip.original] == ["c40"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mrigan.catalog import Catalog, scan_catalog
+from mrigan.catalog import Catalog, audit, scan_catalog
 from mrigan.errors import CatalogError, ConfigError
 
 
@@ -296,3 +296,54 @@ def test_real_celeb_df_and_faceforensics_by_manifest(shared_data, tmp_path):
     assert len(couples) == 1  # swapped into each other: one side
     for split in ("train", "val", "test"):
         assert {clip.label for clip in catalog.clips if clip.split == split} == {"real", "fake"}
+
+
+def test_one_dfdc_name_in_two_parts_is_one_family_and_said(tmp_path):
+    for number in range(4):
+        part(tmp_path, number, family(f"a{number}") | family(f"b{number}"))
+    part(tmp_path, 4, family("a0") | family("c4") | {"x.mp4": {"label": "FAKE", "original": "gone.mp4"}})
+    part(tmp_path, 5, {"y.mp4": {"label": "FAKE", "original": "gone.mp4"}, "z.mp4": {"label": "FAKE"}} | family("c5"))
+    catalog, result = scan_catalog("dfdc", tmp_path)
+    clips = {clip.path.removeprefix("dfdc_train_part_"): clip for clip in catalog.clips}
+    a0 = [clip for path, clip in clips.items() if "/a0" in path]
+    assert len(a0) == 4
+    assert {(clip.family, clip.split) for clip in a0} == {(clips["0/a0.mp4"].id, clips["0/a0.mp4"].split)}
+    assert clips["4/a0_0.mp4"].original == clips["4/a0.mp4"].id  # each fake is compared with the file beside it
+    assert {family.id for family in catalog.families()} >= {clips["0/a0.mp4"].id, clips["4/a0.mp4"].id}
+    assert clips["4/x.mp4"].family == clips["5/y.mp4"].family == "dfdc/original/-/dfdc_train_part_4/gone.mp4"
+    assert clips["4/x.mp4"].split == clips["5/y.mp4"].split
+    assert any("a0.mp4: dfdc_train_part_0, dfdc_train_part_4" in note for note in result.notes)
+    assert audit(catalog) == []
+
+
+def test_a_dfdc_fake_of_a_fake_and_other_spellings(tmp_path):
+    entries = family("r") | {
+        "g.mp4": {"label": "fake", "original": "r_0.mp4"},
+        "h.mp4": {"label": "Fake", "original": "videos/R.MP4"},
+        "self.mp4": {"label": "FAKE", "original": "self.mp4"},
+    }
+    part(tmp_path, 0, entries)
+    catalog, result = scan_catalog("dfdc", tmp_path)
+    clips = {clip.name.rpartition("/")[2]: clip for clip in catalog.clips}
+    assert {clips[name].original for name in ("r_0.mp4", "g.mp4", "h.mp4")} == {clips["r.mp4"].id}
+    assert clips["self.mp4"].family == clips["self.mp4"].id
+    assert reasons(result)["fakes of fakes (of the family of the first original)"] == 1
+
+
+def test_dfdc_parts_that_are_not_read_are_named(tmp_path):
+    for number in range(3):
+        part(tmp_path, number, family(f"a{number}"))
+    part(tmp_path / "dfdc_train_part_07", 7, family("n"))
+    part(tmp_path / "zips" / "more", 8, family("m"))
+    (tmp_path / "zips" / "loop").symlink_to(tmp_path)
+    for name in ("dfdc_train_part_9/x.mp4", "dfdc_train_part_9/y.MP4", "pictures/p.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    catalog, result = scan_catalog("dfdc", tmp_path)
+    assert len(catalog) == 6
+    told = [str(problem) for problem in result.problems]
+    assert len(told) == 2
+    assert all(name in told[1] for name in ("dfdc_train_part_07/dfdc_train_part_7", "zips/more/dfdc_train_part_8"))
+    assert told[0].endswith("(dfdc_train_part_9)")
+    with pytest.raises(CatalogError, match=r"in this folder or .*more/dfdc_train_part_8"):
+        scan_catalog("dfdc", tmp_path / "zips")

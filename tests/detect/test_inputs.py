@@ -99,3 +99,68 @@ def test_bad_pictures_are_refused(clips: Path, tmp_path: Path) -> None:
     for name in ("zero.png", "cut.png", "text.jpg", "eps.jpg", "bomb.png", "pipe.png", "gone.png", "nul\0.png"):
         with pytest.raises(InputError):
             read_picture(str(tmp_path / name))
+
+
+def names(paths: list[str]) -> list[str]:
+    return [item.path for item in expand(paths)[0]]
+
+
+@pytest.fixture
+def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("a.mp4", "sub/a.mp4", "sub/b c.mp4", "sub/deep/é.mp4", 'sub/"q".mp4'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\n", "\0"])
+def test_lists_as_editors_and_shells_write_them(videos: Path, encoding: str, end: str) -> None:
+    lines = ["aa.mp4", '"sub/b c.mp4"', "'sub/deep/é.mp4'", 'sub/"q".mp4', "  sub/a.mp4 ", "sub\\b c.mp4", "gone.mp4"]
+    (videos / "aa.mp4").write_bytes(b"aa")
+    (videos / "list.txt").write_bytes(end.join([*lines, ""]).encode(encoding))
+    assert names(["@list.txt"]) == ["aa.mp4", "sub/b c.mp4", "sub/deep/é.mp4", 'sub/"q".mp4', "sub/a.mp4", "gone.mp4"]
+
+
+def test_names_of_a_list_that_are_no_utf8_are_kept(videos: Path) -> None:
+    (videos / "list.txt").write_bytes(b"caf\xe9.mp4\n")
+    assert os.fsencode(names(["@list.txt"])[0]) == b"caf\xe9.mp4"
+
+
+def test_lists_that_cannot_be_read(videos: Path) -> None:
+    (videos / "odd.txt").write_bytes(b"\xff\xfea\0b")
+    with open(videos / "large.txt", "wb") as file:
+        file.truncate(2**27)
+    for name, message in (("odd.txt", "no text in UTF-16"), ("large.txt", "larger than 64 MiB"), ("no.txt", "No such")):
+        with pytest.raises(InputError, match=message):
+            expand([f"@{name}"])
+
+
+def test_one_file_under_several_names_is_one_input(videos: Path) -> None:
+    (videos / "link.mp4").symlink_to("a.mp4")
+    os.link(videos / "a.mp4", videos / "hard.mp4")
+    (videos / "way").symlink_to("sub")
+    given = ["a.mp4", "./a.mp4", "sub/../a.mp4", str(videos / "a.mp4"), "link.mp4", "hard.mp4", "a.mp4"]
+    inputs, skipped = expand(given)
+    assert [item.path for item in inputs] == ["a.mp4"]
+    assert len(skipped) == 6
+    assert "link.mp4: the same file as a.mp4" in skipped
+    assert "a.mp4: given twice" in skipped
+    assert names(["way", "sub"]) == ['way/"q".mp4', "way/a.mp4", "way/b c.mp4"]
+    assert names(["sub/gone.mp4", "./sub/gone.mp4"]) == ["sub/gone.mp4", "./sub/gone.mp4"]
+
+
+def test_links_in_circles_are_walked_once(videos: Path) -> None:
+    for name in ("loop", "a-loop", "sub/up", "sub/deep/top"):
+        (videos / name).symlink_to(videos)  # two of them would keep glob busy for ever
+    (videos / "away").symlink_to("sub/deep")
+    (videos / ".hidden").mkdir()
+    (videos / ".hidden" / "h.mp4").write_bytes(b"h")
+    every = ["a.mp4", 'sub/"q".mp4', "sub/a.mp4", "sub/b c.mp4", "sub/deep/é.mp4"]
+    assert names(["**/*.mp4"]) == every
+    assert names([f"{videos}/**/*.mp4"]) == [f"{videos}/{name}" for name in every]
+    assert names(["**"]) == every
+    assert names(["**/sub/**/é.mp4"]) == ["sub/deep/é.mp4"]
+    assert names(["s*/**/b*.mp4", "s*/*.mp4"]) == ["sub/b c.mp4", 'sub/"q".mp4', "sub/a.mp4"]
+    assert expand(["**/*.mkv"]) == ([], ["**/*.mkv: matches nothing"])

@@ -44,6 +44,18 @@ def test_every_clip_is_in_one_unit_of_its_split(catalog: Path, tmp_path: Path) -
         assert len(units) > 3
 
 
+def test_two_files_of_one_clip_and_fakes_without_their_original_are_planned_as_they_pair(tmp_path: Path) -> None:
+    """Clips may share a family that do not pair: a plan that is read back is the one that was made."""
+    real, copy = (Clip("s", "original", "", n, f"{n}.mp4", "real", family="one", split="train") for n in ("r", "copy"))
+    fakes = [Clip("s", "swap", "", f"f{i}", f"f{i}.mp4", "fake", of, family="one", split="train")
+             for i, of in enumerate((real.id, copy.id, copy.id, None))]  # fmt: skip
+    write_catalog(Catalog(tmp_path, [real, copy, *fakes]), tmp_path / "catalog.parquet")
+    plan = plan_shards(tmp_path / "catalog.parquet", config(), tmp_path / "out")
+    found = {(f.original and f.original.name, *(clip.name for clip in f.fakes)) for f in plan.units[0].families}
+    assert found == {("r", "f0"), ("copy", "f1", "f2"), (None, "f3")}
+    assert load_plan(tmp_path / "out").units == plan.units
+
+
 def test_a_shard_mixes_its_sources(catalog: Path, tmp_path: Path) -> None:
     plan = plan_shards(catalog, config("pack.shard_mib=64"), tmp_path / "out")
     large = max(plan.units, key=lambda unit: len(unit.families))

@@ -7,20 +7,26 @@ did it.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mrigan.catalog.clips import ORIGINAL, SPLITS, Clip, clip_id
+from mrigan.catalog.clips import ORIGINAL, SPLITS, Clip
 from mrigan.catalog.readers.common import MISSING, Problem, Problems, ScanResult, count_difference, no_lists, unique
-from mrigan.catalog.readers.folder import PLAIN, VIDEO_SUFFIXES, Folder, inside
+from mrigan.catalog.readers.dfdc_originals import DATASET, Originals, Part, label_of
+from mrigan.catalog.readers.folder import PLAIN, VIDEO_SUFFIXES, inside
 from mrigan.catalog.readers.labels import json_entries
 from mrigan.errors import CatalogError
 
-DATASET = "dfdc"
 MIN_PARTS = 3  # with fewer, train, val and test cannot each have a part of their own
 PUBLISHED_PARTS, PUBLISHED = 50, 119_154
 EXPECTED = 'expected {"x.mp4": {"label": "FAKE", "original": "y.mp4"}, ...}'
+LIST = "metadata.json"
+NESTED = "skipped: parts in a folder below (move or link them into ROOT, or scan that folder)"
+UNLISTED = f"skipped: folders of videos without {LIST}"
+DEPTH, MAX_FOLDERS = 3, 1_000  # how far below ROOT, and into how many folders of a level, it is looked for parts
 LAYOUT = "expected ROOT/dfdc_train_part_N/metadata.json with the videos beside it, or one such part as ROOT"
 
 
@@ -33,34 +39,31 @@ def read_dfdc(root: Path, splits: Path | None = None) -> ScanResult:
     """
     no_lists(splits, "dfdc", "its 50 parts are all training data; its test set has a reader of its own, dfdc-test")
     root = Path(root)
-    parts = _parts(root)
+    parts, problems = _parts(root), Problems()
+    for reason, path in _passed_over(root, parts):
+        problems.add(reason, path)
     grouped = len(parts) >= MIN_PARTS
-    problems = Problems()
-    folders = {part: Folder(part, part / "metadata.json") for part in parts}
-    listed = {part: _read_metadata(part / "metadata.json") for part in parts}
     names = {part: part.resolve().name if part == root else part.name for part in parts}
-    reals: dict[str, list[Path]] = {}  # file name → parts that have it as a real clip
-    for part, entries in listed.items():
-        _check_originals(part, entries)
-        for entry, row in entries.items():
-            if row.get("label") == "REAL" and folders[part].has(entry):
-                reals.setdefault(entry, []).append(part)
+    found = [Part(part, names[part], _read_metadata(part / LIST)) for part in parts]
+    originals = Originals(found)
     clips: list[Clip] = []
-    for part, entries in listed.items():
-        above = part.relative_to(root).as_posix()
-        for entry, row in sorted(entries.items()):
-            shown = f"{names[part]}/{entry}"
-            there = folders[part].has(entry)
-            label = {"REAL": "real", "FAKE": "fake"}.get(str(row.get("label")))
-            if label is None:
+    for part in found:
+        above = part.path.relative_to(root).as_posix()
+        for entry, row in sorted(part.entries.items()):
+            shown = f"{part.name}/{entry}"
+            there = part.folder.has(entry)
+            label = label_of(row)
+            if not label:
                 problems.add("skipped: label is neither REAL nor FAKE", shown)
                 continue
             if not there:
                 problems.add("skipped: listed but not on disk", shown)
                 continue
-            original, family = _original(row, part, names, reals) if label == "fake" else (None, "")
+            original = originals.of(part, entry) if label == "fake" else None
             if label == "fake" and original is None:
                 problems.add(MISSING, shown)
+            if label == "fake" and original and originals.is_of_a_fake(entry, row):
+                problems.add("fakes of fakes (of the family of the first original)", shown)
             clips.append(
                 Clip(
                     DATASET,
@@ -70,25 +73,26 @@ def read_dfdc(root: Path, splits: Path | None = None) -> ScanResult:
                     entry if above == "." else f"{above}/{entry}",
                     label,
                     original,
-                    group=names[part] if grouped else "",
+                    group=part.name if grouped else "",
                     official_split=row["split"] if row.get("split") in SPLITS else "",
-                    family=family,
+                    family=originals.family(entry),
                 )
             )
-        for name in folders[part].files(VIDEO_SUFFIXES, Problems()):
-            if name not in entries:
-                problems.add("skipped: on disk but not in metadata.json", f"{names[part]}/{name}")
+        for name in part.folder.files(VIDEO_SUFFIXES, Problems()):
+            if name not in part.entries:
+                problems.add("skipped: on disk but not in metadata.json", f"{part.name}/{name}")
     if not clips:
-        found = "; ".join(map(str, problems.counted())) or "metadata.json lists nothing"
-        raise CatalogError(f"no clips found: {found}", where=root, fix=LAYOUT)
-    note = (
+        counted = "; ".join(map(str, problems.counted())) or "metadata.json lists nothing"
+        raise CatalogError(f"no clips found: {counted}", where=root, fix=LAYOUT)
+    notes = [
         f"{len(parts)} parts: people are not listed, so the part is the group, and none is on two sides"
         if grouped
         else f"only {len(parts)} part{'s' * (len(parts) > 1)} (fewer than {MIN_PARTS}): split by family; "
         "one person may be on two sides"
-    )
-    differences = _differences(list(names.values()), sum(map(len, listed.values())))
-    return ScanResult(root, unique(clips, root), problems.counted(), [note], differences=differences)
+    ]
+    notes += [str(problem) for problem in originals.repeated.counted()]
+    differences = _differences(list(names.values()), sum(len(part.entries) for part in found))
+    return ScanResult(root, unique(clips, root), problems.counted(), notes, differences=differences)
 
 
 def _differences(parts: list[str], listed: int) -> list[Problem]:
@@ -108,12 +112,48 @@ def _differences(parts: list[str], listed: int) -> list[Problem]:
 def _parts(root: Path) -> list[Path]:
     if not root.is_dir():
         raise CatalogError("no such folder", where=root, fix=LAYOUT)
-    if (root / "metadata.json").is_file():
+    if (root / LIST).is_file():
         return [root]
-    parts = [folder for folder in root.iterdir() if (folder / "metadata.json").is_file()]
+    parts = [folder for folder in root.iterdir() if (folder / LIST).is_file()]
     if not parts:
-        raise CatalogError("no metadata.json in this folder or in the folders below it", where=root, fix=LAYOUT)
+        problems = Problems()
+        for reason, path in _passed_over(root, []):
+            problems.add(reason, path)
+        more = "".join(f"; {problem}" for problem in problems.counted(5))
+        raise CatalogError(f"no {LIST} in this folder or in the folders below it{more}", where=root, fix=LAYOUT)
     return sorted(parts, key=_natural)
+
+
+def _passed_over(root: Path, parts: list[Path]) -> Iterator[tuple[str, str]]:
+    """(reason, path) of the folders that look like parts and are not read."""
+    waiting = [folder for folder in (root, *_folders(root)) if folder not in parts]
+    for _ in range(DEPTH):
+        below: list[Path] = []
+        for folder in waiting[:MAX_FOLDERS]:
+            if (folder / LIST).is_file():
+                yield NESTED, folder.relative_to(root).as_posix()
+                continue
+            if folder != root and _holds_videos(folder):
+                yield UNLISTED, folder.relative_to(root).as_posix()
+            below += _folders(folder) if folder != root else ()
+        waiting = sorted(below)
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names)]
+
+
+def _holds_videos(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES for entry in entries)
+    except OSError:
+        return False
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -125,31 +165,12 @@ def _read_metadata(path: Path) -> dict[str, dict[str, Any]]:
     data = dict(json_entries(path, EXPECTED))
     if not all(isinstance(row, dict) for row in data.values()):
         raise CatalogError("not a list of clips", where=path, fix=EXPECTED)
-    return data
-
-
-def _check_originals(part: Path, entries: dict[str, dict[str, Any]]) -> None:
-    for entry, row in entries.items():
+    for entry, row in data.items():
         original = row.get("original")
         if original is None:
             continue
         if not isinstance(original, str):
-            raise CatalogError(f"entry {entry!r}: original {original!r} is no file name", where=part / "metadata.json")
+            raise CatalogError(f"entry {entry!r}: original {original!r} is no file name", where=path)
         if original and not PLAIN.fullmatch(original):
-            inside(part, original, part / "metadata.json")
-
-
-def _original(
-    row: dict[str, Any],
-    part: Path,
-    names: dict[Path, str],
-    reals: dict[str, list[Path]],
-) -> tuple[str | None, str]:
-    """(clip id of the original, family); (None, family) where it is missing, (None, "") where none is named."""
-    name = row.get("original")
-    if not name:
-        return None, ""
-    holders = reals.get(name, [])
-    home = part if part in holders or len(holders) != 1 else holders[0]  # file names are unique over DFDC's parts
-    original = clip_id(DATASET, ORIGINAL, "", f"{names[home]}/{name}")
-    return (original if home in holders else None), original
+            inside(path.parent, original, path)
+    return data

@@ -51,11 +51,21 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Known:
-    """What a clip is looked up in. `originals`: (compression, name) of the reals that are there."""
+    """What a clip is looked up in.
+
+    Attributes:
+        originals: (compression, name) of the reals that are there. compressions: that are there.
+    """
 
     originals: set[tuple[str, str]]
+    compressions: list[str]
     lists: Lists
     sources: dict[str, str]
+
+    def home(self, name: str) -> str:
+        """The compression that names the family of fakes whose original is not there in their own."""
+        held = [compression for compression in self.compressions if (compression, name) in self.originals]
+        return (held or self.compressions)[0]
 
 
 def read_faceforensics(root: Path, splits: Path | None = None) -> ScanResult:
@@ -73,7 +83,12 @@ def read_faceforensics(root: Path, splits: Path | None = None) -> ScanResult:
     sources = read_sources(root, splits)
     problems = Problems()
     found = list(_folders(root, problems))
-    known = _Known({(one.compression, match[0]) for one in found if one.real for match, _ in one.files}, lists, sources)
+    known = _Known(
+        {(one.compression, match[0]) for one in found if one.real for match, _ in one.files},
+        [name for name in COMPRESSIONS if any(one.compression == name for one in found)],
+        lists,
+        sources,
+    )
     clips = [_clip(one, match, name, known) for one in found for match, name in one.files]
     for clip in clips:
         if clip.label == "fake" and clip.original is None:
@@ -114,8 +129,9 @@ def _clip(one: _Found, match: re.Match[str], name: str, known: _Known) -> Clip:
     original, family = None, ""
     if donor is not None:
         of = f"{target}__{match['scene']}" if one.part == ACTORS else target
-        family = clip_id(DATASET, ORIGINAL, one.compression, of)
-        original = family if (one.compression, of) in known.originals else None
+        there = (one.compression, of) in known.originals
+        family = clip_id(DATASET, ORIGINAL, one.compression if there else known.home(of), of)
+        original = family if there else None
     return Clip(
         DATASET,
         ORIGINAL if one.real else one.part,

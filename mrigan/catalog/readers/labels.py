@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mrigan.errors import CatalogError
+from mrigan.files import text_encoding
 
 CHUNK = 2**22  # characters read at a time: FFHQ's file has 255 MB, FDF's over 1 GB
 MAX_ENTRY = 2**24  # characters of one entry; a real one has a few thousand
@@ -29,7 +30,9 @@ def json_entries(path: Path, expected: str) -> Iterator[tuple[str, Any]]:
     """
     seen: set[str] = set()
     try:
-        with open(path, encoding="utf-8-sig") as file:
+        with open(path, "rb") as start:
+            encoding = text_encoding(start.read(4))
+        with open(path, encoding=encoding) as file:
             for key, value in _Entries(file, path, expected):
                 if key in seen:
                     raise CatalogError(f"entry {key!r} is there twice", where=path)
@@ -57,18 +60,18 @@ def small_text(path: Path) -> str:
     """The text of a list.
 
     Raises:
-        CatalogError: not there, too large to be a list, or no UTF-8.
+        CatalogError: not there, too large to be a list, or neither UTF-8 nor UTF-16.
     """
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_LIST + 1)
         if len(data) > MAX_LIST:
             raise CatalogError(f"larger than {MAX_LIST // 2**20} MiB: this is no list of clips", where=path, fix=AGAIN)
-        return data.decode("utf-8-sig")
+        return data.decode(text_encoding(data[:4]))
     except OSError as error:
         raise CatalogError(f"cannot be read: {error.strerror}", where=path) from None
     except UnicodeDecodeError as error:
-        raise CatalogError(f"not a text file in UTF-8: {error}", where=path, fix=AGAIN) from None
+        raise CatalogError(f"not a text file in UTF-8 or UTF-16: {error}", where=path, fix=AGAIN) from None
 
 
 class _Entries:
