@@ -88,18 +88,17 @@ class FaceDetector:
 
     def __init__(self, config: FacesConfig, device: str = "cpu", thresholds: Sequence[float] | None = None) -> None:
         import torch
-        from facenet_pytorch import MTCNN
 
         from mrigan.video.mtcnn import Cascade
+        from mrigan.video.mtcnn_networks import load_networks
 
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ConfigError("torch finds no GPU", where="video.device", fix="video.device=cpu, or a node with a GPU")
         self.config = config
         self.device = device
         self.batch = CPU_BATCH if device == "cpu" else BATCH  # frames in one pass
-        nets = MTCNN(device=device).eval()
         levels = list(thresholds or config.thresholds)
-        self.cascade = Cascade((nets.pnet, nets.rnet, nets.onet), config.min_face, levels, config.factor)
+        self.cascade = Cascade(load_networks(device), config.min_face, levels, config.factor)
 
     def detect(self, images: Sequence[Picture]) -> list[list[Detection]]:
         """Find the faces of each (H, W, 3) uint8 RGB picture: largest first, at most `max_persons`.

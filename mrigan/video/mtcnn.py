@@ -4,25 +4,31 @@ facenet-pytorch spends most of its time beside the convolutions: it averages eve
 candidate's crop out of the full picture anew, one by one, and torch's max-pooling keeps indices that nobody asks for.
 Here one summed-area table gives all these averages at once, on a GPU too (its sums are exact integers, so the averages
 are the same numbers), and maxima are taken of shifted views. The tests hold it against facenet-pytorch.
+
+**The same faces on every processor.** Convolutions in float32 differ in their last bits between processors and between
+sizes of a batch. So only the choice among candidates rests on them, by probabilities rounded to what float32 can tell
+apart. What the chosen ones hand on (how their corners move, and in the end box, points and probability) is computed
+again in float64, whose last bits are far below the grid that detections are rounded to. What remains is a choice
+between two candidates whose logits differ by less than about 1e-5: less than one frame in 10,000.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from facenet_pytorch.models.utils.detect_face import batched_nms_numpy
 from torch import Tensor
 from torch.nn.functional import linear, prelu
-from torchvision.ops import batched_nms
 
 CELL, STRIDE = 12, 2  # px of a level: what the P-Net looks at, and its step
 SCALE = 0.0078125  # the networks want pictures as (x - 127.5) · this
 CHUNK = 512  # candidates in one pass of R- or O-Net on a GPU
 IN_CACHE = 18_432  # px of candidates in one pass on a CPU: 32 of the R-Net's, 8 of the O-Net's
+EXACT_IN_CACHE = 8  # candidates in one pass in float64 on a CPU
 ROUNDING = 1e-3  # how far below the threshold's logit a cell is still looked at closely
 STRIP = 26_000  # px of a level's rows in one pass of the P-Net on a CPU: what it makes of them stays in a core's cache
 
@@ -35,7 +41,7 @@ class Cascade:
     """P-, R- and O-Net, one after another.
 
     Args:
-        nets: the networks of `facenet_pytorch.MTCNN` (pnet, rnet, onet), in eval mode, on one device.
+        nets: the three of `mrigan.video.mtcnn_networks`, in eval mode, on one device.
         min_face: px, the smallest face.
         thresholds: of the three networks.
         factor: between two levels of the pyramid.
@@ -43,13 +49,10 @@ class Cascade:
 
     def __init__(self, nets: Sequence[Any], min_face: int, thresholds: Sequence[float], factor: float) -> None:
         self.pnet, self.rnet, self.onet = nets
-        heads = self.pnet.conv4_2, self.pnet.conv4_1  # of 1 × 1 px: a product of matrices is faster than a convolution
-        self.head = (
-            torch.cat([h.weight for h in heads]).flatten(1).detach(),
-            torch.cat([h.bias for h in heads]).detach(),
-        )
-        weight, bias = self.head
-        self.contrast = (weight[5:] - weight[4:5], bias[5:] - bias[4:5])  # the logit of being a face
+        self.exact_pnet, self.exact_rnet, self.exact_onet = (copy.deepcopy(net).double() for net in nets)
+        head = self.pnet.conv4_1  # of 1 × 1 px: a product of matrices is faster than a convolution
+        self.head = weight, bias = head.weight.flatten(1).detach(), head.bias.detach()
+        self.contrast = (weight[1:] - weight[:1], bias[1:] - bias[:1])  # the logit of being a face
         self.odds = float(torch.tensor(thresholds[0], dtype=torch.float64).logit()) - ROUNDING
         self.min_face, self.thresholds, self.factor = min_face, thresholds, factor
 
@@ -61,7 +64,7 @@ class Cascade:
             images: (N, H, W, 3) uint8 RGB, on the networks' device.
 
         Returns:
-            For each picture boxes (n, 5) with the probability, and points (n, 5, 2), float32, in px.
+            For each picture boxes (n, 5) with the probability, and points (n, 5, 2), float64, in px.
 
         Raises:
             OutsideError: see there; with a border around the picture no candidate leaves it.
@@ -70,9 +73,7 @@ class Cascade:
         table = summed(images)
         boxes, owner = self._propose(table, size)
         if len(boxes):
-            boxes, owner, move = self._refine(table, boxes, owner, size)
-            kept = _nms(boxes, owner, 0.7)
-            boxes, owner = _square(_moved(boxes[kept], move[kept])), owner[kept]
+            boxes, owner = self._refine(table, boxes, owner, size)
         points = boxes.new_zeros(len(boxes), 5, 2)
         if len(boxes):
             boxes, owner, points = self._place(table, boxes, owner, size)
@@ -83,31 +84,33 @@ class Cascade:
     def _propose(self, table: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """The P-Net's candidates, square (n, 5), and the picture of each."""
         width, height = size
-        found, owners = [], []
+        found, owners, views, beyonds = [], [], [], []
         scale = CELL / self.min_face
         side = min(width, height) * scale
         while side >= CELL:
             level = averages(table, int(height * scale + 1), int(width * scale + 1))
-            owner, cell, score, move = self._level(level)
+            owner, cell, score = self._level(level)
             near, far = ((cell + 1) / scale).floor(), ((cell + CELL) / scale).floor()
-            boxes = torch.cat([near, far, score[:, None], move], 1)
+            boxes = torch.cat([near.double(), far.double(), score[:, None]], 1)
             kept = _nms(boxes, owner, 0.5)
             found.append(boxes[kept])
             owners.append(owner[kept])
+            for parts, part in zip((views, beyonds), _seen(level, owner[kept], cell[kept].long()), strict=True):
+                parts.append(part)
             scale *= self.factor
             side *= self.factor
         boxes, owner = torch.cat(found), torch.cat(owners)
         kept = _nms(boxes, owner, 0.7)
         boxes = boxes[kept]
+        move = self._moves(torch.cat(views)[kept], torch.cat(beyonds)[kept])
         span = (boxes[:, 2:4] - boxes[:, :2]).repeat(1, 2)
-        return _square(torch.cat([boxes[:, :4] + boxes[:, 5:] * span, boxes[:, 4:5]], 1)), owner[kept]
+        return _square(torch.cat([boxes[:, :4] + move * span, boxes[:, 4:]], 1)), owner[kept]
 
-    def _level(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _level(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The P-Net's candidates on one level of the pyramid, of n cells that pass its threshold.
 
         Returns:
-            The picture of each (n,), its corner in px of the level (n, 2), its probability (n,), and how the corners
-            of its box should move (n, 4).
+            The picture of each (n,), its corner in px of the level (n, 2), and its probability (n,).
         """
         step = x.shape[2]
         if x.device.type == "cpu":
@@ -116,48 +119,107 @@ class Cascade:
         parts = [self._strip(x[:, :, top : top + step + CELL - STRIDE], top) for top in tops]
         return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))  # type: ignore[return-value]
 
-    def _strip(self, x: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _strip(self, x: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
         """`_level` of the rows of a level from `top` on. What few cells need is computed for few."""
         features = _features(self.pnet, x)
         hopeful = linear(features, *self.contrast).squeeze(-1) >= self.odds
         owner, row, column = hopeful.nonzero(as_tuple=True)
-        move, logits = linear(features[owner, row, column], *self.head).split((4, 2), -1)
-        score = logits.softmax(-1)[:, 1]
+        score = _probability(linear(features[owner, row, column], *self.head))
         good = score >= self.thresholds[0]
-        cell = torch.stack([column[good], row[good] + top // STRIDE], 1).to(score.dtype) * STRIDE
-        return owner[good], cell, score[good], move[good]
+        cell = torch.stack([column[good], row[good] + top // STRIDE], 1).float() * STRIDE
+        return owner[good], cell, score[good]
 
-    def _refine(
-        self, table: Tensor, boxes: Tensor, owner: Tensor, size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What the R-Net lets pass: boxes (n, 5), their pictures, and how their corners should move."""
-        move, prob = _in_chunks(self.rnet, _rnet, crops(table, boxes, owner, size, 24))
-        score = prob[:, 1]
-        good = score > self.thresholds[1]
-        return torch.cat([boxes[good, :4], score[good, None]], 1), owner[good], move[good]
+    def _moves(self, seen: Tensor, beyond: Tensor) -> Tensor:
+        """How the corners of the boxes of n cells should move, (n, 4) float64, from what `_seen` gives of them."""
+        net = self.exact_pnet
+        x = _layer(net, 1, seen.double()).masked_fill(beyond[:, None], -torch.inf)
+        x = _layer(net, 3, _layer(net, 2, _pooled(x, 2)))
+        return linear(x.flatten(1), net.conv4_2.weight.flatten(1), net.conv4_2.bias)
+
+    def _refine(self, table: Tensor, boxes: Tensor, owner: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """What the R-Net lets pass: square boxes (n, 5), their corners moved, and their pictures."""
+        pictures = crops(table, boxes, owner, size, 24)
+        _, logits = _in_chunks(self.rnet, _rnet, pictures)
+        score = _probability(logits)
+        good = (score > self.thresholds[1]).nonzero().squeeze(1)
+        boxes = torch.cat([boxes[:, :4], score[:, None]], 1)
+        kept = good[_nms(boxes[good], owner[good], 0.7)]
+        move, _ = _exactly(self.exact_rnet, _rnet, pictures[kept])
+        return _square(_moved(boxes[kept], move)), owner[kept]
 
     def _place(
         self, table: Tensor, boxes: Tensor, owner: Tensor, size: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What the O-Net lets pass: boxes (n, 5), their pictures, and points (n, 5, 2)."""
-        move, points, prob = _in_chunks(self.onet, _onet, crops(table, boxes, owner, size, 48))
-        score = prob[:, 1]
-        good = score > self.thresholds[2]
-        boxes, owner, five = boxes[good], owner[good], points[good].view(-1, 2, 5).transpose(1, 2)
+        pictures = crops(table, boxes, owner, size, 48)
+        move, _, logits = _in_chunks(self.onet, _onet, pictures)
+        score = _probability(logits)
+        good = (score > self.thresholds[2]).nonzero().squeeze(1)
+        roughly = _moved(torch.cat([boxes[:, :4], score[:, None]], 1)[good], move[good])
+        kept = good[_nms_of_smaller(roughly, owner[good], 0.7)]
+        boxes = boxes[kept]
+        move, points, logits = _exactly(self.exact_onet, _onet, pictures[kept])
+        five = points.view(-1, 2, 5).transpose(1, 2)
         span = boxes[:, None, 2:4] - boxes[:, None, :2] + 1
         five = span * five + boxes[:, None, :2] - 1
-        boxes = _moved(torch.cat([boxes[:, :4], score[good, None]], 1), move[good])
-        kept = batched_nms_numpy(boxes[:, :4], boxes[:, 4], owner, 0.7, "Min")
-        return boxes[kept], owner[kept], five[kept]
+        boxes = _moved(torch.cat([boxes[:, :4], _probability(logits)[:, None]], 1), move)
+        return boxes, owner[kept], five
+
+
+def _seen(level: Tensor, owner: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """What the P-Net looks at for cells of a level, given their pictures (n,) and corners (n, 2) in px.
+
+    Returns:
+        (n, 3, 12, 12), and which of the first layer's 10 × 10 outputs lie beyond the level (n, 10, 10): its last cells
+        may lack a row or a column.
+    """
+    column, row = (cell[:, :, None] + torch.arange(CELL, device=level.device)).unbind(1)
+    height, width = level.shape[2:]
+    beyond = (row >= height)[:, 2:, None] | (column >= width)[:, None, 2:]
+    rows, columns = row.clamp(max=height - 1)[:, :, None], column.clamp(max=width - 1)[:, None]
+    return level.permute(0, 2, 3, 1)[owner[:, None, None], rows, columns].permute(0, 3, 1, 2), beyond
+
+
+def _probability(logits: Tensor) -> Tensor:
+    """(n, 2) logits → the probability of a face (n,) float64, in the steps that a softmax in float32 has near 1.
+
+    Of candidates that are equal in these steps the networks' authors take the last one; so the steps must be theirs.
+    """
+    margin = logits[:, 1].double() - logits[:, 0].double()
+    smaller = margin.abs().neg().exp()
+    larger = 1 / (1 + smaller).float()
+    return torch.where(margin >= 0, larger, 1 - larger).double()
 
 
 def _nms(boxes: Tensor, owner: Tensor, limit: float) -> Tensor:
-    """Which boxes (n, 5) stay, each picture by itself.
+    """Which boxes (n, 5 or more) stay, the likeliest first: none overlaps a likelier one of its picture by more.
 
-    In float64: torchvision moves each picture's boxes to a place of their own, and that must not round them.
+    Args:
+        limit: of the intersection over the union.
     """
-    exact = boxes.double()
-    return batched_nms(exact[:, :4], exact[:, 4], owner, limit)
+    import cv2
+
+    above = float(np.nextafter(np.float32(limit), np.float32(1)))  # OpenCV has it in float32, and just `limit` may stay
+    rectangles, scores = boxes[:, :4].cpu().numpy().copy(), boxes[:, 4].cpu().numpy().astype(np.float32)
+    rectangles[:, 2:] -= rectangles[:, :2]
+    kept = cv2.dnn.NMSBoxesBatched(rectangles, scores, owner.cpu().numpy().astype(np.int32), -1.0, above)
+    return torch.as_tensor(np.asarray(kept, np.int64), device=boxes.device)
+
+
+def _nms_of_smaller(boxes: Tensor, owner: Tensor, limit: float) -> Tensor:
+    """As `_nms`, with the intersection over the smaller box; of equally likely ones the last stays."""
+    rows, pictures = boxes.cpu().numpy(), owner.cpu().numpy()
+    kept: list[int] = []
+    left = np.argsort(rows[:, 4], kind="stable")[::-1]
+    while len(left):
+        first, rest = left[0], left[1:]
+        kept.append(int(first))
+        near = np.maximum(rows[first, :2], rows[rest, :2])
+        far = np.minimum(rows[first, 2:4], rows[rest, 2:4])
+        both = (far - near + 1).clip(0).prod(1)
+        area = (rows[left, 2:4] - rows[left, :2] + 1).prod(1)
+        left = rest[(both / np.minimum(area[0], area[1:]) <= limit) | (pictures[rest] != pictures[first])]
+    return torch.as_tensor(kept, dtype=torch.int64, device=boxes.device)
 
 
 def summed(images: Tensor) -> Tensor:
@@ -244,14 +306,14 @@ def _features(net: Any, x: Tensor) -> Tensor:
 def _rnet(net: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     x = _layer(net, 3, _pooled(_layer(net, 2, _pooled(_layer(net, 1, x), 3)), 3))
     x = net.prelu4(net.dense4(x.permute(0, 3, 2, 1).flatten(1)))
-    return net.dense5_2(x), net.dense5_1(x).softmax(1)
+    return net.dense5_2(x), net.dense5_1(x)
 
 
 def _onet(net: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x = _pooled(_layer(net, 2, _pooled(_layer(net, 1, x), 3)), 3)
     x = _layer(net, 4, _pooled(_layer(net, 3, x), 2))
     x = net.prelu5(net.dense5(x.permute(0, 3, 2, 1).flatten(1)))
-    return net.dense6_2(x), net.dense6_3(x), net.dense6_1(x).softmax(1)
+    return net.dense6_2(x), net.dense6_3(x), net.dense6_1(x)
 
 
 def _in_chunks(net: Any, forward: Any, x: Tensor) -> Iterable[Tensor]:
@@ -264,6 +326,12 @@ def _in_chunks(net: Any, forward: Any, x: Tensor) -> Iterable[Tensor]:
         filled = torch.cat([x, x[:1].expand(missing, -1, -1, -1)]).contiguous(memory_format=torch.channels_last)
         passes = [forward(net, part) for part in filled.split(size)]
     return (torch.cat(part)[: len(x)] for part in zip(*passes, strict=True))
+
+
+def _exactly(net: Any, forward: Any, x: Tensor) -> Iterable[Tensor]:
+    """The few chosen candidates through a network in float64."""
+    passes = [forward(net, part) for part in x.double().split(CHUNK if x.device.type != "cpu" else EXACT_IN_CACHE)]
+    return (torch.cat(part) for part in zip(*passes, strict=True))
 
 
 def _layer(net: Any, number: int, x: Tensor) -> Tensor:

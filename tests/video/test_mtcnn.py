@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate, max_pool2d
 
 from mrigan.video import read_frames
 from mrigan.video.mtcnn import Cascade, OutsideError, _pooled, averages, crops, summed
+from mrigan.video.mtcnn_networks import load_networks
 
 STRICT, LENIENT = (0.85, 0.95, 0.95), (0.5, 0.4, 0.3)
 
@@ -52,8 +53,8 @@ def by_library(nets: MTCNN, images: np.ndarray, thresholds: tuple[float, ...], m
     return [np.hstack([np.reshape(b, (-1, 5)), np.reshape(p, (-1, 10))]).astype(float) for b, p in rows]
 
 
-def by_us(nets: MTCNN, images: np.ndarray, thresholds: tuple[float, ...], min_face: int) -> list[np.ndarray]:
-    cascade = Cascade((nets.pnet, nets.rnet, nets.onet), min_face, thresholds, 0.709)
+def by_us(images: np.ndarray, thresholds: tuple[float, ...], min_face: int) -> list[np.ndarray]:
+    cascade = Cascade(load_networks(), min_face, thresholds, 0.709)
     return [np.hstack([b, p.reshape(-1, 10)]).astype(float) for b, p in cascade(torch.from_numpy(images))]
 
 
@@ -65,9 +66,9 @@ def test_the_faces_are_those_of_the_library(nets: MTCNN, name: str, thresholds: 
         (theirs,) = by_library(nets, images, thresholds, min_face)
     except (IndexError, RuntimeError):  # a candidate left the picture: facenet-pytorch fails on its lists' lengths
         with pytest.raises(OutsideError):
-            by_us(nets, images, thresholds, min_face)
+            by_us(images, thresholds, min_face)
         return
-    (ours,) = by_us(nets, images, thresholds, min_face)
+    (ours,) = by_us(images, thresholds, min_face)
     assert ours.shape == theirs.shape
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
     if name == "many":
@@ -77,10 +78,10 @@ def test_the_faces_are_those_of_the_library(nets: MTCNN, name: str, thresholds: 
 def test_a_batch_finds_in_each_picture_what_it_finds_alone(nets: MTCNN) -> None:
     portrait = data.astronaut()
     batch = np.stack([portrait, portrait[:, ::-1], np.zeros_like(portrait), np.roll(portrait, 40, 0)])
-    together = by_us(nets, batch, STRICT, 20)
+    together = by_us(batch, STRICT, 20)
     assert [len(faces) for faces in together] == [1, 1, 0, 1]
     for faces, image, theirs in zip(together, batch, by_library(nets, batch, STRICT, 20), strict=True):
-        np.testing.assert_allclose(faces, by_us(nets, image[None], STRICT, 20)[0], atol=1e-3)
+        np.testing.assert_allclose(faces, by_us(image[None], STRICT, 20)[0], atol=1e-3)
         np.testing.assert_allclose(faces, theirs, atol=1e-3)
 
 
@@ -128,7 +129,7 @@ def test_real_frames(nets: MTCNN, shared_data: Path) -> None:
     for name in ("faceforensics/original_sequences/youtube/c40/videos/481.mp4", "ghost/orig.webm"):
         for frame in read_frames(shared_data / name, wanted=[0, 40]):
             image = cv2.resize(frame.image, (512, 300), interpolation=cv2.INTER_AREA)[None]
-            (ours,), (theirs,) = by_us(nets, image, STRICT, 20), by_library(nets, image, STRICT, 20)
+            (ours,), (theirs,) = by_us(image, STRICT, 20), by_library(nets, image, STRICT, 20)
             np.testing.assert_allclose(ours, theirs, atol=1e-3)
             found += len(ours)
     assert found >= 4
