@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 from mrigan.mri.metrics import LEARNED, METRICS
 
 if TYPE_CHECKING:
-    from mrigan.mri.image import mri_image
+    from mrigan.mri.image import mri_image, stored_mri
     from mrigan.mri.ssim import ssim_index
 
-__all__ = ["LEARNED", "METRICS", "mri_image", "ssim_index"]
+__all__ = ["LEARNED", "METRICS", "mri_image", "ssim_index", "stored_mri"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "mri_image":
-        from mrigan.mri.image import mri_image
+    if name in ("mri_image", "stored_mri"):
+        from mrigan.mri import image
 
-        return mri_image
+        return getattr(image, name)
     if name == "ssim_index":
         from mrigan.mri.ssim import ssim_index
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from mrigan.mri.gaussian import as_float
+
 
 def l1_mri(original: Tensor, face: Tensor) -> Tensor:
     """|a - b|, (N, 3, H, W) in 0...255."""
-    return (original.float() - face.float()).abs()
+    return (as_float(original) - as_float(face)).abs()
 
 
 def l2_mri(original: Tensor, face: Tensor) -> Tensor:
     """(a - b)**2 / 255, (N, 3, H, W) in 0...255: the squared difference on the scale of the picture."""
-    return (original.float() - face.float()).square() / 255
+    return (as_float(original) - as_float(face)).square() / 255

@@ -11,18 +11,23 @@ SIZE = 2 * RADIUS + 1
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # SSIM's constants, for pictures in 0...255
 
 
-def window(device: torch.device | str = "cpu") -> Tensor:
-    """The window's 11 weights along one axis, float32, of sum 1."""
+def as_float(x: Tensor) -> Tensor:
+    """Pictures in the precision that they are computed in: float64 stays, all else becomes float32."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def window(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
+    """The window's 11 weights along one axis, of sum 1."""
     x = torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float64)
     weights = torch.exp(-x.square() / (2 * SIGMA**2))
-    return (weights / weights.sum()).to(device, torch.float32)
+    return (weights / weights.sum()).to(device, dtype)
 
 
 def blur(x: Tensor) -> Tensor:
     """Weighted means over the windows that lie inside the picture: (N, C, H, W) → (N, C, H - 10, W - 10)."""
     channels = x.shape[1]
     x = x.contiguous()  # in channels last, a GPU would take cuDNN and TF32: too coarse for differences of squares
-    weights = window(x.device).expand(channels, 1, 1, SIZE)
+    weights = window(x.device, x.dtype).expand(channels, 1, 1, SIZE)
     return F.conv2d(F.conv2d(x, weights, groups=channels), weights.transpose(2, 3), groups=channels)
 
 
@@ -46,7 +51,7 @@ def _mirrored(size: int, pad: int, device: torch.device) -> Tensor:
 
 
 def ssim_terms(a: Tensor, b: Tensor, *, border: bool, centre: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The four local terms (p, q, f, e) of SSIM, each a map, of pictures (N, C, H, W) float32 in 0...255.
+    """The four local terms (p, q, f, e) of SSIM, each a map, of pictures (N, C, H, W), float, in 0...255.
 
     With d = a - b and s = a + b: p = mu_d^2 / 2, q = mu_s^2 / 2 + C1, f = var_d / 2, e = var_s / 2 + C2. Then
     2 mu_a mu_b + C1 = q - p, mu_a^2 + mu_b^2 + C1 = q + p, 2 cov + C2 = e - f, var_a + var_b + C2 = e + f, and Eq. 7 is

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mrigan.mri.gaussian import mirror
+from mrigan.mri.gaussian import as_float, mirror
 
 C = 170.0  # the paper's constant, for pictures in 0...255
 
@@ -20,8 +20,8 @@ def gmsd_mri(original: Tensor, face: Tensor) -> Tensor:
 
 def gradient_magnitude(x: Tensor) -> Tensor:
     """Length of the Prewitt gradient after means over 2 x 2 px: (N, C, H, W) → (N, C, H / 2, W / 2), rounded up."""
-    x = F.avg_pool2d(x.float(), 2, ceil_mode=True, count_include_pad=False)
-    across = torch.tensor([[1.0, 0.0, -1.0]] * 3, device=x.device) / 3
+    x = F.avg_pool2d(as_float(x), 2, ceil_mode=True, count_include_pad=False)
+    across = torch.tensor([[1.0, 0.0, -1.0]] * 3, device=x.device, dtype=x.dtype) / 3
     kernels = torch.stack([across, across.T])[:, None]
     n, c, height, width = x.shape
     gradient = F.conv2d(mirror(x, 1).reshape(n * c, 1, height + 2, width + 2), kernels)

@@ -13,19 +13,22 @@ from torch import Tensor
 from mrigan.errors import ConfigError
 from mrigan.mri.metrics import METRICS
 
+STEPS = 2**20  # in one grey level
+
 
 @torch.no_grad()
 def mri_image(original: Tensor, face: Tensor, metric: str = "ssim", **options: Any) -> Tensor:
     """The MRI image f(original, face) (MRI-GAN, Eq. 8 for SSIM): black where the face is as in the original.
 
     Args:
-        original: (N, 3, H, W), uint8 or float in 0...255, on any device.
+        original: (N, 3, H, W), uint8 or float in 0...255, on any device. Of float64 pictures the MRI is computed in
+            float64 (by learned metrics in float32 all the same), at twice the cost.
         face: the same face in the fake clip (or the original again), of the same shape, on the same device.
         metric: a name in `METRICS`.
         options: of the metric; one that is None counts as not given.
 
     Returns:
-        (N, 3, H, W) float32 in 0...255, clipped; exactly 0 for identical pictures.
+        (N, 3, H, W) float32, or float64, in 0...255, clipped; exactly 0 for identical pictures.
 
     Raises:
         ConfigError: no such metric or option, or the shapes differ.
@@ -46,6 +49,18 @@ def mri_image(original: Tensor, face: Tensor, metric: str = "ssim", **options: A
     if unknown:
         raise ConfigError(f"{name} has no option {', '.join(sorted(unknown))}", where="mri", fix="leave it out")
     return function(original, face, **given).clamp_(0, 255)
+
+
+def stored_mri(original: Tensor, face: Tensor, metric: str = "ssim", **options: Any) -> Tensor:
+    """`mri_image` as shards store it: (N, 3, H, W) uint8, the same on every processor.
+
+    Computed in float64 and rounded to 2^-20 before it is rounded to a whole number: then last bits decide nothing, not
+    even where the exact value is halfway between two numbers. Learned metrics run in float32 and can differ by 1.
+
+    Args, raises: as `mri_image`.
+    """
+    image = mri_image(original.double(), face.double(), metric, **options).double()
+    return image.mul_(STEPS).round_().div_(STEPS).round_().to(torch.uint8)
 
 
 def _function(name: str) -> Callable[..., Tensor]:

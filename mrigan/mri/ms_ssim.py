@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mrigan.errors import InputError
-from mrigan.mri.gaussian import RADIUS, SIZE, ssim_terms
+from mrigan.mri.gaussian import RADIUS, SIZE, as_float, ssim_terms
 from mrigan.mri.ssim import CENTRE
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # the exponents, finest scale first
@@ -23,7 +23,7 @@ def ms_ssim_mri(original: Tensor, face: Tensor) -> Tensor:
         InputError: the pictures are smaller than 176 px.
     """
     size = original.shape[-2:]
-    product = torch.ones_like(original, dtype=torch.float32)
+    product = torch.ones_like(as_float(original))
     for weight, loss in zip(WEIGHTS, _scale_losses(original, face), strict=True):
         grown = F.interpolate(loss, size, mode="bilinear", align_corners=False)
         product *= (1 - grown).clamp(min=0) ** weight
@@ -46,7 +46,7 @@ def _scale_losses(a: Tensor, b: Tensor) -> list[Tensor]:
             f"MS-SSIM of pictures of {width} x {height} px: the coarsest of five scales is too small",
             fix=f"faces.size of {SMALLEST} or more, or mri.metric=ssim",
         )
-    a, b = a.float(), b.float()
+    a, b = as_float(a), as_float(b)
     losses = []
     for scale in range(len(WEIGHTS)):
         if scale:

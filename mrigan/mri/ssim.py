@@ -6,12 +6,14 @@ data_range=255)`: both agree to 1e-3. See `gaussian.ssim_terms` for the algebra.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from mrigan.errors import InputError
-from mrigan.mri.gaussian import C1, C2, RADIUS, SIZE, ssim_terms, window
+from mrigan.mri.gaussian import C1, C2, RADIUS, SIZE, as_float, ssim_terms, window
 
 CENTRE = 128.0
 
@@ -38,12 +40,15 @@ def ssim_index(a: Tensor, b: Tensor) -> Tensor:
 
 @torch.no_grad()
 def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
-    """1 - S, (N, C, H, W) float32 in 0...2, of pictures (N, C, H, W), uint8 or float in 0...255, of any size."""
+    """1 - S, (N, C, H, W) in 0...2, of pictures (N, C, H, W), uint8 or float in 0...255, of any size.
+
+    In float32; in float64 where the pictures are that.
+    """
     return _by_opencv(a, b) if a.device.type == "cpu" else _by_torch(a, b)
 
 
 def _by_torch(a: Tensor, b: Tensor) -> Tensor:
-    p, q, f, e = ssim_terms(a.float(), b.float(), border=True, centre=CENTRE)
+    p, q, f, e = ssim_terms(as_float(a), as_float(b), border=True, centre=CENTRE)
     return 2 * (p * e + q * f) / ((q + p) * (e + f))
 
 
@@ -52,9 +57,10 @@ def _by_opencv(a: Tensor, b: Tensor) -> Tensor:
     import cv2
 
     n, c, height, width = a.shape
-    weights = window().numpy()
-    out = np.empty((n * c, height, width), np.float32)
-    d, s, mu_d, mu_s, square = np.empty((5, height, width), np.float32)  # with the planes they fit in a core's L2 cache
+    precision = np.float64 if a.dtype == torch.float64 else np.float32
+    weights: Any = window(dtype=torch.float64).numpy().astype(precision)
+    out = np.empty((n * c, height, width), precision)
+    d, s, mu_d, mu_s, square = np.empty((5, height, width), precision)  # with the planes they fit in a core's L2 cache
 
     def blur(source: np.ndarray, target: np.ndarray) -> None:
         cv2.sepFilter2D(source, -1, weights, weights, dst=target, borderType=cv2.BORDER_REFLECT)

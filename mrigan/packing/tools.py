@@ -154,13 +154,13 @@ class Tools:
         """The MRI images of pairs of faces, (size, size, 3) uint8 each."""
         import torch
 
-        from mrigan.mri import mri_image
+        from mrigan.mri import stored_mri
 
         device = self.config.video.device
         a, b = (torch.stack([torch.as_tensor(face) for face in faces]).permute(0, 3, 1, 2).to(device)
                 for faces in (originals, fakes))  # fmt: skip
-        images = mri_image(a, b, self.config.mri.metric, weights=self.config.mri.weights)
-        return list(images.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy())
+        images = stored_mri(a, b, self.config.mri.metric, weights=self.config.mri.weights)
+        return list(images.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
 class Timed:

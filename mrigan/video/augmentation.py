@@ -7,11 +7,12 @@ are those of edges: pixel i covers i to i + 1, and the picture (0, 0) to (width,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from mrigan.video.geometry import INSIDE, scale_to
+from mrigan.video.geometry import INSIDE, on_grid, scale_to
 
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
@@ -46,13 +47,25 @@ def brightness(image: np.ndarray, value: float) -> np.ndarray:
 
 
 def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
-    """Rotate about the centre, counter-clockwise, bilinear; the size stays, corners that come in are black."""
+    """Rotate about the centre, counter-clockwise, bilinear; the size stays, corners that come in are black.
+
+    Places are rounded to 1/32 px, and OpenCV then computes in whole numbers: the same on every processor, as its own
+    `warpAffine` is not.
+    """
     import cv2
 
     h, w = image.shape[:2]
-    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # OpenCV counts from the centre of the first pixel
-    matrix = np.linalg.inv(half) @ rotation_matrix((w, h), degrees) @ half
-    return cv2.warpAffine(image, matrix[:2], (w, h), flags=cv2.INTER_LINEAR)
+    return cv2.remap(image, *_rotation_maps((w, h), degrees), cv2.INTER_LINEAR)
+
+
+@lru_cache(maxsize=4)
+def _rotation_maps(size: Size, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where the pixels of a turned (width, height) picture come from, as `cv2.remap` has it: whole px, and 1/32 px."""
+    width, height = size
+    column, row = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5  # their centres
+    back = rotation_matrix(size, -degrees)[:2]
+    x, y = (np.rint((a * column + b * row + c - 0.5) * 32).astype(np.int32) for a, b, c in back)
+    return np.stack([x >> 5, y >> 5], axis=-1).astype(np.int16), ((y & 31) * 32 + (x & 31)).astype(np.uint16)
 
 
 def flip(image: np.ndarray) -> np.ndarray:
@@ -97,10 +110,13 @@ def augmentation_matrix(name: str, size: Size, /, **settings: Any) -> tuple[np.n
 
 
 def move_points(matrix: np.ndarray, points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
-    """Map (x, y) landmarks. A mirrored face has its left eye on the other side: lists of 5 and 68 are reordered."""
+    """Map (x, y) landmarks, to multiples of `geometry.GRID`.
+
+    A mirrored face has its left eye on the other side: lists of 5 and 68 are reordered.
+    """
     if not len(points):
         return []
-    moved = np.asarray(points, np.float64) @ matrix[:2, :2].T + matrix[:2, 2]
+    moved = on_grid(np.asarray(points, np.float64) @ matrix[:2, :2].T + matrix[:2, 2])
     if np.linalg.det(matrix[:2, :2]) < 0:
         moved = moved[list({5: MIRROR_5, 68: MIRROR_68}.get(len(moved), range(len(moved))))]
     return [(float(x), float(y)) for x, y in moved]
@@ -113,13 +129,14 @@ def move_box(matrix: np.ndarray, box: Sequence[float], size: Size, inside: float
     quarter at 15°). Where nothing is turned this is the mapped box itself.
 
     Returns:
-        (x0, y0, x1, y1) in px, or None where less than the part `inside` of it lies in the picture.
+        (x0, y0, x1, y1) in px, multiples of `geometry.GRID`, or None where less than the part `inside` of it lies in
+        the picture.
     """
     half = np.array([box[2] - box[0], box[3] - box[1]]) / 2
     cx, cy = matrix[:2, :2] @ (np.array(box[:2]) + half) + matrix[:2, 2]
     dx, dy = np.sqrt(((matrix[:2, :2] * half) ** 2).sum(axis=1))
-    x0, x1 = (float(np.clip(x, 0, size[0])) for x in (cx - dx, cx + dx))
-    y0, y1 = (float(np.clip(y, 0, size[1])) for y in (cy - dy, cy + dy))
+    x0, x1 = (float(np.clip(on_grid(x), 0, size[0])) for x in (cx - dx, cx + dx))
+    y0, y1 = (float(np.clip(on_grid(y), 0, size[1])) for y in (cy - dy, cy + dy))
     if x1 <= x0 or y1 <= y0 or (x1 - x0) * (y1 - y0) < inside * 4 * dx * dy:
         return None
     return x0, y0, x1, y1

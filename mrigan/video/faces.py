@@ -10,15 +10,14 @@ import numpy as np
 from mrigan.config import FacesConfig
 from mrigan.errors import ConfigError
 from mrigan.video.frames import Frame, TruncatedVideo
-from mrigan.video.geometry import scale_to
+from mrigan.video.geometry import on_grid, scale_to
 from mrigan.video.picture import Picture, is_array
 
 INFERENCE_THRESHOLDS = (0.7, 0.8, 0.8)  # the DFDC winner's, for verdicts: a missed face costs more than a false one
 BATCH = 32  # frames in one GPU pass
 CPU_BATCH = 8  # frames in one pass on a CPU: a quarter cheaper than one by one, more gain nothing
 PADDING = 64  # px
-GRID = 1 / 64  # px: boxes and points are multiples of it, so that the last bits of a processor or a batch do not matter
-PROB_GRID = 1 / 65_536
+PROB_GRID = 1 / 65_536  # of probabilities, as `geometry.GRID` of places
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,9 @@ class Detection:
     """One face in one picture.
 
     Args:
-        box: (x0, y0, x1, y1) in px of the picture given, inside it; multiples of `GRID`.
+        box: (x0, y0, x1, y1) in px of the picture given, inside it; multiples of `geometry.GRID`.
         prob: MTCNN's probability, 0..1, a multiple of `PROB_GRID`.
-        points: eyes, nose, corners of the mouth: 5 × (x, y) in px, multiples of `GRID`.
+        points: eyes, nose, corners of the mouth: 5 × (x, y) in px, multiples of it.
     """
 
     box: tuple[float, float, float, float]
@@ -158,21 +157,16 @@ class FaceDetector:
         for box, five in zip(boxes, points, strict=True):
             if not (np.isfinite(box).all() and np.isfinite(five).all()):
                 continue
-            x0, y0 = np.clip(_rounded(box[:2] * scale, GRID), 0, (w, h))
-            x1, y1 = np.clip(_rounded(box[2:4] * scale, GRID), 0, (w, h))
+            x0, y0 = np.clip(on_grid(box[:2] * scale), 0, (w, h))
+            x1, y1 = np.clip(on_grid(box[2:4] * scale), 0, (w, h))
             if int(x1) - int(x0) < 2 or int(y1) - int(y0) < 2:
                 continue
             corners = (float(x0), float(y0), float(x1), float(y1))
-            places = _rounded(five * scale, GRID)
-            prob = float(_rounded(box[4], PROB_GRID))
+            places = on_grid(five * scale)
+            prob = float(on_grid(box[4], PROB_GRID))
             found.append(Detection(corners, prob, tuple((float(x), float(y)) for x, y in places)))
         found.sort(key=lambda d: (-d.area, d.box))
         return found[: self.config.max_persons]
-
-
-def _rounded(values: np.ndarray, step: float) -> np.ndarray:
-    """The nearest multiples of `step`, a power of two."""
-    return np.rint(values / step) * step
 
 
 def _framed(image: Picture) -> Picture:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mrigan.config import PairsConfig
 from mrigan.video.picture import Picture, is_array
 
+GRID = 1 / 64  # px: boxes and points are multiples of it, so that the last bits of a processor or a batch do not matter
 INSIDE = 0.9  # of a box's area must lie in a cut-out fake's window
+
+
+def on_grid(values: Any, step: float = GRID) -> Any:
+    """Numbers or arrays of them, rounded to multiples of `step`, a power of two."""
+    return np.rint(np.asarray(values) / step) * step
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,10 @@ class Cascade:
     def _propose(self, table: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """The P-Net's candidates, square (n, 5), and the picture of each."""
         width, height = size
-        found, owners, views, beyonds = [], [], [], []
+        found: list[Tensor] = []
+        owners: list[Tensor] = []
+        views: list[Tensor] = []
+        beyonds: list[Tensor] = []
         scale = CELL / self.min_face
         side = min(width, height) * scale
         while side >= CELL:
@@ -200,9 +203,11 @@ def _nms(boxes: Tensor, owner: Tensor, limit: float) -> Tensor:
     import cv2
 
     above = float(np.nextafter(np.float32(limit), np.float32(1)))  # OpenCV has it in float32, and just `limit` may stay
-    rectangles, scores = boxes[:, :4].cpu().numpy().copy(), boxes[:, 4].cpu().numpy().astype(np.float32)
+    rectangles: Any = boxes[:, :4].cpu().numpy().copy()  # OpenCV's type hints know lists only
     rectangles[:, 2:] -= rectangles[:, :2]
-    kept = cv2.dnn.NMSBoxesBatched(rectangles, scores, owner.cpu().numpy().astype(np.int32), -1.0, above)
+    scores: Any = boxes[:, 4].cpu().numpy().astype(np.float32)
+    pictures: Any = owner.cpu().numpy().astype(np.int32)
+    kept = cv2.dnn.NMSBoxesBatched(rectangles, scores, pictures, -1.0, above)
     return torch.as_tensor(np.asarray(kept, np.int64), device=boxes.device)
 
 

@@ -23,7 +23,8 @@ from mrigan.video import (
     read_frames,
     write_faces,
 )
-from mrigan.video.faces import GRID, PROB_GRID, Detection
+from mrigan.video.faces import PROB_GRID, Detection
+from mrigan.video.geometry import GRID
 from mrigan.video.mtcnn import OutsideError
 from mrigan.video.tracks import iou
 from tests.clips import counter_frames, write_clip

@@ -33,10 +33,11 @@ def brightness(images: Tensor, value: float) -> Tensor:
 def rotate(images: Tensor, degrees: float) -> Tensor:
     """Rotate about the centre, counter-clockwise, bilinear; corners that come in are black."""
     h, w = images.shape[-2:]
-    back = torch.from_numpy(np.linalg.inv(rotation_matrix((w, h), degrees))[:2]).to(images.device)
+    back = torch.from_numpy(rotation_matrix((w, h), -degrees)[:2]).to(images.device)
     # Of pixel centres, in double precision: float32 would be off by a thousandth of a pixel in a wide frame
     x, y = (torch.arange(n, dtype=torch.float64, device=images.device) + 0.5 for n in (w, h))
     places = back[:, 0] * x[None, :, None] + back[:, 1] * y[:, None, None] + back[:, 2]
+    places = ((places - 0.5) * 32).round() / 32 + 0.5  # as on the CPU
     grid = (places * (2 / torch.tensor([w, h], dtype=torch.float64, device=images.device)) - 1).float()
     turned = grid_sample(images.float(), grid[None].expand(len(images), -1, -1, -1), align_corners=False)
     return to_uint8(turned)
