@@ -74,7 +74,8 @@ def fit_learned(labels: ArrayLike, probs: ArrayLike, videos: ArrayLike) -> dict[
 
 def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     """The score from which a video is called fake with the best balanced accuracy; the middle of the widest gap where
-    several are equally good. On validation only. 0.5 where only one class is there."""
+    several are equally good. On validation only. 0.5 where only one class is there, and where no cut does better than
+    calling all videos alike."""
     y, s = np.asarray(labels, bool), np.asarray(scores, np.float64)
     if y.all() or not y.any():
         return 0.5
@@ -84,6 +85,8 @@ def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     missed = np.searchsorted(np.sort(s[y]), cuts) / y.sum()  # fakes below the cut
     passed = np.searchsorted(np.sort(s[~y]), cuts) / (~y).sum()  # reals below the cut
     balanced = (1 - missed + passed) / 2
+    if balanced.max() <= 0.5 + 1e-12:
+        return 0.5
     good = np.flatnonzero(balanced >= balanced.max() - 1e-12)
     return float(cuts[good[np.argmax(gaps[good])]])
 

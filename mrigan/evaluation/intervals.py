@@ -1,7 +1,8 @@
 """How sure a figure is: bootstrap over families, and DeLong's test of two systems on one test set.
 
 Faces of a video, and videos of a family, are alike: a bootstrap that draws them one by one would find intervals that
-are far too narrow. Whole clusters are drawn: people where the data set names them, else families, else videos.
+are far too narrow. Whole clusters are drawn: people where the data set names enough of them, else families. Where
+families are not known, or too few, there is no interval, not a narrow one.
 """
 
 from __future__ import annotations
@@ -17,50 +18,77 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrigan.errors import InputError
 from mrigan.evaluation.curves import FPR_POINTS, Ranking
+from mrigan.evaluation.rates import exact_interval, rate_intervals
 from mrigan.evaluation.schema import VIDEO, group_codes
 
 DRAWS, COVERAGE = 1000, 0.95
-LEAST_CLUSTERS = 10  # fewer say little of how the figure would differ on other data
+MIN_CLUSTERS = 10  # of each class; fewer say little of how the figure would differ on other data
+UNKNOWN = "unknown"  # instead of what is drawn, where the scores name no family
+BOUNDED = ("auc", "ap", "eer", "tpr_at_fpr_1", "tpr_at_fpr_10", "balanced_accuracy")  # within 0..1
 CHUNK = 4_000_000  # weights at a time: 32 MB
 WORK = 200_000_000  # rows times draws; larger tables get fewer draws
 LEAST_DRAWS = 200
 
 
 def kind_of_clusters(table: pa.Table) -> str:
-    """What is drawn whole: `group` (people) where every row has one and there are ten at least, else `family` likewise,
-    else `video`."""
-    for column in ("group", "family"):
-        values = table[column].unique().to_pylist()
-        if all(values) and len(values) >= LEAST_CLUSTERS:
-            return column
-    return "video"
+    """What is drawn whole: `group` (people) where every row has one and there are ten of each class at least, else
+    `family` where every row has one, else `unknown`: then nothing is drawn."""
+    if all(table["group"].unique().to_pylist()) and _least_of_a_class(table["label"], clusters_of(table, "group")) >= (
+        MIN_CLUSTERS
+    ):
+        return "group"
+    return "family" if table.num_rows and all(table["family"].unique().to_pylist()) else UNKNOWN
 
 
 def clusters_of(table: pa.Table, kind: str) -> NDArray[np.int64]:
-    """(N,) the cluster of each row of a checked table; `kind` as in `kind_of_clusters`."""
-    return group_codes(table, VIDEO if kind == "video" else ("dataset", kind))[0]
+    """(N,) the cluster of each row of a checked table; `kind` as in `kind_of_clusters`, a video each if `unknown`."""
+    return group_codes(table, VIDEO if kind == UNKNOWN else ("dataset", kind))[0]
 
 
 def intervals_of(faces: pa.Table, videos: pa.Table, threshold: float) -> dict[str, Any]:
-    """95 % intervals of the figures of one model, whole clusters drawn.
+    """95 % intervals of the figures of one model: rates by `rate_intervals`, the others by drawing whole clusters.
+
+    With fewer than ten clusters of a class nothing is drawn: such intervals come out too narrow. Rates have theirs
+    always; of scores that name no family they take each video for itself.
 
     Args:
         faces: scores, without rows of videos that have no face. videos: see `video_table`. threshold: of a face.
 
     Returns:
-        `over` (what is drawn), `clusters` (how many), `frame` and `video`: see `bootstrap`.
+        `over` (what is drawn, or `unknown`), `clusters` (how many), `missing` (why nothing is drawn, or empty), `frame`
+        and `video`: `{figure: [low, high]}`, see `bootstrap` and `rate_intervals`.
     """
     kind = kind_of_clusters(videos)
     judged = videos.filter(pc.greater(videos["faces"], 0))
-    said = pc.equal(judged["verdict"], "fake")
-    return {
-        "over": kind,
-        "clusters": int(clusters_of(videos, kind).max(initial=-1)) + 1,
-        "frame": bootstrap(
-            faces["label"], faces["prob"], faces["prob"].to_numpy() > threshold, clusters_of(faces, kind)
-        ),
-        "video": bootstrap(judged["label"], judged["prob"], said, clusters_of(judged, kind)),
+    said = pc.equal(judged["verdict"], "fake").to_numpy(zero_copy_only=False)
+    levels = {
+        "frame": (faces, faces["prob"].to_numpy() > threshold, clusters_of(faces, kind)),
+        "video": (judged, said, clusters_of(judged, kind)),
     }
+    missing = _why_nothing_is_drawn(kind, judged["label"], levels["video"][2])
+    drawn: dict[str, Any] = {level: {} for level in levels}
+    for level, (table, called, clusters) in levels.items():
+        if not missing:
+            drawn[level] = bootstrap(table["label"], table["prob"], called, clusters)
+        drawn[level] |= rate_intervals(table["label"], called, clusters)
+    count = int(clusters_of(videos, kind).max(initial=-1)) + 1
+    return {"over": kind, "clusters": count, "missing": missing, **drawn}
+
+
+def _why_nothing_is_drawn(kind: str, labels: ArrayLike, clusters: NDArray[np.int64]) -> str:
+    if kind == UNKNOWN:
+        return "the scores name no family (column `family`) of some videos"
+    y = np.asarray(labels, bool)
+    fakes, reals = (len(np.unique(clusters[rows])) for rows in (y, ~y))
+    if min(fakes, reals) >= MIN_CLUSTERS:
+        return ""
+    return f"there are fakes of {fakes} families and reals of {reals}, and it takes {MIN_CLUSTERS} of each"
+
+
+def _least_of_a_class(labels: ArrayLike, clusters: NDArray[np.int64]) -> int:
+    """In how many clusters there are fakes, or reals where these are fewer."""
+    y = np.asarray(labels, bool)
+    return min(len(np.unique(clusters[rows])) for rows in (y, ~y))
 
 
 def bootstrap(
@@ -80,9 +108,10 @@ def bootstrap(
         draws: 0 = 1,000, and fewer (200 at least) above 200,000 rows.
 
     Returns:
-        `{figure: [low, high]}` of `auc ap eer tpr_at_fpr_1 tpr_at_fpr_10 log_loss brier tpr tnr accuracy
-        balanced_accuracy`. A figure that is undefined in more than one draw of ten is left out: there is too little
-        data to say. Empty with fewer than two clusters.
+        `{figure: [low, high]}` of `auc ap eer tpr_at_fpr_1 tpr_at_fpr_10 log_loss brier balanced_accuracy`. A figure
+        that is undefined in more than one draw of ten is left out: there is too little data to say. Where all draws
+        give one value (an AUC of 1), the interval is the exact one of that rate over the clusters of the rarer class:
+        draws cannot show what none of the clusters holds. Empty with fewer than two clusters.
     """
     y, p, said = np.asarray(labels, bool), np.asarray(probs, np.float64), np.asarray(called_fake, bool)
     _, codes = np.unique(np.asarray(clusters), return_inverse=True)
@@ -95,11 +124,15 @@ def bootstrap(
         found.append(_figures(ranking, y, p, said, weights))
     columns = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     tails = [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]
-    return {
+    intervals = {
         name: [float(v) for v in np.nanquantile(values, tails)]
         for name, values in columns.items()
         if np.isnan(values).mean() <= 0.1
     }
+    for name, (low, high) in intervals.items():
+        if name in BOUNDED and high - low < 1e-12:
+            intervals[name] = list(exact_interval(low, _least_of_a_class(y, codes)))
+    return intervals
 
 
 def _draws(codes: NDArray[np.int64], count: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
@@ -127,9 +160,6 @@ def _figures(
             **{name: curve.tpr_at_fpr(fpr) for name, fpr in FPR_POINTS.items()},
             "log_loss": w @ loss / total,
             "brier": w @ (p - y) ** 2 / total,
-            "tpr": tpr,
-            "tnr": tnr,
-            "accuracy": w @ (said == y) / total,
             "balanced_accuracy": (tpr + tnr) / 2,
         }
 

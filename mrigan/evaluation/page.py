@@ -99,10 +99,15 @@ def _warnings(results: Sequence[Result]) -> list[str]:
 
 
 def _drawn(result: Result) -> str:
-    """What the intervals rest on."""
-    count, over = result.intervals["clusters"], result.intervals["over"]
-    names = {"group": "people (or other groups)", "family": "families of an original and its fakes", "video": "videos"}
-    return f"{count:,} {names[over]}" if count > 1 else ""
+    """What the intervals rest on, in sentences."""
+    count, over, missing = (result.intervals[key] for key in ("clusters", "over", "missing"))
+    exact = "exact (Clopper-Pearson) intervals, a family counted once"
+    if missing:
+        alone = exact if over == "family" else "exact (Clopper-Pearson) intervals, each video taken for itself"
+        return f"Small: rates have {alone}. The other figures have none: {missing}."
+    names = {"group": "people (or other groups)", "family": "families of an original and its fakes"}
+    exact = exact if over == "family" else exact.replace("a family", "each of them")
+    return f"Small: 95 % intervals, by drawing {count:,} {names[over]} with replacement; rates have {exact}."
 
 
 def _mistakes(result: Result) -> list[dict[str, Any]]:

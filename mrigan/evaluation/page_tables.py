@@ -28,6 +28,7 @@ FIGURES = (
     ("precision", "Precision", RISING),
     ("f1", "F1", RISING),
 )
+DECIDED = ("balanced_accuracy", "accuracy", "tpr", "tnr", "fpr", "fnr", "precision", "f1")  # figures of yes-or-no
 FALLS = {key for key, _, better in FIGURES if better == FALLING}
 OF_VIDEOS = (
     ("fraction_auc", "AUC by fraction", RISING),
@@ -60,13 +61,21 @@ def main_tables(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 def _row(name: str, results: Sequence[Result], level: str, key: str, better: int) -> dict[str, Any]:
     cells = [_cell(getattr(r, level), key, r.intervals[level]) for r in results]
-    values = [getattr(r, level)[key] for r in results if getattr(r, level)[key] is not None]
-    if len(values) > 1:
+    figures = [getattr(r, level) for r in results]
+    able = [m[key] is not None and not (key in DECIDED and _one_answer(m)) for m in figures]
+    values = [m[key] for m, can in zip(figures, able, strict=True) if can]
+    if values and sum(m[key] is not None for m in figures) > 1:
         best = digits(max(values) if better == RISING else min(values))
-        winners = [cell for cell in cells if cell["text"] == best]
+        winners = [cell for cell, can in zip(cells, able, strict=True) if can and cell["text"] == best]
         for cell in winners if len(winners) < len(cells) else []:
             cell["best"] = True
     return {"name": f"{name} ↓" if better == FALLING else name, "cells": cells}
+
+
+def _one_answer(metrics: Mapping[str, Any]) -> bool:
+    """Whether fakes and reals all got one answer: a TPR of 1 beside a TNR of 0 is no skill, and never the best."""
+    positive, negative = metrics["tp"] + metrics["fp"], metrics["tn"] + metrics["fn"]
+    return bool(metrics["fake"] and metrics["real"] and not (positive and negative))
 
 
 def _texts(name: str, texts: Sequence[str]) -> dict[str, Any]:

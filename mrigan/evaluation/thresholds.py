@@ -26,6 +26,7 @@ class Grid:
     Attributes:
         tpr, tnr: (6, 7) rates of the videos that have a face; NaN where `reason` says that a class is missing.
         videos: with a face. splits: their names.
+        fakes: of the videos. fake_families, real_families: how many independent ones each class has.
     """
 
     tpr: NDArray[np.float64]
@@ -33,6 +34,22 @@ class Grid:
     videos: int
     splits: str
     reason: str
+    fakes: int = 0
+    fake_families: int = 0
+    real_families: int = 0
+
+    def counts(self, i: int, j: int) -> dict[str, int]:
+        """What the rates of one setting are made of: `fakes`, `fakes_found`, `fake_families`, `reals`,
+        `reals_called_fake`, `real_families`; videos, and families of which they come."""
+        reals = self.videos - self.fakes
+        return {
+            "fakes": self.fakes,
+            "fakes_found": round(self.tpr[i, j] * self.fakes),
+            "fake_families": self.fake_families,
+            "reals": reals,
+            "reals_called_fake": round((1 - self.tnr[i, j]) * reals),
+            "real_families": self.real_families,
+        }
 
     @property
     def balanced_accuracy(self) -> NDArray[np.float64]:
@@ -79,7 +96,11 @@ def threshold_grid(scores: pa.Table) -> Grid:
         return Grid(np.full(shape, np.nan), np.full(shape, np.nan), len(labels), splits, reason)
     fake = enough(called[:, None, :], faces, np.array(FRACTION_GRID)[None, :, None])  # (6, 7, V)
     tpr, tnr = fake[..., labels].mean(-1), 1 - fake[..., ~labels].mean(-1)
-    return Grid(tpr, tnr, len(labels), splits, "")
+    known = "family" in scores.column_names  # a table that nobody has checked may lack it
+    names = scores["family"].take(first[predicted]).to_pylist() if known else [""] * len(labels)
+    families = np.array([name or f"video {i}" for i, name in enumerate(names)])
+    of_fakes, of_reals = (len(set(families[rows])) for rows in (labels, ~labels))
+    return Grid(tpr, tnr, len(labels), splits, "", int(labels.sum()), of_fakes, of_reals)
 
 
 def search_thresholds(scores: pa.Table) -> dict[str, Any]:
@@ -93,9 +114,10 @@ def search_thresholds(scores: pa.Table) -> dict[str, Any]:
         scores: a checked scores table of one model, validation rows only. Videos without a face have no say.
 
     Returns:
-        `frame`, `fraction`, `balanced_accuracy`, `tpr`, `tnr`, `videos` (with a face), `ties` (settings equally
-        good), `source`. With one class only nothing can be searched: the defaults (.5, .5) come back,
-        `balanced_accuracy` None and `reason` saying why.
+        `frame`, `fraction`, `balanced_accuracy`, `tpr`, `tnr`, `videos` (with a face), `counts` (see `Grid.counts`),
+        `ties` (settings equally good), `source`. The defaults (.5, .5) come back, with `reason` saying why, where no
+        setting beats calling all videos alike, and where one class only is there: nothing can then be searched, and
+        the figures are None.
 
     Raises:
         InputError: test rows, or several models.
@@ -108,13 +130,20 @@ def search_thresholds(scores: pa.Table) -> dict[str, Any]:
             "tpr": None,
             "tnr": None,
             "videos": found.videos,
+            "counts": None,
             "ties": 0,
             "source": f"default: the {found.splits} scores cannot be searched",
             "reason": found.reason,
         }
     balanced = found.balanced_accuracy
-    best = np.argwhere(np.isclose(balanced, balanced.max(), rtol=0, atol=1e-12))  # (K, 2), frame first
-    i, j = best[np.argmin(((best - best.mean(0)) ** 2).sum(1).round(9))]
+    if balanced.max() <= 0.5 + 1e-12:  # as good as calling every video real, or every one fake
+        i, j = (grid.index(DEFAULT_THRESHOLDS[n]) for grid, n in ((FRAME_GRID, "frame"), (FRACTION_GRID, "fraction")))
+        ties, source = 0, f"default: no setting beats chance on {found.videos} {found.splits} videos"
+        why = {"reason": "no setting does better than calling all videos real, or all fake"}
+    else:
+        best = np.argwhere(np.isclose(balanced, balanced.max(), rtol=0, atol=1e-12))  # (K, 2), frame first
+        i, j = best[np.argmin(((best - best.mean(0)) ** 2).sum(1).round(9))]
+        ties, source, why = len(best), f"searched on {found.videos} {found.splits} videos", {}
     return {
         "frame": FRAME_GRID[i],
         "fraction": FRACTION_GRID[j],
@@ -122,8 +151,10 @@ def search_thresholds(scores: pa.Table) -> dict[str, Any]:
         "tpr": float(found.tpr[i, j]),
         "tnr": float(found.tnr[i, j]),
         "videos": found.videos,
-        "ties": len(best),
-        "source": f"searched on {found.videos} {found.splits} videos",
+        "counts": found.counts(i, j),
+        "ties": ties,
+        "source": source,
+        **why,
     }
 
 

@@ -39,6 +39,11 @@ def video(
     return [(*head, 0, 10 * k, k / 3, label, logits[k], p, model) for k, p in enumerate(probs)]
 
 
+def with_families(scores: pa.Table) -> pa.Table:
+    """The same scores with a family for each video, as `mrigan.training.scoring` names them."""
+    return scores.append_column("family", pa.array([f"family of {name}" for name in scores["name"].to_pylist()]))
+
+
 def random_table(
     seed: int = 0,
     models: Sequence[str] = ("face", "mri"),

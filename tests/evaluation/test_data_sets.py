@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from mrigan.cli import app
 from mrigan.evaluation import write_scores
-from tests.evaluation.tables import random_table, table, video
+from tests.evaluation.tables import random_table, table, video, with_families
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
     for (name, path), scores in zip(paths.items(), (both, other), strict=False):
         names = pa.array([name] * len(scores))
         plain = pa.array([""] * len(scores))
-        write_scores(scores.set_column(0, "dataset", names).set_column(2, "compression", plain), path)
+        write_scores(with_families(scores.set_column(0, "dataset", names).set_column(2, "compression", plain)), path)
     write_scores(table(video("a.mp4", 1, [0.9], dataset="fakes", compression="", model="face")), paths["fakes"])
     return paths
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from scipy.optimize import brentq
+from scipy.stats import binomtest
 from sklearn import metrics
 from torchmetrics.functional.classification import binary_calibration_error
 
@@ -15,6 +17,8 @@ from mrigan.errors import InputError
 from mrigan.evaluation import check_scores
 from mrigan.evaluation.curves import Ranking, expected_calibration_error
 from mrigan.evaluation.intervals import bootstrap, clusters_of, delong, kind_of_clusters
+from mrigan.evaluation.rates import exact_interval, words
+from mrigan.evaluation.results import measure
 from tests.evaluation.tables import table, video
 
 
@@ -79,12 +83,49 @@ def test_too_little_data_gives_no_interval() -> None:
     assert bootstrap([1, 0], [0.9, 0.1], [True, False], [0, 0]) == {}
     one_class = bootstrap([1, 1, 1], [0.9, 0.1, 0.5], [True, False, True], [0, 1, 2])
     assert "auc" not in one_class
-    assert "tnr" not in one_class
-    assert one_class["tpr"] == [0.0, 1.0]
+    assert "balanced_accuracy" not in one_class
 
 
-def test_clusters_are_people_then_families_then_videos() -> None:
-    rows = table([row for i in range(12) for row in video(f"{i}.mp4", i % 2, [0.1, 0.9])])
+@pytest.mark.parametrize(("right", "of"), [(0, 4), (4, 4), (3, 17), (60, 60), (1, 1)])
+def test_rates_have_the_exact_interval(right: int, of: int) -> None:
+    expected = binomtest(right, of).proportion_ci(0.95, method="exact")
+    assert exact_interval(right / of, of) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_a_rate_in_words() -> None:
+    assert words(0, 4) == "0 of 4 (95 %: 0 to 60 %)"
+    assert words(16, 16, families=4) == "16 of 16 (95 %: 40 to 100 %)"  # four fakes of each of four originals
+
+
+def rated(families: int, fakes_each: int) -> pa.Table:
+    """Originals and their fakes, told apart without a mistake."""
+    rows = []
+    for i in range(families):
+        rows += video(f"{i}.mp4", 0, [0.1, 0.2])
+        for k in range(fakes_each):
+            rows += video(f"{i}_{k}.mp4", 1, [0.8, 0.9])
+    scores = table(rows)
+    named = [name.split("_")[0].removesuffix(".mp4") for name in scores["name"].to_pylist()]
+    return check_scores(scores.append_column("family", [named]))
+
+
+def test_few_families_have_no_interval_but_their_rates() -> None:
+    [few], [enough] = (measure(rated(n, 4), {"m": {"frame": 0.5, "fraction": 0.5}}) for n in (9, 10))
+    assert few.intervals["over"] == "family"
+    assert "9 families" in few.intervals["missing"]
+    exact = binomtest(9, 9).proportion_ci(0.95, method="exact")
+    for level in ("video", "frame"):
+        assert set(few.intervals[level]) == {"tpr", "fnr", "fpr", "tnr", "accuracy"}
+        for rate in ("tpr", "tnr"):  # 36 fakes of nine families are nine trials
+            assert few.intervals[level][rate] == pytest.approx([exact.low, 1])
+    assert enough.intervals["missing"] == ""
+    low, high = enough.intervals["video"]["auc"]
+    assert high == 1
+    assert 0.6 < low < 0.75  # ten families without a mistake: never "1 to 1"
+
+
+def test_clusters_are_people_then_families_and_never_videos() -> None:
+    rows = table([row for i in range(44) for row in video(f"{i}.mp4", i % 2, [0.1, 0.9])])
 
     def kind(**columns: list[str]) -> tuple[str, int]:
         named = rows
@@ -94,12 +135,13 @@ def test_clusters_are_people_then_families_then_videos() -> None:
         chosen = kind_of_clusters(named)
         return chosen, len(set(clusters_of(named, chosen)))
 
-    families, people = [f"f{i // 2}" for i in range(24)], [f"p{i // 2 % 11}" for i in range(24)]
-    assert kind() == ("video", 12)
-    assert kind(family=families) == ("family", 12)
+    families, people = [f"f{i // 4}" for i in range(88)], [f"p{i // 4 % 11}" for i in range(88)]
+    assert kind() == ("unknown", 44)
+    assert kind(family=families) == ("family", 22)
     assert kind(family=families, group=people) == ("group", 11)
-    assert kind(family=families, group=["part 0"] * 24) == ("family", 12)  # one group tells nothing
-    assert kind(family=[*families[:-2], "", ""]) == ("video", 12)  # not known of every video
+    assert kind(family=families, group=["part 0"] * 88) == ("family", 22)  # one group tells nothing
+    assert kind(family=["f0"] * 44 + ["f1"] * 44) == ("family", 2)
+    assert kind(family=[*families[:-2], "", ""]) == ("unknown", 44)  # not known of every video
 
 
 def brute_force(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[float, float]:

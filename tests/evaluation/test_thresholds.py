@@ -7,6 +7,7 @@ import pytest
 
 from mrigan.errors import InputError
 from mrigan.evaluation import check_scores, search_thresholds, video_metrics, video_table
+from mrigan.evaluation.aggregation import best_threshold
 from mrigan.evaluation.thresholds import FRACTION_GRID, FRAME_GRID
 from tests.evaluation.tables import random_table, table, video
 
@@ -68,3 +69,23 @@ def test_videos_without_a_face_have_no_say():
     rows = video("a", 0, [0.4], split="val") + video("b", 1, [0.95], split="val") + video("c", 1, [], split="val")
     got = search_thresholds(check_scores(table(rows)))
     assert (got["balanced_accuracy"], got["videos"]) == (1.0, 2)
+
+
+@pytest.mark.parametrize("probs", [(0.1, 0.1), (0.99, 0.99), (0.99, 0.01)], ids=["all real", "all fake", "reversed"])
+def test_calling_all_videos_alike_is_never_the_best_setting(probs):
+    rows = [r for i in range(12) for r in video(f"{i}", i % 2, [probs[i % 2]] * 4, split="val")]
+    got = search_thresholds(check_scores(table(rows)))
+    assert (got["frame"], got["fraction"], got["ties"]) == (0.5, 0.5, 0)
+    assert "no setting does better than calling all videos" in got["reason"]
+    assert got["source"] == "default: no setting beats chance on 12 val videos"
+    assert best_threshold([0, 1] * 6, list(probs) * 6) == 0.5
+
+
+def test_rates_come_with_what_they_are_made_of():
+    rows = [r for i in range(8) for r in video(f"{i}", 1, [0.9] * 4, split="val")]
+    rows += [r for i in range(3) for r in video(f"r{i}", 0, [0.9 if i else 0.01] * 4, split="val")]
+    scores = table(rows)
+    families = [f"f{int(n) // 4}" if n.isdigit() else n for n in scores["name"].to_pylist()]
+    got = search_thresholds(check_scores(scores.append_column("family", [families])))
+    assert got["counts"] == {"fakes": 8, "fakes_found": 8, "fake_families": 2,
+                             "reals": 3, "reals_called_fake": 2, "real_families": 3}  # fmt: skip
