@@ -82,6 +82,9 @@ class PackConfig:
     shard_mib: int = at_least(1, 256)  # MiB, the most that a shard takes; units are planned somewhat smaller
     shard_samples: int = at_least(1, 10000)  # the most that a shard holds
     seed: int = 0
+    # Facts in which real and fake faces are made alike in each split: compression, face_px (the width of the face),
+    # frame_size; of the larger side so many faces are drawn. All are stored; those not drawn are left out when read
+    match: list[str] = field(default_factory=list)
     faces_dir: str = ""  # folder of the detections, which several sets may share; empty = faces/ in the shard folder
 
 

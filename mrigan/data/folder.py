@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mrigan.errors import ShardError
-from mrigan.files import sha256_file
+from mrigan.files import hash_json, sha256_file
+from mrigan.packing.matching import columns_of, matched
+
+log = logging.getLogger(__name__)
 
 MEMBERS = ("face", "mri", "json")  # in the order of the tar
 
@@ -27,12 +31,19 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardFolder:
-    """A finished shard folder; `hash` is the SHA-256 of its samples.parquet: the data hash."""
+    """A finished shard folder.
+
+    Attributes:
+        hash: the SHA-256 of its samples.parquet, with what is taken of it: the data hash.
+        match, seed: `pack.match` and `pack.seed` of its plan; see `mrigan.packing.matching`.
+    """
 
     path: Path
     kind: str
     hash: str
     plan: str
+    match: tuple[str, ...] = ()
+    seed: int = 0
 
     @classmethod
     def open(cls, path: Path) -> ShardFolder:
@@ -52,15 +63,19 @@ class ShardFolder:
             raise ShardError(
                 "samples.parquet is not the one that manifest.json describes", where=samples, fix=verify(path)
             )
-        return cls(path, str(content.get("kind")), str(content["samples_sha256"]), str(content.get("plan_hash")))
+        rows, match, seed = str(content["samples_sha256"]), content.get("match") or [], content.get("seed", 0)
+        data_hash = hash_json({"samples": rows, "match": match, "seed": seed}) if match else rows
+        return cls(path, str(content.get("kind")), data_hash, str(content.get("plan_hash")), tuple(match), seed)
 
     def columns(self, split: str) -> pa.Table:
-        """What reading needs: key, fake, shard, offsets and sizes."""
+        """What reading needs of the samples that are taken: key, fake, shard, offsets and sizes."""
         numbers = [f"{member}_{what}" for member in MEMBERS for what in ("offset", "size")]
+        wanted = ["key", "label", "shard", "crc32", *numbers]
+        more = [name for name in columns_of(self.match) if name not in wanted] if self.match else []
         try:
             table = pq.read_table(
                 self.path / "samples.parquet",
-                columns=["key", "label", "shard", "crc32", *numbers],
+                columns=[*wanted, *more],
                 filters=[("split", "=", split), ("status", "=", "ok")],
             )
         except pa.ArrowInvalid as error:
@@ -69,6 +84,13 @@ class ShardFolder:
                 where=self.path,
                 fix="build the shards again with this version",
             ) from None
+        if self.match:
+            taken = matched(table, self.match, self.seed)
+            log.info(
+                "%s: %d of the %d %s samples are left out, so that real and fake faces agree in %s",
+                self.path, int((~taken).sum()), len(table), split, ", ".join(self.match),
+            )  # fmt: skip
+            table = table.filter(pa.array(taken)).drop_columns(more)
         fake = pa.array(np.asarray(table["label"].to_pylist(), dtype=object) == "fake")
         return table.drop_columns("label").append_column("fake", fake)
 

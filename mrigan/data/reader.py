@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mrigan.data.folder import MEMBERS, Shard, ShardFolder, splits_of, verify
@@ -118,12 +119,14 @@ class ShardSet:
             numbers = pa.array([place[name] for name in table["shard"].to_pylist()], pa.int32())
             parts.append(table.set_column(table.schema.get_field_index("shard"), "shard", numbers))
             shards += checked
+        matches = any(folder.match for folder in opened)
         columns = pa.concat_tables(parts).sort_by(_ORDER)
         if len(columns) == 0:
             raise ShardError(
                 f"no usable sample in split {split!r}",
                 where=", ".join(str(f.path) for f in opened),
-                fix=f"there are: {splits_of(opened)}",
+                fix=f"there are: {splits_of(opened)}"
+                + ("; pack.match leaves none, for reals and fakes have nothing in common" if matches else ""),
             )
         data_hash = hash_json(sorted(folder.hash for folder in opened))
         pairs = all(folder.kind == "pairs" for folder in opened)
@@ -160,7 +163,10 @@ class ShardSet:
         """All columns of the samples' rows in `samples.parquet` (data set, method, name, frame, ...), by id."""
         wanted = [("split", "=", self.split), ("status", "=", "ok")]
         tables = [pq.read_table(folder / "samples.parquet", filters=wanted) for folder in self.folders]
-        return pa.concat_tables(tables).sort_by(_ORDER)
+        rows = pa.concat_tables(tables).sort_by(_ORDER)
+        if len(rows) > len(self):  # pack.match leaves some out
+            rows = rows.filter(pc.is_in(rows["key"], pa.array([key.decode() for key in self._keys.tolist()])))
+        return rows
 
     def read(self, i: int) -> tuple[bytes, bytes | None, bytes]:
         """The encoded face, the encoded MRI (None in a set of faces) and the JSON of sample `i`.

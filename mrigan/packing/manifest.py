@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from mrigan.catalog import LABELS
 from mrigan.errors import ShardError
 from mrigan.files import sha256_file, write_json
 from mrigan.packing.layout import FORMAT, Layout
+from mrigan.packing.matching import columns_of, matched
 from mrigan.packing.rows import merge_rows, stream_rows
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Summary:
         dropped: rows by reason. failed: (clip id, reason) of the clips that could not be read, or not to their end.
         built: samples stored by this build, others were there. seconds: CPU-seconds of this build by stage.
         wall: seconds that this build took.
+        unmatched: of the stored samples, those that `pack.match` leaves out when they are read.
     """
 
     families: int
@@ -43,6 +46,7 @@ class Summary:
     built: int
     seconds: Counter[str]
     wall: float
+    unmatched: int = 0
 
     @property
     def stored(self) -> int:
@@ -61,6 +65,8 @@ class Summary:
             f"{self.stored} faces stored: {stored or 'none'}",
             "dropped: " + (", ".join(f"{n} {reason}" for reason, n in self.dropped.most_common()) or "none"),
         ]
+        if self.unmatched:
+            lines.append(f"{self.unmatched} of the faces stored are unmatched: who reads the set leaves them out")
         if self.failed:
             lines.append(f"{len(self.failed)} clips failed:")
             lines += [f"    {clip}: {reason}" for clip, reason in self.failed[:20]]
@@ -89,6 +95,7 @@ def write_manifest(plan: Plan) -> None:
     write_json(layout.manifest, {
         "format": FORMAT, "plan_hash": plan.hash, "kind": pack.kind, "size": plan.config.faces.size,
         "mri": {"format": pack.mri_format, "metric": plan.config.mri.metric} if pack.kind == "pairs" else None,
+        **({"match": pack.match, "seed": pack.seed} if pack.match else {}),
         "rows": sum(marker["rows"] for marker in markers), "counts": dict(sorted(counts.items())),
         "splits": {split: dict(sorted(numbers.items())) for split, numbers in splits.items()},
         "samples_sha256": sha256_file(layout.samples),
@@ -134,6 +141,11 @@ def summarise(plan: Plan, reports: Sequence[UnitReport], wall: float) -> Summary
             dropped[row["values"]] += row["counts"]
         lost = rows.filter(pc.equal(rows["status"], "failed"))
         failed += zip(lost["clip"].to_pylist(), lost["reason"].to_pylist(), strict=True)
+    unmatched, pack = 0, plan.config.pack
+    if pack.match:
+        tables = stream_rows(plan.layout.samples, [*columns_of(pack.match), "status"])
+        whole = pa.concat_tables(table.filter(pc.equal(table["status"], "ok")) for table in tables)
+        unmatched = int((~matched(whole, pack.match, pack.seed)).sum())
     seconds: Counter[str] = Counter()
     for report in reports:
         seconds.update(report.seconds)
@@ -141,7 +153,7 @@ def summarise(plan: Plan, reports: Sequence[UnitReport], wall: float) -> Summary
         families=sum(len(unit.families) for unit in plan.units),
         clips=sum(len(family.own) for unit in plan.units for family in unit.families),
         units=len(plan.units), samples=samples, dropped=dropped, failed=failed,
-        built=sum(report.stored for report in reports), seconds=seconds, wall=wall,
+        built=sum(report.stored for report in reports), seconds=seconds, wall=wall, unmatched=unmatched,
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from mrigan.packing.inputs import (
     refuse_other_libraries,
 )
 from mrigan.packing.layout import FORMAT, clip_key, unit_name
+from mrigan.packing.matching import check_match
 from mrigan.packing.plan_file import Plan, Unit, load_plan, read_plan_json, write_plan
 from mrigan.packing.still_families import refuse_mixed
 from mrigan.video.recipe import check_recipe
@@ -89,6 +90,8 @@ def what_decides(config: ShardsConfig, catalog_hash: str) -> dict[str, Any]:
     """All that determines the bytes of the set, beside the clips themselves."""
     settings = to_dict(config)
     del settings["pack"]["faces_dir"]  # where detections lie changes nothing
+    if not config.pack.match:
+        del settings["pack"]["match"]  # as in plans from before it existed
     if config.video.device == "cpu" and config.video.decoder == "auto":
         settings["video"]["decoder"] = "pyav"  # it is what `auto` chooses there
     if config.video.device == "cuda":
@@ -115,6 +118,7 @@ def check_config(config: ShardsConfig) -> None:
         raise ConfigError(
             f"no such split: {', '.join(wrong) or '(none)'}", where="pack.splits", fix=f"some of {', '.join(SPLITS)}"
         )
+    check_match(pack.match)
     if not 1 <= pack.jpeg_quality <= 100:
         raise ConfigError(f"JPEG quality is {pack.jpeg_quality}", where="pack.jpeg_quality", fix="1 to 100")
     if pack.kind == "pairs":

@@ -56,6 +56,17 @@ def warnings_of(groups: Sequence[Group]) -> list[str]:
     return warnings
 
 
+def accuracies(groups: Sequence[Group]) -> dict[str, dict[str, float]]:
+    """Split → fact → the balanced accuracy of the best guess from that fact alone, of splits with both labels."""
+    found: dict[str, dict[str, float]] = {}
+    for split in SPLITS:
+        sides = [[g for g in groups if g.split == split and g.label == label and g.faces] for label in LABELS]
+        if all(sides):
+            found[split] = {fact: balanced_accuracy(*(sum((of(g) for g in side), Counter()) for side in sides))
+                            for fact, of in FACTS.items()}  # fmt: skip
+    return found
+
+
 def balanced_accuracy(reals: Distribution, fakes: Distribution) -> float:
     """Of the best guess of the label from one fact alone, 0.5 (chance) to 1."""
     real, fake = reals.total(), fakes.total()

@@ -16,14 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mrigan.catalog import LABELS
+from mrigan.config import PackConfig
 from mrigan.errors import ShardError
+from mrigan.packing.matching import matched
 from mrigan.packing.plan_file import Plan, load_plan, unit_names
 from mrigan.packing.reading import Reading, reading
 from mrigan.packing.rows import read_rows, stream_rows
 
 KEYS = ("dataset", "method", "compression", "split", "label")
 SIZES = ("face_size", "mri_size", "json_size")
-COLUMNS = (*KEYS, "clip", "family", "status", "reason", "width", "height", "face_px", "mri_mean", *SIZES)
+COLUMNS = (*KEYS, "key", "clip", "family", "status", "reason", "width", "height", "face_px", "mri_mean", *SIZES)
 MRI_BINS = 256  # of the mean of an MRI, 0...255
 Key = tuple[str, str, str, str, str]
 
@@ -76,9 +78,11 @@ class Stats:
     """What `shard_stats` counted.
 
     Attributes:
-        groups: in the order of their keys. warnings: what would give the label away, or what is missing.
+        groups: in the order of their keys; faces that `pack.match` leaves out are among the dropped, as `unmatched`.
+        warnings: what would give the label away, or what is missing.
         families: with clips of a label, which may have several methods.
         built, units: units counted, and units of the plan.
+        matching: split → before, after → label → faces, and fact → balanced accuracy; {} without `pack.match`.
     """
 
     folder: str
@@ -88,6 +92,7 @@ class Stats:
     warnings: list[str]
     built: int
     units: int
+    matching: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For a program, as JSON."""
@@ -96,7 +101,7 @@ class Stats:
             "schema_version": 1, "folder": self.folder, "plan_hash": self.plan.hash, "kind": config.pack.kind,
             "metric": config.mri.metric if config.pack.kind == "pairs" else None, "units": self.units,
             "built": self.built, "families": self.families, "groups": [group.as_dict() for group in self.groups],
-            "warnings": self.warnings,
+            "warnings": self.warnings, "match": config.pack.match, "matching": self.matching,
         }  # fmt: skip
 
 
@@ -118,7 +123,38 @@ def shard_stats(out: str | Path, scratch: str | Path = "") -> Stats:
         if not done:
             raise ShardError("nothing is built yet", where=out, fix=f"mrigan shards build {out}")
         groups, families = _count(_tables(there, done))
-    return Stats(there.where, plan, groups, families, warnings_of(groups), len(done), len(names))
+        matching: dict[str, Any] = {}
+        if plan.config.pack.match:
+            before = groups
+            groups, families = _count(matched_rows(list(_tables(there, done)), plan.config.pack))
+            matching = compared(before, groups)
+    return Stats(there.where, plan, groups, families, warnings_of(groups), len(done), len(names), matching)
+
+
+def matched_rows(tables: Sequence[pa.Table], pack: PackConfig) -> Iterator[pa.Table]:
+    """The rows, with the stored samples that `pack.match` leaves out as dropped: `unmatched`."""
+    whole = pa.concat_tables(table.filter(pc.equal(table["status"], "ok")) for table in tables)
+    out = whole["key"].filter(pa.array(~matched(whole, pack.match, pack.seed))).combine_chunks()
+    for table in tables:
+        lost, told = pc.and_(pc.equal(table["status"], "ok"), pc.is_in(table["key"], out)), table
+        for name, word in (("status", "dropped"), ("reason", "unmatched")):
+            column = pc.if_else(lost, pa.scalar(word), table[name])
+            told = told.set_column(told.schema.get_field_index(name), name, column)
+        yield told
+
+
+def compared(before: Sequence[Group], after: Sequence[Group]) -> dict[str, Any]:
+    """See `Stats.matching`."""
+    from mrigan.packing.shortcuts import accuracies
+
+    return {
+        split: {
+            when: {label: sum(g.faces for g in groups if (g.split, g.label) == (split, label)) for label in LABELS}
+            | {"telling": accuracies(groups).get(split, {})}
+            for when, groups in (("before", before), ("after", after))
+        }
+        for split in dict.fromkeys(group.split for group in before)
+    }
 
 
 def summary(counts: Counter[int]) -> dict[str, float]:

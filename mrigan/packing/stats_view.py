@@ -50,6 +50,12 @@ def show(stats: Stats) -> list[str]:
         reasons = _sum(stats.groups, name)
         if reasons:
             lines.append(f"{title}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.most_common()))
+    for split, each in stats.matching.items():
+        before, after = each["before"], each["after"]
+        kept = " and ".join(f"{after[label]:,} of {before[label]:,} {label}" for label in LABELS)
+        lines.append(f"matched in {', '.join(stats.plan.config.pack.match)}: {split} takes {kept} faces")
+        lines += [f"    {fact} alone tells them apart: {accuracy:.2f} before, {after['telling'][fact]:.2f} after"
+                  for fact, accuracy in before["telling"].items() if fact in after["telling"]]  # fmt: skip
     if stats.built < stats.units:
         lines.append(f"{stats.built} of {stats.units} units are built: mrigan shards build {stats.folder}")
     lines += [f"warning: {warning}" for warning in stats.warnings]
