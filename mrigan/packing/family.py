@@ -16,7 +16,6 @@ import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,13 @@ from mrigan.catalog import Clip, Family
 from mrigan.errors import InputError
 from mrigan.packing.pictures import black, encode
 from mrigan.packing.rows import Row, row_of, sample_json
+from mrigan.packing.settle import Sample, settled
 from mrigan.packing.shard import Member
 from mrigan.packing.still_families import MIXED
 from mrigan.packing.tools import Stages, Timed, Tools
 from mrigan.packing.treated import Treated
 from mrigan.video import (
+    Decision,
     DecoderError,
     Face,
     FaceTable,
@@ -38,11 +39,9 @@ from mrigan.video import (
     FrameSource,
     Geometry,
     Paired,
-    VideoInfo,
     changed,
     follow,
     is_picture,
-    probe,
     pyav_source,
 )
 from mrigan.video.picture import Picture, to_host
@@ -52,14 +51,6 @@ log = logging.getLogger(__name__)
 Box = tuple[float, float, float, float]
 
 BATCH = 8  # pairs in one computation of MRIs
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A row to be stored and its members, encoded, in the order of the tar."""
-
-    row: Row
-    members: list[Member]
 
 
 def family_samples(family: Family, tools: Tools, stages: Stages) -> list[Sample | Row]:
@@ -107,15 +98,7 @@ class _Fake:
     waiting: list[_Pair] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     reasons: set[str] = field(default_factory=set)
-
-    @cached_property
-    def info(self) -> VideoInfo:
-        return probe(self.path)
-
-    def time(self, paired: Paired) -> float:
-        """Seconds of the fake's own frame."""
-        late = paired.fake_index - paired.index
-        return paired.time + late / self.info.fps if late and self.info.fps else paired.time
+    decision: Decision | None = None  # what the clip as a whole tells; of a still there is nothing to tell
 
 
 class _Family:
@@ -153,13 +136,46 @@ class _Family:
             for fake in beside:
                 self._finish(fake)
         else:
-            paths = [self.tools.path(clip) for clip in fakes]
-            with follow(paths, self.tools.config.pairs, table.by_frame(), self.source) as clips:
-                along = [_Fake(clip, f, self.tools.path(clip)) for clip, f in zip(fakes, clips, strict=True)]
-                self._follow(original, table, frames, along)
-            for fake in along:
-                self._finish(fake)
+            self._clips(original, table, frames, fakes)
         self._without_counterpart([clip for clip in self.family.fakes if clip not in fakes], MIXED[still])
+
+    def _clips(self, original: Clip, table: FaceTable, frames: Iterable[Frame], fakes: list[Clip]) -> None:
+        """The fakes that are clips, as their original is."""
+        settings, by_frame = self.tools.config.pairs, table.by_frame()
+        paths = [self.tools.path(clip) for clip in fakes]
+        boxes = {index: [face.box for face in faces] for index, faces in by_frame.items()}
+        with follow(paths, settings, by_frame, self.source, boxes=boxes) as clips:
+            along = [_Fake(clip, each, each.path) for clip, each in zip(fakes, clips, strict=True)]
+            self._follow(original, table, frames, along)
+            for fake, each in zip(along, clips, strict=True):
+                with self.stages("pair"):
+                    fake.decision = each.decide()
+        for fake in along:
+            if fake.decision is not None and not fake.decision.moved:
+                self._finish(fake)
+        if moved := [(fake, fake.decision) for fake in along if fake.decision is not None and fake.decision.moved]:
+            self._again(original, table, frames, moved)
+
+    def _again(
+        self, original: Clip, table: FaceTable, frames: Iterable[Frame], moved: list[tuple[_Fake, Decision]]
+    ) -> None:
+        """Pair the fakes that show the original's moments at other indices; what was made of them is given up."""
+        by_frame = table.by_frame()
+        seen = frames if isinstance(frames, list) else self.source.read(self.tools.path(original), wanted=by_frame)
+        paths, decisions = [fake.path for fake, _ in moved], [decision for _, decision in moved]
+        with follow(paths, self.tools.config.pairs, by_frame, self.source, decisions=decisions) as clips:
+            along = [
+                _Fake(fake.clip, each, each.path, decision=decision)
+                for (fake, decision), each in zip(moved, clips, strict=True)
+            ]
+            try:
+                for frame in seen:
+                    self._alongside(frame, along, by_frame[frame.index])
+            except InputError:
+                log.debug("%s: breaks off, as the first pass has said", original.id)
+        for fake, (earlier, _) in zip(along, moved, strict=True):
+            fake.reasons |= {reason for reason in earlier.reasons if reason.startswith("unreadable")}
+            self._finish(fake)
 
     def _is_still(self, clip: Clip) -> bool:
         return is_picture(os.fsdecode(self.tools.path(clip)))
@@ -205,13 +221,16 @@ class _Family:
             for frame in frames:
                 if not self.family.reference:
                     self.items += [self._found(original, frame, face) for face in by_frame[frame.index]]
-                for fake in fakes:
-                    with self.stages("pair"):
-                        paired = fake.frames.pair(frame)
-                    self._pair(fake, frame, paired, by_frame[frame.index])
+                self._alongside(frame, fakes, by_frame[frame.index])
         except InputError as error:
             if not table.note:  # else it has its row
                 self.items.append(row_of(original, "failed", f"unreadable: {error.what}"))
+
+    def _alongside(self, frame: Frame, fakes: list[_Fake], faces: list[Face]) -> None:
+        for fake in fakes:
+            with self.stages("pair"):
+                paired = fake.frames.pair(frame)
+            self._pair(fake, frame, paired, faces)
 
     def _found(self, clip: Clip, frame: Frame, face: Face) -> Sample | Row:
         """A face as it was detected in this clip: real, or of a fake that is searched by itself."""
@@ -242,7 +261,7 @@ class _Family:
             return
         treated, clean_pair = self.treated.pair(frame, paired), self.treated.mri_pair(frame, paired)
         for face in faces:
-            row = row_of(fake.clip, "ok", frame=paired.fake_index, person=face.person, time=fake.time(paired))
+            row = row_of(fake.clip, "ok", frame=paired.fake_index, person=face.person, time=paired.fake_time)
             clean, box = self.treated.boxes(face.box, paired.geometry, frame)
             if clean is None or box is None or row.key in fake.keys:
                 # misaligned: one frame of the fake for two of the original
@@ -257,6 +276,10 @@ class _Family:
                 if differs and self.treated.treatment is not None:  # a treatment may enlarge what a codec did
                     before = [self.tools.cut(picture, clean) for picture in (paired.original, paired.fake)]
                     differs = changed(before[0], before[1], self.tools.config.pairs)
+            if differs and fake.decision is not None and fake.decision.inside:
+                row.status, row.reason = "dropped", "misaligned"  # only the faces were alike, and this one is not
+                fake.items.append(row)
+                continue
             if not differs:
                 row.status, row.reason = "dropped", "unchanged"
                 fake.items.append(row)
@@ -299,10 +322,15 @@ class _Family:
                 fake.items.append(self._sample(fake.clip, pair.row, pair.fake_face, (metric, data), pair.about))
 
     def _finish(self, fake: _Fake) -> None:
-        if not self.pairs and (not fake.keys or "misaligned" in fake.reasons):
-            self._alone(fake.clip)  # its faces are somewhere else than the original's
-            return
         self._store(fake)
+        if fake.decision is not None:
+            fake.items = list(settled(fake.items, fake.clip, fake.decision))
+        rows = [item for item in fake.items if isinstance(item, Row)]
+        forged, unchanged = len(rows) < len(fake.items), any(row.reason == "unchanged" for row in rows)
+        elsewhere = not fake.keys or any(row.reason == "misaligned" for row in rows)
+        if not self.pairs and elsewhere and (forged or not unchanged):  # else its sound alone is forged: it is no fake
+            self._alone(fake.clip)
+            return
         broken = sorted(reason for reason in fake.reasons if reason.startswith("unreadable"))
         fake.items += [row_of(fake.clip, "failed", reason) for reason in broken]
         self.items += fake.items or [row_of(fake.clip, "dropped", "too_short")]

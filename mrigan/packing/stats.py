@@ -36,6 +36,7 @@ class Group:
 
     Attributes:
         families, clips: with any row. faces: stored. bytes: of their members, without the tar's headers.
+        unproven: stored faces of fakes in which nothing moves that would show another moment than the original's.
         dropped, failed: rows by reason, without its details.
         per_clip: stored faces a clip → clips. frames: (w, h) in px → faces.
         mri: floor of the mean MRI → faces (fakes of `pairs` only). widths: px of a face's box → faces.
@@ -49,6 +50,7 @@ class Group:
     families: int = 0
     clips: int = 0
     faces: int = 0
+    unproven: int = 0
     bytes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
@@ -65,7 +67,7 @@ class Group:
     def as_dict(self) -> dict[str, Any]:
         """For a program, as JSON."""
         return {
-            **{key: getattr(self, key) for key in (*KEYS, "families", "clips", "faces", "bytes")},
+            **{key: getattr(self, key) for key in (*KEYS, "families", "clips", "faces", "unproven", "bytes")},
             "dropped": dict(self.dropped), "failed": dict(self.failed), "faces_per_clip": summary(self.per_clip),
             "frame_sizes": {f"{w}x{h}": n for (w, h), n in self.frames.most_common()},
             "face_px": summary(self.widths),
@@ -198,6 +200,7 @@ def _count(tables: Iterable[pa.Table]) -> tuple[list[Group], dict[str, int]]:
             group = groups.setdefault(key, Group(*key))
             stored = row["count_all"] if row["status"] == "ok" else 0
             group.faces += stored
+            group.unproven += stored if row["reason"].startswith("alignment:") else 0
             group.bytes += row["bytes_sum"]
             clips[key][row["clip"]] += stored
             families[key].add(row["family"])

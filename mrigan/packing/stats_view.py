@@ -50,6 +50,9 @@ def show(stats: Stats) -> list[str]:
         reasons = _sum(stats.groups, name)
         if reasons:
             lines.append(f"{title}: " + ", ".join(f"{n} {reason}" for reason, n in reasons.most_common()))
+    unproven = sum(group.unproven for group in stats.groups)
+    if unproven:
+        lines.append(f"alignment unproven: {unproven} stored fake faces (nothing moves that would show another moment)")
     for split, each in stats.matching.items():
         before, after = each["before"], each["after"]
         kept = " and ".join(f"{after[label]:,} of {before[label]:,} {label}" for label in LABELS)

@@ -9,6 +9,7 @@ from mrigan.video.crops import RESIZE, crop, expand_box, resize_face
 from mrigan.video.faces import INFERENCE_THRESHOLDS, Detection, Face, FaceDetector, FaceTable, find_faces
 from mrigan.video.frames import Decoded, Frame, TruncatedVideo, read_frames
 from mrigan.video.geometry import Geometry, changed
+from mrigan.video.moments import Decision
 from mrigan.video.recipe import draw_treatment
 from mrigan.video.source import DecoderError, FrameSource, PyAvSource, family_source, pyav_source
 from mrigan.video.still_pairs import FakeStill
@@ -20,6 +21,7 @@ __all__ = [
     "INFERENCE_THRESHOLDS",
     "RESIZE",
     "Alignment",
+    "Decision",
     "Decoded",
     "DecoderError",
     "Detection",

@@ -1,14 +1,15 @@
 """Which frame of a fake shows the same moment and window as a frame of its original, if any does.
 
 An MRI compares a fake face with the original's pixel by pixel, so a pair is used only where both really show the same
-moment. Public fakes are shorter, longer, cut out of the middle (some FaceForensics methods), scaled, and some drift
-away from their original in mid-clip (Celeb-DF). A forged face says nothing about that, the border of the frame does:
-its outer eighth is the same picture in both. So every frame is judged by the mean grey difference there:
+moment. Public fakes are shorter, longer, cut out of the middle (some FaceForensics methods), scaled, begin late, lose
+frames, and some drift away from their original in mid-clip (Celeb-DF). Two kinds of evidence tell:
 
-1. the same index, in the geometry of the clip: same size; else cut out (of the centre, else of a window that is
-   searched, both before any scaling); else scaled;
-2. otherwise up to `offset` frames earlier or later; an offset that was found is held for the frames that follow;
-3. otherwise the frame is misaligned.
+- **The clip**: what moves outside the faces says which of the fake's frames shows the moment of a frame of the original
+  (`moments`). It is gathered from the frames that are decoded anyway, while every frame is paired with its own index.
+  Most clips are then known to be aligned. For another one, `decide` looks at all frames of the fake.
+- **The frame**: the outer eighth of both pictures, which no face forgery touches, must be alike: a mean grey difference
+  of at most `border_difference`, in the geometry of the clip: same size; else cut out (of the centre, else of a window
+  that is searched, both before any scaling); else scaled.
 
 In a cut-out fake the original is cut to the fake's window; of a scaled pair the larger picture is scaled down (area) to
 the smaller. So both pictures of a pair have one size, and one box in it cuts the same pixels out of both.
@@ -16,28 +17,30 @@ the smaller. So both pictures of a pair have one size, and one box in it cuts th
 
 from __future__ import annotations
 
-import statistics
-from collections import Counter, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from mrigan.config import PairsConfig
+from mrigan.errors import InputError
+from mrigan.video.evidence import Evidence
 from mrigan.video.frames import Decoded, Frame
-from mrigan.video.geometry import Geometry, border_difference, geometries, grey, grey_rim, rim, spread
+from mrigan.video.geometry import FLAT, Geometry, border_difference, geometries, grey, grey_rim, rim, spread
+from mrigan.video.moments import Decision
 from mrigan.video.source import FrameSource, PyAvSource
 from mrigan.video.window import Greys, Window
 
-CLEARLY = 0.6  # another offset must bring the difference below this part of the held one's
-SUSPECT = 1.5  # times the clip's usual difference: above it the neighbours are looked at
-USUAL = 3.0  # times the clip's usual difference: above it a newly found offset is a chance hit
-QUIET = 1.0  # of 255: differences below this are never suspect
-FLAT = 8.0  # of 255, standard deviation: darker or emptier frames match at every offset and tell nothing
+Boxes = Mapping[int, Sequence[Sequence[float]]]
+
+CLEARLY = 0.6  # a less likely geometry must bring the difference below this part of a likelier one's
+QUIET = 1.0  # of 255: a geometry with so small a difference is not doubted
 TRUSTED = 3  # pairs after which the geometry is settled
-RECENT = 25  # frames that make the clip's usual difference
+NEIGHBOURS = 3  # every so many wanted frames, the frames beside it are decoded, too
+FEW = 9  # wanted frames: of so short a clip all are
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Paired:
         fake_index: of the fake's frame, -1 unless this is a pair.
         fake_time: of the fake's frame, seconds since the fake's first one.
         fake_size: (w, h) in px of the fake's frame as displayed, (0, 0) unless this is a pair.
-        difference: mean grey difference in the outer eighth, 0..255, of the best candidate; NaN where there is none.
+        difference: mean grey difference in the outer eighth, 0..255; NaN where no frame was compared.
     """
 
     index: int
@@ -87,22 +90,23 @@ class Alignment:
 class FakeClip:
     """A fake that is read alongside its original, one frame of the original at a time, in rising order.
 
-    Holds at most 2 · `offset` + 1 decoded frames, so that several fakes can follow one pass over their original:
+    Several fakes can follow one pass over their original:
 
         wanted = table.by_frame()
-        with follow(paths, config, wanted) as fakes:
+        with follow(paths, config, wanted, boxes=boxes) as fakes:
             for frame in read_frames(original, wanted=wanted):
                 for fake in fakes:
                     paired = fake.pair(frame)
+            decisions = [fake.decide() for fake in fakes]
 
-    Errors of the fake's file do not raise: its frames come back as `unreadable: ...`.
-
-    Where `wanted` is known, neighbours are decoded only once a frame calls for them. A clip that is aligned throughout,
-    as most are, spares its decoder half of the frames; another one is read a second time, from its beginning.
+    In this pass every frame is paired with its own index. `decide` tells which of these pairs show one moment
+    (`Decision.targets`); where it names other frames, a second pass with a `FakeClip` that is given the decision makes
+    the pairs. Errors of the fake's file do not raise: its frames come back as `unreadable: ...`.
 
     Args:
         wanted: the indices of all frames that will be asked for. None = any may be.
         source: who decodes. greys: the original's grey values, shared by the fakes of a family.
+        boxes: of the faces in each wanted frame, in px of the original. decision: of an earlier pass.
     """
 
     def __init__(
@@ -112,14 +116,28 @@ class FakeClip:
         wanted: Collection[int] | None = None,
         source: FrameSource | None = None,
         greys: Greys | None = None,
+        *,
+        boxes: Boxes | None = None,
+        decision: Decision | None = None,
     ) -> None:
         self.config = config
+        self.decision = decision
         self.alignment = Alignment()
-        self._path, self._source, self._greys = path, source or PyAvSource(), greys or Greys()
-        self._wanted = sorted(wanted) if wanted is not None else None
-        self._window = self._open(self._wanted and self._wanted[:TRUSTED])
-        self._offset = 0
-        self._usual: deque[float] = deque(maxlen=RECENT)
+        self.path, self._source, self._greys = Path(path), source or PyAvSource(), greys or Greys()
+        self._boxes = boxes or {}
+        self._usable = 0  # pairs whose frames show something
+        self._complete = wanted is None
+        self._evidence: Evidence | None = None
+        self._at: Frame | None = None  # the original's frame at hand
+        if decision is not None:
+            self._window = Window(self._source, path, set(decision.targets.values()))
+            return
+        needed = None
+        if wanted is not None:
+            order = sorted(wanted)
+            whole = order if len(order) <= FEW else order[NEIGHBOURS // 2 :: NEIGHBOURS]
+            needed = {*order, *(i + o for i in whole for o in (-1, 1))}
+        self._window = Window(self._source, path, needed, self._passing)
 
     def close(self) -> None:
         """Close the file before its end; `pair` must not be called afterwards."""
@@ -130,31 +148,50 @@ class FakeClip:
         paired = self._pair(frame)
         self.alignment.frames[paired.reason.split(":", maxsplit=1)[0]] += 1
         if paired.original is not None:
-            if spread(self._grey(frame, paired)) > FLAT:
-                self._usual.append(paired.difference)
+            if spread(self._greys(frame)) > FLAT:
+                self._usable += 1
             self.alignment.offsets[paired.fake_index - paired.index] += 1
             self.alignment.differences.append(paired.difference)
         return paired
 
-    def _open(self, whole: Sequence[int] | None) -> Window:
-        """The fake's frames from the first on, with the neighbours of the indices in `whole`."""
-        return Window(self._source, self._path, self.config.offset, self._wanted, whole)
+    def decide(self) -> Decision:
+        """What the clip as a whole tells, once all wanted frames went through `pair`.
 
-    def _around(self, index: int) -> dict[int, Decoded]:
-        """All frames near `index`, by offset."""
-        if not self._window.has_all_around(index):
-            self._window.close()
-            self._window = self._open(self._wanted)
-        return self._window.around(index)
+        Reads the fake once more where the frames that came do not tell.
+        """
+        evidence = self._evidence
+        if self._complete:
+            self._window.read_on()
+        self.decision = evidence.decide(complete=self._complete) if evidence else Decision()
+        if evidence and self.decision.unsure:
+            evidence.forget_fake()
+            end = Window(self._source, self.path, None, self._passing).read_on()
+            self.decision = replace(evidence.decide(complete=True), end=end)
+        return self.decision
+
+    def _passing(self, decoded: Decoded) -> None:
+        """Take what a frame of the fake tells."""
+        if self._evidence is None:
+            assert self._at is not None
+            self._evidence = Evidence(self._at.image, decoded.frame().image, self._greys)
+        self._evidence.add_fake(decoded)
 
     def _pair(self, frame: Frame) -> Paired:
-        near = self._window.around(frame.index) if self._offset == 0 else self._around(frame.index)
-        if self._offset not in near:  # no neighbour stands in for a frame that is not there
-            return Paired(frame.index, frame.time, self._window.absence(frame.index + self._offset))
-        found, difference, geometry = self._judge(frame, near)
+        target = frame.index
+        if self.decision is not None and frame.index not in self.decision.targets:
+            absent = frame.index in self.decision.absent
+            return Paired(frame.index, frame.time, self.decision.end if absent else "misaligned")
+        if self.decision is not None:
+            target = self.decision.targets[frame.index]
+        self._at = frame
+        found = self._window.get(target)
+        if self._evidence is not None and self.decision is None:
+            self._evidence.add_original(frame, self._boxes.get(frame.index, ()), found)
+        if found is None:  # no neighbour stands in for a frame that is not there
+            return Paired(frame.index, frame.time, self._window.absence(target))
+        difference, geometry = self._judge(frame, found)
         if difference > self.config.border_difference:
             return Paired(frame.index, frame.time, "misaligned", difference=difference)
-        self._offset = found.index - frame.index
         self.alignment.geometry = geometry
         image = found.frame().image
         return Paired(
@@ -170,63 +207,30 @@ class FakeClip:
             difference=difference,
         )
 
-    def _judge(self, frame: Frame, near: dict[int, Decoded]) -> tuple[Decoded, float, Geometry]:
-        """The best frame of the fake, its difference and geometry; `near` holds at least the held offset."""
+    def _judge(self, frame: Frame, found: Decoded) -> tuple[float, Geometry]:
+        """The frame's difference and geometry."""
         geometry = self.alignment.geometry
-        if geometry is None:
-            return self._first(frame)
-        reference = self._reference(frame, geometry)
-        limit = self.config.border_difference
-        usual = statistics.median(self._usual) if self._usual else limit
-        held = _difference(reference, near[self._offset], geometry)
-        if held <= min(max(QUIET, SUSPECT * usual), limit):
-            return near[self._offset], held, geometry
-        near = self._around(frame.index)
-        others = [(_difference(reference, near[o], geometry), o) for o in self._order(near) if o != self._offset]
-        if others:
-            best, offset = min(others)
-            if best < CLEARLY * held and best <= max(QUIET, USUAL * usual):
-                return near[offset], best, geometry
-        if held > limit and len(self._usual) < TRUSTED:  # a dark first frame may have settled a wrong window
-            return self._first(frame)
-        return near[self._offset], held, geometry
-
-    def _first(self, frame: Frame) -> tuple[Decoded, float, Geometry]:
-        """While the geometry is unknown, each is tried at each offset, the likeliest and nearest first.
-
-        A panning camera makes a wrong window at a wrong offset look right: so a later candidate must be clearly better.
-        """
-        near = self._around(frame.index)
-        found: list[tuple[Decoded, float, Geometry]] = []
-        original = self._greys(frame)
-        for geometry in geometries(original, grey(near[self._offset].frame().image)):
-            reference = rim(geometry.original(original))
-            for offset in self._order(near):
-                value = _difference(reference, near[offset], geometry)
-                if not found or value < CLEARLY * found[-1][1]:
-                    found.append((near[offset], value, geometry))
-            if found[-1][1] <= QUIET:
+        if geometry is not None:
+            difference = self._difference(frame, found, geometry)
+            # a dark first frame may have settled a wrong window
+            if difference <= self.config.border_difference or self._usable >= TRUSTED:
+                return difference, geometry
+        best: tuple[float, Geometry] | None = None
+        for geometry in geometries(self._greys(frame), grey(found.frame().image)):
+            difference = self._difference(frame, found, geometry)
+            if best is None or difference < CLEARLY * best[0]:
+                best = difference, geometry
+            if best[0] <= QUIET:
                 break
-        return found[-1]
+        assert best is not None
+        return best
 
-    def _order(self, near: Collection[int]) -> list[int]:
-        return sorted(near, key=lambda o: (o != self._offset, abs(o), o))
-
-    def _grey(self, frame: Frame, paired: Paired) -> np.ndarray:
-        """The grey values of a pair's original."""
-        if paired.geometry is not None and paired.geometry.scale == (1.0, 1.0):
-            return paired.geometry.original(self._greys(frame))  # computed once for all fakes
-        return grey(paired.original)
-
-    def _reference(self, frame: Frame, geometry: Geometry) -> list[np.ndarray]:
-        """The grey rim of the original in the pair's geometry."""
+    def _difference(self, frame: Frame, found: Decoded, geometry: Geometry) -> float:
         if geometry.scale == (1.0, 1.0):
-            return rim(geometry.original(self._greys(frame)))
-        return grey_rim(geometry.original(frame.image))
-
-
-def _difference(reference: list[np.ndarray], fake: Decoded, geometry: Geometry) -> float:
-    return border_difference(reference, grey_rim(geometry.fake(fake.frame().image)))
+            reference = rim(geometry.original(self._greys(frame)))  # computed once for all fakes
+        else:
+            reference = grey_rim(geometry.original(frame.image))
+        return border_difference(reference, grey_rim(geometry.fake(found.frame().image)))
 
 
 @contextmanager
@@ -235,10 +239,21 @@ def follow(
     config: PairsConfig,
     wanted: Collection[int] | None = None,
     source: FrameSource | None = None,
+    *,
+    boxes: Boxes | None = None,
+    decisions: Sequence[Decision] | None = None,
 ) -> Iterator[list[FakeClip]]:
-    """Open the fakes of a family (see `FakeClip`); they are closed when the block ends."""
+    """Open the fakes of a family (see `FakeClip`); they are closed when the block ends.
+
+    Args:
+        boxes: of the faces in each wanted frame. decisions: of an earlier pass, one a path.
+    """
     greys = Greys()
-    clips = [FakeClip(path, config, wanted, source, greys) for path in paths]
+    known: Sequence[Decision | None] = decisions or [None] * len(paths)
+    clips = [
+        FakeClip(path, config, wanted, source, greys, boxes=boxes, decision=decision)
+        for path, decision in zip(paths, known, strict=True)
+    ]
     try:
         yield clips
     finally:
@@ -252,12 +267,37 @@ def pair_frames(
     wanted: Collection[int],
     config: PairsConfig,
     source: FrameSource | None = None,
+    *,
+    boxes: Boxes | None = None,
 ) -> Iterator[Paired]:
     """Pair the `wanted` frames of an original with one fake, in order. Several fakes share a pass with `follow`.
+
+    The original is read twice: the fake as a whole tells which of its frames are taken.
+
+    Args:
+        boxes: of the faces in each wanted frame, in px of the original; without them the whole picture is compared.
 
     Raises:
         InputError, TruncatedVideo: of the original, as `read_frames`; a bad fake gives `unreadable: ...` frames.
     """
-    with follow([fake], config, wanted, source) as (clip,):
-        for frame in (source or PyAvSource()).read(original, wanted=wanted):
-            yield clip.pair(frame)
+    reader = source or PyAvSource()
+    with follow([fake], config, wanted, reader, boxes=boxes) as (clip,):
+        first = [(p.index, p.reason) for p in map(clip.pair, _up_to_damage(reader.read(original, wanted=wanted)))]
+        decision = clip.decide()
+    broken = {index: reason for index, reason in first if reason.startswith("unreadable")}
+    with follow([fake], config, wanted, reader, boxes=boxes, decisions=[decision]) as (clip,):
+        for frame in reader.read(original, wanted=wanted):
+            paired = clip.pair(frame)
+            yield replace(paired, reason=broken[frame.index]) if _lost(paired, broken) else paired
+
+
+def _lost(paired: Paired, broken: Mapping[int, str]) -> bool:
+    return bool(paired.reason) and paired.index in broken
+
+
+def _up_to_damage(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The good frames of an original that breaks off; the second pass raises."""
+    try:
+        yield from frames
+    except InputError:
+        return

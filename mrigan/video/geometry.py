@@ -12,6 +12,7 @@ from mrigan.config import PairsConfig
 from mrigan.video.picture import Picture, is_array
 
 GRID = 1 / 64  # px: boxes and points are multiples of it, so that the last bits of a processor or a batch do not matter
+FLAT = 8.0  # of 255, standard deviation: darker or emptier frames match in every geometry and tell nothing
 INSIDE = 0.9  # of a box's area must lie in a cut-out fake's window
 
 
@@ -55,13 +56,18 @@ class Geometry:
         """The fake's picture in the pair's geometry."""
         return image if tuple(image.shape[1::-1]) == self.size else scale_to(image, self.size)
 
+    def moved(self, box: Sequence[float]) -> tuple[float, float, float, float]:
+        """A box in px of the original, in px of the pair's pictures, wherever it lies."""
+        (dx, dy), (sx, sy) = self.window, self.scale
+        return (box[0] - dx) * sx, (box[1] - dy) * sy, (box[2] - dx) * sx, (box[3] - dy) * sy
+
     def box(self, box: Sequence[float]) -> tuple[float, float, float, float] | None:
         """A box in px of the original, in px of the pair's pictures and clipped to them.
 
         None where less than nine tenths of it lie in the window: then the fake does not show this face whole.
         """
-        (w, h), (dx, dy), (sx, sy) = self.size, self.window, self.scale
-        x0, y0, x1, y1 = (box[0] - dx) * sx, (box[1] - dy) * sy, (box[2] - dx) * sx, (box[3] - dy) * sy
+        w, h = self.size
+        x0, y0, x1, y1 = self.moved(box)
         cx0, cy0, cx1, cy1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(w)), min(y1, float(h))
         area = (x1 - x0) * (y1 - y0)
         if cx1 <= cx0 or cy1 <= cy0 or (cx1 - cx0) * (cy1 - cy0) < INSIDE * area:

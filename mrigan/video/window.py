@@ -2,86 +2,88 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 
 from mrigan.errors import InputError
 from mrigan.video.frames import Decoded, Frame
-from mrigan.video.geometry import grey
+from mrigan.video.geometry import Geometry, grey
+from mrigan.video.points import original_points
 from mrigan.video.source import FrameSource
 
 LOST = "unreadable: this frame of the fake cannot be decoded"
 
 
 class Greys:
-    """The grey values of the original's frame at hand: its fakes all ask for the same."""
+    """The grey values and points of the original's frame at hand: its fakes all ask for the same."""
 
     def __init__(self) -> None:
         self._frame: Frame | None = None
         self._grey: np.ndarray | None = None
+        self._points: dict[Geometry, np.ndarray] = {}
 
     def __call__(self, frame: Frame) -> np.ndarray:
         if self._grey is None or frame is not self._frame:
-            self._frame, self._grey = frame, grey(frame.image)
+            self._frame, self._grey, self._points = frame, grey(frame.image), {}
         return self._grey
+
+    def points(self, frame: Frame, geometry: Geometry) -> np.ndarray:
+        """The frame's points in a pair's geometry (see `original_points`)."""
+        values = self(frame)
+        if geometry not in self._points:
+            self._points[geometry] = original_points(values, geometry)
+        return self._points[geometry]
 
 
 class Window:
-    """The frames of a clip around the place that it has been read to.
+    """A clip that is read forwards, up to the frame that is asked for; only that one is kept.
 
     Args:
-        offset: frames kept on each side.
-        wanted: the indices that will be asked for, None = any may be.
-        whole: those of them that will be asked for with all their neighbours.
+        needed: the indices that must come, None = all.
+        passing: is shown every frame that comes.
     """
 
     def __init__(
         self,
         source: FrameSource,
         path: str | Path,
-        offset: int,
-        wanted: Collection[int] | None,
-        whole: Collection[int] | None,
+        needed: Collection[int] | None = None,
+        passing: Callable[[Decoded], None] | None = None,
     ) -> None:
-        self.offset = offset
-        self._whole = None if wanted is None else set(whole or ())
-        needed: set[int] | None = None
-        if wanted is not None:
-            needed = {*wanted, *(i + o for i in whole or () for o in range(-offset, offset + 1))}
         self._frames = source.decode(path, needed.__contains__ if needed is not None else None)
-        self._kept: deque[Decoded] = deque()
-        self._ended = ""  # the reason of all frames after the last
+        self._passing = passing
+        self._last: Decoded | None = None
+        self._end = ""  # the reason of all frames after the last
         self._count: int | None = None
 
     def close(self) -> None:
         """Close the file."""
         self._frames.close()
-        self._kept.clear()
+        self._last = None
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def has_all_around(self, index: int) -> bool:
-        """Whether `around(index)` gives all frames that there are."""
-        return self._whole is None or index in self._whole
-
-    def around(self, index: int) -> dict[int, Decoded]:
-        """The frames near `index` by offset; those before them are given up."""
-        while not self._ended and (not self._kept or self._kept[-1].index < index + self.offset):
+    def get(self, index: int) -> Decoded | None:
+        """The frame `index`, None where it is not there (`absence` says why). Indices must rise."""
+        while not self._end and (self._last is None or self._last.index < index):
             try:
-                self._kept.append(next(self._frames))
+                self._last = next(self._frames)
             except StopIteration as end:
-                self._ended, self._count = "ended", end.value
+                self._end, self._count = "ended", end.value
             except InputError as error:
-                self._ended = f"unreadable: {error.what}"
-        while self._kept and self._kept[0].index < index - self.offset:
-            self._kept.popleft()
-        return {d.index - index: d for d in self._kept if abs(d.index - index) <= self.offset}
+                self._end = f"unreadable: {error.what}"
+            else:
+                if self._passing is not None:
+                    self._passing(self._last)
+        return self._last if self._last is not None and self._last.index == index else None
+
+    def read_on(self) -> str:
+        """Read to the end; returns the reason of all frames after the last: "ended" or "unreadable: ..."."""
+        while not self._end:
+            self.get(self._last.index + 1 if self._last is not None else 0)
+        return self._end
 
     def absence(self, index: int) -> str:
         """Why the frame `index` is not there."""
-        later = any(d.index > index for d in self._kept) or (self._count is not None and index < self._count)
-        return LOST if later or not self._ended else self._ended
+        later = self._last is not None and self._last.index > index
+        return LOST if later or (self._count is not None and index < self._count) or not self._end else self._end

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -10,7 +12,7 @@ import pytest
 
 from mrigan.config import PairsConfig
 from mrigan.errors import InputError
-from mrigan.video import Alignment, FakeClip, Frame, changed, crop, follow, pair_frames, read_frames
+from mrigan.video import Decoded, FakeClip, Frame, changed, crop, follow, moments, pair_frames, read_frames
 from mrigan.video.geometry import border_difference, grey_rim, rim
 from mrigan.video.source import PyAvSource
 from tests.clips import write_clip
@@ -55,11 +57,10 @@ def reasons(original: Path, fake: Path) -> dict[int, str]:
     return {p.index: p.reason for p in pair_frames(original, fake, EVERY, CONFIG)}
 
 
-def aligned(original: Path, fake: Path) -> Alignment:
-    with follow([fake], CONFIG) as (clip,):
-        for frame in read_frames(original, wanted=EVERY):
-            clip.pair(frame)
-    return clip.alignment
+def offsets(original: Path, fake: Path) -> Counter[int | str]:
+    """How many pairs lie how many frames apart, and how many frames have none for which reason."""
+    pairs = pair_frames(original, fake, EVERY, CONFIG)
+    return Counter(p.reason or p.fake_index - p.index for p in pairs)
 
 
 def test_a_fake_of_the_same_size_pairs_frame_by_frame(tmp_path: Path, original: Path) -> None:
@@ -77,26 +78,19 @@ def test_a_fake_of_the_same_size_pairs_frame_by_frame(tmp_path: Path, original: 
         assert np.abs(p.fake.astype(int) - forged(ORIGINAL[p.index])).mean() < 5
 
 
-@pytest.mark.parametrize("shift", [1, 2, -1, -2])
-def test_a_fake_that_starts_some_frames_off_is_found(tmp_path: Path, original: Path, shift: int) -> None:
+@pytest.mark.parametrize("shift", [1, 2, 5, 12, -1, -2, -5, -12])
+def test_a_fake_that_begins_some_frames_early_or_late_is_found(tmp_path: Path, original: Path, shift: int) -> None:
     frames = [forged(f) for f in ORIGINAL]
-    late = frames[20 : 20 + shift] + frames if shift > 0 else frames[-shift:]
-    alignment = aligned(original, write(tmp_path, late))
-    assert set(alignment.offsets) == {shift}
-    # The first frame of a fake that lacks it shows another moment, or is not there.
-    assert alignment.frames[""] >= len(EVERY) - 1
+    moved = [frames[0]] * shift + frames if shift > 0 else frames[-shift:]
+    found = offsets(original, write(tmp_path, moved))
+    missing = sum(i + shift < 0 for i in EVERY)
+    assert found[shift] == len(EVERY) - missing
+    assert found["misaligned"] == (missing if shift < 0 else 0)
 
 
-def test_a_shift_beyond_the_search_is_misaligned(tmp_path: Path, original: Path) -> None:
-    fake = write(tmp_path, [forged(f) for f in ORIGINAL[12:]])
-    assert set(reasons(original, fake).values()) <= {"misaligned", "ended"}
-
-
-def test_a_fake_that_drops_frames_on_the_way_is_found_again_then_lost(tmp_path: Path, original: Path) -> None:
-    frames = [forged(f) for i, f in enumerate(ORIGINAL) if i not in (12, 13) and not 22 <= i < 30]
-    alignment = aligned(original, write(tmp_path, frames))
-    assert alignment.offsets == {0: 3, -2: 2}  # frames 0, 5, 10 and 15, 20
-    assert alignment.frames["misaligned"] + alignment.frames["ended"] == 3
+def test_lost_frames_on_the_way_change_the_offset(tmp_path: Path, original: Path) -> None:
+    frames = [forged(f) for i, f in enumerate(ORIGINAL) if i not in {17, 18}]
+    assert offsets(original, write(tmp_path, frames)) == {0: 4, -2: 4}
 
 
 def test_another_clip_is_misaligned(tmp_path: Path, original: Path) -> None:
@@ -237,25 +231,51 @@ def test_neighbours_are_decoded_only_where_they_are_called_for(
                 came[-1] += 1
                 yield frame
 
-    def seen(wanted) -> list[tuple]:
+    def decided(wanted) -> tuple[dict[int, int], frozenset[int], bool]:
         came.clear()
         with follow([path], CONFIG, wanted, Counting()) as (clip,):
-            pairs = [clip.pair(frame) for frame in read_frames(original, wanted=EVERY)]
-        return [(p.index, p.reason, p.fake_index, str(p.difference), p.geometry) for p in pairs]
+            for frame in read_frames(original, wanted=EVERY):
+                clip.pair(frame)
+            decision = clip.decide()
+        return decision.targets, decision.absent, decision.proven
 
-    everything = seen(None)
+    everything = decided(None)
     (decoded,) = came
-    assert seen(EVERY) == everything
+    assert decided(EVERY) == everything
+    assert {fake[j] for j in everything[0].values()} <= set(everything[0])
+    assert all(fake[j] == i for i, j in everything[0].items() if i >= 5)
     assert len(came) == read
     if read == 1:
         assert came[0] < 0.8 * decoded
 
 
-def test_memory_is_bounded(tmp_path: Path, original: Path) -> None:
-    with follow([write(tmp_path, ORIGINAL)], CONFIG) as (clip,):
+def test_one_frame_of_a_fake_is_held_at_a_time(tmp_path: Path, original: Path) -> None:
+    alive: list[weakref.ref[Decoded]] = []
+
+    class Watched(PyAvSource):
+        def decode(self, path, needed=None):
+            for frame in super().decode(path, needed):
+                alive.append(weakref.ref(frame))
+                assert sum(one() is not None for one in alive) <= 3  # here, in the window, in the generator
+                yield frame
+            return len(alive)
+
+    with follow([write(tmp_path, ORIGINAL)], CONFIG, source=Watched()) as (clip,):
         for frame in read_frames(original, every=7):
             clip.pair(frame)
-            assert len(clip._window) <= 2 * CONFIG.offset + 1
+        clip.decide()
+    assert len(alive) == len(ORIGINAL)
+
+
+def test_of_a_long_clip_fewer_points_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "ROOM", 1000)
+    sight = moments.Sight()
+    values = np.arange(100, dtype=np.uint8)
+    for index in range(40):
+        sight.add(index, index / 25, values)
+    assert sum(points.nbytes for points in sight.points.values()) <= 1000
+    assert all((points == values[:: 1 << sight.thinned]).all() for points in sight.points.values())
+    assert (sight.halved(sight.thinned + 1) == values[:: 2 << sight.thinned]).all()
 
 
 def test_a_closed_family_leaves_no_file_open(tmp_path: Path, original: Path) -> None:
