@@ -119,6 +119,12 @@ def atomic_write(path: str | Path | Output) -> Iterator[BinaryIO]:
         yield file
 
 
+def try_output(path: str | Path) -> None:
+    """Raise OutputError, before the work starts, for a file that cannot be written; what is no file is left alone."""
+    if not os.path.exists(path) or os.path.isfile(path):
+        Output(path).try_write()
+
+
 def is_standard_output(path: str | Path) -> bool:
     """Whether `path` is another name for what this process prints to, such as /dev/stdout."""
     try:

@@ -40,7 +40,9 @@ def catalog_scan(
 ) -> None:
     """List the clips of a data set, compare it with what is published, split it by family and people."""
     from mrigan.catalog import scan_catalog, write_catalog
+    from mrigan.files import try_output
 
+    try_output(out)
     fractions = None
     if val is not None or test is not None:
         other = 0.1 if splits is None else 0.0
@@ -75,7 +77,9 @@ def catalog_merge(
     """Put several data sets into one catalog, as they are split; or take a part of one, or move its folder."""
     from mrigan.catalog import merge_catalogs, move_roots, read_catalog, write_catalog
     from mrigan.catalog import take as take_families
+    from mrigan.files import try_output
 
+    try_output(out)
     fractions = {dataset: _fraction(value) for dataset, value in _pairs(take, "--take")}
     roots = {dataset: Path(value) for dataset, value in _pairs(root, "--root")}
     catalog = merge_catalogs([read_catalog(path) for path in catalogs])

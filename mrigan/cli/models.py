@@ -49,7 +49,9 @@ def models_import_reference(
     out: Annotated[Path, typer.Option("--out", "-o", help="The generator, as safetensors.")],
 ) -> None:
     """Turn a published MRI-GAN checkpoint into a generator file that Mrigan loads; its pickle is not executed."""
+    from mrigan.files import try_output
     from mrigan.models import import_reference
 
+    try_output(out)
     G = import_reference(checkpoint, out)
     typer.echo(f"wrote {out}: a generator for {G.size} px faces, {sum(p.numel() for p in G.parameters()):,} weights")

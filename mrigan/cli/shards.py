@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from mrigan.files import Output
 
 app = typer.Typer(no_args_is_help=True, help="Faces and MRIs in WebDataset tar shards: plan, build, verify.")
 
@@ -135,8 +138,9 @@ def shards_verify(
     """Check every shard and sample against what was written; exit code 1 and a list where something is wrong."""
     from mrigan.packing import check_shards
 
+    json_to = _tried(json_out)
     check = check_shards(out, full=not sample, workers=workers, inputs=inputs, scratch=scratch)
-    _tell(check.as_dict(), check.lines(), json_out)
+    _tell(check.as_dict(), check.lines(), json_to)
     if not check.ok:
         raise typer.Exit(1)
 
@@ -161,8 +165,9 @@ def shards_repair(
     from mrigan.packing.log import show_log
 
     show_log()
+    json_to = _tried(json_out)
     repair = repair_shards(out, only_failed=only_failed, full=not sample, workers=workers, scratch=scratch)
-    _tell(repair.as_dict(), repair.lines(), json_out)
+    _tell(repair.as_dict(), repair.lines(), json_to)
     if not repair.ok:
         raise typer.Exit(1)
 
@@ -176,27 +181,36 @@ def shards_stats(
     json_out: JsonOption = None,
 ) -> None:
     """What a set holds by data set, method, compression, split and label; and what gives the label away."""
-    from mrigan.files import atomic_write
+    from mrigan.files import Output
     from mrigan.packing import shard_stats
     from mrigan.packing.stats_view import draw, show
 
+    json_to = _tried(json_out)
+    figure_to = Output(figure).try_write() if figure is not None else None
     stats = shard_stats(out, scratch)
-    if figure is not None:
-        with atomic_write(figure) as file:
+    if figure_to is not None:
+        with figure_to.writing() as file:
             file.write(draw(stats))
-    _tell(stats.as_dict(), show(stats), json_out)
+    _tell(stats.as_dict(), show(stats), json_to)
 
 
-def _tell(data: dict[str, Any], lines: list[str], json_out: str | None) -> None:
+def _tried(json_out: str | None) -> Output | str | None:
+    """Where the JSON goes, before the work starts that it is about; `-` is itself."""
+    from mrigan.files import Output
+
+    return json_out if json_out is None or json_out == "-" else Output(json_out).try_write()
+
+
+def _tell(data: dict[str, Any], lines: list[str], json_to: Output | str | None) -> None:
     """Lines for a person, and JSON into a file; `-` prints the JSON instead of the lines."""
     import json
 
     from mrigan.files import write_json
 
-    if json_out == "-":
+    if json_to == "-":
         typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
         return
-    if json_out is not None:
-        write_json(json_out, data)
+    if json_to is not None:
+        write_json(json_to, data)
     for line in lines:
         typer.echo(line)

@@ -55,7 +55,7 @@ def expand(
             if not files:
                 skipped.append(f"{shown(path)}: matches nothing")
         elif os.path.isdir(path):
-            files = list(_of_folder(path, recursive, skipped))
+            files = list(files_in_folder(path, recursive, skipped))
         else:
             files = [path]
         for file in files:
@@ -86,7 +86,7 @@ def _listed(paths: Iterable[str]) -> Iterator[str]:
             yield from listed_paths(path[1:])
 
 
-def _of_folder(folder: str, recursive: bool, skipped: list[str]) -> Iterator[str]:
+def files_in_folder(folder: str, recursive: bool, skipped: list[str]) -> Iterator[str]:
     """The files of a folder by name, those of its sub-folders in their place; what is left out goes to `skipped`."""
     try:
         entries = sorted(os.scandir(folder), key=lambda e: e.name)
@@ -95,7 +95,7 @@ def _of_folder(folder: str, recursive: bool, skipped: list[str]) -> Iterator[str
         return
     for entry in entries:
         if recursive and entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-            yield from _of_folder(entry.path, recursive, skipped)
+            yield from files_in_folder(entry.path, recursive, skipped)
             continue
         why = _left_out(entry, recursive)
         if why:

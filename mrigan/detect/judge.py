@@ -115,7 +115,7 @@ class Judge:
         self.name = name or chosen
         device = pick_device(options.device)
         self.bundle = replace(model.to(device), precision=options.precision)
-        trained = _trained_on(model)
+        trained = trained_on(model)
         self.config = replace(
             trained,
             every=options.every or trained.every,
@@ -198,7 +198,7 @@ class _Counter:
         self(self._left)
 
 
-def _trained_on(bundle: Bundle) -> FacesConfig:
+def trained_on(bundle: Bundle) -> FacesConfig:
     """How the faces were cut that the model was trained on.
 
     Raises:

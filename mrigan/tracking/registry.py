@@ -143,9 +143,8 @@ def _pack(folder: Path, packed: Path, model_id: str, run_id: str | None) -> None
     from mlflow.models import Model, ModelSignature
     from mlflow.types.schema import ColSpec, DataType, Schema
 
-    # The input has no column name, so that a table with a column `path` and a plain list of paths are both right.
+    # The input has no schema: MLflow would take either paths or arrays, and the script takes (and checks) both.
     signature = ModelSignature(
-        inputs=Schema([ColSpec(DataType.string)]),
         outputs=Schema(
             [
                 ColSpec(DataType.string, "path"),

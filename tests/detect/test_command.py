@@ -136,11 +136,28 @@ def test_which_model_when_none_is_named(
 
 PROGRAM = """
 import json, sys
-import mlflow, pandas as pd
+import mlflow, numpy as np, pandas as pd
+from mrigan.errors import MriganError
 model = mlflow.pyfunc.load_model("models:/mrigan-face@champion")
 table = model.predict(pd.DataFrame({"path": sys.argv[1:]}))
 assert list(table.columns) == ["path", "verdict", "probability", "fraction", "faces", "json"], table
 assert model.predict(sys.argv[1:2])["verdict"].tolist() == table["verdict"].tolist()[:1]
+assert model.predict(sys.argv[1])["path"].tolist() == sys.argv[1:2]
+# Names are names: no list is read, no pattern looked for, no folder opened.
+for name in ("@mlflow.db", "*.db", ".", "https://a.b/c.mp4"):
+    assert model.predict(pd.DataFrame({"path": [name]}))[["path", "verdict"]].values.tolist() == [[name, "undecided"]]
+faces = np.random.default_rng(0).integers(0, 256, (3, 80, 60, 3), np.uint8)
+probs = model.predict(faces)
+assert list(probs.columns) == ["prob"] and len(probs) == 3 and probs["prob"].between(0.9, 1).all(), probs
+for same in (list(faces), pd.DataFrame({"face": list(faces)}), faces.astype("int64"), faces.tolist()):
+    assert np.allclose(model.predict(same), probs), type(same)
+assert len(model.predict(faces[0])) == 1
+for wrong in (faces / 255.0, faces.astype("int64") - 300, [*faces, "a.mp4"]):
+    try:
+        model.predict(wrong)
+    except MriganError:
+        continue
+    raise AssertionError(wrong)
 print(table.to_json(orient="records"))
 """
 

@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Collection
 from dataclasses import replace
@@ -21,6 +20,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mrigan.cli import main
 from mrigan.detect import Judge, Judged, Options
 from mrigan.detect.case import Case
 from mrigan.detect.command import run
@@ -161,7 +161,9 @@ def test_a_file_that_has_changed_since_is_not_hashed(judged: list[Judged], tmp_p
     assert hashlib.sha256(b"another file").hexdigest() not in page.text
 
 
-def test_the_case_and_the_command(judged: list[Judged], models: dict[str, Path], tmp_path: Path) -> None:
+def test_the_case_and_the_command(
+    judged: list[Judged], models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     two = next(one for one in judged if "alert" in one.verdict["path"])
     page = checked(render([two], case=Case(HOSTILE, "A. Bee", "2026-11-30 by mail", "mrigan detect 'a b.mp4'")))
     text = " ".join(page.text.split())
@@ -179,8 +181,10 @@ def test_the_case_and_the_command(judged: list[Judged], models: dict[str, Path],
     shutil.copy(two.verdict["path"], video)
     out = tmp_path / "v.html"
     words = ["detect", str(video), "--model", str(models["real"]), "--html", str(out), "--case", "K 7", "--every", "40"]
-    done = subprocess.run([sys.executable, "-m", "mrigan.cli", *words], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "argv", ["mrigan", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
     page = checked(out.read_text())
     assert f"mrigan {shlex.join(words)}" in page.text
     assert "K 7" in page.text
