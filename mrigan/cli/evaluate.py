@@ -38,7 +38,7 @@ def evaluate(
 
     from mrigan.config import TrackingConfig
     from mrigan.errors import ConfigError
-    from mrigan.evaluation import data_set_tables, evaluate_files, headline, parse_thresholds
+    from mrigan.evaluation import data_set_tables, evaluate_files, headline, parse_thresholds, training_lines
 
     tracking = TrackingConfig(enabled=track)
     given = parse_thresholds(thresholds) if thresholds else None
@@ -83,6 +83,9 @@ def evaluate(
         )
     console = Console()
     console.print(headline(metrics), *data_set_tables(metrics))
+    said = training_lines((f"{r['model']} on {r['split']}:", r["training"]) for r in metrics["results"])
+    for bad, line in said:
+        typer.echo(f"{'warning: ' if bad else ''}{line}")
     typer.echo(f"report: {out / 'index.html'}")
 
 

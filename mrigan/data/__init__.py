@@ -6,6 +6,7 @@ from mrigan.data.iteration import Loader
 from mrigan.data.loader import eval_batches, make_loader
 from mrigan.data.plan import EpochPlan
 from mrigan.data.reader import ShardSet
+from mrigan.data.separation import check_separate
 from mrigan.data.stage import local_folders
 from mrigan.data.window import Window
 
@@ -16,6 +17,7 @@ __all__ = [
     "Loader",
     "ShardSet",
     "Window",
+    "check_separate",
     "eval_batches",
     "local_folders",
     "make_loader",

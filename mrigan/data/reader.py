@@ -66,7 +66,7 @@ class ShardSet:
         split: the split taken.
         kind: "pairs" when every folder holds pairs, else "faces" (no MRIs are read).
         labels: (N,) uint8, 1 = fake.
-        hash: hex SHA-256, the data hash of all the folders, whatever their order.
+        hash: hex SHA-256, the data hash of all the folders, whatever their order. folder_hashes: that of each.
         verify: when a sample's CRC-32 is checked: "first", the first time that a process reads it, "always", "never".
         open_shards: the tars that are open.
     """
@@ -74,9 +74,17 @@ class ShardSet:
     verify: str = "first"
 
     def __init__(
-        self, folders: list[Path], *, split: str, kind: str, hash: str, shards: list[Shard], columns: pa.Table
+        self,
+        folders: list[Path],
+        *,
+        split: str,
+        kind: str,
+        hash: str,
+        folder_hashes: list[str],
+        shards: list[Shard],
+        columns: pa.Table,
     ) -> None:
-        self.folders, self.split, self.kind, self.hash = folders, split, kind, hash
+        self.folders, self.split, self.kind, self.hash, self.folder_hashes = folders, split, kind, hash, folder_hashes
         self.labels: npt.NDArray[np.uint8] = np.asarray(columns["fake"]).astype(np.uint8)
         self._shards = shards
         self.open_shards = OpenShards(shards)
@@ -135,6 +143,7 @@ class ShardSet:
             split=split,
             kind="pairs" if pairs else "faces",
             hash=data_hash,
+            folder_hashes=[folder.hash for folder in opened],
             shards=shards,
             columns=columns,
         )

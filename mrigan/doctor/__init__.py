@@ -10,7 +10,7 @@ from mrigan.doctor.finding import Finding, Level
 from mrigan.doctor.machine import check_gpus, check_limits
 from mrigan.doctor.ranks import check_ranks
 from mrigan.doctor.software import check_optional, check_versions, check_weights
-from mrigan.doctor.storage import check_folder, check_shards
+from mrigan.doctor.storage import check_folder, check_separation, check_shards
 from mrigan.doctor.store import check_tracking
 
 __all__ = ["Finding", "Level", "examine"]
@@ -50,5 +50,6 @@ def examine(
         else:
             kind = "pairs" if isinstance(config, GanConfig) else "any"
             yield from check_shards(each, (config.data.train_split, config.data.val_split), kind)
+    yield from check_separation(shards)
     if config is None or config.tracking.enabled:
         yield from check_tracking(config.tracking.uri if config is not None else "")

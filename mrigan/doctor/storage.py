@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mrigan.doctor.finding import Finding, note, ok, problem, warning
@@ -97,6 +97,23 @@ def _locks(folder: Path) -> Finding:
                 "file locks", f"are refused: {error.strerror}", "mount with locks (NFS: no nolock; Lustre: flock)"
             )
     return ok("file locks", "work: two jobs cannot write one run")
+
+
+def check_separation(folders: Sequence[str]) -> Iterator[Finding]:
+    """Whether the splits of all shard folders together are separate; those at URLs are looked at when they are here."""
+    from mrigan.data import check_separate
+
+    here = [folder for folder in folders if "://" not in folder and (Path(folder) / "samples.parquet").is_file()]
+    if not here:
+        return
+    try:
+        check_separate(here)
+    except MriganError as error:
+        yield problem("splits", error.what, error.fix or "")
+    else:
+        yield ok(
+            "splits", f"no family, clip or key is in two splits of {len(here)} shard folder{'s' * (len(here) > 1)}"
+        )
 
 
 def check_shards(folder: str, splits: tuple[str, str], kind: str = "any") -> Iterator[Finding]:

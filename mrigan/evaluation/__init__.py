@@ -1,6 +1,6 @@
 """Scores in, figures out: metrics of faces and videos, the threshold search, and the report. Never touches a model."""
 
-from mrigan.evaluation.headline import data_set_tables, headline
+from mrigan.evaluation.headline import data_set_tables, headline, training_lines
 from mrigan.evaluation.metrics import frame_metrics, numbers
 from mrigan.evaluation.report import evaluate, evaluate_files
 from mrigan.evaluation.schema import SCORES_SCHEMA
@@ -21,6 +21,7 @@ __all__ = [
     "parse_thresholds",
     "read_scores",
     "search_thresholds",
+    "training_lines",
     "video_metrics",
     "video_table",
     "video_verdict",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mrigan.evaluation.data_sets import SHOWN as MEASURES
@@ -28,6 +28,17 @@ def headline(metrics: Mapping[str, Any]) -> Table:
         table.add_row(name, *(_digits(result["video"][key]) for result in results))
     table.add_row("AUC of faces", *(_digits(result["frame"]["auc"]) for result in results))
     return table
+
+
+def training_lines(training: Iterable[tuple[str, Mapping[str, str]]]) -> list[tuple[bool, str]]:
+    """Whether it is a warning, and a line: what each model's training has to do with what it was scored on.
+
+    Args:
+        training: models, and what metrics.json says of them.
+    """
+    return [
+        (about["state"] in ("trained", "chosen", "shared"), f"{model} {about['says']}.") for model, about in training
+    ]
 
 
 def data_set_tables(metrics: Mapping[str, Any]) -> list[Table]:

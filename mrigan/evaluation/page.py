@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mrigan.evaluation.headline import training_lines
 from mrigan.evaluation.page_tables import (
     comparison_lines,
     data_set_table,
@@ -29,6 +30,7 @@ def render(
     figures: Mapping[str, Mapping[str, str]],
     left_out: Mapping[str, int],
     comparisons: Sequence[Mapping[str, Any]],
+    training: Mapping[str, Mapping[str, Mapping[str, str]]],
 ) -> str:
     """The page as HTML.
 
@@ -37,6 +39,7 @@ def render(
         figures: SVG elements by split and name (see `mrigan.evaluation.report.FIGURES`).
         left_out: videos that were never put before a model, by reason.
         comparisons: see `mrigan.evaluation.comparison.compare`.
+        training: see `mrigan.evaluation.evaluate`.
     """
     environment = Environment(
         loader=PackageLoader("mrigan.evaluation", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -46,6 +49,7 @@ def render(
             "split": split,
             "results": results,
             "warnings": _warnings(results),
+            "training": training_lines((r.model, training[r.model][split]) for r in results),
             "tables": main_tables(results),
             "figures": {name: Markup(svg) for name, svg in figures[split].items()},
             "groups": source_rows(results),

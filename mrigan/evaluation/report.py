@@ -29,13 +29,18 @@ FIGURES = {
     "thresholds": grid_figure,  # where any model has validation scores
 }
 
+UNKNOWN = {"state": "unknown", "says": "does not say what it was trained on"}
+Training = Mapping[str, Mapping[str, Mapping[str, str]]]  # by model and split
+
 
 def evaluate(
     scores: pa.Table,
     thresholds: Thresholds | Mapping[str, Thresholds] | None,
     out: str | Path,
+    *,
     validation_scores: pa.Table | None = None,
     left_out: Mapping[str, int] | None = None,
+    training: Training | None = None,
 ) -> dict[str, Any]:
     """Measure one or several models on a scores table and write the report into `out`.
 
@@ -48,10 +53,11 @@ def evaluate(
         validation_scores: scores to search thresholds on; without them the validation rows of `scores`.
         left_out: videos that were never put before a model, by reason (unchanged fakes, misaligned ones): the page says
             how many.
+        training: by model and split, what the model's training has to do with the split: `{"state": …, "says": …}`.
 
     Returns:
         What metrics.json holds: `{"schema_version": 1, "left_out": {reason: videos}, "results": [{model, split,
-        thresholds, frame, video, groups, persons, intervals, strategies}], "comparisons": [see `compare`]}`.
+        thresholds, frame, video, groups, persons, intervals, strategies, training}], "comparisons": [see `compare`]}`.
 
     Raises:
         InputError: a table is wrong, or validation scores are test scores.
@@ -69,11 +75,15 @@ def evaluate(
     drawn = {split: _figures(mine) for split, mine in by_split.items()}
     comparisons = [pair for mine in by_split.values() for pair in compare(mine)]
     svgs = {split: {name: svg for name, (_, svg) in figures.items()} for split, figures in drawn.items()}
-    page = render(by_split, svgs, left_out, comparisons)
+    about: dict[str, dict[str, Mapping[str, str]]] = {}
+    for result in results:
+        known = (training or {}).get(result.model, {})
+        about.setdefault(result.model, {})[result.split] = known.get(result.split, UNKNOWN)
+    page = render(by_split, svgs, left_out, comparisons, about)
     metrics = {
         "schema_version": 1,
         "left_out": left_out,
-        "results": [result.to_dict() for result in results],
+        "results": [result.to_dict() | {"training": about[result.model][result.split]} for result in results],
         "comparisons": comparisons,
     }
     _keep_scores(scores, out / "scores.parquet")
@@ -110,20 +120,30 @@ def evaluate_files(
         raise ConfigError("the report would overwrite its own input", where=target, fix="choose another folder with -o")
     remembered: dict[str, Thresholds] = {}
     left_out: Counter[str] = Counter()
+    training: dict[str, dict[str, Mapping[str, str]]] = {}
     for folder in dict.fromkeys(Path(file).resolve().parent for file in files):
         before = _before(folder / "metrics.json")
         remembered |= before[0]
         left_out.update(before[1])
-    return evaluate(scores, thresholds or remembered or None, out, left_out=left_out)
+        for model, splits in before[2].items():
+            training.setdefault(model, {}).update(splits)
+    return evaluate(scores, thresholds or remembered or None, out, left_out=left_out, training=training)
 
 
-def _before(path: Path) -> tuple[dict[str, Thresholds], dict[str, int]]:
-    """The thresholds of each model and the videos left out, of a metrics.json; nothing where there is none."""
+def _before(path: Path) -> tuple[dict[str, Thresholds], dict[str, int], dict[str, dict[str, Mapping[str, str]]]]:
+    """The thresholds of each model, the videos left out, and what each was trained on, of a metrics.json; nothing where
+    there is none."""
     if not path.is_file():
-        return {}, {}
+        return {}, {}, {}
     try:
         content = json.loads(path.read_text())
-        return {r["model"]: dict(r["thresholds"]) for r in content["results"]}, dict(content["left_out"])
+        training: dict[str, dict[str, Mapping[str, str]]] = {}
+        for r in content["results"]:
+            if r.get("training"):
+                says = {key: str(r["training"][key]) for key in ("state", "says")}
+                training.setdefault(r["model"], {})[r["split"]] = says
+        thresholds: dict[str, Thresholds] = {r["model"]: dict(r["thresholds"]) for r in content["results"]}
+        return thresholds, dict(content["left_out"]), training
     except (ValueError, KeyError, TypeError) as error:
         fix = "remove it, or give --thresholds FRAME,FRACTION"
         raise InputError(f"not a metrics.json of `mrigan evaluate`: {error}", where=path, fix=fix) from None

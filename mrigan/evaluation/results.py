@@ -16,7 +16,7 @@ from mrigan.evaluation.intervals import intervals_of
 from mrigan.evaluation.metrics import decision_metrics, frame_metrics
 from mrigan.evaluation.schema import faces_only, group_codes
 from mrigan.evaluation.strategies import compare_strategies
-from mrigan.evaluation.thresholds import Grid, search_thresholds, threshold_grid
+from mrigan.evaluation.thresholds import Grid, refuse_shared_families, search_thresholds, threshold_grid
 from mrigan.evaluation.videos import DEFAULT_THRESHOLDS, video_metrics, video_table
 
 VALIDATION = ("val", "valid", "validation")
@@ -153,6 +153,7 @@ def _persons(videos: pa.Table) -> list[dict[str, Any]]:
 def _searched(model: str, scores: pa.Table, validation: pa.Table | None) -> dict[str, Any]:
     validation = _of_model(validation_rows(scores) if validation is None else validation, model)
     if validation.num_rows:
+        refuse_shared_families(validation, _of_model(scores, model))
         return search_thresholds(validation)
     return {**DEFAULT_THRESHOLDS, "source": "default: there are no validation scores to search them on"}
 

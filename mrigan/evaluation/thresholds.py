@@ -103,6 +103,29 @@ def threshold_grid(scores: pa.Table) -> Grid:
     return Grid(tpr, tnr, len(labels), splits, "", int(labels.sum()), of_fakes, of_reals)
 
 
+def refuse_shared_families(validation: pa.Table, scores: pa.Table) -> None:
+    """Raise InputError where thresholds would be searched on families that are judged by them in another split."""
+    searched = _families(validation)
+    splits = pa.array(sorted(set(pc.unique(validation["split"]).to_pylist())))
+    others = scores.filter(pc.invert(pc.is_in(scores["split"], splits)))
+    shared = sorted(searched & _families(others))
+    if shared:
+        raise InputError(
+            f"thresholds would be searched on {len(shared)} families that are in another split too: "
+            f"{', '.join(shared[:3])}",
+            fix="split again by family (`mrigan catalog scan`, `audit`), or give --thresholds FRAME,FRACTION",
+        )
+
+
+def _families(scores: pa.Table) -> set[str]:
+    """The known families; a name that is no catalog's id means something within its data set only."""
+    if "family" not in scores.column_names:
+        return set()
+    codes = scores.select(["dataset", "family"]).group_by(["dataset", "family"]).aggregate([])
+    pairs = zip(codes["dataset"].to_pylist(), codes["family"].to_pylist(), strict=True)
+    return {family if "/" in family else f"{dataset}: {family}" for dataset, family in pairs if family}
+
+
 def search_thresholds(scores: pa.Table) -> dict[str, Any]:
     """The setting of the grid with the best balanced accuracy over videos.
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mrigan.config import TrackingConfig
-from mrigan.data import ShardSet
+from mrigan.data import ShardSet, check_separate
 from mrigan.errors import ConfigError
 from mrigan.evaluation import evaluate
 from mrigan.evaluation.schema import VIDEO
@@ -21,6 +21,7 @@ from mrigan.tracking import resolve
 from mrigan.training.evaluation_runs import track_evaluation
 from mrigan.training.finish import face_settings
 from mrigan.training.scoring import score_shards
+from mrigan.training.trained_on import trained_on
 
 log = logging.getLogger(__name__)
 CUT = ("margin", "size", "resize")  # settings that change what a face looks like
@@ -55,11 +56,12 @@ def evaluate_models(
 
     Raises:
         ConfigError: one model is given twice.
-        ModelError, ShardError: a model or a shard folder cannot be used.
+        ModelError, ShardError: a model or a shard folder cannot be used, or the folders' splits are not separate.
     """
     names = model_names(models)
     bundles = {name: load_bundle(resolve(model)) for name, model in zip(names, models, strict=True)}
     opened = ShardSet.open(list(shards), split, "any")
+    check_separate(opened.folders)
     for name, bundle in bundles.items():
         _warn_of_other_faces(name, bundle, opened.folders)
     scored = [
@@ -68,7 +70,9 @@ def evaluate_models(
     ]
     own = {name: own_thresholds(bundle) for name, bundle in bundles.items()}
     absent = left_out(opened.folders, split, scored[0])
-    metrics = evaluate(pa.concat_tables(scored), thresholds or own, out, left_out=absent)
+    known = {name: trained_on(bundle.meta.get("provenance", {}), opened) for name, bundle in bundles.items()}
+    training = {name: {split: says} for name, says in known.items()}
+    metrics = evaluate(pa.concat_tables(scored), thresholds or own, out, left_out=absent, training=training)
     if tracking is not None:
         track_evaluation(metrics, bundles, opened, Path(out), tracking)
     return metrics

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, ImageDraw, ImageFont
 
-from mrigan.data import Batch, ShardSet, eval_batches
+from mrigan.data import Batch, ShardSet, check_separate, eval_batches
 from mrigan.engine.distributed import choose_device
 from mrigan.evaluation.figures import draw
 from mrigan.evaluation.training_curves import GanRun, curves_figure, read_run
@@ -46,6 +46,7 @@ def report_gans(
     Raises:
         InputError: no run. ModelError: it has no finished generator. ShardError: the shards hold no pairs.
     """
+    check_separate(shards)
     read, out = [read_run(run) for run in runs], Path(out)
     png, curves = draw(partial(curves_figure, read))
     with atomic_write(out / "figures" / "gan-curves.png") as file:

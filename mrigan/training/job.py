@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mrigan.config import DataConfig, DetectorConfig, GanConfig, to_dict
-from mrigan.data import Augment, Batch, EpochPlan, Loader, ShardSet, local_folders, make_loader
+from mrigan.data import Augment, Batch, EpochPlan, Loader, ShardSet, check_separate, local_folders, make_loader
 from mrigan.engine.average import Average
 from mrigan.engine.build import check_engine
 from mrigan.engine.checkpoint import Checkpoint, CheckpointStore
@@ -194,7 +194,8 @@ class Job(Generic[C]):
     def provenance(self) -> dict[str, Any]:
         """What a model must say about where it comes from."""
         return {"config": to_dict(self.config), "code_version": code_version(), "data_hash": self.train.hash,
-                **self.depends, "mlflow_run_id": self.tracking.id}  # fmt: skip
+                "shard_hashes": self.train.folder_hashes, **self.depends,
+                "mlflow_run_id": self.tracking.id}  # fmt: skip
 
 
 def _no_progress(items: int = 1, note: str = "") -> None:
@@ -297,6 +298,7 @@ def open_data(
     if not data.shards:
         raise ConfigError("data.shards is empty", fix="give data.shards=DIR, what `mrigan shards build DIR` has made")
     folders = shard_folders(data)
+    check_separate(folders)
     shards, held_out = (ShardSet.open(folders, split, shard_kind) for split in (data.train_split, data.val_split))
     shards.verify = held_out.verify = data.verify
     window = shards.window(data.window, train.batch_size) if data.shuffle == "window" else None

@@ -13,7 +13,7 @@ import torch
 
 from mrigan import __version__
 from mrigan.config import FacesConfig
-from mrigan.data import ShardSet
+from mrigan.data import ShardSet, check_separate
 from mrigan.data.decode import decode, resize
 from mrigan.engine.distributed import choose_device
 from mrigan.engine.seeding import seed_of
@@ -61,6 +61,7 @@ def evaluate_robustness(
     chosen = choose_device(device)
     bundles = {n: load_bundle(resolve(m)).to(chosen) for n, m in zip(names, models, strict=True)}
     opened = ShardSet.open(list(shards), split, "any")
+    check_separate(opened.folders)
     videos = _choose(opened, faces)
     conditions = [(CLEAN, 0), *((name, severity) for name in corruptions for severity in SEVERITIES)]
     parts = Parts(Path(out) / PARTS, _identity(bundles, opened, faces, chosen))

@@ -71,7 +71,7 @@ def make_samples(
             "method": "swap" if fake else "original",
             "compression": "",
             "name": clip.split("/", 3)[3],
-            "family": f"f{n // 4}",
+            "family": f"f{seed}-{split}-{n // 4}",
             "group": "",
             "person": 0,
             "frame": n,

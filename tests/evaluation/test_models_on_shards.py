@@ -26,6 +26,7 @@ from mrigan.evaluation import read_scores
 from mrigan.models import Detector, Generator
 from mrigan.models.bundle import load_bundle, save_bundle
 from mrigan.training.evaluate import evaluate_models
+from mrigan.training.trained_on import SAYS, trained_on
 from tests.data.shards import SCHEMA, Sample, _row, make_samples, write_shards
 from tests.tracking.stores import new_store
 
@@ -152,4 +153,64 @@ def test_an_empty_split_and_a_model_given_twice(models, shards, tmp_path):
         evaluate_models([models["face"]], [shards], tmp_path / "out", split="val")
     with pytest.raises(ConfigError, match="given twice"):
         evaluate_models([models["face"], models["face"]], [shards], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_model_was_trained_on_is_said(models, shards, tmp_path):
+    """In console, page and JSON, by the hashes of sets; also from the scores alone."""
+    opened = ShardSet.open([shards], "test")
+    trained = tmp_path / "trained"
+    write_shards(trained, make_samples(8, 8, size=SIZE))
+    shared = tmp_path / "shared"  # the split of another folder, with families of the one that was trained on
+    samples = [replace(s, split="test", key=f"{i:012x}-000000-00", row=s.row | {"clip": f"toy/a/-/{i}"})
+               for i, s in enumerate(make_samples(4, 8, size=SIZE))]  # fmt: skip
+    write_shards(shared, samples)
+    for folder in (trained, shared):
+        (folder / "plan.json").write_text((shards / "plan.json").read_text())
+    its = ShardSet.open([trained], "train")
+
+    def config(folder: Path, train: str = "train", val: str = "val") -> dict:
+        return {"data": {"shards": [str(folder)], "train_split": train, "val_split": val}}
+
+    cases = {
+        "unknown": {},
+        "separate": {"data_hash": opened.hash, "config": config(shards)},
+        "trained": {"data_hash": opened.hash, "config": config(shards, train="test")},
+        "chosen": {
+            "data_hash": "0",
+            "shard_hashes": ["1", *opened.folder_hashes],
+            "config": config(shards, val="test"),
+        },
+        "other": {"data_hash": its.hash, "shard_hashes": its.folder_hashes, "config": config(trained)},
+        "another": {"data_hash": its.hash, "config": config(tmp_path / "gone")},
+    }
+    for state, provenance in cases.items():
+        assert trained_on(provenance, opened) == {"state": state, "says": SAYS[state]}
+    out, again, says = tmp_path / "out", tmp_path / "again", SAYS["chosen"]
+    result = _evaluate(models["face"], shards, tmp_path / "run", cases["chosen"], out)
+    assert json.loads((out / "metrics.json").read_text())["results"][0]["training"] == {"state": "chosen", "says": says}
+    assert f'<p class="note warn">run {says}.</p>' in (out / "index.html").read_text()
+    assert f"warning: run on test: {says}." in result.output
+    CliRunner().invoke(app, ["evaluate", "--scores", str(out / "scores.parquet"), "-o", str(again)])
+    assert json.loads((again / "metrics.json").read_text())["results"][0]["training"]["state"] == "chosen"
+    result = _evaluate(models["face"], shared, tmp_path / "run", cases["other"], tmp_path / "out-s")
+    assert "warning: run on test: was trained on 3 of the 3 families" in result.output
+
+
+def _evaluate(model: Path, shards: Path, run: Path, provenance: dict, out: Path):
+    bundle = load_bundle(model)
+    save_bundle(run / "model", bundle.detector, "face", faces=bundle.faces, thresholds=bundle.thresholds,
+                provenance=provenance)  # fmt: skip
+    command = ["evaluate", "--model", run / "model", "--shards", shards, "-o", out, "--workers", 0]
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*map(str, command), "--no-track"])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_folders_whose_splits_share_families_are_refused(models, shards, tmp_path):
+    torn = [replace(s, row=s.row | {"family": "f0-test-0"}) for s in make_samples(4, 4, seed=7, size=SIZE)]
+    write_shards(tmp_path / "torn", torn)
+    (tmp_path / "torn" / "plan.json").write_text((shards / "plan.json").read_text())
+    with pytest.raises(ShardError, match="the splits are not separate: 1 families are in two splits; f0-test-0 in"):
+        evaluate_models([models["face"]], [shards, tmp_path / "torn"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
