@@ -16,10 +16,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from mrigan.engine.interrupt import answering, note_handled
 from mrigan.errors import MriganError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class _Flag:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:
             return  # a loader process that inherited the handler; it ends when its rank does
+        if number == signal.SIGINT:
+            note_handled()
         if number == signal.SIGINT and self.received == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
@@ -66,14 +69,18 @@ def listening() -> Iterator[None]:
     before = _install(flag)
     _early.append(flag)
     try:
-        yield
+        with answering():
+            yield
     finally:
         _early.remove(flag)
         _restore(before)
 
 
 class StopRequest:
-    """A context in which SIGTERM, SIGINT and SIGUSR1 ask for a stop, and do not kill; a second SIGINT ends at once."""
+    """A context in which SIGTERM, SIGINT and SIGUSR1 ask for a stop, and do not kill; a second SIGINT ends at once.
+
+    SIGINT is answered at once, be it in the middle of a step: see `mrigan.engine.interrupt`.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -82,6 +89,7 @@ class StopRequest:
         self._file = os.environ.get(STOP_FILE, "") if world.main else ""
         self._look = 0.0  # when to look at the file again
         self._before: dict[int, Any] = {}
+        self._answers = ExitStack()
 
     @property
     def received(self) -> int:
@@ -96,11 +104,13 @@ class StopRequest:
         self._before = _install(self._flag)
         for early in _early:
             self.received, early.received = self.received or early.received, 0
+        self._answers.enter_context(answering())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._answers.close()
         _restore(self._before)
 
     def agreed(self, step: int) -> str:

@@ -13,8 +13,10 @@ import torch
 
 from mrigan.engine.average import Average
 from mrigan.engine.interface import Engine
+from mrigan.engine.interrupt import expect_steps_of
 from mrigan.engine.signals import Stopped
 from mrigan.training.divergence import DivergenceHook
+from mrigan.training.forecast import warn_of_long_steps
 from mrigan.training.job import Job
 from mrigan.training.log_line import LogHook
 from mrigan.training.roll_back import RollBack
@@ -56,7 +58,7 @@ class Hooks:
         job: the training job, resumed.
         engines, average: what is trained, by the names that checkpoints have for it.
         evaluate: held-out figures of a step.
-        work: what a step does, for the MFU in the log.
+        work: what a step does, for the MFU in the log, and to say beforehand where it will take long.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Hooks:
         average: Average | None = None,
         work: Work | None = None,
     ) -> None:
-        self.job = job
+        self.job, self._work, self._last = job, work, 0.0
         self.log = LogHook(job, engines, work)
         self.evaluate = EvaluateHook(job, evaluate)
         self.checkpoint = CheckpointHook(job, engines, self._state, average)
@@ -77,6 +79,9 @@ class Hooks:
             self._load(job.resumed.state)
 
     def __enter__(self) -> Hooks:
+        if self._work is not None:
+            warn_of_long_steps(self.job, self._work)
+        self._last = time.perf_counter()
         return self
 
     def __exit__(
@@ -95,6 +100,14 @@ class Hooks:
         """
         self.job.health.stepped(step)
         self._done = step
+        now = time.perf_counter()
+        expect_steps_of(now - self._last)
+        try:
+            self._after_step(step, losses)
+        finally:
+            self._last = time.perf_counter()
+
+    def _after_step(self, step: int, losses: Mapping[str, torch.Tensor]) -> None:
         if self.divergence.after_step(step, losses):
             return
         means = self.log.after_step(step, losses)

@@ -90,12 +90,12 @@ def flops_per_image(work: Work, precision: str, parts: int = 1) -> float:
         zeros = torch.zeros(images, dtype=torch.int64)
         batch = Batch(face, face if work.mri else None, label, zeros, zeros, zeros, step=0)
         with FlopCounterMode(display=False) as counted:
-            work.step({name: _Working(network) for name, network in networks.items()}, like(batch, fake),
+            work.step({name: Working(network) for name, network in networks.items()}, like(batch, fake),
                       Precision(precision, cpu), alone)  # fmt: skip
     return counted.get_total_flops() / images
 
 
-class _Working(Silent):
+class Working(Silent):
     """An engine that goes forward and backward, and never steps."""
 
     def backward(self, loss: torch.Tensor) -> None:

@@ -1,0 +1,49 @@
+"""A step that will take minutes on a CPU is announced before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mrigan.config import GanConfig, load_config
+from mrigan.data import Batch
+from mrigan.training import forecast
+from mrigan.training.forecast import probe
+from mrigan.training.gan import gan_work
+from tests.training.runs import logged, run_gan
+
+
+def test_a_long_step_is_announced_before_the_first(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The estimate is the probe's time for two faces, times half of the batch; no weight is touched."""
+    caplog.set_level(logging.INFO)
+    own = ["train.steps=2", "checkpoint.every=2", "eval.every=2"]
+    quiet = run_gan(shards, tmp_path / "quiet", *own)
+    assert "on this CPU" not in caplog.text
+    monkeypatch.setattr(forecast, "SMALL", 0)
+    monkeypatch.setattr(forecast, "probe", lambda work, precision: probe(work, precision) * 0 + 42.5)
+    told = run_gan(shards, tmp_path / "told", *own)
+    [line] = [record.message for record in caplog.records if "on this CPU" in record.message]
+    assert line.startswith("a step takes about 2 min 50 s on this CPU (8 faces of 64 px a rank), so the 2 steps")
+    assert "take about 5 min 40 s" in line
+    assert caplog.text.index(line) < caplog.text.rindex("step 1/2")
+    assert logged(told) == logged(quiet)
+
+
+def test_the_probe_does_the_steps_own_work_on_two_faces() -> None:
+    work = gan_work(load_config(GanConfig, "gan/cpu-smoke.yaml", ["run.dir=x"]))
+    seen = []
+
+    def step(engines: Any, batch: Batch, *more: Any) -> Any:
+        seen.append((batch.face.shape, batch.mri is not None, work.step(engines, batch, *more)))
+        seen.append({p.grad is not None for p in engines["generator"].module.parameters()})
+
+    assert probe(dataclasses.replace(work, step=step), "fp32") > 0
+    [(shape, mri, losses), trained] = seen
+    assert (tuple(shape), mri, trained) == ((2, 3, 64, 64), True, {True})
+    assert losses["generator"] > 0
