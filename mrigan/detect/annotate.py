@@ -18,7 +18,7 @@ from mrigan.detect.wording import number
 from mrigan.errors import ConfigError, InputError
 from mrigan.files import atomic_write
 from mrigan.progress import bar
-from mrigan.video import TruncatedVideo, read_frames
+from mrigan.video import BrokenVideo, read_frames
 from mrigan.video.stills import shown
 
 TICKS = 90_000  # a second, of the copy's time stamps
@@ -167,5 +167,5 @@ def _drawn(verdict: Mapping[str, Any], faces: Faces) -> Iterator[tuple[float, np
         for frame in read_frames(verdict["path"], 1):
             picture = draw(frame.image, faces.on(frame.index), verdict["thresholds"]["frame"])
             yield frame.time, picture
-    except TruncatedVideo:
+    except BrokenVideo:
         return  # the verdict says that the rest is missing

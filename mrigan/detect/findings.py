@@ -14,7 +14,7 @@ from mrigan.config import FacesConfig
 from mrigan.detect.inputs import Input, fingerprint, refuse_url
 from mrigan.detect.pictures import Album, Example, FrameView, Scene
 from mrigan.errors import InputError, ModelError
-from mrigan.video import Detection, Face, FaceDetector, Frame, TruncatedVideo, crop, probe, read_frames, resize_face
+from mrigan.video import BrokenVideo, Detection, Face, FaceDetector, Frame, crop, probe, read_frames, resize_face
 from mrigan.video.quality import sharpness, side
 from mrigan.video.stills import read_picture
 from mrigan.video.tracks import Tracker
@@ -146,7 +146,7 @@ def _frames(item: Input, every: int, findings: Findings) -> Iterator[Frame]:
             findings.frames += 1
             findings.size = frame.image.shape[1], frame.image.shape[0]
             yield frame
-    except TruncatedVideo as error:
+    except BrokenVideo as error:
         findings.error = error.what
 
 

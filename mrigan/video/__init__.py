@@ -7,7 +7,7 @@ from mrigan.video.alignment import Alignment, FakeClip, Paired, follow, pair_fra
 from mrigan.video.container import VideoInfo, probe
 from mrigan.video.crops import RESIZE, crop, expand_box, resize_face
 from mrigan.video.faces import INFERENCE_THRESHOLDS, Detection, Face, FaceDetector, FaceTable, find_faces
-from mrigan.video.frames import Decoded, Frame, TruncatedVideo, read_frames
+from mrigan.video.frames import BrokenVideo, DamagedVideo, Decoded, Frame, TruncatedVideo, read_frames
 from mrigan.video.geometry import Geometry, changed
 from mrigan.video.moments import Decision
 from mrigan.video.recipe import draw_treatment
@@ -21,6 +21,8 @@ __all__ = [
     "INFERENCE_THRESHOLDS",
     "RESIZE",
     "Alignment",
+    "BrokenVideo",
+    "DamagedVideo",
     "Decision",
     "Decoded",
     "DecoderError",

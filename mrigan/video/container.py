@@ -90,6 +90,8 @@ def open_video(path: str | Path, threads: int = THREADS) -> Iterator[tuple[Input
         stream = _pick_stream(container, where)
         context = stream.codec_context
         context.options = {"max_pixels": str(MAX_PIXELS)}
+        if context.name == "mjpeg":  # its decoder marks no frame; each is a picture of its own, so a refused one is all
+            context.options |= {"err_detect": "explode"}
         context.thread_type = "SLICE"  # frame threads hold frames back, so that an error no longer names its packet
         context.thread_count = threads
         check_size(context.width, context.height, where)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mrigan.config import FacesConfig
 from mrigan.errors import ConfigError
-from mrigan.video.frames import Frame, TruncatedVideo
+from mrigan.video.frames import BrokenVideo, Frame
 from mrigan.video.geometry import on_grid, scale_to
 from mrigan.video.picture import Picture, is_array
 
@@ -207,7 +207,7 @@ def find_faces(frames: Iterable[Frame], detector: FaceDetector) -> FaceTable:
             chunk.append(frame)
             if len(chunk) == detector.batch:
                 look()
-    except TruncatedVideo as error:
+    except BrokenVideo as error:
         note = error.what
     look()
     return FaceTable(tracker.faces(), seen, size, note)

@@ -4,7 +4,10 @@
 found from the packets, not by counting frames: every packet that went into the decoder is remembered by its
 presentation time, and a frame that comes out has overtaken every earlier one that never will. A frame in the middle
 that cannot be decoded therefore leaves a gap, and does not shift the later ones. (AVI keeps no presentation times:
-there frames are counted, and so are the packets that the decoder refuses.)
+there frames are counted, and so are the packets that the decoder refuses, and those of its index that are missing.)
+Frames that an edit list hides are not counted.
+
+**Damage.** A frame that is damaged, or predicted from a damaged one, is not given out: see `damage.py`.
 
 **Time.** Seconds since the first frame, from presentation times, so a variable frame rate is right.
 
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +37,15 @@ from mrigan.video.container import (
     open_video,
     stated_duration,
 )
-from mrigan.video.numbering import Clock, LookAhead, Numbering
+from mrigan.video.damage import SETTLED, FileHoles, Soundness, has_hole
+from mrigan.video.numbering import Clock, LookAhead, Numbering, Place, is_hidden
 from mrigan.video.picture import Picture
 
 log = logging.getLogger(__name__)
 
 LEAVES_OUT = {"h264", "hevc"}  # decoders that are checked to leave out unreferenced frames and nothing else
+PROGRESSIVE = 1  # AVFieldOrder: 0 = not said
+UNBOUNDED = ("mpegts", "mpeg", "flv")  # containers that need not say how long they are
 RUNAWAY = 4  # a demuxer that hands out so many times the file's own size is going in circles
 
 
@@ -57,16 +64,24 @@ class Frame:
     image: Picture
 
 
-class TruncatedVideo(InputError):  # noqa: N818 (a kind of input, raised after its good frames)
-    """The file stops before its end; what comes before has been read.
+class BrokenVideo(InputError):  # noqa: N818 (a kind of input, raised after its good frames)
+    """Some frames of the file cannot be read; the good ones have been.
 
     Args:
-        frames_read: frames that can be decoded before the cut, wanted or not.
+        frames_read: frames that can be decoded and are not damaged, wanted or not.
     """
 
     def __init__(self, what: str, *, where: str, frames_read: int) -> None:
         self.frames_read = frames_read
-        super().__init__(what, where=where, fix="copy or download it again; the frames before the cut can be used")
+        super().__init__(what, where=where, fix="copy or download it again; the good frames can be used")
+
+
+class TruncatedVideo(BrokenVideo):
+    """The file stops before its end."""
+
+
+class DamagedVideo(BrokenVideo):
+    """The file is damaged inside."""
 
 
 def read_frames(
@@ -83,7 +98,7 @@ def read_frames(
 
     Raises:
         InputError: before the first frame: not a video, a playlist, no video stream, no frame that can be decoded.
-        TruncatedVideo: after the good frames of a file that ends too early.
+        BrokenVideo: after the good frames of a file that ends too early or is damaged inside, if it is read to its end.
     """
     last = max(wanted, default=-1) if wanted is not None else None
     if last is not None and last < 0:
@@ -131,65 +146,181 @@ def decode(
     where = os.fsdecode(path)
     with open_video(path, threads) as (container, stream):
         context = stream.codec_context
-        presentation_times = container.format.name != "avi"
-        numbering = Numbering(presentation_times, context.name)
-        ahead = LookAhead() if needed and presentation_times and context.name in LEAVES_OUT else None
+        context.flags |= av.codec.context.Flags.copy_opaque  # a frame knows its packet
+        has_times = container.format.name != "avi"
+        numbering = Numbering(has_times, context.name, None if has_times else avi_index(stream))
+        soundness = Soundness(context.name)
+        # Where each field may be a packet of its own, a packet's rank is not its frame's.
+        ranked = has_times and context.name in LEAVES_OUT and context.field_order <= PROGRESSIVE
+        ahead = LookAhead() if needed and ranked else None
         converter = _Converter(where)
         clock = Clock(stream)
-        came = False
-        packets = Packets(container, stream, RUNAWAY * os.path.getsize(where) + 65_536)
+        waiting: deque[tuple[int, Decoded]] = deque()  # came out; whether they are sound is not known yet
+        came, good, damaged = False, 0, 0
+        stopped, certain = "", None
+        packets = Packets(container, stream, where)
         for packet in packets:
+            count, missing = numbering.missing_before(packet, packets.count, packets.suspect)
             place = numbering.place(packet)
-            for ready, its_place, rank in ahead.take(packet, place) if ahead else [(packet, place, None)]:
+            silent = place is None and packet.size > 0 and (has_times or is_hidden(packet, context.name))
+            signs = _Signs(place, silent, packets.gap or count > 0, packets.hole)
+            if ahead:
+                ahead.missing(missing)
+            if packet.size:
+                packet.opaque = signs
+            else:
+                stopped = packets.stopped or cut_short(container, stream, clock.reached(numbering.last_read), where)
+                certain = numbering.certain_until() if stopped or packets.empty else None
+            for ready, _, rank in ahead.take(packet, signs.place) if ahead else [(packet, None, None)]:
+                signs = ready.opaque or _Signs()
                 optional = came and rank is not None and not needed(rank - numbering.leading) if needed else False
                 context.skip_frame = "NONREF" if optional else "DEFAULT"
-                numbering.sent(its_place, optional)
+                if ready.size:
+                    signs.number = soundness.sent(
+                        ready, signs.place, silent=signs.silent, hole=signs.hole, gap=signs.gap
+                    )
+                    numbering.sent(signs.place, -1 if signs.silent else signs.number, optional)
+                    numbering.doubt(signs.hole)
                 try:
                     pictures = ready.decode()
                 except av.error.FFmpegError as error:
-                    numbering.refused(ready)
+                    if ready.size:
+                        numbering.refused(ready, signs.place, signs.number)
+                        soundness.refused(signs.number)
                     log.debug("%s: a packet cannot be decoded: %s", where, error)
                     continue
                 for picture in pictures:
-                    index, pts = numbering.number(picture)
+                    came = True
+                    number = picture.opaque.number
+                    index, pts = numbering.number(picture, number)
+                    soundness.came(number, picture)
+                    if certain is not None and pts is not None and pts > certain:
+                        soundness.refused(number)  # frames before it are beyond the cut: its index is not known
                     if index is not None:
-                        came = True
-                        yield Decoded(index, clock(index, pts), picture, converter)
-        if numbering.lost:
-            log.warning("%s: %d of %d frames cannot be decoded", where, numbering.lost, numbering.next)
-        stopped = packets.stopped or cut_short(container, stream, clock.reached(numbering.latest), where)
-    if not came:
-        raise InputError(f"no frame can be decoded{': ' + stopped if stopped else ''}", where=where)
+                        waiting.append((number, Decoded(index, clock(index, pts), picture, converter)))
+                soundness.passed(numbering.take_passed())
+                for number in numbering.take_lost():
+                    soundness.refused(number)
+                while waiting and (sound := soundness.is_sound(waiting[0][0])) is not None:
+                    decoded = waiting.popleft()[1]
+                    if sound:
+                        good += 1
+                        yield decoded
+                    damaged += not sound
+        total = numbering.end()
+        soundness.passed(numbering.take_passed())
+        soundness.end()
+        for number, decoded in waiting:
+            if soundness.is_sound(number):
+                good += 1
+                yield decoded
+            else:
+                damaged += 1
+        stopped = stopped or packets.stopped or packets.cut_short(numbering.next)
+    bad = damaged + numbering.lost
+    if bad:
+        log.warning("%s: %d of %d frames cannot be decoded, or are damaged", where, bad, total)
+    words = f"{bad} of {total} frames are damaged or cannot be decoded"
+    if not good:
+        reason = stopped or (words if bad else "")
+        raise InputError(f"no frame can be decoded{': ' + reason if reason else ''}", where=where)
     if stopped:
-        good = numbering.next - numbering.lost
-        raise TruncatedVideo(f"{stopped}; {good} frames could be read", where=where, frames_read=good)
-    return numbering.total
+        more = f"; {words}" if bad else ""
+        raise TruncatedVideo(f"{stopped}; {good} frames could be read{more}", where=where, frames_read=good)
+    if bad:
+        raise DamagedVideo(words, where=where, frames_read=good)
+    return total
+
+
+@dataclass
+class _Signs:
+    """What is known about a packet before it is decoded; its frame carries it, too.
+
+    Attributes:
+        place: see `Numbering`. silent: it shows no picture. gap: frames are missing before it.
+        hole: a part of it is zeros. number: of the packet, see `Soundness`.
+    """
+
+    place: Place | None = None
+    silent: bool = False
+    gap: bool = False
+    hole: bool = False
+    number: int = -1
 
 
 class Packets:
-    """The packets of the video stream; ends in any case, and `stopped` says why it ended too early."""
+    """The packets of the video stream; ends in any case.
 
-    def __init__(self, container: Any, stream: Any, limit: int) -> None:
-        self.packets = container.demux(stream)
-        self.left = limit
+    Attributes:
+        stopped: why it ended too early, "" if it did not.
+        count: packets before the present one. hole: a part of it is zeros.
+        gap: something is missing before it. suspect: it may be; if it is, its time tells.
+        empty: bytes of zeros that end the file, of a container that need not say how long it is.
+    """
+
+    def __init__(self, container: Any, stream: Any, where: str) -> None:
         self.stopped = ""
+        self.count = -1
+        self.gap = self.suspect = self.hole = False
+        self.empty = 0
+        self._where = where
+        self._left = RUNAWAY * os.path.getsize(where) + 65_536
+        self._stream = stream
+        self._packets = container.demux(stream)
+        self._codec = stream.codec_context.name
+        kind = container.format.name
+        self._holes = FileHoles(where) if "mp4" not in kind else None  # mp4 has an index of all packets
+        self._unbounded = any(name in kind for name in UNBOUNDED)
 
     def __iter__(self) -> Iterator[Any]:
+        since_mark, skipped = SETTLED, False
+        packet = self._read()
+        while packet is not None:
+            after = self._read() if packet.size else None
+            self.count += 1
+            self.gap = skipped
+            self.suspect = skipped or (since_mark < SETTLED and not packet.is_keyframe)
+            skipped = self._holes is not None and after is not None and self._holes.between(packet, after)
+            self.hole = skipped or (packet.size > 0 and has_hole(self._codec, packet))
+            if self._unbounded and packet.size and (after is None or not after.size):
+                assert self._holes is not None
+                self.empty = self._holes.at_end()
+                self.hole |= self.empty > 0
+            since_mark = 0 if packet.is_corrupt else since_mark + 1
+            yield packet
+            packet = after
+
+    def _read(self) -> Any:
         import av
 
-        while True:
-            try:
-                packet = next(self.packets, None)
-            except av.error.FFmpegError as error:
-                self.stopped = f"cannot be read on: {error.strerror}"
-                return
-            if packet is None:
-                return
-            self.left -= packet.size + 16
-            if self.left < 0:
+        try:
+            packet = next(self._packets, None)
+        except av.error.BlockingIOError:  # MPEG-TS: nothing but a hole up to the end
+            packet = self._last()
+        except av.error.FFmpegError as error:
+            self.stopped = f"cannot be read on: {error.strerror}"
+            packet = self._last()
+        if packet is not None:
+            self._left -= packet.size + 16
+            if self._left < 0:
                 self.stopped = "the container repeats itself without end"
-                return
-            yield packet
+                packet = self._last()
+        return packet
+
+    def _last(self) -> Any:
+        """An empty packet, which makes the decoder give out what it holds back."""
+        import av
+
+        packet = av.Packet()
+        packet.stream = self._stream
+        return packet
+
+    def cut_short(self, frames: int) -> str:
+        """Why a file that ends with zeros ends too early, "" if it does not; it has so many `frames` up to there."""
+        if not self.empty:
+            return ""
+        about = round(self.empty * frames / max(os.path.getsize(self._where) - self.empty, 1))
+        return f"cut off: the last {self.empty} bytes of the file are zeros, about {about} frames"
 
 
 class _Converter:
@@ -209,6 +340,12 @@ class _Converter:
         width, height = self.size  # a stream that changes its size half-way is shown at one size by players, too
         rgb = self.reformatter.reformat(picture, width=width, height=height, format="rgb24", threads=1)
         return as_displayed(rgb.to_ndarray(), display_matrix(picture))
+
+
+def avi_index(stream: Any) -> dict[int, int]:
+    """Where each packet of an AVI lies, by the index at its end → its number."""
+    chunks = [entry.pos for entry in stream.index_entries if entry.size]
+    return {pos + offset: i for offset in (0, 8) for i, pos in enumerate(chunks)}  # of the chunk, or after its head
 
 
 def cut_short(container: Any, stream: Any, reached: float, where: str) -> str:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import heapq
+import statistics
 from collections import deque
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 RESTART = 0.5  # seconds; a clock that jumps back further starts anew, one that jumps back less is only inexact
+STEPS = 25  # packets whose distance in time tells how many are missing in a gap
+MAX_MISSING = 10_000  # frames; a longer gap is another recording, or nonsense
+FIELDS = {"h264", "mpeg2video", "vc1"}  # codecs that may code the two fields of a frame in two packets
+B_TYPE = 3  # AVPictureType
+STEADY = {"mpeg1video", "mpeg2video"}  # codecs of one frame rate
+NOT_CODED = 19  # bytes of an MPEG-4 frame at most that says "as the one before"
 
 Place = tuple[int, int]
 
@@ -15,15 +24,34 @@ class Numbering:
     """Presentation order from packets.
 
     A packet's place is (part, presentation time): joined recordings start their clock anew in each part.
+
+    Args:
+        index: where each packet lies in the file → its number, for a container without presentation times.
+
+    Attributes:
+        next: the index of the next frame. lost: frames that never came and were not left out on purpose.
     """
 
-    def __init__(self, presentation_times: bool, codec: str) -> None:
+    def __init__(self, presentation_times: bool, codec: str, index: Mapping[int, int] | None = None) -> None:
         self.presentation_times = presentation_times
         self.codec = codec
+        self._given_up: list[tuple[Place, bool]] = []
+        self._lost_numbers: list[int] = []
+        self._index = index or {}
+        self._read = 0  # packets, of a container with an index
+        self._shifted = False
+        self._steps: deque[int] = deque(maxlen=STEPS)
+        self._recent: deque[int] = deque(maxlen=STEPS)  # presentation times of the packets that were read
+        self._unseen: set[int] = set()  # packets whose frames have not come, where the file has no times
+        self._missing: deque[tuple[int, int]] = deque()  # (number of the packet after a gap, frames missing)
+        self._fields: set[Place] = set()  # places that may be a frame's second field
+        self._sent_last: Place | None = None
+        self._interlaced_last: Place | None = None
+        self._after: dict[Place, Place] = {}
         self.next = 0
         self.lost = 0
         self.leading = 0  # packets before the first frame
-        self.latest: Place | None = None
+        self.last_read: Place | None = None  # the latest place of all packets
         self._refusals = 0
         self._part = 0
         self._clock: int | None = None
@@ -31,69 +59,187 @@ class Numbering:
         self._passed: deque[Place] = deque(maxlen=64)  # places given up
         self._optional: set[Place] = set()
 
-    @property
-    def total(self) -> int:
-        """Frames of the clip, once it is read to its end: those that came out, were lost, or were left out."""
-        return self.next + (len(self._pending) if self.presentation_times else 0)
+    def end(self) -> int:
+        """Count what is still in the decoder at the file's end; returns how many frames the clip has."""
+        if self.presentation_times:
+            while self._pending:
+                self._give_up(heapq.heappop(self._pending), shown=True)
+        else:
+            self.next += len(self._unseen)
+            self.lost += len(self._unseen)
+        return self.next
 
     def place(self, packet: Any) -> Place | None:
         """The place of the next packet of the file, None for one that shows no picture."""
         if packet.dts is not None:
             if self._clock is not None and (self._clock - packet.dts) * packet.time_base > RESTART:
                 self._part += 1
+                self._recent.clear()
+            elif self._clock is not None and packet.dts > self._clock:
+                self._steps.append(packet.dts - self._clock)
             self._clock = packet.dts
-        if not packet.size or packet.pts is None or packet.is_discard or _hidden(packet, self.codec):
+        if not packet.size or packet.pts is None or packet.is_discard or is_hidden(packet, self.codec):
             return None
+        self._recent.append(packet.pts)
+        self.last_read = max((self._part, packet.pts), self.last_read or (self._part, packet.pts))
         return self._part, packet.pts
 
-    def sent(self, place: Place | None, optional: bool = False) -> None:
+    def missing_before(self, packet: Any, number: int, gap: bool) -> tuple[int, list[Place]]:
+        """How many frames are missing before a packet, and the places given to them; to be called before its `place`.
+
+        Args:
+            number: of the packet. gap: something is missing before it; how much, the clock tells.
+        """
+        if self._index and packet.size:
+            expected = max(self._index.get(packet.pos, self._read), self._read)
+            count = expected - self._read
+            if count:
+                self._missing.append((number, count))
+            self._read = expected + 1
+            return count, []
+        gap |= self.codec in STEADY and not packet.is_keyframe
+        if not gap or self._clock is None or packet.dts is None or not self._steps:
+            return 0, []
+        step = statistics.median_low(self._steps)
+        count = int((packet.dts - self._clock) / step + 0.3) - 1  # a frame that is shown half as long again is no gap
+        if not 0 < count <= MAX_MISSING:
+            return 0, []
+        places = [(self._part, time) for time in self._times_missing(packet.dts, step, count)]
+        for place in places:
+            heapq.heappush(self._pending, place)
+        self._clock = packet.dts - step  # the next step is an ordinary one
+        return count, places
+
+    def certain_until(self) -> int | None:
+        """The presentation time up to which no frame is missing at the end of a file that is cut off; None = all."""
+        if not self.presentation_times or not self._steps:
+            return None
+        step, times = statistics.median_low(self._steps), sorted(self._recent)
+        return next((a for a, b in pairwise(times) if b - a > 1.5 * step), None)
+
+    def _times_missing(self, now: int, step: int, count: int) -> list[int]:
+        """Presentation times of `count` frames that were decoded before `now` and are missing.
+
+        What lies before `now` on the grid of the times, and was not there, is missing for sure; the others come later.
+        """
+        assert self._clock is not None
+        latest = max(self._recent, default=now)
+        time = latest - max(latest - self._clock - 1, 0) // step * step
+        found: list[int] = []
+        while len(found) < count and time < now - step // 2:
+            if not any(abs(time - other) < step // 2 for other in self._recent):
+                found.append(time)
+            time += step
+        later = max(latest, now)
+        return found + [later + step * i for i in range(count - len(found))]
+
+    def sent(self, place: Place | None, number: int, optional: bool = False) -> None:
         """A packet goes into the decoder, which may leave its picture out if it is `optional`."""
+        if not self.presentation_times and number >= 0:
+            self._unseen.add(number)
         if place is None:
             return
         heapq.heappush(self._pending, place)
-        self.latest = max(place, self.latest or place)
         if optional:
             self._optional.add(place)
+        if self.codec in FIELDS:
+            if self._sent_last is not None:
+                self._after[self._sent_last] = place
+                if self._sent_last == self._interlaced_last:
+                    self._fields.add(place)
+            self._sent_last = place
 
-    def refused(self, packet: Any) -> None:
+    def refused(self, packet: Any, place: Place | None, number: int) -> None:
         """The decoder raised an error for this packet: its frame is lost."""
+        self._unseen.discard(number)
         if self.presentation_times and packet.pts is not None:
-            self._refusals += 1  # the gap is found when the next frame comes out
+            self._refusals += place is not None  # the gap is found when the next frame comes out
         elif packet.size:
             self.next += 1
             self.lost += 1
             if self._pending:
                 heapq.heappop(self._pending)
 
-    def number(self, picture: Any) -> tuple[int | None, int | None]:
-        """Index and presentation time of a frame that came out of the decoder; no index if it came out too late."""
+    def doubt(self, hole: bool) -> None:
+        """A packet that goes into the decoder has a hole: if it gives no frame, that frame is lost."""
+        self._refusals += hole
+
+    def take_lost(self) -> list[int]:
+        """Packets of a file without times whose frames will not come any more, since the last call."""
+        lost, self._lost_numbers = self._lost_numbers, []
+        return lost
+
+    def take_passed(self) -> list[tuple[Place, bool]]:
+        """(place, whether its frame is lost) of what will not come any more, since the last call."""
+        passed, self._given_up = self._given_up, []
+        return passed
+
+    def number(self, picture: Any, number: int) -> tuple[int | None, int | None]:
+        """Index and presentation time of a frame that came out of the decoder; no index if it came out too late.
+
+        Args:
+            number: of its packet.
+        """
         pts = picture.pts
         if not self.presentation_times:
+            while self._missing and self._missing[0][0] <= number:
+                count = self._missing.popleft()[1]
+                self.next += count
+                self.lost += count
+                self._shifted = True
+            self._count_unseen(picture, number)
             pts = heapq.heappop(self._pending)[1] if self._pending else None  # right times, in decoding order
+            pts = None if self._shifted else pts  # the demuxer counts packets, and knows of no gap
         elif pts is not None:
             place = min((p for p in self._pending if p[1] == pts), default=None)
             if place is not None:
                 self._pass(place)
+                if self.codec in FIELDS:
+                    self._note_fields(place, picture.interlaced_frame)
             elif any(p[1] == pts for p in self._passed):
                 return None, pts  # after damage a decoder may lose the order: this frame was given up already
         index, self.next = self.next, self.next + 1
         return index, pts
 
-    def _pass(self, place: tuple[int, int]) -> None:
+    def _count_unseen(self, picture: Any, number: int) -> None:
+        """A frame comes after all that were decoded before it, unless it is a B frame: what is not there is lost."""
+        self._unseen.discard(number)
+        if picture.pict_type != B_TYPE:
+            lost = {earlier for earlier in self._unseen if earlier < number}
+            self._unseen -= lost
+            self._lost_numbers += sorted(lost)
+            self.next += len(lost)
+            self.lost += len(lost)
+
+    def _pass(self, place: Place) -> None:
         """Take `place` out, and give up what should have come before it."""
-        passed = optional = 0
-        while (first := heapq.heappop(self._pending)) != place:
-            self._passed.append(first)
-            passed += 1
-            optional += first in self._optional
-            self._optional.discard(first)
-        self._optional.discard(place)
         # Packets before the first frame that gave no error are leading pictures of an open group: never shown.
-        if self.next or self._refusals:
-            self.next += passed
-            self.lost += passed - optional
+        shown = bool(self.next or self._refusals)
+        while (first := heapq.heappop(self._pending)) != place:
+            self._give_up(first, shown)
+        self._optional.discard(place)
+
+    def _give_up(self, place: Place, shown: bool) -> None:
+        self._passed.append(place)
+        optional, second = place in self._optional, place in self._fields
+        self._optional.discard(place)
+        self._fields.discard(place)
+        self._given_up.append((place, shown and not optional and not second))
+        if second:
+            return
+        if shown:
+            self.next += 1
+            self.lost += not optional
         else:
-            self.leading = passed
+            self.leading += 1
+
+    def _note_fields(self, place: Place, interlaced: bool) -> None:
+        """After the packet of an interlaced frame may come one that holds its second field and gives no frame."""
+        self._fields.discard(place)
+        after = self._after.pop(place, None)
+        if interlaced and after is not None:
+            self._fields.add(after)
+        self._interlaced_last = place if interlaced else None
 
 
 class LookAhead:
@@ -112,6 +258,11 @@ class LookAhead:
         self._count = 0
         self._settled: Place | None = None
         self._sound = True
+
+    def missing(self, places: list[Place]) -> None:
+        """Frames that the file lacks, and that are counted all the same."""
+        for place in places:
+            heapq.heappush(self._unranked, place)
 
     def take(self, packet: Any, place: Place | None) -> list[tuple[Any, Place | None, int | None]]:
         """Add the next packet of the file; returns those that can be decoded now: (packet, place, rank or None)."""
@@ -141,9 +292,15 @@ class LookAhead:
         return place is None or place in self._ranks
 
 
-def _hidden(packet: Any, codec: str) -> bool:
-    """A VP8 packet that only updates a reference picture and is never shown (show_frame bit of the frame tag)."""
-    return codec in {"vp8", "libvpx"} and not bytes(packet)[0] >> 4 & 1
+def is_hidden(packet: Any, codec: str) -> bool:
+    """A packet that shows no picture.
+
+    VP8: one that only updates a reference picture (show_frame bit of the frame tag). MPEG-4: a frame that is not coded,
+    as encoders write beside packed B frames, and instead of a repeated frame.
+    """
+    if codec in {"vp8", "libvpx"}:
+        return not memoryview(packet)[0] >> 4 & 1
+    return codec == "mpeg4" and packet.size <= NOT_CODED and bytes(packet).startswith(b"\0\0\1\xb6")
 
 
 class Clock:

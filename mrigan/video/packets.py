@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mrigan.video.container import check_size, display_matrix, open_video
-from mrigan.video.frames import RUNAWAY, Packets, cut_short
+from mrigan.video.frames import Packets, cut_short
 from mrigan.video.numbering import Clock, Numbering, Place
 
 HELD = 512 * 2**20  # bytes of packets kept in memory
@@ -123,7 +123,7 @@ def taken_apart(path: str | Path, codecs: set[str], pixels: set[str]) -> Iterato
         ranks[order] = np.arange(len(order))
         clock = Clock(stream)
         times = [clock(rank, places[i][1]) for rank, i in enumerate(order)]
-        if stopped := cut_short(container, stream, clock.reached(numbering.latest), where):
+        if stopped := cut_short(container, stream, clock.reached(numbering.last_read), where):
             raise RefusedError(stopped)
         try:
             frame = next(picture for packet in packets[:FIRST] for picture in packet.decode())
@@ -147,23 +147,22 @@ def _read(container: Any, stream: Any, numbering: Numbering, where: str) -> tupl
     packets: list[Any] = []
     places: list[Place] = []
     held = 0
-    source = Packets(container, stream, RUNAWAY * os.path.getsize(where) + 65_536)
+    source = Packets(container, stream, where)
     for packet in source:
         place = numbering.place(packet)
         if not packet.size:
             continue
         if place is None:
             raise RefusedError("it has packets that show nothing, or have no time")
-        if packet.is_corrupt:
+        if packet.is_corrupt or source.gap or source.hole:
             raise RefusedError("a packet is damaged")
         held += packet.size
         if held > HELD:
             raise RefusedError(f"it is longer than {HELD // 2**20} MiB")
-        numbering.latest = max(place, numbering.latest or place)
         packets.append(packet)
         places.append(place)
-    if source.stopped:
-        raise RefusedError(source.stopped)
+    if stopped := source.stopped or source.cut_short(len(packets)):
+        raise RefusedError(stopped)
     return packets, places
 
 

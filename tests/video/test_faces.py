@@ -216,8 +216,8 @@ def test_a_cut_off_clip_keeps_the_faces_of_its_good_frames(
     with pytest.raises(TruncatedVideo):
         list(read_frames(path))
     table = find_faces(read_frames(path, every=1), detector)
-    assert [f.frame for f in table.faces][:3] == [0, 1, 2]
-    assert table.frames >= 3
+    assert [f.frame for f in table.faces] == [0, 1]  # of the third, a part is there
+    assert table.frames == 2
     assert "cut off" in table.note
     (tmp_path / "zero.mp4").touch()
     with pytest.raises(InputError, match="empty"):

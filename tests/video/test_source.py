@@ -225,12 +225,12 @@ def test_a_playlist_reaches_nobody(tmp_path: Path, cpu: dali.DaliSource) -> None
     assert other.stat().st_atime == 1
 
 
-def damaged(path: Path) -> Path:
+def damaged(path: Path, fill: bytes = b"\xff") -> Path:
     """One packet in the middle is no picture any more."""
     with av.open(str(path)) as container:
         packet = [p for p in container.demux(video=0) if p.size][10]
         content = bytearray(path.read_bytes())
-        content[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+        content[packet.pos : packet.pos + packet.size] = fill * packet.size
     path.write_bytes(bytes(content))
     return path
 
@@ -241,6 +241,7 @@ def test_damage_is_an_error_and_the_next_clip_is_read(tmp_path: Path, cpu: dali.
     with pytest.raises(DecoderError, match=r"cannot decode the clip: .*Invalid data"):
         list(cpu.read(bad, every=5))
     assert [read_counter(f.image) for f in cpu.read(good, every=5)] == [0, 5, 10, 15, 20, 25]
+    assert "a packet is damaged" in refused(damaged(good, b"\0"), "cpu")  # a hole is seen before
 
 
 def test_who_decodes_follows_from_settings_and_files(
