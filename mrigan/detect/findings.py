@@ -14,7 +14,18 @@ from mrigan.config import FacesConfig
 from mrigan.detect.inputs import Input, fingerprint, refuse_url
 from mrigan.detect.pictures import Album, Example, FrameView, Scene
 from mrigan.errors import InputError, ModelError
-from mrigan.video import BrokenVideo, Detection, Face, FaceDetector, Frame, crop, probe, read_frames, resize_face
+from mrigan.video import (
+    BrokenVideo,
+    DamagedVideo,
+    Detection,
+    Face,
+    FaceDetector,
+    Frame,
+    crop,
+    probe,
+    read_frames,
+    resize_face,
+)
 from mrigan.video.quality import sharpness, side
 from mrigan.video.stills import read_picture
 from mrigan.video.tracks import Tracker
@@ -53,6 +64,7 @@ class Findings:
         scenes: the most suspicious face of each of the `PEOPLE` with the most faces, with where it was.
         strips: thumbnails of the same people in order of time, one list a person.
         error: why the input, or the rest of it, cannot be read; "" if all is well.
+        damaged: which frames are damaged inside a file of full length; "" if none.
         file: its `fingerprint` when the look began; None where it was not there.
     """
 
@@ -68,6 +80,7 @@ class Findings:
     scenes: list[Example] = field(default_factory=list)
     strips: list[list[Example]] = field(default_factory=list)
     error: str = ""
+    damaged: str = ""
     file: dict[str, int] | None = None
 
     @property
@@ -128,26 +141,39 @@ def find(item: Input, number: int, scorer: Scorer, detector: FaceDetector | None
                     scorer.add(number, frame, detection, track=track, view=view, whole=detector is None)
             progress(len(chunk))
     except InputError as error:
-        findings.error = error.what
+        findings.error = f"{error.what}; {error.fix}" if error.fix else error.what
     findings.faces = tracker.faces()
     return findings
 
 
 def _frames(item: Input, every: int, findings: Findings) -> Iterator[Frame]:
-    """The pictures to look at; a file that is cut off ends early, with its error kept in `findings`."""
+    """The pictures to look at; one that is cut off ends early; what cannot be read is kept in `findings`."""
     if item.picture:
         image, findings.total = read_picture(item.path)
-        frames = iter([Frame(0, 0.0, image)])
-    else:
-        findings.total = _total_frames(item)
-        frames = read_frames(item.path, every)
-    try:
-        for frame in frames:
-            findings.frames += 1
-            findings.size = frame.image.shape[1], frame.image.shape[0]
-            yield frame
-    except BrokenVideo as error:
-        findings.error = error.what
+        findings.frames, findings.size = 1, (image.shape[1], image.shape[0])
+        yield Frame(0, 0.0, image)
+        return
+    findings.total = _total_frames(item)
+    frames = read_frames(item.path, every)
+    while True:
+        try:
+            frame = next(frames)
+        except StopIteration as end:
+            findings.total = end.value
+            return
+        except DamagedVideo as error:
+            findings.total = error.frames
+            if findings.frames:
+                findings.damaged = error.what
+            else:
+                findings.error = error.what
+            return
+        except BrokenVideo as error:
+            findings.error = error.what
+            return
+        findings.frames += 1
+        findings.size = frame.image.shape[1], frame.image.shape[0]
+        yield frame
 
 
 def _total_frames(item: Input) -> int | None:

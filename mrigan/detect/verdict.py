@@ -190,6 +190,10 @@ def _not_analysed(findings: Findings, picture: bool, config: FacesConfig, croppe
         missed.append(("file", f"{findings.error[:1].upper()}{findings.error[1:]}."))
     if not findings.frames:
         return [{"what": what, "detail": detail} for what, detail in missed]
+    if findings.damaged:
+        missed.append(
+            ("damaged_frames", f"{findings.damaged[:1].upper()}{findings.damaged[1:]}; no face of them was looked at.")
+        )
     if picture and (findings.total or 1) > 1:
         missed.append(("other_pictures", f"Only the first of the file's {findings.total} pictures was looked at."))
     if not picture and config.every > 1:

@@ -332,6 +332,8 @@ class _Family:
             self._alone(fake.clip)
             return
         broken = sorted(reason for reason in fake.reasons if reason.startswith("unreadable"))
+        if fake.frames.lost and not broken:  # between those that were asked for
+            broken = [f"unreadable: {fake.frames.lost} frames are damaged or cannot be decoded"]
         fake.items += [row_of(fake.clip, "failed", reason) for reason in broken]
         self.items += fake.items or [row_of(fake.clip, "dropped", "too_short")]
 

@@ -143,6 +143,11 @@ class FakeClip:
         """Close the file before its end; `pair` must not be called afterwards."""
         self._window.close()
 
+    @property
+    def lost(self) -> int:
+        """Frames of the fake that are damaged or cannot be decoded, as far as it has been read."""
+        return self._window.lost
+
     def pair(self, frame: Frame) -> Paired:
         """Find the fake's frame for this frame of the original."""
         paired = self._pair(frame)
@@ -278,7 +283,7 @@ def pair_frames(
         boxes: of the faces in each wanted frame, in px of the original; without them the whole picture is compared.
 
     Raises:
-        InputError, TruncatedVideo: of the original, as `read_frames`; a bad fake gives `unreadable: ...` frames.
+        InputError, BrokenVideo: of the original, as `read_frames`; a bad fake gives `unreadable: ...` frames.
     """
     reader = source or PyAvSource()
     with follow([fake], config, wanted, reader, boxes=boxes) as (clip,):

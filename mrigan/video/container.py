@@ -39,7 +39,8 @@ class VideoInfo:
     Args:
         width, height: px, as displayed (rotation applied).
         fps: mean frames a second, 0 where the container does not say.
-        frames: number of frames by the container's own count, None where it has none.
+        frames: number of frames by the container's own count, less those that an edit list hides; None where it has
+            none.
         duration: seconds, None where unknown.
         codec: FFmpeg's name, e.g. `h264`.
         pix_fmt: FFmpeg's name of the stored pixel format, e.g. `yuv420p`.
@@ -120,12 +121,18 @@ def probe(path: str | Path) -> VideoInfo:
             width=width,
             height=height,
             fps=float(rate) if rate else 0.0,
-            frames=stream.frames or None,
+            frames=_shown_frames(container, stream),
             duration=stated_duration(container, stream),
             codec=context.name,
             pix_fmt=context.pix_fmt or "",
             rotation=frame.rotation % 360 if frame is not None else 0,
         )
+
+
+def _shown_frames(container: Any, stream: Any) -> int | None:
+    if "mp4" in container.format.name and stream.frames:
+        return sum(not entry.is_discard for entry in stream.index_entries) or None
+    return stream.frames or None
 
 
 def stated_duration(container: Any, stream: Any) -> float | None:

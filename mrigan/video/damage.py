@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mrigan.video.numbering import Place
+from mrigan.video.numbering import GivenUp, Place
 
 STRIDE = 64  # bytes between two that are looked at; entropy coding never gives twice as many zeros in a row
 HOLE = 4096  # bytes of zeros between two packets: no container fills up so much with them
@@ -86,7 +86,7 @@ class _Sent:
         gap: frames are missing before it.
         marked: the demuxer calls it damaged. damaged: it is, or its frame never came.
         leaf: nothing is predicted from its frame.
-        settled: all is known about it that ever will be.
+        settled: all is known about it that ever will be. counts: its frame has an index.
         sound: of its frame, None until it is judged.
     """
 
@@ -96,6 +96,7 @@ class _Sent:
     marked: bool
     damaged: bool
     settled: bool
+    counts: bool
     leaf: bool = False
     predicted: bool = False
     sound: bool | None = None
@@ -105,9 +106,13 @@ class Soundness:
     """Follows the packets of a clip in the order of decoding, and tells which frames are sound.
 
     A packet is known by the number that `sent` gives.
+
+    Attributes:
+        bad: frames that are not sound, those among them that were left out on purpose.
     """
 
     def __init__(self, codec: str) -> None:
+        self.bad = 0
         self._leaf_b = codec in B_ALONE
         self._sent: dict[int, _Sent] = {}
         self._numbers: dict[Place, int] = {}
@@ -136,6 +141,7 @@ class Soundness:
             marked=packet.is_corrupt,
             damaged=hole,
             settled=silent,
+            counts=not silent,
         )
         if place is not None:
             self._numbers[place] = number
@@ -160,13 +166,13 @@ class Soundness:
         if sent.sound is not None:  # of a packet that was not thought to show anything
             sent.sound &= not sent.damaged
 
-    def passed(self, places: Iterable[tuple[Place, bool]]) -> None:
-        """The frames of these places will not come any more; with each, whether it should have."""
-        for place, lost in places:
-            sent = self._sent.get(self._numbers.get(place, -1))
+    def passed(self, places: Iterable[GivenUp]) -> None:
+        """The frames of these places will not come any more."""
+        for given_up in places:
+            sent = self._sent.get(self._numbers.get(given_up.place, -1))
             if sent is not None and not sent.settled:
-                sent.settled = True
-                sent.damaged |= lost
+                sent.settled, sent.counts = True, given_up.counts
+                sent.damaged |= given_up.lost
 
     def end(self) -> None:
         """Nothing more comes."""
@@ -174,6 +180,7 @@ class Soundness:
             sent = self._sent[number]
             sent.damaged |= sent.marked and number == self._count - 1  # a file that is cut off in it
             sent.settled, sent.marked = True, False
+        self.is_sound(-1)
 
     def is_sound(self, number: int) -> bool | None:
         """Whether a frame that came can be trusted; None while one that is decoded earlier has not come yet."""
@@ -200,6 +207,7 @@ class Soundness:
             if self._refreshes > 1:
                 self._tainted, self._clean_from = False, sent.place
         sent.sound = not (sent.damaged or self._tainted or self._late(sent))
+        self.bad += sent.counts and not sent.sound
 
     def _late(self, sent: _Sent) -> bool:
         """Whether a frame is decoded after a key frame and belongs to the damaged group before it."""

@@ -69,10 +69,11 @@ class BrokenVideo(InputError):  # noqa: N818 (a kind of input, raised after its 
 
     Args:
         frames_read: frames that can be decoded and are not damaged, wanted or not.
+        frames: frames that the clip has, as far as it can be read, damaged ones among them.
     """
 
-    def __init__(self, what: str, *, where: str, frames_read: int) -> None:
-        self.frames_read = frames_read
+    def __init__(self, what: str, *, where: str, frames_read: int, frames: int) -> None:
+        self.frames_read, self.frames = frames_read, frames
         super().__init__(what, where=where, fix="copy or download it again; the good frames can be used")
 
 
@@ -86,11 +87,11 @@ class DamagedVideo(BrokenVideo):
 
 def read_frames(
     path: str | Path, every: int = 10, wanted: Collection[int] | None = None, threads: int = THREADS
-) -> Iterator[Frame]:
+) -> Generator[Frame, None, int | None]:
     """Yield the frames with `index % every == 0`, or exactly those in `wanted`, in order.
 
     Decodes in sequence up to the last wanted frame (less what no other frame refers to), and converts to RGB only what
-    is yielded.
+    is yielded. Returns (as a generator's value) how many frames the clip has, None where it is not read to its end.
 
     Args:
         threads: decoder threads (slice threads; frame threads would blur which packet an error belongs to). 1 suits one
@@ -102,26 +103,37 @@ def read_frames(
     """
     last = max(wanted, default=-1) if wanted is not None else None
     if last is not None and last < 0:
-        return
+        return None
 
     def needed(index: int) -> bool:
         return index in wanted if wanted is not None else index % every == 0
 
-    for decoded in decode(path, threads, needed):
+    frames = decode(path, threads, needed)
+    while True:
+        try:
+            decoded = next(frames)
+        except StopIteration as end:
+            return int(end.value)
         if needed(decoded.index):
             yield decoded.frame()
         if last is not None and decoded.index >= last:
-            return
+            frames.close()
+            return None
 
 
 @dataclass
 class Decoded:
-    """A decoded, not yet converted frame; `frame()` converts it once and keeps the result."""
+    """A decoded, not yet converted frame; `frame()` converts it once and keeps the result.
+
+    Args:
+        lost: frames before it that are damaged or cannot be decoded.
+    """
 
     index: int
     time: float
     picture: Any  # av.VideoFrame
     converter: Callable[[Any], Picture]
+    lost: int = 0
     _frame: Frame | None = None
 
     def frame(self) -> Frame:
@@ -156,7 +168,7 @@ def decode(
         converter = _Converter(where)
         clock = Clock(stream)
         waiting: deque[tuple[int, Decoded]] = deque()  # came out; whether they are sound is not known yet
-        came, good, damaged = False, 0, 0
+        came, good = False, 0
         stopped, certain = "", None
         packets = Packets(container, stream, where)
         for packet in packets:
@@ -205,19 +217,20 @@ def decode(
                     decoded = waiting.popleft()[1]
                     if sound:
                         good += 1
+                        decoded.lost = soundness.bad + numbering.absent
                         yield decoded
-                    damaged += not sound
         total = numbering.end()
         soundness.passed(numbering.take_passed())
+        for number in numbering.take_lost():
+            soundness.refused(number)
         soundness.end()
+        bad = soundness.bad + numbering.absent
         for number, decoded in waiting:
             if soundness.is_sound(number):
                 good += 1
+                decoded.lost = bad
                 yield decoded
-            else:
-                damaged += 1
-        stopped = stopped or packets.stopped or packets.cut_short(numbering.next)
-    bad = damaged + numbering.lost
+        stopped = stopped or packets.stopped or packets.cut_short(total)
     if bad:
         log.warning("%s: %d of %d frames cannot be decoded, or are damaged", where, bad, total)
     words = f"{bad} of {total} frames are damaged or cannot be decoded"
@@ -226,9 +239,10 @@ def decode(
         raise InputError(f"no frame can be decoded{': ' + reason if reason else ''}", where=where)
     if stopped:
         more = f"; {words}" if bad else ""
-        raise TruncatedVideo(f"{stopped}; {good} frames could be read{more}", where=where, frames_read=good)
+        what = f"{stopped}; {good} frames could be read{more}"
+        raise TruncatedVideo(what, where=where, frames_read=good, frames=total)
     if bad:
-        raise DamagedVideo(words, where=where, frames_read=good)
+        raise DamagedVideo(words, where=where, frames_read=good, frames=total)
     return total
 
 

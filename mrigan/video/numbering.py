@@ -7,7 +7,7 @@ import statistics
 from collections import deque
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 RESTART = 0.5  # seconds; a clock that jumps back further starts anew, one that jumps back less is only inexact
 STEPS = 25  # packets whose distance in time tells how many are missing in a gap
@@ -20,6 +20,14 @@ NOT_CODED = 19  # bytes of an MPEG-4 frame at most that says "as the one before"
 Place = tuple[int, int]
 
 
+class GivenUp(NamedTuple):
+    """A place whose frame will not come any more; `lost`: it should have. `counts`: the frame has an index."""
+
+    place: Place
+    lost: bool
+    counts: bool
+
+
 class Numbering:
     """Presentation order from packets.
 
@@ -29,13 +37,14 @@ class Numbering:
         index: where each packet lies in the file → its number, for a container without presentation times.
 
     Attributes:
-        next: the index of the next frame. lost: frames that never came and were not left out on purpose.
+        next: the index of the next frame.
+        absent: frames whose packets the file lacks.
     """
 
     def __init__(self, presentation_times: bool, codec: str, index: Mapping[int, int] | None = None) -> None:
         self.presentation_times = presentation_times
         self.codec = codec
-        self._given_up: list[tuple[Place, bool]] = []
+        self._given_up: list[GivenUp] = []
         self._lost_numbers: list[int] = []
         self._index = index or {}
         self._read = 0  # packets, of a container with an index
@@ -49,7 +58,7 @@ class Numbering:
         self._interlaced_last: Place | None = None
         self._after: dict[Place, Place] = {}
         self.next = 0
-        self.lost = 0
+        self.absent = 0
         self.leading = 0  # packets before the first frame
         self.last_read: Place | None = None  # the latest place of all packets
         self._refusals = 0
@@ -66,7 +75,7 @@ class Numbering:
                 self._give_up(heapq.heappop(self._pending), shown=True)
         else:
             self.next += len(self._unseen)
-            self.lost += len(self._unseen)
+            self._lost_numbers += sorted(self._unseen)
         return self.next
 
     def place(self, packet: Any) -> Place | None:
@@ -95,6 +104,7 @@ class Numbering:
             count = expected - self._read
             if count:
                 self._missing.append((number, count))
+                self.absent += count
             self._read = expected + 1
             return count, []
         gap |= self.codec in STEADY and not packet.is_keyframe
@@ -105,6 +115,7 @@ class Numbering:
         if not 0 < count <= MAX_MISSING:
             return 0, []
         places = [(self._part, time) for time in self._times_missing(packet.dts, step, count)]
+        self.absent += count
         for place in places:
             heapq.heappush(self._pending, place)
         self._clock = packet.dts - step  # the next step is an ordinary one
@@ -156,7 +167,6 @@ class Numbering:
             self._refusals += place is not None  # the gap is found when the next frame comes out
         elif packet.size:
             self.next += 1
-            self.lost += 1
             if self._pending:
                 heapq.heappop(self._pending)
 
@@ -169,8 +179,8 @@ class Numbering:
         lost, self._lost_numbers = self._lost_numbers, []
         return lost
 
-    def take_passed(self) -> list[tuple[Place, bool]]:
-        """(place, whether its frame is lost) of what will not come any more, since the last call."""
+    def take_passed(self) -> list[GivenUp]:
+        """What will not come any more, since the last call."""
         passed, self._given_up = self._given_up, []
         return passed
 
@@ -185,7 +195,6 @@ class Numbering:
             while self._missing and self._missing[0][0] <= number:
                 count = self._missing.popleft()[1]
                 self.next += count
-                self.lost += count
                 self._shifted = True
             self._count_unseen(picture, number)
             pts = heapq.heappop(self._pending)[1] if self._pending else None  # right times, in decoding order
@@ -209,7 +218,6 @@ class Numbering:
             self._unseen -= lost
             self._lost_numbers += sorted(lost)
             self.next += len(lost)
-            self.lost += len(lost)
 
     def _pass(self, place: Place) -> None:
         """Take `place` out, and give up what should have come before it."""
@@ -224,14 +232,10 @@ class Numbering:
         optional, second = place in self._optional, place in self._fields
         self._optional.discard(place)
         self._fields.discard(place)
-        self._given_up.append((place, shown and not optional and not second))
-        if second:
-            return
-        if shown:
-            self.next += 1
-            self.lost += not optional
-        else:
-            self.leading += 1
+        counts = shown and not second
+        self._given_up.append(GivenUp(place, counts and not optional, counts))
+        self.next += counts
+        self.leading += not shown and not second
 
     def _note_fields(self, place: Place, interlaced: bool) -> None:
         """After the packet of an interlaced frame may come one that holds its second field and gives no frame."""

@@ -43,6 +43,9 @@ class Window:
     Args:
         needed: the indices that must come, None = all.
         passing: is shown every frame that comes.
+
+    Attributes:
+        lost: frames that are damaged or cannot be decoded, as far as the clip has been read.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Window:
         self._last: Decoded | None = None
         self._end = ""  # the reason of all frames after the last
         self._count: int | None = None
+        self.lost = 0
 
     def close(self) -> None:
         """Close the file."""
@@ -68,6 +72,7 @@ class Window:
         while not self._end and (self._last is None or self._last.index < index):
             try:
                 self._last = next(self._frames)
+                self.lost = self._last.lost
             except StopIteration as end:
                 self._end, self._count = "ended", end.value
             except InputError as error:

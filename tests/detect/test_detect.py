@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,8 @@ from mrigan.detect.inputs import Input
 from mrigan.errors import ConfigError, ModelError
 from mrigan.models import Bundle, load_bundle
 from mrigan.video import Frame
-from tests.clips import write_audio
+from tests.clips import write_audio, write_clip
+from tests.detect.conftest import moving
 from tests.detect.schema import check
 
 
@@ -112,6 +115,31 @@ def test_a_cut_off_clip_is_judged_by_what_is_there(clips: Path, models: dict[str
     assert verdict["verdict"] == "real"
     assert 3 <= len(verdict["faces"]) < 5
     assert verdict["not_analysed"][0]["what"] == "rest_of_file"
+
+
+def test_no_face_of_a_damaged_frame_is_judged(
+    clips: Path, models: dict[str, Path], portrait: np.ndarray, tmp_path: Path
+) -> None:
+    """A hole in a file of full length: the decoder fills it up with what was there, and says so of the first only."""
+    path = write_clip(tmp_path / "hole.mp4", moving(portrait, 96), options={"g": "48"})
+    with av.open(str(path)) as container:
+        packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    data = bytearray(path.read_bytes())
+    for pos, size in packets[25:29]:
+        data[pos : pos + size] = bytes(size)
+    path.write_bytes(data)
+    verdict = one(path, models["fake"])
+    assert [face["frame"] for face in verdict["faces"]] == [0, 10, 20, 50, 60, 70, 80, 90]
+    missed = {entry["what"]: entry["detail"] for entry in verdict["not_analysed"]}
+    assert re.fullmatch(
+        r"2\d of 96 frames are damaged or cannot be decoded; no face of them was looked at\.", missed["damaged_frames"]
+    )
+    assert "8 of 96" in missed["frames"]
+    data = data[: len(data) // 2] + bytes(len(data) - len(data) // 2)
+    path.write_bytes(data)  # the index, which lies at the end, is gone
+    [unreadable] = one(path, models["fake"])["not_analysed"]
+    assert "moov atom not found" in unreadable["detail"]
+    assert "download it again" in unreadable["detail"]
 
 
 def test_what_cannot_be_read_has_no_verdict(clips: Path, models: dict[str, Path], tmp_path: Path) -> None:
