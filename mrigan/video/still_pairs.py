@@ -48,6 +48,8 @@ class FakeStill:
         boxes: the faces of the original, px. place: brings a picture to the device where frames are worked on.
     """
 
+    lost = 0  # frames that are damaged
+
     def __init__(
         self,
         path: str | Path,
