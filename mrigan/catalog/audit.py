@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from mrigan.catalog.clips import SPLITS, Catalog, Clip
 from mrigan.catalog.contents import same_contents
+from mrigan.catalog.missing import missing_names
 
 KINDS = (
     "unclear original",
@@ -75,13 +76,12 @@ def audit(catalog: Catalog, sizes: Sequence[int] | None = None) -> list[Leak]:
 
 def missing_originals(catalog: Catalog) -> dict[str, list[Clip]]:
     """The fakes whose original is named and not there, by that name: what it shows, nobody can compare."""
-    names = {key: found for made in catalog.making.values() for key, found in (made.absent or {}).items()}
-    fakes = {clip.id for clip in catalog.clips if clip.label == "fake"}
+    names = missing_names(catalog)
     missing: dict[str, list[Clip]] = defaultdict(list)
     for clip in catalog.clips:
-        if clip.label == "fake" and clip.original is None and clip.family not in fakes:
-            named = ", ".join(names.get(clip.family, ()))
-            missing[f"{named} (of family {clip.family})" if named else clip.family].append(clip)
+        if clip.label == "fake" and clip.original is None and clip.family in names:
+            named = ", ".join(names[clip.family])
+            missing[clip.family if clip.family.endswith(named) else f"{named} (of family {clip.family})"].append(clip)
     return {key: missing[key] for key in sorted(missing)}
 
 

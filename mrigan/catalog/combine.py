@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from mrigan.catalog.clips import Catalog, Clip, Making
+from mrigan.catalog.missing import reunite
 from mrigan.errors import CatalogError, ConfigError
 
 
 def merge_catalogs(catalogs: Sequence[Catalog]) -> Catalog:
     """All clips of several catalogs, as they are split; each data set keeps its own root.
 
-    People, groups and uploads are known by name within their data set only, so that data sets that are split one by one
-    stay separate; `audit` finds files that two of them share.
+    People, groups and uploads are known by name within their scope only, so that data sets that are split one by one
+    stay separate; `audit` finds files that two of them share. An original that is missing in one of them and has the
+    same name in another is one clip: see `reunite`.
 
     Raises:
         CatalogError: a clip is in two of them, or a data set lies in two folders.
@@ -39,7 +41,8 @@ def merge_catalogs(catalogs: Sequence[Catalog]) -> Catalog:
         for clip in catalog.clips:
             if clips.setdefault(clip.id, clip) is not clip:
                 raise CatalogError(f"clip {clip.id} is in two of the catalogs", fix="merge each data set once")
-    return Catalog(roots, list(clips.values()), making)
+    merged = Catalog(roots, list(clips.values()), making)
+    return reunite(merged) if len(catalogs) > 1 else merged
 
 
 def take(catalog: Catalog, fractions: Mapping[str, float], seed: int = 0) -> Catalog:

@@ -6,7 +6,7 @@ import posixpath
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from urllib.parse import unquote
 
 Parts = tuple[str, ...]
@@ -19,9 +19,7 @@ def folded(text: str) -> str:
 
 def name_parts(name: str) -> Parts:
     """The parts of a path as some system wrote it, folded: `..\\R\\É.mp4` and `./r/é.mp4` are alike."""
-    plain = PureWindowsPath(name) if "\\" in name or PureWindowsPath(name).drive else PurePosixPath(name)
-    path = plain.as_posix().removeprefix("file://")
-    parts = posixpath.normpath(path).split("/")
+    parts = posixpath.normpath(name.replace("\\", "/").removeprefix("file://")).split("/")
     return tuple(folded(part) for part in parts if part not in ("", ".", ".."))
 
 
@@ -121,4 +119,4 @@ def _ends_with(parts: Parts, end: Parts) -> bool:
 
 
 def _is_absolute(name: str) -> bool:
-    return name.startswith("file:") or PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute()
+    return name.startswith(("/", "\\", "file:")) or name[1:3] in (":/", ":\\")

@@ -82,10 +82,18 @@ def catalog_merge(
     try_output(out)
     fractions = {dataset: _fraction(value) for dataset, value in _pairs(take, "--take")}
     roots = {dataset: Path(value) for dataset, value in _pairs(root, "--root")}
-    catalog = merge_catalogs([read_catalog(path) for path in catalogs])
+    given = [read_catalog(path) for path in catalogs]
+    catalog = merge_catalogs(given)
+    before = {clip.id: clip for one in given for clip in one.clips}
+    joined = sum(clip.family != before[clip.id].family for clip in catalog.clips)
+    moved = sum(clip.split != before[clip.id].split for clip in catalog.clips)
     catalog = take_families(move_roots(catalog, roots), fractions, seed)
     write_catalog(catalog, out)
     _show(catalog)
+    if joined:
+        typer.echo(f"- {joined} clips have a missing original that another data set names or has: one family with it")
+    if moved:
+        typer.echo(f"- {moved} clips moved to the side of such families")
     _written(catalog, out)
 
 

@@ -31,29 +31,26 @@ FACTS: dict[str, Callable[[Group], Distribution]] = {
 
 
 def warnings_of(groups: Sequence[Group]) -> list[str]:
-    """What gives a label away, what is out of balance, and which sources gave no faces: a sentence each."""
-    warnings = []
+    """What gives a label away, what is out of balance, and which sources gave no faces: each once, with its splits."""
+    warnings, unbalanced = [], []
+    absent: dict[str, list[str]] = {label: [] for label in LABELS}
+    whole = []
     for split in SPLITS:
-        members = [group for group in groups if group.split == split]
-        faces = {label: sum(g.faces for g in members if g.label == label) for label in LABELS}
-        if not sum(faces.values()):
+        faces = {label: sum(g.faces for g in groups if (g.split, g.label) == (split, label)) for label in LABELS}
+        few, many = sorted(LABELS, key=lambda label: faces[label])
+        if not faces[many]:
             continue
-        absent = [label for label in LABELS if not faces[label]]
-        if absent:
-            warnings.append(f"{split} has no {absent[0]} faces")
+        if not faces[few]:
+            absent[few].append(split)
             continue
-        warnings += _telling(split, members)
-        many = max(LABELS, key=lambda label: faces[label])
-        few = next(label for label in LABELS if label != many)
+        whole.append(split)
         if faces[many] > BALANCE * faces[few]:
-            warnings.append(f"{split} has {faces[many]} {many} faces and {faces[few]} {few} ones; an epoch takes as "
-                            f"many of each, so of the {many} ones {faces[few] / faces[many]:.0%}")  # fmt: skip
-    for group in groups:
-        if group.per_clip[0] > group.clips / 2:
-            why = ", ".join(f"{n} {reason}" for reason, n in (group.dropped + group.failed).most_common(3))
-            warnings.append(f"{group.split}: {group.per_clip[0]} of the {group.clips} clips of {group.name} "
-                            f"({group.label}) gave no face ({why})")  # fmt: skip
-    return warnings
+            unbalanced.append(f"{split} has {faces[many]} {many} faces and {faces[few]} {few} ones; an epoch takes as "
+                              f"many of each, so of the {many} ones {faces[few] / faces[many]:.0%}")  # fmt: skip
+    for label, splits in absent.items():
+        if splits:
+            warnings.append(f"{_and(splits)} {'has' if len(splits) == 1 else 'have'} no {label} faces")
+    return [*warnings, *_telling(whole, groups), *unbalanced, *_silent(groups)]
 
 
 def accuracies(groups: Sequence[Group]) -> dict[str, dict[str, float]]:
@@ -73,23 +70,51 @@ def balanced_accuracy(reals: Distribution, fakes: Distribution) -> float:
     return 0.5 + sum(abs(reals[value] / real - fakes[value] / fake) for value in reals.keys() | fakes.keys()) / 4
 
 
-def _telling(split: str, groups: Sequence[Group]) -> Iterator[str]:
-    clips: Counter[str] = Counter()
-    for group in groups:
-        clips[group.label] += group.clips - group.per_clip[0]
-    few = min(clips.values())
-    doubt = f", from {few} clip{'s' if few > 1 else ''} only" if few < FEW else ""
+def _telling(splits: Sequence[str], groups: Sequence[Group]) -> Iterator[str]:
+    """A sentence a fact, for all splits in which it tells the labels apart; its example is of the worst of them."""
+    few = {}
+    for split in splits:
+        clips: Counter[str] = Counter()
+        for group in (g for g in groups if g.split == split):
+            clips[group.label] += group.clips - group.per_clip[0]
+        few[split] = min(clips.values())
     for fact, of in FACTS.items():
-        found: dict[str, Distribution] = defaultdict(Counter)
-        for group in groups:
-            found[group.label].update(of(group))
-        reals, fakes = found["real"], found["fake"]
-        accuracy = balanced_accuracy(reals, fakes)
-        if accuracy >= TELLING:
-            share = {value: (reals[value] / reals.total(), fakes[value] / fakes.total()) for value in reals | fakes}
-            value, (real, fake) = max(share.items(), key=lambda item: abs(item[1][0] - item[1][1]))
-            yield (f"{split}: the {fact} alone tells real from fake with a balanced accuracy of {accuracy:.2f} "
-                   f"(chance .50{doubt}): {value} in {real:.0%} of the reals and {fake:.0%} of the fakes")  # fmt: skip
+        told: dict[str, tuple[float, str]] = {}
+        for split in splits:
+            reals, fakes = (
+                sum((of(g) for g in groups if (g.split, g.label) == (split, label)), Distribution()) for label in LABELS
+            )
+            accuracy = balanced_accuracy(reals, fakes)
+            if accuracy >= TELLING:
+                share = {value: (reals[value] / reals.total(), fakes[value] / fakes.total()) for value in reals | fakes}
+                value, (real, fake) = max(share.items(), key=lambda item: abs(item[1][0] - item[1][1]))
+                told[split] = accuracy, f"{value} in {real:.0%} of the reals and {fake:.0%} of the fakes"
+        if told:
+            worst = max(told, key=lambda split: told[split][0])
+            numbers = _and([f"{accuracy:.2f} in {split}" for split, (accuracy, _) in told.items()])
+            doubts = [f"from {few[s]} clip{'s' if few[s] > 1 else ''} only in {s}" for s in told if few[s] < FEW]
+            doubt = f"; {_and(doubts)}" if doubts else ""
+            where = f" of {worst}" if len(told) > 1 else ""
+            yield (f"the {fact} alone tells real from fake with a balanced accuracy of {numbers} (chance .50{doubt}): "
+                   f"{told[worst][1]}{where}")  # fmt: skip
+
+
+def _silent(groups: Sequence[Group]) -> Iterator[str]:
+    """A sentence a source of which most clips of some splits gave no face."""
+    silent: dict[tuple[str, str], list[Group]] = defaultdict(list)
+    for group in groups:
+        if group.per_clip[0] > group.clips / 2:
+            silent[group.name, group.label].append(group)
+    for (name, label), members in silent.items():
+        reasons = sum((group.dropped + group.failed for group in members), Counter())
+        why = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common(3))
+        none, clips = sum(group.per_clip[0] for group in members), sum(group.clips for group in members)
+        splits = _and([split for split in SPLITS if any(group.split == split for group in members)])
+        yield f"{splits}: {none} of the {clips} clips of {name} ({label}) gave no face ({why})"
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _named(counts: Counter[T], name: Callable[[T], str]) -> Distribution:

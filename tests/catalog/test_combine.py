@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from mrigan.catalog import (
     audit,
     merge_catalogs,
     move_roots,
+    official_splits,
     read_catalog,
     scan_catalog,
     take,
@@ -144,3 +146,42 @@ def test_scan_takes_too(tmp_path):
     half, _ = scan_catalog("dfdc", tmp_path, taken=0.5, seed=7)
     assert half.hash == take(scan_catalog("dfdc", tmp_path, seed=7)[0], {"dfdc": 0.5}, 7).hash
     assert half.making["dfdc"] == Making("drawn", 7, {"train": 0.8, "val": 0.1, "test": 0.1}, False, 0.5, 7)
+
+
+def _manifest(folder, rows, name):
+    """A manifest of (path, label, original, data set), and small files for its paths."""
+    for path, *_ in rows:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(path)
+    lines = ["path,label,original,dataset", *(",".join(row) for row in rows), ""]
+    (folder / name).write_text("\n".join(lines))
+    return folder / name
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_missing_original_of_two_data_sets_is_one_family_on_one_side(tmp_path, there):
+    """DFDC by its reader, and fakes of the same originals in a manifest of one's own, each split by itself."""
+    entries = {f"o{i}.mp4": {"label": "REAL"} for i in range(40) if there or i % 2}
+    entries |= {f"f{i}.mp4": {"label": "FAKE", "original": f"o{i}.mp4"} for i in range(40)}
+    part = tmp_path / "dfdc" / "dfdc_train_part_0"
+    part.mkdir(parents=True)
+    (part / "metadata.json").write_text(json.dumps(entries))
+    for name in entries:
+        (part / name).write_text(name)
+    mine = [(f"g/{i}.mp4", "fake", f"videos/o{i}.mp4" if i % 3 else f"o{i}.mp4", "mine") for i in range(40)]
+    mine += [(f"other/{i}.mp4", "real", "", "mine") for i in range(9)]
+    dfdc = scan_catalog("dfdc", tmp_path / "dfdc", seed=1)[0]
+    own = scan_catalog("manifest", _manifest(tmp_path / "own", mine, "m.csv"), seed=2)[0]
+    for order in ([dfdc, own], [own, dfdc]):
+        merged = merge_catalogs(order)
+        clips = {clip.path.rpartition("/")[2]: clip for clip in merged.clips if not clip.path.startswith("other")}
+        for i in range(40):
+            fake, other = clips[f"f{i}.mp4"], clips[f"{i}.mp4"]
+            assert (fake.family, fake.split) == (other.family, other.split)
+            assert other.original is None  # on its side, but no pair: it may be cut or encoded otherwise
+        assert audit(merged) == []
+        assert {clip.split for clip in merged.clips} == {"train", "val", "test"}
+    official = official_splits(own.with_clips([replace(clip, official_split="test") for clip in own.clips]))
+    leaks = audit(merge_catalogs([dfdc, official]))  # what is published stays, and is said
+    assert {leak.kind for leak in leaks} == {"family"}
+    assert merge_catalogs([dfdc]).hash == dfdc.hash

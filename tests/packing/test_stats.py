@@ -131,6 +131,29 @@ def test_what_gives_the_label_away_is_said_with_its_number() -> None:
     assert "from 4 clips only" in warnings_of([group("real"), few])[0]
 
 
+def test_a_fact_is_said_once_with_the_splits_that_it_holds_for() -> None:
+    """Three splits with the same faults: four facts, no faces of a source, a class that is missing in two."""
+    every = []
+    for split in ("train", "val", "test"):
+        for one in (
+            group("real", "ffhq", (1024, 1024)),
+            group("fake", "d"),
+            group("fake", "e", faces=0, dropped=Counter({"no_face": 50})),
+        ):
+            one.split = split
+            every.append(one)
+    found = warnings_of(every)
+    assert len(found) == len(set(found)) == 3
+    assert found[0].startswith("the data set alone tells real from fake with a balanced accuracy of 1.00 in train, ")
+    assert "1.00 in val and 1.00 in test (chance .50): ffhq in 100% of the reals and 0% of the fakes" in found[0]
+    assert found[1].startswith("the size of the frame alone")
+    assert found[2].startswith(
+        "train, val and test: 150 of the 150 clips of e fake c23 (fake) gave no face (150 no_face)"
+    )
+    del every[5], every[4], every[2], every[1]  # no fakes left in train and val
+    assert warnings_of(every)[0] == "train and val have no fake faces"
+
+
 def test_what_is_missing_or_out_of_balance_is_said() -> None:
     assert warnings_of([group("fake")]) == ["train has no real faces"]
     assert "60000 fake faces and 1000 real ones" in warnings_of([group("real"), group("fake", faces=60_000)])[0]
