@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from mrigan import __version__
-from mrigan.cli import catalog, demo, detect, doctor, evaluate, health, models, sample, shards, track, train
+from mrigan.cli import catalog, config, demo, detect, doctor, evaluate, health, models, sample, shards, track, train
 from mrigan.errors import MriganError
 from mrigan.progress import console, say
 
@@ -31,6 +31,7 @@ class _InOrder(TyperGroup):
             "sample",
             "catalog",
             "shards",
+            "config",
             "train",
             "track",
             "models",
@@ -54,6 +55,7 @@ app.command("demo")(demo.demo)
 app.command("sample")(sample.sample)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(shards.app, name="shards")
+app.add_typer(config.app, name="config")
 app.add_typer(train.app, name="train")
 app.add_typer(track.app, name="track")
 app.add_typer(models.app, name="models")

@@ -43,11 +43,7 @@ def load_config(
         ConfigError: an unknown key (the closest is named), a wrong type, a missing value, or a file that is no YAML.
     """
     merged = OmegaConf.structured(schema if base is None else base)
-    layers = [(str(p), _read_yaml(p)) for p in _chain(config_path(path))] if path is not None else []
-    for text in overrides or []:
-        if "=" not in text:
-            raise ConfigError(f"override {text!r} is not key=value", fix="write for example train.steps=100")
-        layers.append((f"override {text}", _override(schema, text)))
+    layers = _layers(schema, path, overrides or [])
     for where, layer in layers:
         try:
             merged = OmegaConf.merge(merged, _lists(schema, layer))
@@ -63,6 +59,18 @@ def load_config(
         raise ConfigError(f"{key} has no value", where=path, fix=f"give it: {key}=...") from None
     _check_values(config, "", path)
     return config  # type: ignore[return-value]
+
+
+def origins(schema: Any, path: str | Path | None, overrides: list[str] | None = None) -> dict[str, str]:
+    """Key → the file, or the override, that its value comes from; keys that keep their default are not in it.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    found: dict[str, str] = {}
+    for where, layer in _layers(schema, path, overrides or []):
+        found |= dict.fromkeys(flatten(OmegaConf.to_container(layer)), where)  # type: ignore[arg-type]
+    return found
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -139,6 +147,16 @@ def _yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError("a config is a mapping of keys to values", where=path)
     return data  # type: ignore[return-value]
+
+
+def _layers(schema: Any, path: str | Path | None, overrides: list[str]) -> list[tuple[str, Any]]:
+    """(where it is from, keys and values), the first ones first."""
+    layers = [(str(p), _read_yaml(p)) for p in _chain(config_path(path))] if path is not None else []
+    for text in overrides:
+        if "=" not in text:
+            raise ConfigError(f"override {text!r} is not key=value", fix="write for example train.steps=100")
+        layers.append((f"override {text}", _override(schema, text)))
+    return layers
 
 
 def _override(schema: Any, text: str) -> Any:

@@ -34,12 +34,12 @@ class VideoConfig:
 class MixConfig:
     """What the treated families get: parts that make 1 together. A name's order is the order of application."""
 
-    distraction: float = at_least(0.0, 0.35)
-    distraction_noise: float = at_least(0.0, 0.35)
-    distraction_noise_augmentation: float = at_least(0.0, 0.15)
-    noise: float = at_least(0.0, 0.05)
-    augmentation_noise: float = at_least(0.0, 0.05)
-    augmentation: float = at_least(0.0, 0.05)
+    distraction: float = at_least(0.0, 0.35)  # the part with distraction
+    distraction_noise: float = at_least(0.0, 0.35)  # the part with distraction, then noise
+    distraction_noise_augmentation: float = at_least(0.0, 0.15)  # the part with all, in this order
+    noise: float = at_least(0.0, 0.05)  # the part with noise
+    augmentation_noise: float = at_least(0.0, 0.05)  # the part with augmentation, then noise
+    augmentation: float = at_least(0.0, 0.05)  # the part with augmentation
 
 
 @dataclass
@@ -75,13 +75,13 @@ class MriConfig:
 class PackConfig:
     """The tar shards."""
 
-    kind: str = choice("pairs", "faces")
-    splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])
-    mri_format: str = choice("jpg", "png")
+    kind: str = choice("pairs", "faces")  # pairs: a face and its MRI; faces: every face, without MRIs
+    splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])  # of the catalog, that are stored
+    mri_format: str = choice("jpg", "png")  # png keeps the MRI exactly and is three times as large
     jpeg_quality: int = 95  # 4:4:4
     shard_mib: int = at_least(1, 256)  # MiB, the most that a shard takes; units are planned somewhat smaller
     shard_samples: int = at_least(1, 10000)  # the most that a shard holds
-    seed: int = 0
+    seed: int = 0  # of the order of families, of treatments, and of what `match` draws
     # Facts in which real and fake faces are made alike in each split: compression, face_px (the width of the face),
     # frame_size; of the larger side so many faces are drawn. All are stored; those not drawn are left out when read
     match: list[str] = field(default_factory=list)

@@ -17,7 +17,7 @@ class RunConfig:
 class DataConfig:
     shards: list[str] = field(default_factory=list)  # shard folders, or URLs of them (http, s3, file, …)
     cache: str = ""  # a folder on a disk of each node, where shards are staged before training; needed for URLs
-    train_split: str = "train"
+    train_split: str = "train"  # what is trained on
     val_split: str = "val"  # held-out scores, thresholds and the choice of the best checkpoint
     loader: str = choice("auto", "torch", "dali")  # auto: DALI on a GPU where it is installed and works
     decode_on: str = choice("auto", "cpu", "cuda")  # auto: where training is
@@ -35,20 +35,20 @@ class DataConfig:
 
 @dataclass
 class DetectorDataConfig(DataConfig):
-    input: str = choice("face", "mri")
+    input: str = choice("face", "mri")  # what it looks at: faces, or the MRIs that model.generator draws of them
     augment: bool = True  # the recipe of the input, in mrigan.data.augment
     # The crop of the face recipe: authors = 224 px of the face padded by 224 px, as in their code, which leaves little
     # of most faces; near = ours, a window of the face's size that lies an eighth of it away at most
     crop: str = choice("authors", "near")
     flip: float = 0.3  # probability of a horizontal flip of the face, where augment is false
-    balance: str = choice("none", "classes")  # as above; the paper's detector sees every face, its loss balances
+    balance: str = choice("none", "classes")  # as for gan; the paper's detector sees every face, its loss balances
 
 
 @dataclass
 class GanModelConfig:
     size: int = 256  # px, a power of two; the depth is log2(size)
     width: int = 64  # channels of the first layer, of G and D
-    dropout: float = 0.5
+    dropout: float = 0.5  # of G at level 4 and deeper: the only source of noise (section 4.5)
     ema_half_life: float = at_least(0, 0.0)  # images; above 0 the averaged G is evaluated and becomes the model
 
 
@@ -64,9 +64,9 @@ class GanLossConfig:
 
 @dataclass
 class OptimConfig:
-    lr: float = 2e-4
-    betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
-    weight_decay: float = 0.0
+    lr: float = 2e-4  # learning rate of Adam
+    betas: list[float] = field(default_factory=lambda: [0.5, 0.999])  # of Adam
+    weight_decay: float = 0.0  # of Adam
     clip: float = at_least(0, 0.0)  # the largest norm of a network's gradient, each network by itself; 0 = any
 
 
@@ -75,9 +75,9 @@ class TrainConfig:
     steps: int = at_least(0, 0)  # optimizer steps; 0 = epochs decides
     epochs: float = at_least(0, 0.0)  # passes over the epoch plan, where steps is 0
     batch_size: int = at_least(1, 128)  # global, over all ranks
-    seed: int = 0
+    seed: int = 0  # of weights, order, augmentation and dropout
     precision: str = choice("fp32", "bf16", "fp16")  # of the forward pass; weights and optimizer stay fp32
-    device: str = choice("auto", "cpu", "cuda")
+    device: str = choice("auto", "cpu", "cuda")  # auto: a GPU where there is one
     deterministic: bool = True  # same weights, bit for bit, from the same run on a CPU
 
 
@@ -103,9 +103,9 @@ class GanEvalConfig(EvalConfig):
 
 @dataclass
 class TrackingConfig:
-    enabled: bool = True
+    enabled: bool = True  # whether MLflow gets the run; metrics.jsonl and the log are written in any case
     uri: str = ""  # empty = MLFLOW_TRACKING_URI, or sqlite:///mlflow.db
-    experiment: str = "mrigan"
+    experiment: str = "mrigan"  # in MLflow
     log_every: int = at_least(1, 10)  # steps
     system_every: float = at_least(0, 30.0)  # seconds between two looks at the nodes, at lines of the log; 0 = never
     register: bool = True  # the detector goes to the model registry when training ends
@@ -167,9 +167,9 @@ class DetectorModelConfig:
     # this package ships), or random
     weights: str = ""
     size: int = 224  # px
-    hidden: int = 128
-    dropout: float = 0.5
-    drop_path: float = 0.2
+    hidden: int = 128  # units of the head's first layer
+    dropout: float = 0.5  # of the head
+    drop_path: float = 0.2  # stochastic depth of the backbone
     generator: str = ""  # G.safetensors: needed when data.input=mri; with face it is carried for explanation only
 
 

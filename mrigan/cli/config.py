@@ -1,0 +1,92 @@
+"""`mrigan config`: what a config comes to, and every setting there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Show what a config comes to, and every setting there is.")
+
+
+@app.command("show")
+def config_show(
+    config: Annotated[str, typer.Argument(help="A YAML file, or a shipped one by name: gan/paper.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="loss.tau=0.5")] = None,
+    kind: Annotated[str, typer.Option(help="gan, detector or shards; by default the file's folder or keys say.")] = "",
+) -> None:
+    """Print every key of a config with its value, and the file or the word that the value is from."""
+    import yaml
+
+    from mrigan.config import flatten, to_dict
+
+    settings, sources = _load(config, overrides or [], kind)
+    flat = flatten(to_dict(settings))
+    wide = max(len(_line(key, value, yaml)) for key, value in flat.items())
+    section = ""
+    for key, value in flat.items():
+        parent = key.rpartition(".")[0]
+        if parent != section:
+            for depth, name in enumerate(parent.split(".")):
+                if parent.split(".")[: depth + 1] != section.split(".")[: depth + 1]:
+                    typer.echo(f"{'  ' * depth}{name}:")
+            section = parent
+        typer.echo(f"{_line(key, value, yaml):<{wide}}  # {sources.get(key, 'default')}")
+
+
+@app.command("docs")
+def config_docs(
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the page; without it, it is printed.")] = None,
+) -> None:
+    """Print the page with every key, its values, default and meaning, made from the schema (docs/config.md)."""
+    from mrigan.config.reference import page
+    from mrigan.files import write_text
+    from mrigan.training.run_folder import FREE
+
+    text = page(FREE)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text(out, text)
+
+
+def _line(key: str, value: Any, yaml: Any) -> str:
+    """`    tau: 0.3`"""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
+    return f"{'  ' * key.count('.')}{key.rpartition('.')[2]}: {text}"
+
+
+def _load(config: str, overrides: list[str], kind: str) -> tuple[Any, dict[str, str]]:
+    """The settings, and key → where its value is from."""
+    from mrigan.config import config_path, load_config
+    from mrigan.config.load import origins
+    from mrigan.config.reference import SCHEMAS
+    from mrigan.errors import ConfigError
+
+    if kind and kind not in SCHEMAS:
+        raise ConfigError(f"no kind of config {kind!r}", where="--kind", fix=f"one of: {', '.join(SCHEMAS)}")
+    folder = config_path(config).absolute().parent.name
+    kinds = [kind] if kind else [folder] if folder in SCHEMAS else list(SCHEMAS)
+    errors = []
+    for name in kinds:
+        schema = SCHEMAS[name]
+        try:
+            sources = {key: _short(where) for key, where in origins(schema, config, overrides).items()}
+            needed = ["run.dir=???"] if name != "shards" and "run.dir" not in sources else []
+            settings = load_config(schema, config, [*overrides, *(["run.dir=RUN_DIR"] if needed else [])])
+        except ConfigError as error:
+            errors.append(error)
+        else:
+            return settings, sources | ({"run.dir": "must be given"} if needed else {})
+    raise errors[0]
+
+
+def _short(where: str) -> str:
+    """A shipped file as it is named on a command line."""
+    from mrigan.config import config_path
+
+    if where.startswith("override "):
+        return where.replace("override ", "given: ", 1)
+    shipped, path = config_path("gan/paper.yaml").resolve().parents[1], Path(where).resolve()
+    return str(path.relative_to(shipped)) if path.is_relative_to(shipped) else where
