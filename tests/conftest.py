@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from mrigan.threads import settle
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may wait for a hub
 # Two workers share two cores; and runs are bit-identical only where they sum with as many threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+settle()
 
 ROOT = Path(__file__).parents[1]
 

@@ -18,6 +18,7 @@ from mrigan import __version__
 from mrigan.cli import catalog, config, demo, detect, doctor, evaluate, health, models, sample, shards, track, train
 from mrigan.errors import MriganError
 from mrigan.progress import console, say
+from mrigan.threads import settle
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPIPE, errno.EIO)
 
@@ -81,6 +82,7 @@ def _root(version: VersionOption = False) -> None:
 
 def main() -> None:
     """Run the command; print expected errors in one piece, without a traceback."""
+    settle()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
     try:

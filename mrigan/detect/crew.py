@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from mrigan.detect.judge import Judge, Judged, Options
 from mrigan.errors import ModelError
 from mrigan.packing.workers import Busy, Died, Done, run_tasks
 from mrigan.progress import bar
+from mrigan.threads import cores
 
 
 class Crew:
@@ -30,7 +30,7 @@ class Crew:
         """Judge the inputs, in any order, under a progress bar; ends early when `stop()` turns true."""
         expected = {item: expected_frames(item, self.judge.config.every) for item in inputs}
         done = dict.fromkeys(inputs, 0)
-        threads = max(1, len(os.sched_getaffinity(0)) // self.workers)
+        threads = max(1, cores() // self.workers)
         setup = (str(self.judge.folder), self.judge.name, self.judge.options, examples, threads)
         with bar("looking at frames", sum(expected.values()), "frames") as advance:
             outcomes = run_tasks(

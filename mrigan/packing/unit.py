@@ -29,6 +29,7 @@ from mrigan.packing.plan import Plan, Unit
 from mrigan.packing.rows import Row, row_of, write_rows
 from mrigan.packing.shard import Member, cut, sample_size, write_shard
 from mrigan.packing.tools import Stages, Tools
+from mrigan.threads import settle
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class UnitMaker:
 
 def use_one_thread() -> None:
     """A worker is one of many: in it, libraries start no threads of their own."""
+    settle()  # in a process that Ray has started nobody did so
     import cv2
     import torch
 

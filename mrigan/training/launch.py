@@ -21,6 +21,7 @@ from mrigan.engine.signals import Stopped, listening
 from mrigan.errors import MriganError
 from mrigan.health.failure import PeerFailed, tell_torchrun
 from mrigan.progress import console
+from mrigan.threads import settle
 
 
 def launch(kind: str, config: str, overrides: Sequence[str], new: bool, dry: bool = False) -> int:
@@ -58,6 +59,7 @@ def main(kind: str, about: str) -> None:
 def _launch(kind: str, config: str, overrides: list[str], new: bool, dry: bool) -> int:
     try:
         find_ranks(os.environ)
+        settle()
         rank = int(os.environ.get("RANK", "0"))
         _show_log(rank)
         folder = _train(kind, config, overrides, new, dry)
