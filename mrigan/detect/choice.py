@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from mrigan.errors import ModelError
 from mrigan.tracking import list_models, resolve, tracking_uri
+from mrigan.tracking.lookup import aliased
 from mrigan.tracking.registry import CANDIDATE, CHAMPION, MODEL_FILE, NAMES
 from mrigan.tracking.store import store_exists
 
@@ -32,10 +34,10 @@ def choose_model(ref: str | Path | None = None) -> tuple[Path, str]:
     for uri in dict.fromkeys((tracking_uri(), tracking_uri(DEMO_STORE))):
         if not store_exists(uri):
             continue
-        versions = list_models(uri)
+        known = _aliased(uri)
         for alias in (CHAMPION, CANDIDATE):
             for name in NAMES:
-                if any(v.name == name and alias in v.aliases for v in versions):
+                if (name, alias) in known:
                     chosen = f"models:/{name}@{alias}"
                     if alias == CANDIDATE:
                         log.warning(
@@ -57,3 +59,11 @@ def choose_model(ref: str | Path | None = None) -> tuple[Path, str]:
         fix="make one with: mrigan train detector CONFIG (or make demo); or give one: --model DIR, "
         "--model models:/mrigan-face@champion",
     )
+
+
+def _aliased(uri: str) -> Collection[tuple[str, str]]:
+    """(name, alias) of all that have one."""
+    known = aliased(uri)
+    if known is not None:
+        return known.keys()
+    return {(version.name, alias) for version in list_models(uri) for alias in version.aliases}

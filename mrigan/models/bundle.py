@@ -197,7 +197,7 @@ def load_bundle(folder: str | Path) -> Bundle:
     for name in _file_names(meta, folder):
         _check_file(folder / name, meta["files"][name])
     try:
-        detector = Detector(**meta["detector"])
+        detector = Detector(**{**meta["detector"], "trained": True})
         detector.load_state_dict(load_file(folder / DETECTOR_FILE))
     except (TypeError, ConfigError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the detector cannot be built from its file: {error}", where=folder, fix=_FIX) from None

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from mrigan.errors import ConfigError
 from mrigan.models.backbone_weights import RANDOM, load_backbone_weights
+from mrigan.models.efficientnet import empty, is_known
 
 SMALLEST, LARGEST_HIDDEN = 32, 65536
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -27,6 +28,8 @@ class Detector(nn.Module):
         size: px; the input is resized to size x size (bilinear, antialiased).
         hidden, dropout: of the head.
         drop_path: stochastic depth of the backbone, where it has it.
+        trained: its weights are loaded next, and it is not trained on: a backbone that `mrigan.models.efficientnet`
+            defines is built without timm, and its own weights hold nothing yet.
 
     Raises:
         ConfigError: timm knows no such backbone, or it cannot be built with these settings.
@@ -45,6 +48,7 @@ class Detector(nn.Module):
         hidden: int = 128,
         dropout: float = 0.5,
         drop_path: float = 0.2,
+        trained: bool = False,
     ) -> None:
         super().__init__()
         whole = isinstance(size, int) and isinstance(hidden, int)
@@ -62,7 +66,7 @@ class Detector(nn.Module):
             "drop_path": drop_path,
         }
         self.size = size
-        self.backbone = create_backbone(backbone, drop_path)
+        self.backbone = empty(backbone) if trained and is_known(backbone) else create_backbone(backbone, drop_path)
         if weights != RANDOM:
             load_backbone_weights(self.backbone, backbone, weights)
         self.head = nn.Sequential(

@@ -18,6 +18,7 @@ import yaml
 
 from mrigan import __version__
 from mrigan.errors import ModelError
+from mrigan.tracking.lookup import aliased
 from mrigan.tracking.provenance import MODEL_PACKAGES, environment
 from mrigan.tracking.store import default_store, experiment_id, open_store, store_errors, store_exists, tracking_uri
 
@@ -236,7 +237,10 @@ def resolve(ref: str | Path, uri: str = "") -> Path:
         ModelError: nothing there, or what is there is no model.
     """
     text = str(ref)
-    if text.startswith(("models:/", "runs:/", "mlflow-artifacts:/")):
+    at_hand = _at_hand(text, uri)
+    if at_hand is not None:
+        folder = at_hand
+    elif text.startswith(("models:/", "runs:/", "mlflow-artifacts:/")):
         import mlflow
 
         try:
@@ -266,6 +270,14 @@ def resolve(ref: str | Path, uri: str = "") -> Path:
         where=folder,
         fix="give the folder that a training wrote, such as RUN/model",
     )
+
+
+def _at_hand(ref: str, uri: str) -> Path | None:
+    """The folder of a `models:/NAME@ALIAS` whose artifacts lie on this machine, found without MLflow."""
+    name, _, alias = ref.removeprefix("models:/").partition("@")
+    if not ref.startswith("models:/") or not alias:
+        return None
+    return (aliased(uri) or {}).get((name, alias))
 
 
 def _unusable(error: Exception, uri: str) -> ModelError:

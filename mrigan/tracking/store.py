@@ -34,7 +34,7 @@ def tracking_uri(uri: str = "") -> str:
     The path of an sqlite file is made absolute, so that a later change of folder means no other file.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "") or DEFAULT_URI
-    database = _sqlite_file(uri)
+    database = sqlite_file(uri)
     return uri if database is None else f"sqlite:///{database}"
 
 
@@ -72,7 +72,7 @@ def run_link(uri: str, experiment: str, run_id: str) -> str:
 
 def store_exists(uri: str) -> bool:
     """Whether there may be something in the store: to look into an sqlite file that is not there would make it."""
-    database = _sqlite_file(uri)
+    database = sqlite_file(uri)
     return database is None or database.is_file()
 
 
@@ -100,7 +100,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     with _first_open(client.tracking_uri):
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
-            database = _sqlite_file(client.tracking_uri)
+            database = sqlite_file(client.tracking_uri)
             beside = None if database is None else (database.parent / "mlruns" / quote(name, safe="")).as_uri()
             return client.create_experiment(name, artifact_location=beside)
     if experiment.lifecycle_stage == "deleted":
@@ -118,7 +118,7 @@ def store_errors() -> tuple[type[Exception], ...]:
     return MlflowException, SQLAlchemyError, CommandError, OSError
 
 
-def _sqlite_file(uri: str) -> Path | None:
+def sqlite_file(uri: str) -> Path | None:
     """The absolute path of an sqlite store's file; None for a store of another kind, or in memory."""
     prefix = "sqlite:///"
     if not uri.startswith(prefix) or uri == prefix:
@@ -129,7 +129,7 @@ def _sqlite_file(uri: str) -> Path | None:
 @contextmanager
 def _first_open(uri: str) -> Iterator[None]:
     """Let one process at a time make the tables of an sqlite file: two that do it at once break each other."""
-    database = _sqlite_file(uri)
+    database = sqlite_file(uri)
     if database is None:
         yield
         return

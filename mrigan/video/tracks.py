@@ -61,14 +61,14 @@ class Tracker:
         Returns:
             The number of each face's track, in the order given; `faces` numbers the persons otherwise.
         """
-        from scipy.optimize import linear_sum_assignment
-
         given = detections
         detections = sorted(detections, key=lambda d: (-d.area, d.box))
         number: dict[int, int] = {}  # of the track, by identity of the detection
         open_tracks = [t for t in self._tracks if time - t.time <= GAP]
         joined: set[int] = set()
         if open_tracks and detections:
+            from scipy.optimize import linear_sum_assignment  # a picture has no track to join: it is not needed
+
             cost = np.array([[_cost(t.expected(time), d.box) for d in detections] for t in open_tracks])
             for row, column in zip(*linear_sum_assignment(np.minimum(cost, 1e3)), strict=True):
                 if cost[row, column] <= MAX_COST:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import os
 import pickletools
+import shutil
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 import yaml
@@ -19,6 +25,7 @@ from mrigan.cli import app
 from mrigan.config import TrackingConfig
 from mrigan.errors import ModelError
 from mrigan.tracking import Run, list_models, promote, register, resolve
+from mrigan.tracking.lookup import aliased
 from tests.tracking.stores import new_store
 
 
@@ -72,6 +79,37 @@ def test_what_a_reference_means(registered: Path) -> None:
         folder = resolve(ref)
         assert version_of(folder) == version, ref
         assert (folder / "detector.safetensors").is_file()
+
+
+def test_an_alias_is_found_without_mlflow(registered: Path, tmp_path: Path) -> None:
+    """As MLflow's own client has it; and a store of another form is left to MLflow."""
+    promote("mrigan-face", 1)
+    client = MlflowClient(f"sqlite:///{registered / 'mlflow.db'}")
+    found = aliased()
+    assert found is not None
+    assert found.keys() == {("mrigan-face", "champion"), ("mrigan-face", "candidate")}
+    for (name, alias), folder in found.items():
+        number = client.get_model_version_by_alias(name, alias).version
+        assert folder.samefile(
+            mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", tracking_uri=client.tracking_uri)
+        )
+    code = (
+        "import sys; from mrigan.tracking import resolve; "
+        "print(resolve('models:/mrigan-face@champion'), 'mlflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True, cwd=registered)
+    assert done.stdout.split() == [str(resolve("models:/mrigan-face@champion")), "False"]
+    copy = tmp_path / "other.db"
+    shutil.copy(registered / "mlflow.db", copy)
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("UPDATE model_versions SET storage_location = 's3://elsewhere/model'")
+        connection.commit()
+        assert aliased(f"sqlite:///{copy}") is None
+        connection.execute("ALTER TABLE registered_model_aliases RENAME TO aliases")
+        assert aliased(f"sqlite:///{copy}") is None
+    assert aliased("http://127.0.0.1:9") is None
+    assert aliased(f"sqlite:///{tmp_path / 'none.db'}") is None
+    assert not (tmp_path / "none.db").exists()
 
 
 def test_a_store_given_by_name_stays_out_of_the_environment(registered: Path, tmp_path: Path) -> None:

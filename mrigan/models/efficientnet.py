@@ -1,0 +1,162 @@
+"""EfficientNet and EfficientNet-Lite for a verdict: timm's networks, without the import of timm.
+
+Importing timm defines 1,500 networks and takes, with torchvision, longer than judging a picture does. A finished model
+of this family, which most are, is loaded into the definition here: the same layers under the same names, so that
+weights go to and fro, and the same numbers (a test holds each against timm's). Training builds timm's own; all other
+families are timm's here, too.
+
+Tan and Le 2019 (EfficientNet); the Lite variants have neither squeeze-and-excitation nor swish, and keep their first
+and last stage. `tf_` marks the weights that came from TensorFlow: its padding, and its epsilon in the norms.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# kernel, stride, expansion, channels, blocks of each stage
+STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
+          (3, 1, 6, 320, 1))  # fmt: skip
+SCALES = {  # of channels and of blocks
+    "b0": (1.0, 1.0), "b1": (1.0, 1.1), "b2": (1.1, 1.2), "b3": (1.2, 1.4), "b4": (1.4, 1.8),
+    "b5": (1.6, 2.2), "b6": (1.8, 2.6), "b7": (2.0, 3.1), "b8": (2.2, 3.6),
+    "lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2), "lite3": (1.2, 1.4), "lite4": (1.4, 1.8),
+}  # fmt: skip
+NAME = re.compile(r"(tf_)?efficientnet_(b[0-8]|lite[0-4])(\.\w+)?")
+STEM, FEATURES, SQUEEZED, DIVISOR = 32, 1280, 0.25, 8
+
+
+def is_known(name: str) -> bool:
+    """Whether `name`, with or without its tag, is a network of timm's that is defined here."""
+    return NAME.fullmatch(name) is not None
+
+
+class EfficientNet(nn.Module):
+    """(N, 3, h, w) normalized pictures → (N, head_hidden_size) features, pooled by their mean. For inference.
+
+    Args:
+        name: as timm has it; `is_known`.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        match = NAME.fullmatch(name)
+        assert match is not None, name
+        tf, kind = bool(match[1]), match[2]
+        self.width, depth = SCALES[kind]
+        self.lite, self.same, self.eps = kind.startswith("lite"), tf, 1e-3 if tf else 1e-5
+        channels = STEM if self.lite else self._scaled(STEM)
+        self.head_hidden_size = FEATURES if self.lite else self._scaled(FEATURES)
+        self.conv_stem = self._conv(3, channels, 3, 2)
+        self.bn1 = self._norm(channels)
+        stages = []
+        for number, (kernel, stride, expansion, out, blocks) in enumerate(STAGES):
+            fixed = self.lite and number in (0, len(STAGES) - 1)
+            stage = []
+            for i in range(blocks if fixed else math.ceil(blocks * depth)):
+                stage.append(_Block(self, (channels, self._scaled(out)), kernel, stride if i == 0 else 1, expansion))
+                channels = self._scaled(out)
+            stages.append(nn.Sequential(*stage))
+        self.blocks = nn.Sequential(*stages)
+        self.conv_head = self._conv(channels, self.head_hidden_size, 1)
+        self.bn2 = self._norm(self.head_hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(self.bn1(self.conv_stem(x)))
+        return self.bn2(self.conv_head(x)).mean((2, 3))
+
+    def _scaled(self, channels: int) -> int:
+        """Channels × width, to a multiple of 8, and not by more than a tenth less."""
+        exact = channels * self.width
+        rounded = max(DIVISOR, int(exact + DIVISOR / 2) // DIVISOR * DIVISOR)
+        return rounded + DIVISOR if rounded < 0.9 * exact else rounded
+
+    def _conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+        kind = _SameConv2d if self.same and stride > 1 else nn.Conv2d
+        padding = 0 if kind is _SameConv2d else kernel // 2
+        return kind(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+
+    def _norm(self, channels: int, act: bool = True) -> nn.BatchNorm2d:
+        return _NormAct(channels, self.eps, self._act() if act else nn.Identity())
+
+    def _act(self) -> nn.Module:
+        return nn.ReLU6() if self.lite else nn.SiLU()
+
+
+def empty(name: str) -> EfficientNet:
+    """The network with weights that are still to be loaded: to draw some takes as long as a verdict."""
+    with torch.device("meta"):
+        network = EfficientNet(name)
+    return network.to_empty(device="cpu")
+
+
+class _SameConv2d(nn.Conv2d):
+    """TensorFlow's padding: as much as the output's size, the input's by the stride, needs; the odd pixel behind."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        (up, down), (left, right) = (
+            _same(size, kernel, stride)
+            for size, kernel, stride in zip(x.shape[-2:], self.kernel_size, self.stride, strict=True)
+        )
+        return super().forward(F.pad(x, (left, right, up, down)))
+
+
+def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+class _NormAct(nn.BatchNorm2d):
+    """A norm and the activation after it, under the norm's name."""
+
+    def __init__(self, channels: int, eps: float, act: nn.Module) -> None:
+        super().__init__(channels, eps)
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(super().forward(x))
+
+
+class _Block(nn.Module):
+    """Widen, filter each channel, weigh the channels, narrow; the first stage has nothing to widen."""
+
+    def __init__(self, net: EfficientNet, channels: tuple[int, int], kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        inputs, outputs = channels
+        middle = inputs * expansion
+        self.skips = stride == 1 and inputs == outputs
+        widen = expansion > 1
+        self.order: tuple[str, ...] = ("conv_dw", "bn1", "se", "conv_pw", "bn2")
+        if widen:
+            self.order = ("conv_pw", "bn1", "conv_dw", "bn2", "se", "conv_pwl", "bn3")
+            self.conv_pw, self.bn1 = net._conv(inputs, middle, 1), net._norm(middle)
+        self.conv_dw = net._conv(middle, middle, kernel, stride, groups=middle)
+        self.se = nn.Identity() if net.lite else _Squeeze(middle, round(middle * SQUEEZED / expansion))
+        if widen:
+            self.bn2 = net._norm(middle)
+            self.conv_pwl, self.bn3 = net._conv(middle, outputs, 1), net._norm(outputs, act=False)
+        else:
+            self.bn1 = net._norm(middle)
+            self.conv_pw, self.bn2 = net._conv(middle, outputs, 1), net._norm(outputs, act=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for name in self.order:
+            y = getattr(self, name)(y)
+        return x + y if self.skips else y
+
+
+class _Squeeze(nn.Module):
+    """Squeeze-and-excitation: the channels' means weigh the channels."""
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.conv_reduce, self.conv_expand = nn.Conv2d(channels, squeezed, 1), nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = F.silu(self.conv_reduce(x.mean((2, 3), keepdim=True)))
+        return x * self.conv_expand(weights).sigmoid()
