@@ -21,6 +21,7 @@ from mrigan.video import (
     Face,
     FaceDetector,
     Frame,
+    VideoInfo,
     crop,
     probe,
     read_frames,
@@ -65,6 +66,8 @@ class Findings:
         strips: thumbnails of the same people in order of time, one list a person.
         error: why the input, or the rest of it, cannot be read; "" if all is well.
         damaged: which frames are damaged inside a file of full length; "" if none.
+        others: a line on each video stream that was not looked at.
+        changes: seconds and (w, h) of the first frame, and of each frame that has another size than the one before.
         file: its `fingerprint` when the look began; None where it was not there.
     """
 
@@ -81,6 +84,8 @@ class Findings:
     strips: list[list[Example]] = field(default_factory=list)
     error: str = ""
     damaged: str = ""
+    others: tuple[str, ...] = ()
+    changes: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
     file: dict[str, int] | None = None
 
     @property
@@ -94,7 +99,7 @@ def expected_frames(item: Input, every: int) -> int:
     if item.picture:
         return 1
     try:
-        return math.ceil((_total_frames(item) or 0) / every)
+        return math.ceil((_total_frames(probe(item.path)) or 0) / every)
     except InputError:
         return 0
 
@@ -153,8 +158,9 @@ def _frames(item: Input, every: int, findings: Findings) -> Iterator[Frame]:
         findings.frames, findings.size = 1, (image.shape[1], image.shape[0])
         yield Frame(0, 0.0, image)
         return
-    findings.total = _total_frames(item)
-    frames = read_frames(item.path, every)
+    info = probe(item.path)
+    findings.total, findings.others = _total_frames(info), info.others
+    frames = read_frames(item.path, every, changes=findings.changes)
     while True:
         try:
             frame = next(frames)
@@ -176,8 +182,7 @@ def _frames(item: Input, every: int, findings: Findings) -> Iterator[Frame]:
         yield frame
 
 
-def _total_frames(item: Input) -> int | None:
-    info = probe(item.path)
+def _total_frames(info: VideoInfo) -> int | None:
     if info.frames is not None:
         return info.frames
     return round(info.duration * info.fps) if info.duration and info.fps else None

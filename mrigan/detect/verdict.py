@@ -27,6 +27,7 @@ from mrigan.evaluation.doubt import LIMITS, beyond, reason_to_doubt
 
 SCHEMA_VERSION = 1
 MIN_FACES = 3  # of a video, where the model does not say; a picture needs one
+MAX_CHANGES = 6  # of a video's frame size that are listed
 DRAWS, COVERAGE = 1000, 0.95
 DOUBTS = {  # reasons for which faces that were found are not judged
     "too_small": "most faces are smaller than those that the model was tested on",
@@ -194,6 +195,10 @@ def _not_analysed(findings: Findings, picture: bool, config: FacesConfig, croppe
         missed.append(
             ("damaged_frames", f"{findings.damaged[:1].upper()}{findings.damaged[1:]}; no face of them was looked at.")
         )
+    if findings.others:
+        missed.append(("other_streams", f"Not looked at in this file: {'; '.join(findings.others)}."))
+    if len(findings.changes) > 1:
+        missed.append(("frame_size_changes", _size_changes(findings)))
     if picture and (findings.total or 1) > 1:
         missed.append(("other_pictures", f"Only the first of the file's {findings.total} pictures was looked at."))
     if not picture and config.every > 1:
@@ -226,6 +231,19 @@ def _not_analysed(findings: Findings, picture: bool, config: FacesConfig, croppe
             )
         )
     return [{"what": what, "detail": detail} for what, detail in missed]
+
+
+def _size_changes(findings: Findings) -> str:
+    """That the frames have several sizes, and which; they were looked at in one."""
+    sizes = [f"{w} × {h} px from {time:.1f} s" for time, (w, h) in findings.changes]
+    more = len(sizes) - MAX_CHANGES
+    listed = ", ".join(sizes[:MAX_CHANGES]) + (f", and {more} more" if more > 0 else "")
+    count, (w, h) = len(sizes) - 1, findings.size
+    times = "once" if count == 1 else f"{count} times"
+    return (
+        f"The size of the frames changes {times}: {listed}. All of them were brought to {w} × {h} px, and none was "
+        "stretched; those that were smaller show less detail."
+    )
 
 
 def smallest_face(size: tuple[int, int], config: FacesConfig) -> int:

@@ -4,11 +4,11 @@ Importing this is light: av, torch, OpenCV, SciPy and pyarrow are imported where
 """
 
 from mrigan.video.alignment import Alignment, FakeClip, Paired, follow, pair_frames
-from mrigan.video.container import VideoInfo, probe
 from mrigan.video.crops import RESIZE, crop, expand_box, resize_face
 from mrigan.video.faces import INFERENCE_THRESHOLDS, Detection, Face, FaceDetector, FaceTable, find_faces
 from mrigan.video.frames import BrokenVideo, DamagedVideo, Decoded, Frame, TruncatedVideo, read_frames
 from mrigan.video.geometry import Geometry, changed
+from mrigan.video.info import VideoInfo, probe
 from mrigan.video.moments import Decision
 from mrigan.video.recipe import draw_treatment
 from mrigan.video.source import DecoderError, FrameSource, PyAvSource, family_source, pyav_source

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,31 +29,6 @@ MAX_BOXES = 10_000  # on the top level; a fragmented recording of hours has some
 MAX_SIDE = 16_384  # px
 MAX_PIXELS = 8_192 * 8_192
 THREADS = 1  # decoder threads: builds run one process a core (see `read_frames`)
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What the container says about its video stream.
-
-    Args:
-        width, height: px, as displayed (rotation applied).
-        fps: mean frames a second, 0 where the container does not say.
-        frames: number of frames by the container's own count, less those that an edit list hides; None where it has
-            none.
-        duration: seconds, None where unknown.
-        codec: FFmpeg's name, e.g. `h264`.
-        pix_fmt: FFmpeg's name of the stored pixel format, e.g. `yuv420p`.
-        rotation: degrees counterclockwise by which the stored picture is turned for display.
-    """
-
-    width: int
-    height: int
-    fps: float
-    frames: int | None
-    duration: float | None
-    codec: str
-    pix_fmt: str
-    rotation: int
 
 
 @contextmanager
@@ -99,42 +73,6 @@ def open_video(path: str | Path, threads: int = THREADS) -> Iterator[tuple[Input
         yield container, stream
 
 
-def probe(path: str | Path) -> VideoInfo:
-    """Read the properties of a clip; decodes at most its first frame (the rotation is kept there).
-
-    Raises:
-        InputError: as `open_video`.
-    """
-    import av
-
-    with open_video(path) as (container, stream):
-        frame = None
-        with suppress(av.error.FFmpegError):  # a damaged first frame: `read_frames` finds out what can be read
-            frame = next(container.decode(stream), None)
-        context = stream.codec_context
-        matrix = display_matrix(frame) if frame is not None else None
-        width, height = context.width, context.height
-        if matrix is not None and _turned(matrix):
-            width, height = height, width
-        rate = stream.average_rate or stream.guessed_rate
-        return VideoInfo(
-            width=width,
-            height=height,
-            fps=float(rate) if rate else 0.0,
-            frames=_shown_frames(container, stream),
-            duration=stated_duration(container, stream),
-            codec=context.name,
-            pix_fmt=context.pix_fmt or "",
-            rotation=frame.rotation % 360 if frame is not None else 0,
-        )
-
-
-def _shown_frames(container: Any, stream: Any) -> int | None:
-    if "mp4" in container.format.name and stream.frames:
-        return sum(not entry.is_discard for entry in stream.index_entries) or None
-    return stream.frames or None
-
-
 def stated_duration(container: Any, stream: Any) -> float | None:
     """Seconds that the container promises for the video stream, None where it promises nothing."""
     if stream.duration is not None and stream.time_base:
@@ -173,7 +111,7 @@ def as_displayed(image: Picture, matrix: np.ndarray | None) -> Picture:
     if matrix is None:
         return image
     (a, b), (c, d) = matrix.tolist()
-    if _turned(matrix):
+    if is_turned(matrix):
         image = image.swapaxes(0, 1)
         flip_x, flip_y = c < 0, b < 0
     else:
@@ -183,7 +121,8 @@ def as_displayed(image: Picture, matrix: np.ndarray | None) -> Picture:
     return np.ascontiguousarray(image[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
 
 
-def _turned(matrix: np.ndarray) -> bool:
+def is_turned(matrix: np.ndarray) -> bool:
+    """Whether a display matrix swaps the sides."""
     (a, b), (c, d) = np.abs(matrix.astype(np.int64)).tolist()
     return b + c > a + d
 

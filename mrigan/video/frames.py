@@ -7,6 +7,8 @@ that cannot be decoded therefore leaves a gap, and does not shift the later ones
 there frames are counted, and so are the packets that the decoder refuses, and those of its index that are missing.)
 Frames that an edit list hides are not counted.
 
+**Size.** All frames of a clip have one size, that of the largest, and square pixels: see `sizes.py`.
+
 **Damage.** A frame that is damaged, or predicted from a damaged one, is not given out: see `damage.py`.
 
 **Time.** Seconds since the first frame, from presentation times, so a variable frame rate is right.
@@ -34,12 +36,14 @@ from mrigan.video.container import (
     as_displayed,
     check_size,
     display_matrix,
+    is_turned,
     open_video,
     stated_duration,
 )
 from mrigan.video.damage import SETTLED, FileHoles, Soundness, has_hole
 from mrigan.video.numbering import Clock, LookAhead, Numbering, Place, is_hidden
 from mrigan.video.picture import Picture
+from mrigan.video.sizes import Size, canvas, frame_sizes, pixel_ratio, square
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +90,11 @@ class DamagedVideo(BrokenVideo):
 
 
 def read_frames(
-    path: str | Path, every: int = 10, wanted: Collection[int] | None = None, threads: int = THREADS
+    path: str | Path,
+    every: int = 10,
+    wanted: Collection[int] | None = None,
+    threads: int = THREADS,
+    changes: list[tuple[float, Size]] | None = None,
 ) -> Generator[Frame, None, int | None]:
     """Yield the frames with `index % every == 0`, or exactly those in `wanted`, in order.
 
@@ -96,6 +104,7 @@ def read_frames(
     Args:
         threads: decoder threads (slice threads; frame threads would blur which packet an error belongs to). 1 suits one
             process a core; most H.264 files have a single slice and gain nothing from more.
+        changes: see `decode`.
 
     Raises:
         InputError: before the first frame: not a video, a playlist, no video stream, no frame that can be decoded.
@@ -108,7 +117,7 @@ def read_frames(
     def needed(index: int) -> bool:
         return index in wanted if wanted is not None else index % every == 0
 
-    frames = decode(path, threads, needed)
+    frames = decode(path, threads, needed, changes)
     while True:
         try:
             decoded = next(frames)
@@ -127,6 +136,7 @@ class Decoded:
 
     Args:
         lost: frames before it that are damaged or cannot be decoded.
+        as_stored: its pixels are square, and it has the size of all frames of the clip.
     """
 
     index: int
@@ -134,6 +144,7 @@ class Decoded:
     picture: Any  # av.VideoFrame
     converter: Callable[[Any], Picture]
     lost: int = 0
+    as_stored: bool = True
     _frame: Frame | None = None
 
     def frame(self) -> Frame:
@@ -143,13 +154,17 @@ class Decoded:
 
 
 def decode(
-    path: str | Path, threads: int = THREADS, needed: Callable[[int], bool] | None = None
+    path: str | Path,
+    threads: int = THREADS,
+    needed: Callable[[int], bool] | None = None,
+    changes: list[tuple[float, Size]] | None = None,
 ) -> Generator[Decoded, None, int]:
     """Every frame of a clip in presentation order, decoded but not converted. Raises as `read_frames`.
 
     Returns (as a generator's value) how many frames the clip has.
 
     Args:
+        changes: is given the time and the size, as displayed, of the first frame and of each that has another size.
         needed: tells by index which frames are wanted; others may come or not. A decoder can leave out frames that no
             other frame refers to (half of many H.264 files); the frames that come are the same, bit by bit.
     """
@@ -165,7 +180,9 @@ def decode(
         # Where each field may be a packet of its own, a packet's rank is not its frame's.
         ranked = has_times and context.name in LEAVES_OUT and context.field_order <= PROGRESSIVE
         ahead = LookAhead() if needed and ranked else None
-        converter = _Converter(where)
+        all_sizes, ratio = frame_sizes(where, container, stream), pixel_ratio(stream)
+        converter = _Converter(where, all_sizes, ratio)
+        as_stored = len(all_sizes) == 1 and ratio == 1
         clock = Clock(stream)
         waiting: deque[tuple[int, Decoded]] = deque()  # came out; whether they are sound is not known yet
         came, good = False, 0
@@ -209,7 +226,11 @@ def decode(
                     if certain is not None and pts is not None and pts > certain:
                         soundness.refused(number)  # frames before it are beyond the cut: its index is not known
                     if index is not None:
-                        waiting.append((number, Decoded(index, clock(index, pts), picture, converter)))
+                        time = clock(index, pts)
+                        waiting.append((number, Decoded(index, time, picture, converter, as_stored=as_stored)))
+                        shape = converter.shape(picture) if changes is not None else None
+                        if changes is not None and shape is not None and (not changes or changes[-1][1] != shape):
+                            changes.append((time, shape))
                 soundness.passed(numbering.take_passed())
                 for number in numbering.take_lost():
                     soundness.refused(number)
@@ -338,22 +359,50 @@ class Packets:
 
 
 class _Converter:
-    """Decoded picture → RGB as displayed, all frames of the size of the first."""
+    """Decoded picture → RGB as displayed, all frames at one size.
 
-    def __init__(self, where: str) -> None:
+    Attributes:
+        size: (w, h) in px at which all frames are shown, None before the first.
+    """
+
+    def __init__(self, where: str, sizes: frozenset[Size], ratio: float) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self.where = where
-        self.size: tuple[int, int] | None = None
-        self.reformatter = VideoReformatter()
+        self._where, self._sizes, self._ratio = where, sizes, ratio
+        self.size: Size | None = None
+        self._reformatter = VideoReformatter()
+
+    def shape(self, picture: Any) -> Size:
+        """The (w, h) of a picture as displayed, with square pixels, at its own size."""
+        width, height = square((picture.width, picture.height), self._ratio)
+        matrix = display_matrix(picture)
+        return (height, width) if matrix is not None and is_turned(matrix) else (width, height)
 
     def __call__(self, picture: Any) -> np.ndarray:
-        check_size(picture.width, picture.height, self.where)
+        check_size(picture.width, picture.height, self._where)
+        matrix = display_matrix(picture)
+        turned = matrix is not None and is_turned(matrix)
+        width, height = own = square((picture.width, picture.height), self._ratio)
         if self.size is None:
-            self.size = picture.width, picture.height
-        width, height = self.size  # a stream that changes its size half-way is shown at one size by players, too
-        rgb = self.reformatter.reformat(picture, width=width, height=height, format="rgb24", threads=1)
-        return as_displayed(rgb.to_ndarray(), display_matrix(picture))
+            largest = square(canvas(self._sizes, (picture.width, picture.height)), self._ratio)
+            check_size(*largest, self._where)
+            self.size = largest[::-1] if turned else largest
+        room = self.size[::-1] if turned else self.size
+        if own != room:
+            scale = min(room[0] / width, room[1] / height)
+            width, height = max(round(width * scale), 1), max(round(height * scale), 1)
+        rgb = self._reformatter.reformat(picture, width=width, height=height, format="rgb24", threads=1)
+        image = as_displayed(rgb.to_ndarray(), matrix)
+        return image if image.shape[1::-1] == self.size else _in_the_middle(image, self.size)
+
+
+def _in_the_middle(image: np.ndarray, size: Size) -> np.ndarray:
+    """A smaller picture in a black one of `size`."""
+    (h, w), (width, height) = image.shape[:2], size
+    whole = np.zeros((height, width, 3), np.uint8)
+    y, x = (height - h) // 2, (width - w) // 2
+    whole[y : y + h, x : x + w] = image
+    return whole
 
 
 def avi_index(stream: Any) -> dict[int, int]:

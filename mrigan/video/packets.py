@@ -22,6 +22,7 @@ import numpy as np
 from mrigan.video.container import check_size, display_matrix, open_video
 from mrigan.video.frames import Packets, cut_short
 from mrigan.video.numbering import Clock, Numbering, Place
+from mrigan.video.sizes import frame_sizes, pixel_ratio
 
 HELD = 512 * 2**20  # bytes of packets kept in memory
 RATE = 25  # frames a second of what is written here
@@ -112,6 +113,10 @@ def taken_apart(path: str | Path, codecs: set[str], pixels: set[str]) -> Iterato
             raise RefusedError(f"the codec is {codec}")
         if pix_fmt not in pixels:
             raise RefusedError(f"the pixel format is {pix_fmt}")
+        if pixel_ratio(stream) != 1:
+            raise RefusedError("its pixels are not square")
+        if len(frame_sizes(where, container, stream)) > 1:
+            raise RefusedError("the size of its frames changes")
         numbering = Numbering(presentation_times=True, codec=context.name)
         packets, places = _read(container, stream, numbering, where)
         order = sorted(range(len(places)), key=places.__getitem__)

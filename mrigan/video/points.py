@@ -51,7 +51,7 @@ def original_points(values: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 def fake_points(decoded: Decoded, means: bool = False) -> np.ndarray:
     """(`DOWN` · `ACROSS`,) uint8 grey values of a frame as displayed; of its cells' averages where `means` is set."""
-    luma = None if means else _luma_points(decoded.picture)
+    luma = None if means or not decoded.as_stored else _luma_points(decoded.picture)
     if luma is not None:
         return luma
     values = grey(decoded.frame().image)
