@@ -141,7 +141,8 @@ def _vp9(key: _Key) -> Size | None:
         return None
     bits.take(profile >= 2)
     srgb = bits.take(3) == 7
-    bits.take((3 if profile in (1, 3) else 1) if not srgb else (1 if profile in (1, 3) else 0))
+    subsampling = profile in {1, 3}  # said, and not 4:2:0
+    bits.take(int(subsampling) if srgb else 1 + 3 * subsampling)
     return bits.take(16) + 1, bits.take(16) + 1
 
 
