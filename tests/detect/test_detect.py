@@ -177,11 +177,11 @@ def test_the_examples_are_the_most_suspicious_faces(clips: Path, models: dict[st
 def test_memory_does_not_grow_with_the_video(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = 1500  # 295 MB of pictures
 
-    def endless(path: str, every: int) -> Iterator[Frame]:
+    def endless(path: str, every: int, changes: list[object]) -> Iterator[Frame]:
         return (Frame(i, i / 25, np.zeros((256, 256, 3), np.uint8)) for i in range(frames))
 
     monkeypatch.setattr(findings, "read_frames", endless)
-    monkeypatch.setattr(findings, "_total_frames", lambda item: frames)
+    monkeypatch.setattr(findings, "probe", lambda path: SimpleNamespace(frames=frames, others=()))
     bundle = SimpleNamespace(score=lambda faces: torch.zeros(len(faces)), generator=None, familiarity=None)
     tracemalloc.start()
     seen = look_at(
