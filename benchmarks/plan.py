@@ -148,10 +148,41 @@ def count(folder: Path, _: int) -> dict[str, Any]:
     return {"rows": sum(group.faces for group in stats.groups) + sum(lost)}
 
 
+def _stored(folder: Path, columns: list[str]) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(folder / PLAN / "samples.parquet", columns=columns, filters=[("status", "=", "ok")])
+
+
+def epochs(folder: Path, _: int) -> dict[str, Any]:
+    """The order of one epoch, with the classes in balance and with every face."""
+    import pyarrow.compute as pc
+
+    from mrigan.data import EpochPlan
+
+    fake = pc.equal(_stored(folder, ["label"])["label"], "fake").to_numpy()
+    found = {}
+    for name, balance in (("in balance", True), ("every face", False)):
+        begin = time.process_time()
+        ids = EpochPlan(fake, 0, balance=balance).epoch(0)
+        found |= {f"faces {name}": len(ids), f"CPU-ms {name}": round(1000 * (time.process_time() - begin))}
+    return found
+
+
+def match(folder: Path, _: int) -> dict[str, Any]:
+    """What `pack.match=[compression,face_px]` leaves."""
+    from mrigan.packing.matching import columns_of, matched
+
+    facts = ["compression", "face_px"]
+    taken = matched(_stored(folder, columns_of(facts)), facts, 0)
+    return {"faces": int(taken.sum()), "unmatched": int((~taken).sum())}
+
+
 STEPS: dict[str, tuple[Callable[[Path, int], dict[str, Any]], str]] = {
     "scan": (scan, "catalog scan: list, split, write"), "audit": (check, "catalog audit"),
     "plan": (plan, "shards plan"), "task": (one_task, "what one array task reads"), "invent": (invent, ""),
     "merge": (merge, "merge of all units, manifest"), "stats": (count, "shards stats"),
+    "epochs": (epochs, "epoch plan"), "match": (match, "pack.match=[compression,face_px]"),
 }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from mrigan.packing.rows import read_rows, stream_rows
 
 KEYS = ("dataset", "method", "compression", "split", "label")
 SIZES = ("face_size", "mri_size", "json_size")
-COLUMNS = (*KEYS, "key", "clip", "family", "status", "reason", "width", "height", "face_px", "mri_mean", *SIZES)
+COLUMNS = (*KEYS, "clip", "family", "status", "reason", "width", "height", "face_px", "mri_mean", *SIZES)
 MRI_BINS = 256  # of the mean of an MRI, 0...255
 Key = tuple[str, str, str, str, str]
 
@@ -128,7 +128,8 @@ def shard_stats(out: str | Path, scratch: str | Path = "") -> Stats:
         matching: dict[str, Any] = {}
         if plan.config.pack.match:
             before = groups
-            groups, families = _count(matched_rows(list(_tables(there, done)), plan.config.pack))
+            tables = list(_tables(there, done, (*COLUMNS, "key")))
+            groups, families = _count(matched_rows(tables, plan.config.pack))
             matching = compared(before, groups)
     return Stats(there.where, plan, groups, families, warnings_of(groups), len(done), len(names), matching)
 
@@ -178,15 +179,15 @@ def _quantile(ordered: Sequence[tuple[int, int]], rank: float) -> int:
     return ordered[-1][0]
 
 
-def _tables(there: Reading, units: Sequence[str]) -> Iterator[pa.Table]:
+def _tables(there: Reading, units: Sequence[str], columns: Sequence[str] = COLUMNS) -> Iterator[pa.Table]:
     there.bring_whole()
     layout = there.layout
     if layout.manifest.is_file() and layout.samples.is_file():
-        yield from stream_rows(layout.samples, COLUMNS)
+        yield from stream_rows(layout.samples, columns)
     else:
         for name in units:
             there.bring_unit(name)
-            yield read_rows(layout.unit_rows(name)).select(list(COLUMNS))
+            yield read_rows(layout.unit_rows(name)).select(list(columns))
 
 
 def _count(tables: Iterable[pa.Table]) -> tuple[list[Group], dict[str, int]]:
