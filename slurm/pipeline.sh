@@ -3,7 +3,8 @@
 # has finished; when one fails, those behind it are cancelled. The same command again does what is missing.
 #
 #   mrigan shards plan catalog.parquet -o /data/shards
-#   slurm/pipeline.sh /data/shards runs/paper --build "--array=0-63" --train "--nodes=8 --gpus-per-node=8"
+#   slurm/pipeline.sh /data/shards runs/paper --build "--array=0-63" --train "--nodes=8 --gpus-per-node=8" \
+#       --detector "detector/mri.yaml model.weights=efficientnet_b0.safetensors"
 #
 # SHARDS: a planned shard folder; OUT gets gan/, detector/, report/ and logs/. Options, each with words in one string:
 #   --build WORDS      for sbatch: the job array that builds (one task)
@@ -11,7 +12,7 @@
 #   --evaluate WORDS   for sbatch: the report
 #   --gan WORDS        config and key=value for MRI-GAN (gan/paper.yaml)
 #   --detector WORDS   config and key=value for the detector (detector/mri.yaml, and then
-                      model.weights=FILE, which it needs)
+#                      model.weights=FILE, which it needs)
 #   --report WORDS     for mrigan evaluate, besides models, shards and folder
 set -euo pipefail
 
@@ -29,9 +30,9 @@ while (($#)); do
     words[$name]=$2
     shift 2
 done
+[[ -f $shards/plan.json ]] || die "$shards is not planned: mrigan shards plan CATALOG -o $shards"
 [[ ${words[detector]} != *detector/@(face|mri|authors).yaml* || ${words[detector]} == *model.weights=?* ]] ||
     die "the detector needs a start: --detector '${words[detector]} model.weights=FILE.safetensors' (or =random)"
-[[ -f $shards/plan.json ]] || die "$shards is not planned: mrigan shards plan CATALOG -o $shards"
 scripts=$(dirname "$0")
 mkdir -p "$out/logs"
 

@@ -45,8 +45,9 @@ def warnings_of(groups: Sequence[Group]) -> list[str]:
             continue
         whole.append(split)
         if faces[many] > BALANCE * faces[few]:
-            unbalanced.append(f"{split} has {faces[many]} {many} faces and {faces[few]} {few} ones; an epoch takes as "
-                              f"many of each, so of the {many} ones {faces[few] / faces[many]:.0%}")  # fmt: skip
+            share = f"{faces[few] / faces[many]:.0%}"
+            unbalanced.append(f"{split} has {faces[many]} {many} faces and {faces[few]} {few} ones; a balanced epoch "
+                              f"takes as many of each, so of the {many} ones {share}")  # fmt: skip
     for label, splits in absent.items():
         if splits:
             warnings.append(f"{_and(splits)} {'has' if len(splits) == 1 else 'have'} no {label} faces")

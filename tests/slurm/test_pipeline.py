@@ -61,7 +61,8 @@ def test_from_videos_to_a_report(cluster: Cluster, tmp_path: Path) -> None:
 def test_a_broken_link_cancels_the_rest(cluster: Cluster, tmp_path: Path) -> None:
     """Nobody waits for ever for what can never be."""
     shards = write_tiny_shards(tmp_path / "shards")
-    jobs = chain(cluster, shards, tmp_path / "out", "--gan", "gan/cpu-smoke.yaml loss.tauu=1")
+    jobs = chain(cluster, shards, tmp_path / "out", "--gan", "gan/cpu-smoke.yaml loss.tauu=1",
+                 "--detector", "detector/cpu-smoke.yaml data.input=mri")  # fmt: skip
     jobs["gan"].wait("FAILED")
     for name in ("detector", "evaluate"):
         jobs[name].wait("CANCELLED")
@@ -84,3 +85,14 @@ def test_wrong_words(tmp_path: Path, words: list[str], says: str) -> None:
     assert done.returncode == 2
     assert says in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_detector_without_a_start_is_refused_before_days_of_training(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "plan.json").write_text("{}")
+    command = [ROOT / "slurm" / "pipeline.sh", "shards", "out"]
+    for words in ([], ["--detector", "detector/face.yaml model.weights="]):
+        done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 2
+        assert "model.weights=FILE" in done.stderr
+    assert not (tmp_path / "out").exists()
