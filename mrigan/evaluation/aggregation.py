@@ -166,6 +166,5 @@ def _mean(values: Floats, codes: Codes, count: int) -> Floats:
 
 
 def _logits(p: Floats) -> Floats:
-    from scipy.special import logit
-
-    return np.clip(logit(p), -LARGEST, LARGEST)
+    with np.errstate(divide="ignore"):
+        return np.clip(np.log(p) - np.log1p(-np.asarray(p)), -LARGEST, LARGEST)

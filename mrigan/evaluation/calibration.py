@@ -128,9 +128,9 @@ def balanced_log_loss(labels: ArrayLike, probs: ArrayLike) -> float:
 
 def sigmoid(x: ArrayLike) -> NDArray[np.float64]:
     """1 / (1 + exp(-x))."""
-    from scipy.special import expit
-
-    return expit(np.asarray(x, np.float64))
+    values = np.asarray(x, np.float64)
+    small = np.exp(-np.abs(values))  # never too large; SciPy's would cost a verdict more than all else in this room
+    return np.where(values >= 0, 1 / (1 + small), small / (1 + small))
 
 
 def _temperature(y: NDArray[np.bool_], x: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mrigan.errors import ConfigError
 from mrigan.models.backbone_weights import RANDOM, load_backbone_weights
-from mrigan.models.efficientnet import empty, is_known
+from mrigan.models.efficientnet import EfficientNet, is_known
 
 SMALLEST, LARGEST_HIDDEN = 32, 65536
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -66,7 +66,9 @@ class Detector(nn.Module):
             "drop_path": drop_path,
         }
         self.size = size
-        self.backbone = empty(backbone) if trained and is_known(backbone) else create_backbone(backbone, drop_path)
+        self.backbone = (
+            EfficientNet(backbone) if trained and is_known(backbone) else create_backbone(backbone, drop_path)
+        )
         if weights != RANDOM:
             load_backbone_weights(self.backbone, backbone, weights)
         self.head = nn.Sequential(

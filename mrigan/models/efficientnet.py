@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import re
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,6 +36,8 @@ def is_known(name: str) -> bool:
 
 class EfficientNet(nn.Module):
     """(N, 3, h, w) normalized pictures → (N, head_hidden_size) features, pooled by their mean. For inference.
+
+    Its weights hold nothing until they are loaded.
 
     Args:
         name: as timm has it; `is_known`.
@@ -76,7 +77,7 @@ class EfficientNet(nn.Module):
         return rounded + DIVISOR if rounded < 0.9 * exact else rounded
 
     def _conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-        kind = _SameConv2d if self.same and stride > 1 else nn.Conv2d
+        kind = _SameConv2d if self.same and stride > 1 else _Conv2d
         padding = 0 if kind is _SameConv2d else kernel // 2
         return kind(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
 
@@ -87,14 +88,14 @@ class EfficientNet(nn.Module):
         return nn.ReLU6() if self.lite else nn.SiLU()
 
 
-def empty(name: str) -> EfficientNet:
-    """The network with weights that are still to be loaded: to draw some takes as long as a verdict."""
-    with torch.device("meta"):
-        network = EfficientNet(name)
-    return network.to_empty(device="cpu")
+class _Conv2d(nn.Conv2d):
+    """A convolution whose weights hold nothing until they are loaded: to draw some takes as long as a verdict."""
+
+    def reset_parameters(self) -> None:
+        pass
 
 
-class _SameConv2d(nn.Conv2d):
+class _SameConv2d(_Conv2d):
     """TensorFlow's padding: as much as the output's size, the input's by the stride, needs; the odd pixel behind."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -155,7 +156,7 @@ class _Squeeze(nn.Module):
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
-        self.conv_reduce, self.conv_expand = nn.Conv2d(channels, squeezed, 1), nn.Conv2d(squeezed, channels, 1)
+        self.conv_reduce, self.conv_expand = _Conv2d(channels, squeezed, 1), _Conv2d(squeezed, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         weights = F.silu(self.conv_reduce(x.mean((2, 3), keepdim=True)))

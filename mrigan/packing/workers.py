@@ -25,7 +25,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 2
-PRELOAD = ("torch", "cv2", "av", "facenet_pytorch", "scipy.optimize", "pyarrow.parquet")  # once, not in each worker
+PRELOAD = ("torch", "cv2", "av", "scipy.optimize", "pyarrow.parquet")  # once, not in each worker
 JOIN = 10.0  # seconds that a worker gets to clean up after SIGTERM
 
 
