@@ -58,7 +58,7 @@ class PairsConfig:
     """Which fake faces may be paired with their original."""
 
     border_difference: float = 4.0  # of 255: mean grey difference in the outer eighth of the frame, above = misaligned
-    offset: int = 2  # frames, searched in both directions before a fake is called misaligned
+    offset: int = at_least(0, 2048)  # frames: how much earlier or later than its original a fake may begin
     changed_pixels: int = 32  # a fake face is kept when more pixels than this ...
     changed_by: int = 20  # ... differ by more than this (of 255)
 

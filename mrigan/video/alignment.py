@@ -164,14 +164,17 @@ class FakeClip:
 
         Reads the fake once more where the frames that came do not tell.
         """
-        evidence = self._evidence
+        evidence, furthest = self._evidence, self.config.offset
         if self._complete:
             self._window.read_on()
-        self.decision = evidence.decide(complete=self._complete) if evidence else Decision()
-        if evidence and self.decision.unsure:
+        if evidence is None:
+            self.decision = Decision()
+            return self.decision
+        self.decision = evidence.decide(complete=self._complete, furthest=furthest)
+        if self.decision.unsure:
             evidence.forget_fake()
             end = Window(self._source, self.path, None, self._passing).read_on()
-            self.decision = replace(evidence.decide(complete=True), end=end)
+            self.decision = replace(evidence.decide(complete=True, furthest=furthest), end=end)
         return self.decision
 
     def _passing(self, decoded: Decoded) -> None:

@@ -62,10 +62,10 @@ class Evidence:
             sight.add(frame.index, frame.time, self._greys.points(frame, geometry))
             masks[frame.index] = outside([geometry.moved(box) for box in boxes], geometry.size, AROUND)
 
-    def decide(self, *, complete: bool) -> Decision:
+    def decide(self, *, complete: bool, furthest: int) -> Decision:
         """What the clips tell in the likeliest geometry that proves something."""
         found = [
-            decide(sight, masks, self._fakes[_averaged(geometry)], complete=complete)
+            decide(sight, masks, self._fakes[_averaged(geometry)], complete=complete, furthest=furthest)
             for geometry, (sight, masks) in self._originals.items()
             if sight.points
         ]

@@ -6,7 +6,7 @@ clip is known by its grey values at a few thousand places (`points`). Of the pla
 change most in the original are compared, each wanted frame of the original with the fake's frames:
 
 1. The lag (in frames of the fake) may change on the way, where frames were lost or doubled, at a price; the cheapest
-   sequence of lags is found by dynamic programming over all lags up to `MAX_LAG`. Without a reason lags are 0.
+   sequence of lags is found by dynamic programming over all lags up to a limit. Without a reason lags are 0.
 2. Lags count from the same index, or from the nearest presentation time where that explains the clip better.
 3. A frame is left out where its lag does not hold for `MIN_RUN` frames, is not clear, or does not fit. In a stretched,
    a reversed and a mirrored fake that is every frame.
@@ -24,7 +24,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-MAX_LAG = 2048  # frames
 ROOM = 1 << 26  # bytes of points, of one clip
 MIN_RUN = 3  # wanted frames in succession with one lag
 PLACES = 0.1  # of the places, those that change most are compared
@@ -102,13 +101,16 @@ class Sight:
         return np.stack([self.points[i][:: 1 << (times - self.thinned)] for i in sorted(self.points)])
 
 
-def decide(original: Sight, outside: Mapping[int, np.ndarray], fake: Sight, *, complete: bool) -> Decision:
+def decide(
+    original: Sight, outside: Mapping[int, np.ndarray], fake: Sight, *, complete: bool, furthest: int = 2048
+) -> Decision:
     """Find the fake's frames for those of the original.
 
     Args:
         original: the wanted frames. outside: for each of them, which places lie outside the faces (bool).
         fake: frames of the fake, at least those with the indices of the original's, where it has them.
         complete: all frames of the fake are there. Else its decision may be `unsure`.
+        furthest: the largest lag, in frames.
     """
     rows = np.array(sorted(original.points))
     if not rows.size or not fake.points:
@@ -116,7 +118,7 @@ def decide(original: Sight, outside: Mapping[int, np.ndarray], fake: Sight, *, c
     bases = _bases(rows, original.times, fake.times, complete)
     if len(bases) > 1 and not complete:
         return Decision(unsure=True)
-    clips = _Clips(rows, original, outside, fake, complete)
+    clips = _Clips(rows, original, outside, fake, complete=complete, furthest=furthest)
     moving = clips.moving()
     tables = [clips.table(base, clips.outside, moving.chosen) for base in bases]
     table = min(tables, key=lambda each: each.price + (SWITCH if each is not tables[0] else 0.0))
@@ -215,9 +217,16 @@ class _Clips:
     """The points of both clips as arrays: rows are frames of the original, columns frames of the fake."""
 
     def __init__(
-        self, rows: np.ndarray, original: Sight, outside: Mapping[int, np.ndarray], fake: Sight, complete: bool
+        self,
+        rows: np.ndarray,
+        original: Sight,
+        outside: Mapping[int, np.ndarray],
+        fake: Sight,
+        *,
+        complete: bool,
+        furthest: int,
     ) -> None:
-        self.rows, self.complete = rows, complete
+        self.rows, self.complete, self.furthest = rows, complete, furthest
         self.columns = np.array(sorted(fake.points))
         thinned = max(original.thinned, fake.thinned)
         self.ours, self.theirs = original.halved(thinned), fake.halved(thinned)
@@ -252,7 +261,7 @@ class _Table:
     def __init__(self, clips: _Clips, base: np.ndarray, seen: np.ndarray, chosen: np.ndarray) -> None:
         self.clips, self.base, self.seen, self.chosen = clips, base, seen, chosen
         first, last = int(clips.columns[0]), int(clips.columns[-1])
-        reach = min(MAX_LAG, CELLS // (2 * len(base)))
+        reach = min(clips.furthest, CELLS // (2 * len(base)))
         low, high = max(-reach, first - int(base.max())), min(reach, last - int(base.min()))
         self.lags = np.array(sorted({0, *range(low, high + 1)}, key=lambda lag: (abs(lag), lag)))
         self._place = {lag: n for n, lag in enumerate(self.lags.tolist())}
