@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO, TypeVar
+from typing import Any, Protocol, TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -34,10 +34,29 @@ class _Console(Console):
 console = _Console(stderr=True)
 
 
+class _PlainConsole(Console):
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
+def plain_console(**options: Any) -> Console:
+    """A console for tables whose cells come from outside: `[/x]`, `:smile:` and control characters are shown as such.
+
+    Args:
+        options: of `rich.console.Console`.
+    """
+    return _PlainConsole(markup=False, emoji=False, **options)
+
+
+def printable(text: str) -> str:
+    """The text with all control characters but the end of a line as their escapes: none of them steers a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 def say(text: str, style: str | None = None) -> None:
-    """Print a line to standard error, as it is; never fails."""
+    """Print a line to standard error, letter by letter; never fails."""
     try:
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(text), style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
     except OSError:  # a full disk behind it
         console.quiet = True
 
@@ -71,7 +90,7 @@ def bar(description: str, total: int, unit: str = "it", done: int = 0, every: fl
             MofNCompleteColumn(),
             _Rate(unit),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),  # it may hold the name of a file
         )
         # With standard output in a file, Rich would print to the terminal what belongs there.
         with Progress(*columns, console=console, redirect_stdout=_is_terminal(sys.stdout)) as progress:

@@ -88,8 +88,8 @@ def main() -> None:
     try:
         app()
     except MriganError as error:
-        console.print("[bold red]error:[/] ", end="")
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        console.print("error: ", style="bold red", end="")
+        say(str(error))
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno not in UNWRITABLE:

@@ -149,11 +149,10 @@ def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="
 
 
 def _show(catalog: Catalog) -> None:
-    from rich.console import Console
-
     from mrigan.catalog import making_lines, summary_table
+    from mrigan.progress import plain_console
 
-    Console().print(summary_table(catalog))
+    plain_console().print(summary_table(catalog))
     for line in making_lines(catalog):
         typer.echo(f"- {line}")
 

@@ -34,11 +34,10 @@ def evaluate(
 
     With --gan and --shards: gan.html, the curves of these trainings and what their generators draw.
     """
-    from rich.console import Console
-
     from mrigan.config import TrackingConfig
     from mrigan.errors import ConfigError
     from mrigan.evaluation import data_set_tables, evaluate_files, headline, parse_thresholds, training_lines
+    from mrigan.progress import plain_console
 
     tracking = TrackingConfig(enabled=track)
     given = parse_thresholds(thresholds) if thresholds else None
@@ -81,8 +80,7 @@ def evaluate(
         raise ConfigError(
             "evaluate takes --model and --shards, or --gan and --shards, or --scores", fix="mrigan evaluate --help"
         )
-    console = Console()
-    console.print(headline(metrics), *data_set_tables(metrics))
+    plain_console().print(headline(metrics), *data_set_tables(metrics))
     said = training_lines((f"{r['model']} on {r['split']}:", r["training"]) for r in metrics["results"])
     for bad, line in said:
         typer.echo(f"{'warning: ' if bad else ''}{line}")

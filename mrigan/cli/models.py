@@ -15,9 +15,9 @@ def models_list() -> None:
     """List the registered models, the newest version first."""
     from datetime import datetime
 
-    from rich.console import Console
     from rich.table import Table
 
+    from mrigan.progress import plain_console
     from mrigan.tracking import list_models, tracking_uri
 
     versions = list_models()
@@ -28,7 +28,7 @@ def models_list() -> None:
     for v in versions:
         when = datetime.fromtimestamp(v.created).strftime("%Y-%m-%d %H:%M")
         table.add_row(v.name, str(v.version), ", ".join(v.aliases), when, (v.run_id or "")[:8])
-    Console().print(table)
+    plain_console().print(table)
 
 
 @app.command("promote")

@@ -28,8 +28,9 @@ SOURCES, FRAMES = 12, 7  # drawn of each
 
 def show(stats: Stats) -> list[str]:
     """Lines for the terminal: a line a group, totals, and the warnings."""
-    from rich.console import Console
     from rich.table import Table
+
+    from mrigan.progress import plain_console
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("data set", "method", "compression", "split", "label"):
@@ -44,7 +45,7 @@ def show(stats: Stats) -> list[str]:
         numbers = _numbers([g for g in stats.groups if g.label == label])
         table.add_row("all", "", "", "", label, str(stats.families[label]), *numbers[1:])
     buffer = io.StringIO()
-    Console(file=buffer, width=160).print(table)
+    plain_console(file=buffer, width=160).print(table)
     lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
     for name, title in (("dropped", "dropped"), ("failed", "failed")):
         reasons = _sum(stats.groups, name)
