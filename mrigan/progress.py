@@ -110,7 +110,7 @@ def bar(description: str, total: int, unit: str = "it", done: int = 0, every: fl
         nonlocal count, last
         count += items
         now = time.monotonic()
-        if now - last >= every or count == total:
+        if now - last >= every or (items and count == total):
             last = now
             rate = (count - done) / max(now - start, 1e-9)
             say(

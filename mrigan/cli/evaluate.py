@@ -37,10 +37,13 @@ def evaluate(
     from mrigan.config import TrackingConfig
     from mrigan.errors import ConfigError
     from mrigan.evaluation import data_set_tables, evaluate_files, headline, parse_thresholds, training_lines
+    from mrigan.files import try_output
     from mrigan.progress import plain_console
 
     tracking = TrackingConfig(enabled=track)
     given = parse_thresholds(thresholds) if thresholds else None
+    if scores or shards:
+        try_output(out / "index.html")
     if scores and not (model or shards):
         metrics = evaluate_files([*scores, *map(Path, more or [])], out, given)
     elif gan and shards and not (model or scores):

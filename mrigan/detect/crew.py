@@ -55,10 +55,9 @@ class Crew:
 
 
 def _move(advance: Progress, done: dict[Input, int], item: Input, frames: int, note: str) -> None:
-    more = frames - done[item]
-    if more > 0:
-        done[item] = frames
-        advance(more, note)
+    more = max(frames - done[item], 0)
+    done[item] += more
+    advance(more, note)
 
 
 def _worker(

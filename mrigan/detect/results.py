@@ -111,7 +111,10 @@ class Results:
             self._attempt(_name(self.to.json), lambda: write_text(out, as_json(verdicts)))
         if report is not None:
             left = len(self.inputs) - len(verdicts)
-            lines = [*skipped, *([f"{left} more files: the run was stopped before them"] if left else [])]
+            lines = [
+                *skipped,
+                *([f"{left} more {'file' if left == 1 else 'files'}: the run was stopped before"] if left else []),
+            ]
             self._attempt(_name(self.to.html), lambda: report.finish(lines))
         names = [_name(to) for to in (self.to.json, self.to.jsonl, self.to.html) if to is not None and to != "-"]
         self.written = [name for name in names if name not in self.failures]

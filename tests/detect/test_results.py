@@ -97,7 +97,7 @@ def test_stopped_it_says_how_far_it_is(  # noqa: PLR0917 (fixtures)
     told = capsys.readouterr().err
     [verdict] = json.loads(out.read_text())
     assert verdict["path"] == pair[0]
-    assert "1 more files: the run was stopped before them" in page.read_text()
+    assert "1 more file: the run was stopped before" in page.read_text()
     if journal:
         assert code == STOPPED
         assert f"stopped; 1 of 2 done, in {out}, {lines}, {page}; the same command goes on" in told
