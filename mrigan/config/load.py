@@ -173,11 +173,12 @@ def _override(schema: Any, text: str) -> Any:
 
 
 def _lists(schema: Any, layer: Any) -> Any:
-    """`data.shards=DIR` may be given as one folder or as several joined by commas."""
-    has_data = any(field.name == "data" for field in dataclasses.fields(schema))
-    shards = OmegaConf.select(layer, "data.shards") if has_data else None
-    if isinstance(shards, str):
-        OmegaConf.update(layer, "data.shards", shards.split(","))
+    """`data.shards=DIR` and `pack.match=FACT` may be given as one or as several joined by commas."""
+    sections = {field.name for field in dataclasses.fields(schema)}
+    for key in ("data.shards", "pack.match"):
+        given = OmegaConf.select(layer, key) if key.partition(".")[0] in sections else None
+        if isinstance(given, str):
+            OmegaConf.update(layer, key, given.split(","))
     return layer
 
 

@@ -65,7 +65,9 @@ def train_gan(config: GanConfig, new: bool = False) -> Path:
         average = build_average(config, G)
         job.resume(engines, average)
         held_out = HeldOutFaces(job, average or G)
-        with Hooks(job, engines, held_out.evaluate, average, gan_work(config)) as hooks:
+        with Hooks(
+            job, engines, held_out.evaluate, average, work=gan_work(config), scored_on=held_out.scored_on
+        ) as hooks:
             for batch in job.batches(size=config.model.size):
                 losses = gan_step(G, D, batch, config=config, precision=job.precision, world=job.world)
                 if average:

@@ -15,7 +15,7 @@ from mrigan.config import GanConfig
 from mrigan.data import Batch, ShardSet, eval_batches
 from mrigan.engine.average import Average
 from mrigan.engine.interface import Engine
-from mrigan.files import atomic_write
+from mrigan.files import atomic_write, hash_json
 from mrigan.models import Generator, predict_mri
 from mrigan.mri import ssim_index
 from mrigan.training.hooks import Evaluation
@@ -38,10 +38,11 @@ class HeldOutFaces:
 
     Attributes:
         black: the score that black MRIs would have; known on rank 0.
+        scored_on: which faces the score is of, in a word that is another one for others; known on rank 0.
     """
 
     def __init__(self, job: Job[GanConfig], G: Engine | Average) -> None:
-        self.job, self.G, self.black = job, G, 0.0
+        self.job, self.G, self.black, self.scored_on = job, G, 0.0, ""
         self._batches = self._read() if job.world.main else []
 
     def evaluate(self, step: int) -> Evaluation:
@@ -76,6 +77,7 @@ class HeldOutFaces:
         log.info(
             "the best G is chosen by %d held-out faces%s: %d fake, %d real", len(ids), fewer, fakes, len(ids) - fakes
         )
+        self.scored_on = f"{len(ids)} faces, {hash_json([shards.key(int(i)) for i in ids])[:12]}"
         self._ids, self._shown = ids, _shown(shards.labels[ids], config.eval.samples)
         with eval_batches(shards, ids, AT_ONCE, size=config.model.size, mri=True) as batches:
             read = [batch.to(self.job.world.device) for batch in batches]

@@ -3,6 +3,7 @@ runs them all."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from mrigan.training.log_line import LogHook
 from mrigan.training.roll_back import RollBack
 from mrigan.training.saving import CheckpointHook
 from mrigan.training.throughput import Work
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Hooks:
         engines, average: what is trained, by the names that checkpoints have for it.
         evaluate: held-out figures of a step.
         work: what a step does, for the MFU in the log, and to say beforehand where it will take long.
+        scored_on: what the score is of. A checkpoint whose score was of something else is not the best one any more.
     """
 
     def __init__(
@@ -67,8 +71,11 @@ class Hooks:
         engines: Mapping[str, Engine],
         evaluate: Callable[[int], Evaluation],
         average: Average | None = None,
+        *,
         work: Work | None = None,
+        scored_on: str = "",
     ) -> None:
+        self.scored_on = scored_on
         self.job, self._work, self._last = job, work, 0.0
         self.log = LogHook(job, engines, work)
         self.evaluate = EvaluateHook(job, evaluate)
@@ -77,6 +84,9 @@ class Hooks:
         self._done = job.start
         if job.resumed is not None:
             self._load(job.resumed.state)
+            if job.world.main and job.store.best and job.resumed.state.get("scored_on", "") != scored_on:
+                log.info("the scores so far are of other held-out faces: the best checkpoint is chosen anew")
+                job.store.best = None
 
     def __enter__(self) -> Hooks:
         if self._work is not None:
@@ -141,7 +151,7 @@ class Hooks:
             )
 
     def _state(self) -> dict[str, Any]:
-        return {"meter": self.log.meter.state(), "divergence": self.divergence.state()}
+        return {"meter": self.log.meter.state(), "scored_on": self.scored_on, "divergence": self.divergence.state()}
 
     def _load(self, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint, at the start or after going back to it."""

@@ -128,6 +128,7 @@ def test_it_changes_no_shard_and_no_plan_without_it(built: Built, tmp_path: Path
     from mrigan.packing.plan import what_decides
 
     assert "match" not in what_decides(config(), "x")["config"]["pack"]
+    assert config("pack.match=compression,face_px") == config(BOTH)
     assert what_decides(config(BOTH), "x")["config"]["pack"]["match"] == ["compression", "face_px"]
     plan_shards(built.catalog, config(*PNG, BOTH, f"pack.faces_dir={built.folder / 'faces'}"), tmp_path / "shards")
     summary = build_shards(tmp_path / "shards", workers=1)

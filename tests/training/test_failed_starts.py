@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sqlite3
 from pathlib import Path
@@ -96,3 +97,21 @@ def test_an_older_gan_run_goes_on(shards: Path, undisturbed: Path, tmp_path: Pat
     run_gan(shards, run)
     assert hashes(run) == hashes(undisturbed)
     assert to_dict(gan_config(shards, run))["data"]["balance"] == "classes"
+
+
+def test_a_score_of_other_faces_chooses_no_best(shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An earlier version scored 16 faces: were its luckiest score kept, no later checkpoint could be the best."""
+    run = run_gan(shards, tmp_path / "run", "train.steps=5")
+    path = run / "checkpoints" / "step-000005" / "state.json"
+    state = json.loads(path.read_bytes())
+    assert state.pop("scored_on").startswith("15 faces, ")
+    state["best"] = {"step": 5, "score": 0.9999}
+    write_json(path, state)
+    caplog.set_level(logging.INFO)
+    run_gan(shards, run, "train.steps=6")
+    assert "the best checkpoint is chosen anew" in caplog.text
+    best = json.loads((run / "checkpoints" / "best.json").read_bytes())
+    assert best["step"] == 6
+    caplog.clear()
+    run_gan(shards, run, "train.steps=7")
+    assert "chosen anew" not in caplog.text
