@@ -185,7 +185,7 @@ def decode(
         as_stored = len(all_sizes) == 1 and ratio == 1
         clock = Clock(stream)
         waiting: deque[tuple[int, Decoded]] = deque()  # came out; whether they are sound is not known yet
-        came, good = False, 0
+        came = any_good = False
         stopped, certain = "", None
         packets = Packets(container, stream, where)
         for packet in packets:
@@ -237,7 +237,7 @@ def decode(
                 while waiting and (sound := soundness.is_sound(waiting[0][0])) is not None:
                     decoded = waiting.popleft()[1]
                     if sound:
-                        good += 1
+                        any_good = True
                         decoded.lost = soundness.bad + numbering.absent
                         yield decoded
         total = numbering.end()
@@ -248,22 +248,22 @@ def decode(
         bad = soundness.bad + numbering.absent
         for number, decoded in waiting:
             if soundness.is_sound(number):
-                good += 1
+                any_good = True
                 decoded.lost = bad
                 yield decoded
         stopped = stopped or packets.stopped or packets.cut_short(total)
     if bad:
         log.warning("%s: %d of %d frames cannot be decoded, or are damaged", where, bad, total)
     words = f"{bad} of {total} frames are damaged or cannot be decoded"
-    if not good:
+    if not any_good:
         reason = stopped or (words if bad else "")
         raise InputError(f"no frame can be decoded{': ' + reason if reason else ''}", where=where)
     if stopped:
         more = f"; {words}" if bad else ""
-        what = f"{stopped}; {good} frames could be read{more}"
-        raise TruncatedVideo(what, where=where, frames_read=good, frames=total)
+        what = f"{stopped}; {total - bad} frames could be read{more}"
+        raise TruncatedVideo(what, where=where, frames_read=total - bad, frames=total)
     if bad:
-        raise DamagedVideo(words, where=where, frames_read=good, frames=total)
+        raise DamagedVideo(words, where=where, frames_read=total - bad, frames=total)
     return total
 
 

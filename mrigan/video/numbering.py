@@ -125,7 +125,9 @@ class Numbering:
         """The presentation time up to which no frame is missing at the end of a file that is cut off; None = all."""
         if not self.presentation_times or not self._steps:
             return None
-        step, times = statistics.median_low(self._steps), sorted(self._recent)
+        assert self._clock is not None
+        step = statistics.median_low(self._steps)
+        times = sorted(time for time in self._recent if time >= self._clock - step)  # all before it was read
         return next((a for a, b in pairwise(times) if b - a > 1.5 * step), None)
 
     def _times_missing(self, now: int, step: int, count: int) -> list[int]:

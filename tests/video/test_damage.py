@@ -188,6 +188,10 @@ def test_a_download_that_allocates_first(tmp_path: Path, whole: Callable, kind: 
     assert isinstance(error, BrokenVideo)
     assert re.search(message, error.what)
     assert list(seen) == list(range(len(seen)))
+    some, again = read(bad, every=10)
+    assert set(some) == {i for i in seen if i % 10 == 0}
+    assert again is not None
+    assert again.what == error.what
     assert COUNT // 4 < len(seen) < COUNT * 3 // 4
     if "about" in error.what:
         about = int(error.what.split("about ")[1].split()[0])
