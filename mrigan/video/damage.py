@@ -76,7 +76,7 @@ class FileHoles:
         return 0
 
 
-@dataclass
+@dataclass(slots=True)
 class _Sent:
     """A packet that went into the decoder.
 

@@ -130,7 +130,7 @@ def read_frames(
             return None
 
 
-@dataclass
+@dataclass(slots=True)
 class Decoded:
     """A decoded, not yet converted frame; `frame()` converts it once and keeps the result.
 
@@ -267,7 +267,7 @@ def decode(
     return total
 
 
-@dataclass
+@dataclass(slots=True)
 class _Signs:
     """What is known about a packet before it is decoded; its frame carries it, too.
 

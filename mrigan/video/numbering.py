@@ -81,11 +81,12 @@ class Numbering:
     def place(self, packet: Any) -> Place | None:
         """The place of the next packet of the file, None for one that shows no picture."""
         if packet.dts is not None:
-            if self._clock is not None and (self._clock - packet.dts) * packet.time_base > RESTART:
+            step = packet.dts - self._clock if self._clock is not None else 0
+            if step > 0:
+                self._steps.append(step)
+            elif -step * packet.time_base > RESTART:
                 self._part += 1
                 self._recent.clear()
-            elif self._clock is not None and packet.dts > self._clock:
-                self._steps.append(packet.dts - self._clock)
             self._clock = packet.dts
         if not packet.size or packet.pts is None or packet.is_discard or is_hidden(packet, self.codec):
             return None
@@ -315,7 +316,8 @@ class Clock:
     def __init__(self, stream: Any) -> None:
         rate = stream.average_rate or stream.guessed_rate
         self.step = 1 / float(rate) if rate else 0.0
-        self.base = stream.time_base
+        base = stream.time_base
+        self.base = (base.numerator, base.denominator) if base else None
         self.seconds = 0.0
         self.zero: float | None = None
 
@@ -323,7 +325,7 @@ class Clock:
         if pts is None or self.base is None:
             self.seconds = index * self.step
             return self.seconds
-        now = float(pts * self.base)
+        now = self._seconds(pts)
         if self.zero is None:
             self.zero = now
         elif now - self.zero < self.seconds:
@@ -335,4 +337,8 @@ class Clock:
         """The time of the last packet, or of the last frame where that is later."""
         if place is None or self.base is None or self.zero is None:
             return self.seconds
-        return max(self.seconds, float(place[1] * self.base) - self.zero)
+        return max(self.seconds, self._seconds(place[1]) - self.zero)
+
+    def _seconds(self, pts: int) -> float:
+        assert self.base is not None
+        return pts * self.base[0] / self.base[1]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 from mrigan.video.container import MAX_PIXELS, open_video
@@ -23,6 +23,7 @@ SQUARE = 0.01  # a pixel that is wider or higher than square by less is taken fo
 MAX_RATIO = 4.0  # no camera has pixels that are longer
 HEAD = 1024  # bytes of a key frame that hold its parameter sets
 MOOV_LIMIT = WHOLE = 64 * 2**20  # bytes
+MAX_REMEMBERED = 256  # files
 MAX_DIFFERENT = 64  # parameter sets that are decoded to know their size
 
 
@@ -40,17 +41,21 @@ def square(size: Size, ratio: float) -> Size:
 
 def frame_sizes(where: str, container: Any, stream: Any) -> frozenset[Size]:
     """The sizes that a clip's frames are stored at, (w, h) in px; only those that can be told without decoding."""
+    context, kind = stream.codec_context, container.format.name
+    known = frozenset({(context.width, context.height)})
+    if context.name not in CHANGING or not any(name in kind for name in ("mp4", *STREAMED)):
+        return known
     status = os.stat(where)
-    facts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-    context = stream.codec_context
-    known = (context.width, context.height)
-    kind = container.format.name
-    if context.name not in CHANGING or not ("mp4" in kind or any(name in kind for name in STREAMED)):
-        return frozenset({known})
-    if "mp4" in kind:
-        keys = [(entry.pos, entry.size) for entry in stream.index_entries if entry.is_keyframe]
-        return frozenset({known, *_described(where), *_sizes(context, _keys(where, keys))})
-    return frozenset({known, *_scanned(where, facts)})
+    file = (where, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    if file not in _FOUND:
+        if len(_FOUND) >= MAX_REMEMBERED:
+            _FOUND.clear()
+        if "mp4" in kind:
+            keys = [(entry.pos, entry.size) for entry in stream.index_entries if entry.is_keyframe]
+            _FOUND[file] = known.union(_described(where), _sizes(context, _keys(where, keys)))
+        else:
+            _FOUND[file] = known.union(_scanned(where))
+    return _FOUND[file] | known
 
 
 def canvas(sizes: Iterable[Size], first: Size) -> Size:
@@ -58,21 +63,20 @@ def canvas(sizes: Iterable[Size], first: Size) -> Size:
     return min(sizes, key=lambda size: (-size[0] * size[1], size != first, size))
 
 
-@lru_cache(maxsize=64)
-def _scanned(where: str, facts: tuple[int, ...]) -> frozenset[Size]:
-    """From the key frames of a container without an index: it is read, not decoded, once."""
+def _scanned(where: str) -> set[Size]:
+    """From the key frames of a container without an index: it is read once, not decoded."""
     import av
 
+    found: set[Size] = set()
     with open_video(where) as (container, stream):
         packets = (p for p in container.demux(stream) if p.size and p.is_keyframe)
         keys = (_Key(bytes(memoryview(p)[:HEAD]), partial(bytes, p)) for p in packets)
-        found: set[Size] = set()
         try:
             for size in _sizes(stream.codec_context, keys):
                 found.add(size)
         except av.error.FFmpegError:  # the end of what can be read, as the decoder will find, too
             pass
-        return frozenset(found)
+    return found
 
 
 class _Key(NamedTuple):
@@ -213,6 +217,9 @@ def _moov(where: str) -> bytes:
                 return file.read(min(length, MOOV_LIMIT))
             at += length
     return b""
+
+
+_FOUND: dict[tuple[str, int, int, int, int], frozenset[Size]] = {}  # a clip is opened several times in a row
 
 
 class _Bits:
