@@ -20,6 +20,7 @@ from mrigan.catalog import Clip
 from mrigan.config import VideoConfig, differences
 from mrigan.errors import InputError, ShardError
 from mrigan.files import atomic_write
+from mrigan.mri import LEARNED
 from mrigan.packing.journal import node_name
 from mrigan.packing.layout import Layout
 from mrigan.packing.plan_file import Plan, Unit
@@ -40,10 +41,12 @@ PACKAGES = {
 DALI = tuple(f"nvidia-dali-cuda{release}" for release in ("130", "120", "110"))
 
 
-def libraries(video: VideoConfig) -> dict[str, str]:
+def libraries(video: VideoConfig, metric: str) -> dict[str, str]:
     """Versions of the libraries on this machine that decide pixels: decoding, finding, resizing, encoding.
 
-    DALI is among them where it may be the decoder: a machine without it, or with another one, makes other pixels.
+    DALI is among them where it may be the decoder: a machine without it, or with another one, makes other pixels. A
+    learned metric's networks run in float32, whose last bits follow the processor's instruction set: it is named, too.
+    All else is the same on every processor (see `mrigan.mri.stored_mri` and `mrigan.video.mtcnn`).
     """
     import av
 
@@ -51,19 +54,27 @@ def libraries(video: VideoConfig) -> dict[str, str]:
     packages = PACKAGES | ({"dali": DALI} if may_be_dali else {})
     found = {name: next(filter(None, map(_version, names)), "none") for name, names in packages.items()}
     codec = ".".join(str(n) for n in av.library_versions["libavcodec"])
-    return found | {"ffmpeg": f"libavcodec {codec}"}
+    return found | {"ffmpeg": f"libavcodec {codec}"} | _instructions(video, metric)
+
+
+def _instructions(video: VideoConfig, metric: str) -> dict[str, str]:
+    if metric not in LEARNED or video.device != "cpu":
+        return {}
+    import torch
+
+    return {"instructions of the processor": torch.backends.cpu.get_cpu_capability()}
 
 
 def refuse_other_libraries(plan: Plan) -> None:
     """Raise ShardError where this machine's libraries are not the plan's, with each difference."""
-    changed = differences(plan.libraries, libraries(plan.config.video))
+    changed = differences(plan.libraries, libraries(plan.config.video, plan.config.mri.metric))
     if changed:
         raise ShardError(
             "the plan was made with other libraries than this machine has, and their pixels differ:\n    "
             + "\n    ".join(changed),
             where=f"{plan.folder} on {node_name()}",
-            fix="install the plan's versions here; or, with these, plan again (the same folder as long as nothing is "
-            "built in it, else a new one)",
+            fix="install the plan's versions here, or build on processors of the plan's kind; or plan again with what "
+            "is here (the same folder as long as nothing is built in it, else a new one)",
         )
 
 

@@ -70,7 +70,7 @@ def plan_shards(catalog_path: str | Path, config: ShardsConfig, out: str | Path)
             fix="scan the data set again so that it is split, or name other splits: pack.splits=[train]",
         )
     decides = what_decides(config, catalog.hash)
-    plan = Plan(Path(out), config, hash_json(decides), catalog.roots, units, libraries(config.video))
+    plan = Plan(Path(out), config, hash_json(decides), catalog.roots, units, libraries(config.video, config.mri.metric))
     return store(plan, decides, str(Path(catalog_path).resolve()))
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -105,8 +106,8 @@ def test_other_libraries_are_refused_by_name(own: Own, monkeypatch: pytest.Monke
         build_shards(out, workers=1)
     plan()  # nothing is built: these will be the plan's
     build_shards(out, workers=1)
-    monkeypatch.setattr("mrigan.packing.plan.libraries", lambda video: libraries(video) | {"torch": "9.0"})
-    monkeypatch.setattr("mrigan.packing.inputs.libraries", lambda video: libraries(video) | {"torch": "9.0"})
+    monkeypatch.setattr("mrigan.packing.plan.libraries", lambda *of: libraries(*of) | {"torch": "9.0"})
+    monkeypatch.setattr("mrigan.packing.inputs.libraries", lambda *of: libraries(*of) | {"torch": "9.0"})
     with pytest.raises(ShardError, match=r"torch: .* → 9\.0"):
         plan()
 
@@ -138,3 +139,14 @@ def test_a_lost_record_is_mended_by_planning_again(own: Own) -> None:
         build_shards(out, workers=1)
     plan()
     assert (out / "inputs.parquet").read_bytes() == before
+
+
+def test_a_learned_metric_binds_a_plan_to_the_instructions_of_its_processor(own: Own, tmp_path: Path) -> None:
+    plan = plan_shards(tmp_path / "catalog.parquet", config(*PNG), tmp_path / "plain")
+    assert not any("instructions" in name for name in plan.libraries)
+    learned = replace(plan.config, mri=replace(plan.config.mri, metric="lpips"))
+    here = libraries(learned.video, "lpips")
+    refuse_other_libraries(replace(plan, config=learned, libraries=here))
+    older = {**here, "instructions of the processor": "NONE"}
+    with pytest.raises(ShardError, match="instructions of the processor: NONE → "):
+        refuse_other_libraries(replace(plan, config=learned, libraries=older))
