@@ -80,6 +80,14 @@ class Output:
                     beside.unlink(missing_ok=True)
         return self
 
+    @property
+    def is_standard_output(self) -> bool:
+        """Whether this is another name for what the process prints to, such as /dev/stdout."""
+        try:
+            return self._stream is not None and os.path.samestat(os.fstat(self._stream.fileno()), os.fstat(1))
+        except OSError:  # a closed one
+            return False
+
     def open_stream(self) -> BinaryIO | None:
         """What is written into, for results that go out piece by piece; None for a file. To be closed by the caller."""
         return self._stream
@@ -123,14 +131,6 @@ def try_output(path: str | Path) -> None:
     """Raise OutputError, before the work starts, for a file that cannot be written; what is no file is left alone."""
     if not os.path.exists(path) or os.path.isfile(path):
         Output(path).try_write()
-
-
-def is_standard_output(path: str | Path) -> bool:
-    """Whether `path` is another name for what this process prints to, such as /dev/stdout."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(1)) and not stat.S_ISREG(os.fstat(1).st_mode)
-    except (OSError, ValueError):
-        return False
 
 
 def _mode(path: Path) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mrigan.errors import OutputError
-from mrigan.files import Output, atomic_write, is_standard_output, write_text
+from mrigan.files import Output, atomic_write, write_text
 
 
 def device(path: Path, minor: int) -> Path:
@@ -102,7 +102,11 @@ def test_the_target_of_a_link_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
 def test_standard_output_keeps_what_was_printed(tmp_path: Path, name: str) -> None:
     (tmp_path / "link").symlink_to("/dev/stdout")
-    code = f"from mrigan.files import write_text; print('before'); write_text({name!r}, 'json\\n'); print('after')"
+    code = (
+        "from mrigan.files import Output, write_text\n"
+        f"print('before'); write_text({name!r}, 'json\\n'); print('after')\n"
+        f"assert Output({name!r}).is_standard_output"
+    )
     with open(tmp_path / "out", "wb") as out:
         subprocess.run([sys.executable, "-c", code], stdout=out, cwd=tmp_path, check=True)
     assert (tmp_path / "out").read_text() == "before\njson\nafter\n"
@@ -153,4 +157,4 @@ def test_missing_folders_are_made_and_a_trial_changes_nothing(tmp_path: Path) ->
     (tmp_path / "old").write_text("old")
     Output(tmp_path / "old").try_write()
     assert (tmp_path / "old").read_text() == "old"
-    assert not is_standard_output(tmp_path / "old")
+    assert not Output(tmp_path / "old").is_standard_output

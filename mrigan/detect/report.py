@@ -46,6 +46,8 @@ class Report:
         self.out, self.when, self.names, self.case = self._output.path, when or datetime.now(), names, case
         apart = inputs > INLINE and self._output.file is not None
         self.folder = self.out.with_name(f"{self.out.stem}-files") if apart else None
+        if self.folder is not None:
+            Output(self.folder / "page.html").try_write()
         self._results: dict[int, dict[str, Any]] = {}
 
     def add(self, number: int, judged: Judged) -> Judged:

@@ -17,7 +17,7 @@ from mrigan.detect.inputs import Input
 from mrigan.detect.judge import Judged
 from mrigan.detect.lines import verdict_line
 from mrigan.errors import ConfigError, MriganError, OutputError
-from mrigan.files import Output, is_standard_output, shown, write_text
+from mrigan.files import Output, shown, write_text
 from mrigan.progress import say
 
 if TYPE_CHECKING:
@@ -72,10 +72,13 @@ class Results:
         files = [out for out in (json_file, destinations.jsonl, destinations.html) if out is not None]
         _keep_apart(kept, files)
         self._copies = self._annotated(kept)
-        self._to_stderr = destinations.json == "-" or any(map(is_standard_output, files))  # the lines
         self._json = Output(json_file).try_write() if json_file is not None else None
         self.jsonl = Output(destinations.jsonl).try_write() if destinations.jsonl is not None else None
-        self._report = self._page()
+        html = Output(destinations.html).try_write() if destinations.html is not None else None
+        self._to_stderr = destinations.json == "-" or any(  # the lines
+            out is not None and out.is_standard_output for out in (self._json, self.jsonl, html)
+        )
+        self._report = self._page(html)
 
     def add(self, item: Input, judged: Judged, journal: Journal | None = None) -> None:
         """Print the verdict, and hand it to the journal and to the page.
@@ -143,7 +146,7 @@ class Results:
         copies = targets(self.inputs, self.to.annotate)
         _keep_apart(kept, list(copies.values()))
         for out in copies.values():
-            if out.exists() and Output(out).file is None:
+            if out.exists() and not out.is_file():
                 raise OutputError(
                     "a video cannot be written into what is not a file",
                     where=shown(os.fspath(out)),
@@ -153,15 +156,14 @@ class Results:
             Output(out).try_write()
         return copies
 
-    def _page(self) -> Report | None:
-        if self.to.html is None:
+    def _page(self, html: Output | None) -> Report | None:
+        if html is None:
             return None
         from mrigan.detect.page import faces_shown
         from mrigan.detect.report import Report
         from mrigan.detect.titles import titles
 
         self.faces_shown = faces_shown(len(self.inputs))
-        html = Output(self.to.html).try_write()
         return Report(html, len(self.inputs), names=titles([item.path for item in self.inputs]), case=self.to.case)
 
     def _attempt(self, name: str, write: Callable[[], object]) -> None:
@@ -175,7 +177,7 @@ class Results:
             self.failures[name] = what
             if name == STDOUT:
                 _discard_stdout()
-            say(f"error: {name}: {what}. The verdicts go to the other outputs", style="bold red")
+            say(f"error: {name}: {what}", style="bold red")
 
 
 def as_json(verdicts: Sequence[dict[str, Any]]) -> str:
@@ -202,8 +204,10 @@ def _discard_stdout() -> None:
 def _keep_apart(kept: Sequence[str], outputs: Sequence[str | Path]) -> None:
     """Raise ConfigError where an output would overwrite an input or another output."""
     taken: set[str] = set()
+    kept_files = {(status.st_dev, status.st_ino) for path in kept if (status := _status(path)) is not None}
     for out in outputs:
-        if os.path.isfile(out) and any(os.path.exists(path) and os.path.samefile(path, out) for path in kept):
+        status = _status(out) if os.path.isfile(out) else None
+        if status is not None and (status.st_dev, status.st_ino) in kept_files:
             raise ConfigError(
                 "the output would overwrite an input", where=shown(os.fspath(out)), fix="give another name for it"
             )
@@ -211,3 +215,10 @@ def _keep_apart(kept: Sequence[str], outputs: Sequence[str | Path]) -> None:
         if place in taken and (os.path.isfile(out) or not os.path.exists(out)):
             raise ConfigError("two outputs have one name", where=shown(os.fspath(out)), fix="give each its own name")
         taken.add(place)
+
+
+def _status(path: str | Path) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):
+        return None
