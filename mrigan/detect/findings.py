@@ -138,7 +138,7 @@ def find(item: Input, number: int, scorer: Scorer, detector: FaceDetector | None
         frames = _frames(item, config.every, findings)
         while chunk := list(islice(frames, _chunk_length(findings, detector))):
             for frame, found in zip(chunk, _detect(chunk, detector), strict=True):
-                tracks = tracker.add(frame.index, frame.time, found)
+                tracks = tracker.add(frame.index, frame.time, found, frame.image)
                 view = FrameView(frame.image)
                 findings.empty += not found
                 findings.crowded += len(found) == config.max_persons

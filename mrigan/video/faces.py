@@ -196,7 +196,7 @@ def find_faces(frames: Iterable[Frame], detector: FaceDetector) -> FaceTable:
 
     def look() -> None:
         for frame, detections in zip(chunk, detector.detect([f.image for f in chunk]), strict=True):
-            tracker.add(frame.index, frame.time, detections)
+            tracker.add(frame.index, frame.time, detections, frame.image)
         chunk.clear()
 
     try:

@@ -130,7 +130,8 @@ def _patches(a: np.ndarray, b: np.ndarray, faces: Sequence[Box], margin: float =
             if any(_holds(face, centre, margin) for face in faces) or float(patch.std()) < TEXTURE:
                 continue
             field = a[y - reach : y + side + reach, x - reach : x + side + reach]
-            squares = np.sqrt(np.maximum(cv2.matchTemplate(field, patch, cv2.TM_SQDIFF), 0)) / side
+            sums = np.rint(cv2.matchTemplate(field, patch, cv2.TM_SQDIFF))  # whole numbers, but for rounding
+            squares = np.sqrt(np.maximum(sums, 0)) / side
             here, best = float(squares[reach, reach]), float(squares.min())
             elsewhere = here > NOISE and (best < BETTER * here or here > STRANGE)
             yield _Patch(any(_holds(face, centre, AROUND) for face in faces), elsewhere)

@@ -15,7 +15,7 @@ from mrigan.video.faces import Face, FaceTable
 FINDING = ("every", "long_side", "min_face", "thresholds", "factor", "max_persons")  # the settings that find faces
 CORNERS = ("x0", "y0", "x1", "y1")
 MADE = "pyav on cpu"
-VERSION = 2  # of detection and tracking; a change of what they find must change every key
+VERSION = 3  # of detection and tracking; a change of what they find must change every key
 HEAD = 1 << 16  # bytes of the clip's head and tail in its fingerprint
 
 
