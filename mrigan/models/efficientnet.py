@@ -85,7 +85,7 @@ class EfficientNet(nn.Module):
         return _NormAct(channels, self.eps, self._act() if act else nn.Identity())
 
     def _act(self) -> nn.Module:
-        return nn.ReLU6() if self.lite else nn.SiLU()
+        return nn.ReLU6(inplace=True) if self.lite else nn.SiLU(inplace=True)
 
 
 class _Conv2d(nn.Conv2d):
