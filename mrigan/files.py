@@ -106,10 +106,18 @@ class Output:
         beside = temporary_path(self.file)
         try:
             with open(beside, "xb") as file:
+                if self.file.exists():  # what only its owner may read stays so
+                    os.fchmod(file.fileno(), stat.S_IMODE(self.file.stat().st_mode))
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(beside, self.file)
+            try:
+                os.replace(beside, self.file)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                shutil.copyfile(beside, self.file)  # mounted by itself, as containers do: nothing else takes its place
+                beside.unlink()
             sync_folder(self.file.parent)
         except BaseException:
             beside.unlink(missing_ok=True)

@@ -38,6 +38,27 @@ def test_a_device_is_written_into(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["full", "null"]
 
 
+def test_a_file_that_is_mounted_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    outside, inside = tmp_path / "outside.json", tmp_path / "inside" / "v.json"
+    outside.write_text("old, and longer than the new one")
+    inside.touch()
+    if subprocess.run(["mount", "--bind", outside, inside], check=False, capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+    try:
+        write_text(inside, "new")
+        assert outside.read_text() == "new"
+        assert os.listdir(tmp_path / "inside") == ["v.json"]
+    finally:
+        subprocess.run(["umount", inside], check=True)
+
+
+def test_a_private_file_stays_private(tmp_path: Path) -> None:
+    (tmp_path / "v.json").touch(0o600)
+    write_text(tmp_path / "v.json", "x")
+    assert stat.S_IMODE((tmp_path / "v.json").stat().st_mode) == 0o600
+
+
 def test_a_pipe_is_written_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe")
     read: list[bytes] = []
