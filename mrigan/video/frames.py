@@ -185,7 +185,7 @@ def decode(
         as_stored = len(all_sizes) == 1 and ratio == 1
         clock = Clock(stream)
         waiting: deque[tuple[int, Decoded]] = deque()  # came out; whether they are sound is not known yet
-        came = any_good = False
+        came = any_good = skipping = False
         stopped, certain = "", None
         packets = Packets(container, stream, where)
         for packet in packets:
@@ -203,7 +203,9 @@ def decode(
             for ready, _, rank in ahead.take(packet, signs.place) if ahead else [(packet, None, None)]:
                 signs = ready.opaque or _Signs()
                 optional = came and rank is not None and not needed(rank - numbering.leading) if needed else False
-                context.skip_frame = "NONREF" if optional else "DEFAULT"
+                if optional != skipping:
+                    skipping = optional
+                    context.skip_frame = "NONREF" if optional else "DEFAULT"
                 if ready.size:
                     signs.number = soundness.sent(
                         ready, signs.place, silent=signs.silent, hole=signs.hole, gap=signs.gap

@@ -203,7 +203,10 @@ class Numbering:
             pts = heapq.heappop(self._pending)[1] if self._pending else None  # right times, in decoding order
             pts = None if self._shifted else pts  # the demuxer counts packets, and knows of no gap
         elif pts is not None:
-            place = min((p for p in self._pending if p[1] == pts), default=None)
+            if self._pending and self._pending[0][1] == pts:  # mostly
+                place: Place | None = self._pending[0]
+            else:
+                place = min((p for p in self._pending if p[1] == pts), default=None)
             if place is not None:
                 self._pass(place)
                 if self.codec in FIELDS:
