@@ -16,11 +16,16 @@ MAX_ALIKE = 100  # files of one name; a name that more of them have (video.mp4) 
 
 def missing_names(catalog: Catalog) -> dict[str, list[str]]:
     """The names of the originals that are named and not there, by family."""
+    alone = [
+        clip for clip in catalog.clips if clip.original is None and clip.label == "fake" and clip.family != clip.id
+    ]
+    if not alone:
+        return {}
     fakes = {clip.id for clip in catalog.clips if clip.label == "fake"}
     absent = {key: list(names) for made in catalog.making.values() for key, names in (made.absent or {}).items()}
     found: dict[str, list[str]] = {}
-    for clip in catalog.clips:
-        if clip.label == "fake" and clip.original is None and clip.family not in fakes:
+    for clip in alone:
+        if clip.family not in fakes:  # of the same fake in another compression
             found[clip.family] = absent.get(clip.family) or [clip.family.split("/", 3)[-1]]
     return found
 
@@ -34,7 +39,10 @@ def reunite(catalog: Catalog) -> Catalog:
     to the side that holds most of it; published splits stay, and `audit` says what leaks.
     """
     families = Union()
-    for a, b in _same(catalog):
+    pairs = list(_same(catalog))
+    if not pairs:
+        return catalog
+    for a, b in pairs:
         families.join(a, b)
     there = {clip.id for clip in catalog.clips}
     called: dict[str, str] = {}
@@ -83,9 +91,10 @@ def _same(catalog: Catalog) -> Iterator[tuple[str, str]]:
 
 def _by_file_name(catalog: Catalog) -> dict[str, list[_Called]]:
     """What is called by each file name that a missing original has."""
-    dataset_of = {clip.family: clip.dataset for clip in catalog.clips}
+    missing = missing_names(catalog)
+    dataset_of = {clip.family: clip.dataset for clip in catalog.clips} if missing else {}
     found: dict[str, dict[_Called, None]] = defaultdict(dict)
-    for family, names in missing_names(catalog).items():
+    for family, names in missing.items():
         for parts in filter(None, map(name_parts, names)):
             found[parts[-1]][_Called(parts, dataset_of[family], family, True)] = None
     for clip in catalog.clips if found else ():

@@ -14,6 +14,8 @@ Parts = tuple[str, ...]
 
 def folded(text: str) -> str:
     """`text` as names are compared: one Unicode form, one letter case."""
+    if text.isascii():  # nearly every name
+        return text.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
@@ -37,18 +39,24 @@ class Names:
 
     def __init__(self, base: Path) -> None:
         self.base = name_parts(base.absolute().as_posix())
-        self._paths: dict[str, str] = {}
+        self._paths: dict[str, None] = {}
+        self._waiting: list[str] = []  # not yet in the index, which a list of exact paths does not need
         self._ends: dict[str, list[tuple[Parts, str]]] = defaultdict(list)  # last part → files
         self._stems: dict[str, list[tuple[Parts, str]]] = defaultdict(list)  # the same without its suffix
 
     def add(self, path: str) -> None:
         """`path`: below `base`, with "/"."""
-        self._paths[path] = path
-        parts = name_parts(path)
-        self._ends[parts[-1]].append((parts, path))
-        stem = posixpath.splitext(parts[-1])[0]
-        if stem != parts[-1]:
-            self._stems[stem].append(((*parts[:-1], stem), path))
+        self._paths[path] = None
+        self._waiting.append(path)
+
+    def _index(self) -> None:
+        for path in self._waiting:
+            parts = name_parts(path)
+            self._ends[parts[-1]].append((parts, path))
+            stem = posixpath.splitext(parts[-1])[0]
+            if stem != parts[-1]:
+                self._stems[stem].append(((*parts[:-1], stem), path))
+        self._waiting = []
 
     def fitting(self, name: str, but: str = "") -> list[str]:
         """The files that `name` may mean: that of this path; else those of a path alike; else those whose path ends
@@ -60,6 +68,7 @@ class Names:
         exact = posixpath.normpath(name)
         if exact in self._paths and exact != but:
             return [exact]
+        self._index()
         for parts in spellings(name):
             for index in (self._ends, self._stems) if parts else ():
                 ends = [(p, path) for p, path in index.get(parts[-1], ()) if path != but]
@@ -82,9 +91,8 @@ class Union:
     def root(self, key: str) -> str:
         """The same for all that belong together."""
         parent = self._parent
-        while parent.setdefault(key, key) != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
+        while (above := parent.get(key, key)) != key:
+            parent[key] = key = parent.get(above, above)
         return key
 
     def join(self, a: str, b: str) -> None:

@@ -77,7 +77,8 @@ def scan_catalog(
     split_of = {clip.id: clip.split for clip in catalog.clips}
     for part, shares in drawn:
         result.notes.extend(_chained(part, shares, relax_donors))
-        result.notes.extend(_thin(part.with_splits(split_of), shares, relax_donors))
+        split = catalog if len(part) == len(catalog) else part.with_splits(split_of)
+        result.notes.extend(_thin(split, shares, relax_donors))
     if taken != 1:
         catalog = take(catalog, dict.fromkeys(catalog.roots, taken), seed)
     return catalog, result

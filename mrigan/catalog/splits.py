@@ -48,7 +48,9 @@ def ties(clip: Clip, root: str | Path = "", relax_donors: bool = False, scope: s
 
 
 def components(catalog: Catalog, relax_donors: bool = False) -> list[list[Clip]]:
-    """Clips joined by any chain of ties (union-find), in the order of their first ids."""
+    """Clips joined by any chain of ties (union-find), in the order of their first ids; a catalog's are found once."""
+    if relax_donors in catalog.components:
+        return catalog.components[relax_donors]
     parent = list(range(len(catalog)))
 
     def root(node: int) -> int:
@@ -69,7 +71,8 @@ def components(catalog: Catalog, relax_donors: bool = False) -> list[list[Clip]]
     members: dict[int, list[Clip]] = defaultdict(list)
     for index, clip in enumerate(catalog.clips):
         members[root(index)].append(clip)
-    return [members[key] for key in sorted(members)]
+    catalog.components[relax_donors] = [members[key] for key in sorted(members)]
+    return catalog.components[relax_donors]
 
 
 @dataclass

@@ -130,7 +130,7 @@ def test_celeb_df_validation_out_of_the_official_training_set(celeb_df):
         ("1 Celeb-real/../../etc/passwd.mp4", "not a line"),
         ("Celeb-real/id0_0000.mp4 1", "not a line"),
         ("\n", "empty"),
-        (b"\xff\xfe", "UTF-8"),
+        (b"\xff\xff", "UTF-8"),
     ],
 )
 def test_celeb_df_broken_lists(tmp_path, text, message):

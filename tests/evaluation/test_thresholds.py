@@ -8,6 +8,7 @@ import pytest
 from mrigan.errors import InputError
 from mrigan.evaluation import check_scores, search_thresholds, video_metrics, video_table
 from mrigan.evaluation.aggregation import best_threshold
+from mrigan.evaluation.results import choose_thresholds
 from mrigan.evaluation.thresholds import FRACTION_GRID, FRAME_GRID
 from tests.evaluation.tables import random_table, table, video
 
@@ -89,3 +90,18 @@ def test_rates_come_with_what_they_are_made_of():
     got = search_thresholds(check_scores(scores.append_column("family", [families])))
     assert got["counts"] == {"fakes": 8, "fakes_found": 8, "fake_families": 2,
                              "reals": 3, "reals_called_fake": 2, "real_families": 3}  # fmt: skip
+
+
+def test_thresholds_are_not_searched_on_families_that_they_judge():
+    rows = [*video("a", 0, [0.2], split="val"), *video("b", 1, [0.9], split="val"), *video("c", 1, [0.8]),
+            *video("d", 0, [0.1], dataset="other")]  # fmt: skip
+
+    def chosen(*families: str):
+        scores = table(rows).append_column("family", pa.array(families))
+        return choose_thresholds(check_scores(scores))["m"]
+
+    for shared in (("x", "y", "y", "z"), ("s/o/-/x", "y", "z", "s/o/-/x")):
+        with pytest.raises(InputError, match="searched on 1 families that are in another split too"):
+            chosen(*shared)
+    assert chosen("x", "y", "z", "y")["source"] == "searched on 2 val videos"  # bare names differ between data sets
+    assert chosen("", "", "", "")["source"] == "searched on 2 val videos"  # not known

@@ -51,7 +51,7 @@ def read_dfdc(root: Path, splits: Path | None = None) -> ScanResult:
         above = part.path.relative_to(root).as_posix()
         for entry, row in sorted(part.entries.items()):
             shown = f"{part.name}/{entry}"
-            there = part.folder.has(entry)
+            there = entry in part.there
             label = label_of(row)
             if not label:
                 problems.add("skipped: label is neither REAL nor FAKE", shown)
@@ -59,10 +59,10 @@ def read_dfdc(root: Path, splits: Path | None = None) -> ScanResult:
             if not there:
                 problems.add("skipped: listed but not on disk", shown)
                 continue
-            original = originals.of(part, entry) if label == "fake" else None
+            original, by_a_fake = originals.of(part, entry) if label == "fake" else (None, False)
             if label == "fake" and original is None:
                 problems.add(MISSING, shown)
-            if label == "fake" and original and originals.is_of_a_fake(entry, row):
+            if by_a_fake:
                 problems.add("fakes of fakes (of the family of the first original)", shown)
             clips.append(
                 Clip(

@@ -68,15 +68,15 @@ def _read_labels(path: Path) -> dict[str, str]:
     try:
         for row in rows:
             where = f"{path}, line {rows.line_num}"
-            if not row or (rows.line_num == 1 and row == ["filename", "label"]):
+            if not row or (rows.line_num == 1 and [name.strip().lower() for name in row] == ["filename", "label"]):
                 continue
-            if rows.line_num == 1 or len(row) != 2 or row[1] not in ("0", "1"):
+            if rows.line_num == 1 or len(row) != 2 or row[1] not in ("0", "1", "0.0", "1.0"):
                 raise CatalogError(f"not a line of labels.csv: {','.join(row)[:80]!r}", where=where, fix=LAYOUT)
             if not PLAIN.fullmatch(row[0]):
                 inside(path.parent, row[0], Path(where))
             if row[0] in labels:
                 raise CatalogError(f"{row[0]} is listed twice", where=where)
-            labels[row[0]] = "fake" if row[1] == "1" else "real"
+            labels[row[0]] = "fake" if row[1][0] == "1" else "real"
     except csv.Error as error:
         raise CatalogError(f"broken CSV: {error}", where=f"{path}, line {rows.line_num}", fix=LAYOUT) from None
     return labels

@@ -7,8 +7,8 @@ targets, donor or donors (several joined by ";", in JSON also lists), method, da
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mrigan.catalog.clips import ORIGINAL, Clip
@@ -22,7 +22,7 @@ from mrigan.catalog.readers.manifest_fields import (
     same_numbers,
     text_of,
 )
-from mrigan.catalog.readers.manifest_originals import Listed, tie
+from mrigan.catalog.readers.manifest_originals import Listed, plain, tie
 from mrigan.catalog.readers.manifest_rows import LAYOUT, Rows
 from mrigan.errors import CatalogError
 
@@ -119,27 +119,28 @@ def _listed(rows: Rows, base: Path, found: _Found) -> dict[str, Listed]:
     for line, row in rows:
         found.unknown |= row.keys() - READ - PASSED_OVER
         where = f"{rows.manifest}, line {line}"
-        one = _row(row, rows.manifest, where, tree)
+        one = _row(row, rows.manifest, line, tree)
         path = one.clip.path
         if path in listed:
             raise CatalogError(f"{path} is listed twice", where=f"{where} and line {listed[path].line}")
-        listed[path] = replace(one, line=line)
+        listed[path] = one
     return listed
 
 
-def _row(row: dict[str, Any], manifest: Path, where: str, tree: Tree) -> Listed:
+def _row(row: dict[str, Any], manifest: Path, line: int, tree: Tree) -> Listed:
     """The clip, not yet tied to its original, and its original as it is named."""
-    path = _posix(text_of(row, "path", where))
+    where = f"{manifest}, line {line}"
+    path = plain(text_of(row, "path", where))
     there = tree.has(path, where)
     if not there and "\\" in path:  # written on Windows
-        path = _posix(path.replace("\\", "/"))
+        path = plain(path.replace("\\", "/"))
         there = tree.has(path, where)
     original = text_of(row, "original", where)
     label = label_of(row, path, where)
     split = text_of(row, "official_split", where) or text_of(row, "split", where)
     if split and split.lower() not in SPLIT_NAMES:
         raise CatalogError(f"split {split!r} of {path}", where=where, fix="splits are train, val and test")
-    if label == "real" and original and _posix(original.replace("\\", "/")) != path:
+    if label == "real" and original and plain(original.replace("\\", "/")) != path:
         raise CatalogError(
             f"{path} is real and has an original",
             where=where,
@@ -159,9 +160,4 @@ def _row(row: dict[str, Any], manifest: Path, where: str, tree: Tree) -> Listed:
         donor_sources=people_of(row, ("donor_sources", "donor_source"), where),
         official_split=SPLIT_NAMES.get(split.lower(), ""),
     )
-    return Listed(clip, original if label == "fake" else "", there)
-
-
-def _posix(path: str) -> str:
-    """`./a//b.mp4` and `a/b.mp4` are one file; ".." stays, to be refused."""
-    return str(PurePosixPath(path)) if path else ""
+    return Listed(clip, original if label == "fake" else "", there, line)

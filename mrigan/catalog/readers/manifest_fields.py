@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from dataclasses import replace
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 from mrigan.catalog.clips import Clip
@@ -89,7 +90,7 @@ def same_numbers(clips: list[Clip]) -> tuple[list[Clip], list[str]]:
     """The clips with people, groups and uploads that are equal numbers (1, 1.0, 01) called alike; and notes on them."""
     notes = []
     for kind, fields in TIES.items():
-        names = {name for clip in clips for field in fields for name in _names(getattr(clip, field))}
+        names = _all_names(clips, fields)
         equal: dict[Decimal, list[str]] = defaultdict(list)
         for name in sorted(names, key=lambda name: (len(name), name)):
             if NUMBER.fullmatch(name):
@@ -108,7 +109,7 @@ def notes_on_names(clips: list[Clip]) -> list[str]:
     """What is perhaps not meant: names that look like several, words that stand for nobody."""
     notes = []
     for kind, fields in TIES.items():
-        names = sorted({name for clip in clips for field in fields for name in _names(getattr(clip, field))})
+        names = sorted(_all_names(clips, fields))
         several = [repr(name) for name in names if SEVERAL.search(name)]
         if several and kind != "groups":
             notes.append(
@@ -123,6 +124,11 @@ def notes_on_names(clips: list[Clip]) -> list[str]:
                     "stands for nobody"
                 )
     return notes
+
+
+def _all_names(clips: list[Clip], fields: tuple[str, ...]) -> set[str]:
+    values = {value for field in fields for value in map(attrgetter(field), clips) if value}
+    return {name for value in values for name in _names(value)}
 
 
 def _names(value: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -58,7 +58,9 @@ def tie(rows: Mapping[str, Listed], base: Path) -> Tied:
         if not row.there:
             continue
         original = _first_original(path, rows, made_of)
-        clip = replace(row.clip, original=original, family=ids[families.root(_row(path))])
+        clip, family = row.clip, ids[families.root(_row(path))]
+        if original is not None or family != clip.family:
+            clip = replace(clip, original=original, family=family)
         fits = made_of.unclear.get(path)
         if fits:
             tied.unclear[clip.dataset][clip.family] = fits[:MAX_FITTING]
@@ -110,10 +112,11 @@ def _families(rows: Mapping[str, Listed], made_of: _MadeOf) -> Union:
     families = Union()
     for path, row in rows.items():
         clip = row.clip
-        parts = name_parts(path)
-        without = _without_compression(parts, clip.compression)
-        if without != parts:  # another compression of the same clip lies beside it
-            families.join(_row(path), _key(without, clip.dataset))
+        if clip.compression:
+            parts = name_parts(path)
+            without = _without_compression(parts, clip.compression)
+            if without != parts:  # another compression of the same clip lies beside it
+                families.join(_row(path), _key(without, clip.dataset))
         if path in made_of.files:
             families.join(_row(path), _row(made_of.files[path]))
         elif path in made_of.missing:
@@ -137,11 +140,11 @@ def _join_by_bare_name(families: Union, rows: Mapping[str, Listed], missing: Ite
     """One missing original and one real clip of its file name, in another folder, may be the same: on one side."""
     reals: dict[str, list[str]] = defaultdict(list)
     absent: dict[str, list[Parts]] = defaultdict(list)
-    for path, row in rows.items():
-        if row.clip.label == "real":
-            reals[name_parts(path)[-1]].append(path)
     for name in missing:
         absent[name[-1]].append(name)
+    for path, row in rows.items() if absent else ():
+        if row.clip.label == "real":
+            reals[folded(path.rpartition("/")[2])].append(path)
     for last, names in absent.items():
         if len(reals[last]) == 1 and len({families.root(_key(name)) for name in names}) == 1:
             families.join(_row(reals[last][0]), _key(names[0]))
@@ -188,9 +191,16 @@ def _missing_id(row: Listed) -> str:
     return clip_id(row.clip.dataset, ORIGINAL, row.clip.compression, _plain(row.original))
 
 
+def plain(path: str) -> str:
+    """`./a//b.mp4` and `a/b.mp4` are one file; ".." stays, to be refused."""
+    if "//" in path or "./" in path or path[-1:] in ("/", "."):
+        return str(PurePosixPath(path))
+    return path
+
+
 def _plain(name: str) -> str:
     """A name as its family has always been called."""
-    return str(PurePosixPath(name.replace("\\", "/")))
+    return plain(name.replace("\\", "/"))
 
 
 def _row(path: str) -> str:
