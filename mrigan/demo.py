@@ -59,8 +59,8 @@ class _Demo:
         models = " ".join(f"--model {model}" for model in self.models.values())
         self.stage("evaluation", f"mrigan evaluate {models} --shards {shards} -o {here}/evaluation", self.evaluate)
         commands = [f"mrigan models promote {name} {version.version}" for name, version in self.newest().items()]
-        self.stage("registry", " && ".join(commands), self.promote)
-        options = f"--model models:/mrigan-face@champion --html {here}/verdict.html --json {here}/verdict.json"
+        self.stage("registry", " && ".join(commands) or "mrigan models list", self.promote)
+        options = f"--model {self.judge()} --html {here}/verdict.html --json {here}/verdict.json"
         self.stage("verdict", f"mrigan detect {' '.join(map(str, self.unseen))} {options}", self.verdict)
         self.summary()
 
@@ -145,7 +145,14 @@ class _Demo:
         for name, version in self.newest().items():
             if "champion" not in version.aliases:
                 promote(name, version.version)
-        return ", ".join(f"{name} {version.version}" for name, version in self.newest().items()) + " are champions"
+        registered = self.newest()
+        left = [name for name in NAMES.values() if name not in registered]
+        parts = [f"{name} {version.version} is champion" for name, version in registered.items()]
+        return ", ".join(parts + [f"{name} is not registered: not shown to be better than chance" for name in left])
+
+    def judge(self) -> str:
+        """The model of the verdict: the registered one, or its folder where the registry did not take it."""
+        return "models:/mrigan-face@champion" if NAMES["face"] in self.newest() else str(self.models["face"])
 
     def verdict(self) -> str:
         from mrigan.detect import Options
@@ -154,7 +161,7 @@ class _Demo:
         page, answers = self.folder / "verdict.html", self.folder / "verdict.json"
         if not _newer(page, [*self.unseen, self.models["face"] / "model.json"]) or not answers.exists():
             paths = [str(path) for path in self.unseen]
-            run(paths, "models:/mrigan-face@champion", Options(), json_out=str(answers), html_out=page)
+            run(paths, self.judge(), Options(), json_out=str(answers), html_out=page)
         said = [verdict["verdict"] for verdict in json.loads(answers.read_text())]
         return f"the unseen real clip: {said[0]}; the unseen fake: {said[1]}"
 

@@ -22,13 +22,27 @@ def models_list() -> None:
 
     versions = list_models()
     if not versions:
-        typer.echo(f"no model is registered in {tracking_uri()}; one is when a training ends: mrigan train detector")
+        typer.echo(
+            f"no model is registered in {tracking_uri()}; a detector is when its training ends, if validation "
+            "shows it to be better than chance: mrigan train detector. Any other: mrigan models register RUN"
+        )
         return
     table = Table("model", "version", "alias", "registered", "run", title=f"models in {tracking_uri()}")
     for v in versions:
         when = datetime.fromtimestamp(v.created).strftime("%Y-%m-%d %H:%M")
         table.add_row(v.name, str(v.version), ", ".join(v.aliases), when, (v.run_id or "")[:8])
     plain_console().print(table)
+
+
+@app.command("register")
+def models_register(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished detector run, or a model folder.")],
+) -> None:
+    """Register a detector whatever its validation shows: a training does it only for one that is better than chance."""
+    from mrigan.tracking import register_run
+
+    name, version = register_run(run)
+    typer.echo(f"registered as {name} version {version}, candidate")
 
 
 @app.command("promote")

@@ -36,6 +36,7 @@ class DataConfig:
 @dataclass
 class DetectorDataConfig(DataConfig):
     input: str = choice("face", "mri")  # what it looks at: faces, or the MRIs that model.generator draws of them
+    about: str = ""  # what the data are, and their licence, in words: each verdict of the model names them
     augment: bool = True  # the recipe of the input, in mrigan.data.augment
     # The crop of the face recipe: authors = 224 px of the face padded by 224 px, as in their code, which leaves little
     # of most faces; near = ours, a window of the face's size that lies an eighth of it away at most
@@ -108,7 +109,8 @@ class TrackingConfig:
     experiment: str = "mrigan"  # in MLflow
     log_every: int = at_least(1, 10)  # steps
     system_every: float = at_least(0, 30.0)  # seconds between two looks at the nodes, at lines of the log; 0 = never
-    register: bool = True  # the detector goes to the model registry when training ends
+    register: bool = True  # the detector goes to the model registry when training ends, if it is better than chance
+    register_anyway: bool = False  # …also if validation does not show that (`--register`)
     # MLflow is away: what is logged is kept in run.dir and sent later | training stops | it goes on and logs no more
     on_failure: str = choice("buffer", "stop", "off")
     patience: float = at_least(0, 30.0)  # s: for a store that fails, at the end of a run; and before stop and off act

@@ -13,6 +13,7 @@ from mrigan.detect.interrupts import Interrupts
 from mrigan.detect.journal import Journal
 from mrigan.detect.judge import Judge, Judged, Options
 from mrigan.detect.results import Destinations, Results
+from mrigan.detect.wording import validated
 from mrigan.errors import InputError
 from mrigan.files import shown
 from mrigan.progress import say
@@ -64,7 +65,12 @@ def run(
     try:
         with Interrupts() as interrupts:
             try:
-                _judge(Judge(model, options), results, interrupts, workers)
+                judge = Judge(model, options)
+                for line in judge.warnings:
+                    say(f"warning: {line}", style="bold yellow")
+                if rates := validated(judge.about):
+                    say(f"on the videos that chose the model's thresholds: {rates}", style="dim")
+                _judge(judge, results, interrupts, workers)
             finally:
                 results.finish(skipped)
             results.annotate()

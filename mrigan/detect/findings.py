@@ -27,17 +27,15 @@ from mrigan.video import (
     read_frames,
     resize_face,
 )
-from mrigan.video.quality import sharpness, side
+from mrigan.video.quality import colour, sharpness, side
 from mrigan.video.stills import read_picture
 from mrigan.video.tracks import Tracker
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from mrigan.models.bundle import Bundle
 
 Box = tuple[float, float, float, float]
-MEASURES = ("side", "sharpness", "distance")
+MEASURES = ("side", "sharpness", "distance", "colour")
 PEOPLE = 6  # of an input whose pictures are shown, those with the most faces
 BATCH = 32  # faces that the networks see at once
 CHUNK = 256 << 20  # bytes of frames that the face detector gets at once
@@ -55,8 +53,8 @@ class Findings:
 
     Args:
         faces: by frame, then person.
-        logits: one a face. measures: `side` (px), `sharpness`, and `distance` where the model knows what it has seen;
-            one of each a face.
+        logits: one a face. measures: `side` (px), `sharpness`, `colour`, and `distance` where the model knows what it
+            has seen; one of each a face.
         frames: pictures looked at; `empty` of them without a face.
         total: pictures that the input says it has, None where it does not say.
         size: (w, h) in px as displayed.
@@ -254,12 +252,12 @@ class Scorer:
         if not self._waiting:
             return
         faces = torch.from_numpy(np.stack([w.face for w in self._waiting]).transpose(0, 3, 1, 2).copy())
-        logits, distances = self._examine(faces)
+        logits, distances = self.bundle.weigh(faces)
         if not torch.isfinite(logits).all():
             raise ModelError("the model gives no number for a face: its weights are damaged", fix="train it again")
         for i, w in enumerate(self._waiting):
             distance = math.nan if distances is None else float(distances[i])
-            measured = (float(logits[i]), side(w.box), sharpness(w.face), distance)
+            measured = (float(logits[i]), side(w.box), sharpness(w.face), distance, colour(w.face))
             self._scored.setdefault(w.number, {})[w.frame, w.box] = measured
             if self.keep:
                 example = Example(w.frame, w.box, float(logits[i].double().sigmoid()), w.face, scene=w.scene)
@@ -276,13 +274,6 @@ class Scorer:
         if number in self._albums:
             self._show(findings, self._albums.pop(number))
         return findings
-
-    def _examine(self, faces: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits (N,), and distances (N,) from the faces that the model knows where it can tell."""
-        if self.bundle.familiarity is None:
-            return self.bundle.score(faces), None
-        logits, hidden = self.bundle.examine(faces)
-        return logits, self.bundle.familiarity.distance(hidden)
 
     def _show(self, findings: Findings, album: Album) -> None:
         """The pictures to be shown, with their MRIs."""

@@ -17,14 +17,17 @@ from mrigan.detect.findings import Findings, Progress, Scorer, expected_frames, 
 from mrigan.detect.inputs import Input, expand, identify
 from mrigan.detect.pictures import Example
 from mrigan.detect.rule import PAPERS, choose_rule
-from mrigan.detect.verdict import verdict
+from mrigan.detect.verdict import verdict, warnings
 from mrigan.errors import ConfigError, ModelError
 from mrigan.evaluation.calibration import calibrate
+from mrigan.evaluation.rates import exact_interval
 from mrigan.progress import bar
 from mrigan.video import INFERENCE_THRESHOLDS, FaceDetector
 from mrigan.video.stills import shown
 
 PRECISIONS = ("fp32", "bf16")
+MAX_ABOUT = 300  # characters of what a model says that it learned from
+COUNTS = ("fakes", "fakes_found", "fake_families", "reals", "reals_called_fake", "real_families")
 
 if TYPE_CHECKING:
     from mrigan.models.bundle import Bundle
@@ -127,6 +130,11 @@ class Judge:
         self.about = about_model(model, self.name, self.config)
         self.rule = choose_rule(options.rule, model.thresholds, _part(model.doubt, "rules"))
         self.about |= {"cropped": options.cropped, "precision": options.precision, "rule": self.rule.name}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What must be said before its verdicts."""
+        return warnings(self.doubt["limits"])
 
     @property
     def on_gpu(self) -> bool:
@@ -246,7 +254,9 @@ def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any
         "files": {name: str(_part(files, name).get("sha256", "")) for name in sorted(map(str, files))},
         "provenance": {k: v for k, v in provenance.items() if isinstance(v, str | int | float) and v != ""},
         "thresholds_source": str(thresholds.get("source", "")),
-        "validation": {key: thresholds[key] for key in ("tpr", "tnr") if isinstance(thresholds.get(key), float)},
+        "learned_from": learned_from(bundle.meta),
+        "data": _plain(_part(bundle.meta, "data")),
+        "validation": validation_of(thresholds),
         "faces": {
             "every": config.every,
             "long_side": config.long_side,
@@ -257,6 +267,44 @@ def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any
         },
         "mrigan": __version__,
     }
+
+
+def learned_from(meta: Mapping[str, Any]) -> str | None:
+    """In a few words, what a model says that it learned from; None where it does not."""
+    data = _part(meta, "data")
+    names = data.get("datasets")
+    told = data.get("about") or ", ".join(map(str, names if isinstance(names, list) else []))
+    families = _part(data, "training").get("families")
+    if not isinstance(told, str) or not told.strip():
+        return None
+    text = " ".join(told.split())[:MAX_ABOUT]
+    return f"{text} ({families} families)" if isinstance(families, int) else text
+
+
+def validation_of(thresholds: Mapping[str, Any]) -> dict[str, Any]:
+    """The rates on the videos that chose the thresholds, what they are made of, and their exact 95 % intervals."""
+    seen: dict[str, Any] = {k: thresholds[k] for k in ("tpr", "tnr") if isinstance(thresholds.get(k), float)}
+    counts = _part(thresholds, "counts")
+    if not all(isinstance(counts.get(key), int) and counts[key] >= 0 for key in COUNTS) or len(seen) < 2:
+        return seen
+    intervals = {
+        "tpr_interval": exact_interval(seen["tpr"], min(counts["fakes"], counts["fake_families"])),
+        "tnr_interval": exact_interval(seen["tnr"], min(counts["reals"], counts["real_families"])),
+    }
+    return seen | {key: counts[key] for key in COUNTS} | {name: list(pair) for name, pair in intervals.items()}
+
+
+def _plain(data: Mapping[str, Any], depth: int = 2) -> dict[str, Any]:
+    """The texts, numbers and lists of texts of a part of model.json, which nobody has checked."""
+    kept: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, str | int):
+            kept[key] = value
+        elif isinstance(value, list):
+            kept[key] = [item for item in value if isinstance(item, str)]
+        elif isinstance(value, Mapping) and depth:
+            kept[key] = _plain(value, depth - 1)
+    return kept
 
 
 def _part(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:

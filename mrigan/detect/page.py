@@ -22,7 +22,18 @@ from mrigan.detect.overlay import data_uri, legend, scene_pictures
 from mrigan.detect.pictures import Example
 from mrigan.detect.timeline import clock, timeline
 from mrigan.detect.titles import titles
-from mrigan.detect.wording import RULES, elsewhere, limit_rows, number, percent, sentence, size, tolerated
+from mrigan.detect.wording import (
+    RULES,
+    elsewhere,
+    learned,
+    limit_rows,
+    number,
+    percent,
+    sentence,
+    size,
+    tolerated,
+    validated,
+)
 from mrigan.files import shown
 
 PICTURE = 192  # px, side of a face on the page
@@ -84,6 +95,8 @@ def page(
             thresholds=first and first["thresholds"],
             calibration=first and first["calibration"],
             rule=first and first["rule"],
+            warnings=list(dict.fromkeys(warning for one in results for warning in one["warnings"])),
+            rates=validated(first["model"]) if first else "",
             rules=RULES,
             when=moment(when or datetime.now()),
             style=style,
@@ -147,7 +160,8 @@ def summary(number: int, one: Judged, href: str = "", name: str = "") -> dict[st
     """What the table of many files shows of one, and what `page` needs of the first."""
     v = one.verdict
     same = ("verdict", "reason", "fraction", "probability", "interval", "calibration", "thresholds", "model", "rule")
-    shared = {key: v[key] for key in same}
+    # Verdicts in journals of an earlier version lack the last two.
+    shared = {key: v[key] for key in same} | {"warnings": v.get("warnings", []), "learned": learned(v)}
     return shared | {
         "number": number,
         "name": name or titles([v["path"]])[0],

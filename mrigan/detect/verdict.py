@@ -23,7 +23,7 @@ from mrigan.config import FacesConfig
 from mrigan.detect.findings import Findings
 from mrigan.detect.rule import Rule, papers_rule
 from mrigan.evaluation.calibration import LARGEST, calibrate, sigmoid
-from mrigan.evaluation.doubt import LIMITS, beyond, reason_to_doubt
+from mrigan.evaluation.doubt import LIMITS, NO_LIMIT, beyond, limit_passed, reason_to_doubt
 
 SCHEMA_VERSION = 1
 MIN_FACES = 3  # of a video, where the model does not say; a picture needs one
@@ -34,6 +34,7 @@ DOUBTS = {  # reasons for which faces that were found are not judged
     "too_blurred": "most faces are more blurred than those that the model was tested on",
     "out_of_range": "most faces are unlike those that the model has seen",
 }
+COLOURLESS = "most faces have hardly any colour, and the model has seen no such"  # out_of_range, by `min_colour`
 
 
 def verdict(
@@ -71,6 +72,7 @@ def verdict(
         reason = "too_few_faces"
     else:
         reason = reason_to_doubt(limits, findings.measures)
+    passed = limit_passed(limits, findings.measures) if reason in DOUBTS else None
     probability, spread = estimate(frames, np.array(findings.logits), calibration)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -78,6 +80,9 @@ def verdict(
         "input": None if file is None else dict(file),
         "verdict": "undecided" if reason else rule.verdict(probs),
         "reason": reason,
+        "limit": passed,
+        "learned_from": model.get("learned_from"),
+        "warnings": warnings(limits),
         "rule": {"name": rule.name, "threshold": rule.threshold, "score": rule.score(probs)},
         "probability": probability,
         "interval": spread,
@@ -102,6 +107,16 @@ def verdict(
         "not_analysed": _not_analysed(findings, picture, config, cropped),
         "model": dict(model),
     }
+
+
+def warnings(limits: Mapping[str, float]) -> list[str]:
+    """What must be said of a model before anything that it says."""
+    return [] if LIMITS["distance"][0] in limits else [NO_LIMIT]
+
+
+def doubt_in_words(v: Mapping[str, Any]) -> str:
+    """Why the faces of a verdict whose reason is one of `DOUBTS` are not judged."""
+    return COLOURLESS if v.get("limit") == LIMITS["colour"][0] else DOUBTS[v["reason"]]
 
 
 def estimate(
@@ -136,7 +151,7 @@ def measured(limits: Mapping[str, float], measures: Mapping[str, np.ndarray]) ->
     return {
         name: {
             "median": float(np.median(values)),
-            "beyond": float(out[LIMITS[name][1]].mean()) if LIMITS[name][1] in out else None,
+            "beyond": float(out[name].mean()) if name in out else None,
         }
         for name, values in measures.items()
         if len(values)

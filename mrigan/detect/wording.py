@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from mrigan.detect.rule import PAPERS
-from mrigan.detect.verdict import DOUBTS
+from mrigan.detect.verdict import doubt_in_words
 from mrigan.evaluation.calibration import at_prior
 from mrigan.evaluation.doubt import LIMITS, SHARE
+from mrigan.evaluation.rates import words
 
 PRIORS = ((0.1, "one file in ten"), (0.01, "one in a hundred"))
 MEASURES = {  # how a page calls them; decimals
     "side": ("Width of a face in the frame, px", 0),
     "sharpness": ("Sharpness of a face (variance of its Laplacian)", 1),
     "distance": ("Distance from the faces that the model knows", 2),
+    "colour": ("Spread of a face's colours, levels", 1),
 }
 
 RULES = {  # what a video's score is, by the rules that a page may have to explain
@@ -51,7 +53,8 @@ def sentence(v: Mapping[str, Any], picture: bool) -> str:
         found = "Only one face was" if len(faces) == 1 else f"Only {len(faces)} faces were"
         return f"{found} found; a verdict on a video needs {limits['min_faces']}."
     if v["reason"]:
-        return f"{DOUBTS[v['reason']][:1].upper()}{DOUBTS[v['reason']][1:]}, so it cannot say."
+        doubt = doubt_in_words(v)
+        return f"{doubt[:1].upper()}{doubt[1:]}, so it cannot say."
     above = sum(face["prob"] > limits["frame"] for face in faces)
     rule = v["rule"]
     if rule["name"] != PAPERS:
@@ -70,6 +73,24 @@ def sentence(v: Mapping[str, Any], picture: bool) -> str:
     )
 
 
+def learned(v: Mapping[str, Any]) -> str:
+    """What the model of a verdict learned from, as part of the verdict's line."""
+    return f"the model learned from {v.get('learned_from') or 'data that it does not name'}"
+
+
+def validated(model: Mapping[str, Any]) -> str:
+    """How often the model was right on validation, with counts and exact intervals; empty where it does not say."""
+    seen = model.get("validation") or {}
+    if "reals_called_fake" in seen:
+        fakes = words(seen["fakes_found"], seen["fakes"], "fakes found", seen["fake_families"])
+        reals = words(seen["reals_called_fake"], seen["reals"], "reals called fake", seen["real_families"])
+        return f"{fakes}; {reals}"
+    if "tpr" in seen and "tnr" in seen:
+        rates = f"{percent(seen['tpr'])} of the fakes found; {percent(1 - seen['tnr'])} of the reals called fake"
+        return f"{rates}; of how many, the model does not say"
+    return ""
+
+
 def limit_rows(v: Mapping[str, Any], picture: bool) -> list[LimitRow]:
     """What a verdict needs, beside what this input gave; empty where it could not be read."""
     if v["reason"] == "unreadable":
@@ -86,7 +107,8 @@ def limit_rows(v: Mapping[str, Any], picture: bool) -> list[LimitRow]:
         if limit in v["limits"]:
             wanted = f"at {'most' if limit.startswith('max') else 'least'} {v['limits'][limit]:.{decimals}f}"
             beyond = percent(of["beyond"])
-        rows.append(LimitRow(name, f"{of['median']:.{decimals}f}", wanted, beyond, v["reason"] == reason))
+        broken = v["limit"] == limit if v.get("limit") else v["reason"] == reason
+        rows.append(LimitRow(name, f"{of['median']:.{decimals}f}", wanted, beyond, broken))
     return rows
 
 

@@ -1,6 +1,8 @@
 """What a model must know of itself to doubt: a calibration, other rules' thresholds, and the limits of what it knows.
 
-All is fitted on validation faces that the model has not trained on, and travels with it in model.json.
+All is fitted on validation faces that the model has not trained on, and travels with it in model.json. Two limits come
+from the training faces: how colourless a face may be, and, where too few families were held out to say more, how far a
+face may lie from those that the model has seen.
 """
 
 from __future__ import annotations
@@ -22,21 +24,27 @@ SHARE = 0.5  # a video of which more than this lies beyond a limit is not judged
 MIN_FACES = 3  # of a video
 LEAST_FAMILIES = 20  # on validation; how a few people look is no limit of what a detector can judge
 LIMITS = {"side": ("min_side", "too_small"), "sharpness": ("min_sharpness", "too_blurred"),
-          "distance": ("max_distance", "out_of_range")}  # fmt: skip
+          "distance": ("max_distance", "out_of_range"), "colour": ("min_colour", "out_of_range")}  # fmt: skip
+NO_LIMIT = (  # what a verdict of a model without a limit on the distance must say first
+    "no limit known: this model cannot tell faces unlike those that it learned from, and calls them real or fake too"
+)
 
 
-def fit_doubt(scores: pa.Table, measures: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+def fit_doubt(
+    scores: pa.Table, measures: Mapping[str, NDArray[np.float64]], from_training: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """Calibration, rules and limits of one model.
 
     Args:
         scores: a checked scores table, validation rows of one model.
         measures: `side` (px), `sharpness`, `distance`, each (N,) of validation faces in any order; some may be missing.
+        from_training: limits that the training faces set, where validation sets none.
 
     Returns:
         `calibration`: a calibrator of the mean logit of a video's faces, None with the reason in `uncalibrated`;
         `calibration_log_loss`: held-out, by kind; `rules`: `{name: {"threshold", "settings"}}`, from 5 videos
         of each class on; `limits`: `{"min_faces", "share", "min_side", "min_sharpness", "max_distance"}`, the last
-        three from 20 families on.
+        three from 20 families on, and those of `from_training`; `from_training`: the names of these.
     """
     faces = faces_only(scores)
     codes, first = group_codes(faces, VIDEO)
@@ -45,7 +53,10 @@ def fit_doubt(scores: pa.Table, measures: Mapping[str, NDArray[np.float64]]) -> 
     families = faces["family"].take(first).to_pylist()
     groups = [family or str(i) for i, family in enumerate(families)]
     known = measures if len(set(groups)) >= LEAST_FAMILIES else {}
-    doubt: dict[str, Any] = {"rules": _rules(labels, probs, codes), "limits": _limits(known)}
+    limits = _limits(known)
+    added = {name: value for name, value in (from_training or {}).items() if name not in limits}
+    doubt: dict[str, Any] = {"rules": _rules(labels, probs, codes), "limits": limits | added}
+    doubt["from_training"] = sorted(added)
     try:
         doubt["calibration"], doubt["calibration_log_loss"] = choose_calibrator(
             labels, mean_logits(faces["logit"].to_numpy(), codes, len(first)), groups
@@ -62,21 +73,26 @@ def mean_logits(logits: NDArray[np.float64], videos: NDArray[np.int64], count: i
 
 
 def beyond(limits: Mapping[str, float], measures: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.bool_]]:
-    """By reason, which faces lie beyond a limit: `{"too_small": (N,), "too_blurred": (N,), "out_of_range": (N,)}`."""
+    """By measure, which faces lie beyond its limit: `{"side": (N,), …}`, those that have one."""
     found = {}
-    for name, (limit, reason) in LIMITS.items():
+    for name, (limit, _) in LIMITS.items():
         if limit in limits and name in measures:
             values = np.asarray(measures[name])
-            found[reason] = values > limits[limit] if limit.startswith("max") else values < limits[limit]
+            found[name] = values > limits[limit] if limit.startswith("max") else values < limits[limit]
     return found
 
 
-def reason_to_doubt(limits: Mapping[str, float], measures: Mapping[str, NDArray[np.float64]]) -> str | None:
-    """Why a video with these faces is not judged: the first limit that more than `share` of its faces lie beyond."""
-    for reason, faces in beyond(limits, measures).items():
+def limit_passed(limits: Mapping[str, float], measures: Mapping[str, NDArray[np.float64]]) -> str | None:
+    """The first limit (`min_side`, …) that more than `share` of these faces lie beyond; they are then not judged."""
+    for name, faces in beyond(limits, measures).items():
         if len(faces) and faces.mean() > limits.get("share", SHARE):
-            return reason
+            return LIMITS[name][0]
     return None
+
+
+def reason_to_doubt(limits: Mapping[str, float], measures: Mapping[str, NDArray[np.float64]]) -> str | None:
+    """Why a video with these faces is not judged, by `limit_passed`: `too_small`, `too_blurred` or `out_of_range`."""
+    return dict(LIMITS.values()).get(limit_passed(limits, measures) or "")
 
 
 def _limits(measures: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:

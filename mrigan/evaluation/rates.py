@@ -49,7 +49,9 @@ def rate_intervals(labels: ArrayLike, called_fake: ArrayLike, clusters: ArrayLik
     return found
 
 
-def words(count: int, of: int, families: int | None = None) -> str:
-    """`0 of 4 (95 %: 0 to 60 %)`, for people."""
-    low, high = exact_interval(count / of if of else 0.0, of if families is None else min(of, families))
-    return f"{count} of {of} (95 %: {100 * low:.0f} to {100 * high:.0f} %)"
+def words(count: int, of: int, what: str, families: int | None = None) -> str:
+    """`0 of 4 reals called fake, 95 %: 0 to 60 %`, for people; with the families where several videos are of one."""
+    trials = of if families is None else min(of, families)
+    low, high = exact_interval(count / of if of else 0.0, trials)
+    told = f"{count} of {of} {what}, 95 %: {100 * low:.0f} to {100 * high:.0f} %"
+    return told if trials == of else f"{told} ({trials} families)"

@@ -3,7 +3,8 @@
 model.json                what the weights are, how faces are found, thresholds, sha256 of the other files
 detector.safetensors
 generator.safetensors     when the detector looks at MRIs, or when MRIs are shown beside its verdict
-familiarity.safetensors   where the faces lie that it knows, when it can say which ones it does not
+familiarity.safetensors   where the held-out faces lie that it knows, when there were enough of them
+known_faces.safetensors   the training faces as its backbone sees them, when there were not
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ from mrigan.models.detector import Detector
 from mrigan.models.familiarity import Familiarity
 from mrigan.models.generator import Generator
 from mrigan.models.generator_file import load_generator, save_generator
+from mrigan.models.known_faces import KnownFaces, activations, coarse, layers_of
 from mrigan.models.predict import predict_mri
 
 SCHEMA_VERSION = 1
 KIND = "mrigan-detector"
 INPUTS = ("face", "mri")
-DETECTOR_FILE, GENERATOR_FILE, FAMILIARITY_FILE = (f"{n}.safetensors" for n in ("detector", "generator", "familiarity"))
+DETECTOR_FILE, GENERATOR_FILE, FAMILIARITY_FILE, KNOWN_FILE = (
+    f"{name}.safetensors" for name in ("detector", "generator", "familiarity", "known_faces")
+)
 IN_CACHE = 8  # faces in one pass on a CPU: of more, what the layers make no longer stays in its cache
 LARGEST_JSON, LARGEST_WEIGHTS = 4 << 20, 8 << 30  # bytes
 _FIX = "give the folder `model/` of a finished detector run, whole and unchanged"
@@ -46,7 +50,8 @@ class Bundle:
         input: what the detector looks at: the "face", or the "mri" that `generator` predicts from it.
         faces: the FacesConfig, as a dict, by which the training faces were found and cut.
         thresholds: {"frame": p, "fraction": q}: a video is fake when at least q of its faces have one above p.
-        familiarity: how far a face is from those it knows, or None.
+        familiarity: how far a face is from held-out faces that it knows, or None. known: the same for the training
+            faces, where too few were held out, or None.
         precision: "fp32", or "bf16" for the networks' large sums (the last layer stays in float32).
         doubt: calibration, rules and limits (see `mrigan.evaluation.doubt`); maybe empty.
         meta: the whole model.json, with `provenance`.
@@ -60,6 +65,7 @@ class Bundle:
     meta: dict[str, Any] = field(default_factory=dict)
     familiarity: Familiarity | None = None
     precision: str = "fp32"
+    known: KnownFaces | None = None
 
     @property
     def doubt(self) -> dict[str, Any]:
@@ -97,6 +103,61 @@ class Bundle:
             hidden.append(embedded.cpu())
         return torch.cat(logits), torch.cat(hidden)
 
+    def weigh(self, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor | None]:
+        """Logits (N,) float32 of `faces`, as in `predict`, and their distances (N,) from the faces that the model
+        knows, None where it keeps none."""
+        if self.known is not None:
+            return self._beside_known(self.known, faces, batch_size)
+        if self.familiarity is not None:
+            logits, hidden = self.examine(faces, batch_size)
+            return logits, self.familiarity.distance(hidden)
+        return self.score(faces, batch_size), None
+
+    @torch.inference_mode()
+    def maps_of(self, faces: Tensor, names: list[str] | None = None, batch_size: int = 32) -> dict[str, Tensor]:
+        """By layer of the backbone, the (N, C, h, w) float32 activations of `faces`, see `mrigan.models.known_faces`.
+
+        Args:
+            names: of the layers; None = the ones that suit the backbone, perhaps none.
+        """
+        self.detector.eval()
+        if names is None:
+            side = self.detector.size
+            names = layers_of(self.detector.backbone, torch.zeros(1, 3, side, side).to(self._device))
+        parts: dict[str, list[Tensor]] = {name: [] for name in names}
+        with activations(self.detector.backbone, names) as seen:
+            for face in self._faces(faces, batch_size):
+                self._embed(face)
+                for name in names:
+                    parts[name].append(coarse(seen[name]).cpu())
+        return {name: torch.cat(maps) for name, maps in parts.items()}
+
+    @torch.inference_mode()
+    def _beside_known(self, known: KnownFaces, faces: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+        logits, distances = [torch.zeros(0)], [torch.zeros(0)]
+        with activations(self.detector.backbone, list(known.layers)) as seen:
+            pictures = self._pictures(faces, batch_size, self.input == "mri")
+            for (picture, _), face in zip(pictures, self._faces(faces, batch_size), strict=True):
+                logits.append(self.detector.judge(self._embed(picture)).cpu())
+                if self.input == "mri":  # an MRI is black for most faces: it does not show whose they are
+                    self._embed(face)
+                distances.append(known.distance({name: coarse(seen[name]) for name in known.layers}))
+        return torch.cat(logits), torch.cat(distances)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.detector.parameters()).device
+
+    @torch.inference_mode()
+    def _faces(self, faces: Tensor, batch_size: int) -> Iterator[Tensor]:
+        """The faces as the detector takes pictures, float32 in 0...1, a batch at a time."""
+        self.detector.eval()
+        for batch in faces.split(self._batch(batch_size)) if len(faces) else []:
+            yield batch.to(self._device).float() / 255
+
+    def _batch(self, batch_size: int) -> int:
+        return min(batch_size, IN_CACHE) if self._device.type == "cpu" else batch_size
+
     @torch.inference_mode()
     def _run(self, faces: Tensor, batch_size: int, with_mri: bool) -> tuple[Tensor, Tensor | None]:
         logits: list[Tensor] = [torch.zeros(0)]
@@ -112,10 +173,8 @@ class Bundle:
     def _pictures(self, faces: Tensor, batch_size: int, with_mri: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
         """What the detector looks at, and the MRIs where they are wanted, a batch at a time."""
         self.detector.eval()
-        device = next(self.detector.parameters()).device
-        if device.type == "cpu":
-            batch_size = min(batch_size, IN_CACHE)
-        for batch in faces.split(batch_size) if len(faces) else []:
+        device = self._device
+        for batch in faces.split(self._batch(batch_size)) if len(faces) else []:
             x = batch.to(device)
             with self._precision(device):
                 mri = predict_mri(self.generator, x) if with_mri and self.generator is not None else None
@@ -140,13 +199,15 @@ def save_bundle(
     thresholds: dict[str, float],
     provenance: dict[str, Any] | None = None,
     familiarity: Familiarity | None = None,
+    known: KnownFaces | None = None,
     doubt: dict[str, Any] | None = None,
+    data: dict[str, Any] | None = None,
 ) -> Path:
     """Write the bundle as `folder`, whole or not at all; an older bundle there is replaced.
 
     Args:
         provenance: JSON values: run id, config, code version, data hash, ...
-        familiarity, doubt: see `Bundle`.
+        familiarity, known, doubt: see `Bundle`. data: what it learned from, see `mrigan.training.learned`.
 
     Raises:
         ConfigError: `input` is unknown, or it is "mri" without a generator, or a threshold is missing.
@@ -167,6 +228,9 @@ def save_bundle(
         if familiarity is not None:
             with atomic_write(beside / FAMILIARITY_FILE) as file:
                 file.write(save(familiarity.tensors()))
+        if known is not None:
+            with atomic_write(beside / KNOWN_FILE) as file:
+                file.write(save(known.tensors()))
         files = {path.name: {"sha256": sha256_file(path), "bytes": path.stat().st_size} for path in beside.iterdir()}
         meta = {
             "schema_version": SCHEMA_VERSION,
@@ -176,6 +240,7 @@ def save_bundle(
             "faces": faces,
             "thresholds": thresholds,
             "doubt": doubt or {},
+            "data": data or {},
             "files": files,
             "provenance": provenance or {},
         }
@@ -207,10 +272,12 @@ def load_bundle(folder: str | Path) -> Bundle:
     except ConfigError as error:
         raise ModelError(error.what, where=folder / "model.json", fix=_FIX) from None
     thresholds = {name: float(value) for name, value in meta["thresholds"].items()}
-    known = None
+    bundle = Bundle(detector.eval(), generator, meta["input"], meta["faces"], thresholds, meta)
     if FAMILIARITY_FILE in meta["files"]:
-        known = Familiarity.from_tensors(_tensors(folder / FAMILIARITY_FILE), detector.settings["hidden"])
-    return Bundle(detector.eval(), generator, meta["input"], meta["faces"], thresholds, meta, known)
+        bundle.familiarity = Familiarity.from_tensors(_tensors(folder / FAMILIARITY_FILE), detector.settings["hidden"])
+    if KNOWN_FILE in meta["files"]:
+        bundle.known = KnownFaces.from_tensors(_tensors(folder / KNOWN_FILE), detector.backbone)
+    return bundle
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
@@ -261,7 +328,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
 def _file_names(meta: dict[str, Any], folder: Path) -> Iterator[str]:
     """The listed files; only the known names, so that no list can lead out of the folder."""
     names = set(meta["files"])
-    if not {DETECTOR_FILE} <= names <= {DETECTOR_FILE, GENERATOR_FILE, FAMILIARITY_FILE}:
+    if not {DETECTOR_FILE} <= names <= {DETECTOR_FILE, GENERATOR_FILE, FAMILIARITY_FILE, KNOWN_FILE}:
         raise ModelError(f"model.json lists {', '.join(sorted(map(str, names))) or 'no files'}", where=folder, fix=_FIX)
     yield from sorted(names)
 

@@ -1,7 +1,7 @@
 """MLflow run and model registry."""
 
 from mrigan.tracking.provenance import code_version, environment
-from mrigan.tracking.registry import list_models, promote, register, resolve
+from mrigan.tracking.registry import list_models, promote, register, register_run, resolve
 from mrigan.tracking.run import Run, send
 from mrigan.tracking.spool import SPOOL
 from mrigan.tracking.store import tracking_uri
@@ -14,6 +14,7 @@ __all__ = [
     "list_models",
     "promote",
     "register",
+    "register_run",
     "resolve",
     "send",
     "tracking_uri",

@@ -6,6 +6,7 @@ A model is a folder (model.json and safetensors). The registry keeps it as an ML
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 import warnings
@@ -72,6 +73,44 @@ def register(
         return register_version(open_store(uri), Path(folder), name, run_id, tags, experiment=experiment)
     except store_errors() as error:
         raise _unusable(error, uri) from error
+
+
+def register_run(run: str | Path, uri: str = "") -> tuple[str, int]:
+    """Register the model of a finished detector run, or a model folder, whatever its validation shows.
+
+    Returns:
+        The registered name, `mrigan-face` or `mrigan-mri`, and the version, a `candidate`.
+
+    Raises:
+        ModelError: there is no model, or the registry cannot be used.
+    """
+    folder = resolve(run, uri)
+    try:
+        meta = json.loads((folder / MODEL_FILE).read_bytes())
+        name, provenance = f"mrigan-{meta['input']}", dict(meta.get("provenance") or {})
+    except (OSError, ValueError, KeyError, TypeError):
+        name, provenance = "", {}
+    if name not in NAMES:
+        raise ModelError(f"{MODEL_FILE} describes no detector", where=folder, fix="give a run's folder, or its model/")
+    tags = {key: provenance[key] for key in ("data_hash", "step") if key in provenance}
+    try:
+        client = open_store(uri)
+        run_id = _known_run(client, provenance.get("mlflow_run_id"))
+        return name, register_version(client, folder, name, run_id, tags)
+    except store_errors() as error:
+        raise _unusable(error, uri) from error
+
+
+def _known_run(client: MlflowClient, run_id: Any) -> str | None:
+    """The id, if this store has such a run: a model may have been trained beside another store."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client.get_run(run_id).info.run_id) if isinstance(run_id, str) and run_id else None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def register_version(

@@ -1,7 +1,9 @@
-"""What a finished detector is told of its own limits: measured on held-out faces (see `mrigan.evaluation.doubt`)."""
+"""What a finished detector is told of its own limits: measured on held-out faces and, where these are few, on training
+faces (see `mrigan.evaluation.doubt`)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,42 +12,95 @@ import torch
 
 from mrigan.config import FacesConfig
 from mrigan.data import ShardSet, eval_batches
-from mrigan.evaluation.doubt import fit_doubt
+from mrigan.evaluation.doubt import LEAST_FAMILIES, fit_doubt
 from mrigan.models import Bundle
 from mrigan.models.familiarity import Familiarity, fit_familiarity
-from mrigan.video.quality import sharpness
+from mrigan.models.known_faces import KnownFaces, fit_known_faces
+from mrigan.video.quality import colour, sharpness
 
-MOST = 4000  # faces looked at, spread evenly over the set
+MOST = 4000  # held-out faces looked at, spread evenly over the set
+MOST_KNOWN = 256  # training faces remembered, as many of each family
 LEAST = 50  # of known faces; from fewer nothing can be said about unknown ones
 BATCH = 64
+MAX_DISTANCE = 0.98  # from the known faces: less far than the training family that is furthest from the others
+COLOURLESS = 2.0  # levels, see `colour`; a family below it is grey: the model has then seen such
+COLOUR_SHARE = 0.25  # of the colour of the palest training family: compression may take as much as that, grey takes all
 
 
-def learn_to_doubt(
-    bundle: Bundle, shards: ShardSet, scores: pa.Table, *, workers: int = 0
-) -> tuple[Familiarity | None, dict[str, Any]]:
+@dataclass(frozen=True)
+class Doubt:
+    """What travels with the model: see `Bundle` for `familiarity` and `known`, `fit_doubt` for `told`."""
+
+    familiarity: Familiarity | None
+    known: KnownFaces | None
+    told: dict[str, Any]
+
+
+def learn_to_doubt(bundle: Bundle, train: ShardSet, held_out: ShardSet, scores: pa.Table, *, workers: int = 0) -> Doubt:
     """Calibration, rules and limits of a detector, and what it is familiar with.
 
-    Known faces are those of every second family; the distance of the others, which it was not fitted to, sets the
-    limit.
+    With 20 held-out families, known faces are those of every second one; the distance of the others, which it was not
+    fitted to, sets the limit. With fewer, known faces are the training faces, and the limit is how far the training
+    families lie from each other.
 
     Args:
-        shards: held-out faces. scores: what the detector says of all of them (see `scores_table`).
-
-    Returns:
-        (familiarity, None with fewer than 50 known or other faces; what `fit_doubt` gives)
+        train: what the detector learned from. scores: what it says of all faces of `held_out` (see `scores_table`).
     """
-    ids = np.unique(np.linspace(0, len(shards) - 1, min(MOST, len(shards))).astype(np.int64))
-    hidden, sharp = _look(bundle, shards, ids, workers)
+    ids = np.unique(np.linspace(0, len(held_out) - 1, min(MOST, len(held_out))).astype(np.int64))
+    hidden, sharp = _look(bundle, held_out, ids, workers)
     measures = {"sharpness": sharp}
-    if "face_px" in shards.rows.column_names:  # sets of an older version do not tell
-        measures["side"] = shards.rows["face_px"].to_numpy()
-    families = np.unique(shards.rows["family"].take(pa.array(ids)).to_pylist(), return_inverse=True)[1]
+    if "face_px" in held_out.rows.column_names:  # sets of an older version do not tell
+        measures["side"] = held_out.rows["face_px"].to_numpy()
+    families = _families(held_out, ids)
     known, others = hidden[families % 2 == 0], hidden[families % 2 == 1]
     familiarity = None
-    if min(len(known), len(others)) >= LEAST:
+    enough = families.max(initial=-1) + 1 >= LEAST_FAMILIES
+    if enough and min(len(known), len(others)) >= LEAST:
         familiarity = fit_familiarity(known)
         measures["distance"] = familiarity.distance(others).numpy()
-    return familiarity, fit_doubt(scores, measures)
+    limits, remembered = _of_training(bundle, train, workers, remember=familiarity is None)
+    return Doubt(familiarity, remembered, fit_doubt(scores, measures, limits))
+
+
+def _of_training(
+    bundle: Bundle, train: ShardSet, workers: int, *, remember: bool
+) -> tuple[dict[str, float], KnownFaces | None]:
+    """The limits that the training faces set, and these faces where they are to be remembered."""
+    ids = _spread(_families(train, np.arange(len(train))), MOST_KNOWN)
+    families = np.unique(_families(train, ids), return_inverse=True)[1]
+    faces, colours = [], []
+    size = int(bundle.faces.get("size", FacesConfig().size))
+    with eval_batches(train, ids, BATCH, workers=workers, size=size, mri=False) as batches:
+        for batch in batches:
+            face = batch.face.cpu()
+            faces.append(face)
+            colours += [colour(image) for image in face.permute(0, 2, 3, 1).contiguous().numpy()]
+    palest = min(float(np.median(np.array(colours)[families == family])) for family in np.unique(families))
+    limits = {"min_colour": COLOUR_SHARE * palest} if palest >= COLOURLESS else {}
+    if not remember:
+        return limits, None
+    was_training = bundle.detector.training
+    maps = bundle.maps_of(torch.cat(faces), batch_size=BATCH)
+    bundle.detector.train(was_training)
+    known = fit_known_faces(maps, torch.from_numpy(families)) if maps else None
+    return limits | ({} if known is None else {"max_distance": MAX_DISTANCE}), known
+
+
+def _families(shards: ShardSet, ids: np.ndarray) -> np.ndarray:
+    """(N,) a number for the family of each of the samples `ids`; a sample without one is its video's."""
+    family, clip = (shards.rows[name].take(pa.array(ids)).to_pylist() for name in ("family", "clip"))
+    return np.unique([a or b for a, b in zip(family, clip, strict=True)], return_inverse=True)[1]
+
+
+def _spread(families: np.ndarray, most: int) -> np.ndarray:
+    """`most` of the samples 0…N-1 or fewer, sorted: as many of each family, spread evenly over it."""
+    numbers = np.unique(families)
+    numbers = numbers[np.unique(np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(np.int64))]
+    each = most // len(numbers)
+    chosen = []
+    for own in (np.flatnonzero(families == number) for number in numbers):
+        chosen.append(own[np.unique(np.linspace(0, len(own) - 1, min(each, len(own))).astype(np.int64))])
+    return np.sort(np.concatenate(chosen))
 
 
 def _look(bundle: Bundle, shards: ShardSet, ids: np.ndarray, workers: int) -> tuple[torch.Tensor, np.ndarray]:

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mrigan.config import DetectorConfig, FacesConfig, from_dict, to_dict
+from mrigan.config import DetectorConfig, FacesConfig, TrackingConfig, from_dict, to_dict
 from mrigan.errors import ConfigError, ShardError
 from mrigan.evaluation import search_thresholds
+from mrigan.evaluation.chance import skill
 from mrigan.evaluation.scores import write_scores
 from mrigan.models import save_bundle
 from mrigan.training.doubt import learn_to_doubt
 from mrigan.training.job import Job
+from mrigan.training.learned import learned_data
 from mrigan.training.scoring import scores_table
 from mrigan.training.validation import Validation
 
@@ -42,7 +44,7 @@ def _write_model(job: Job[DetectorConfig], validation: Validation, scores: pa.Ta
     thresholds = search_thresholds(scores)
     provenance = {**job.provenance(), "step": step, "thresholds": thresholds}
     bundle = validation.bundle
-    familiarity, doubt = learn_to_doubt(bundle, job.val, scores, workers=job.config.data.workers)
+    doubt = learn_to_doubt(bundle, job.train, job.val, scores, workers=job.config.data.workers)
     save_bundle(
         job.folder.model,
         bundle.detector,
@@ -51,14 +53,29 @@ def _write_model(job: Job[DetectorConfig], validation: Validation, scores: pa.Ta
         faces=bundle.faces,
         thresholds={name: thresholds[name] for name in ("frame", "fraction")},
         provenance=provenance,
-        familiarity=familiarity,
-        doubt=doubt,
+        familiarity=doubt.familiarity,
+        known=doubt.known,
+        doubt=doubt.told,
+        data=learned_data(job.train, job.val, job.config.data.about),
     )
     log.info("%s is of step %d; thresholds %s", job.folder.model, step, thresholds)
     job.tracking.log_artifact(job.folder.path / "scores-val.parquet")
-    if job.config.tracking.register and job.tracking.active:
+    if job.tracking.active and may_be_registered(job.config.tracking, scores, job.folder.path):
         tags = {"data_hash": job.train.hash, "step": step}
         job.tracking.register(job.folder.model, f"mrigan-{job.config.data.input}", tags)
+
+
+def may_be_registered(config: TrackingConfig, scores: pa.Table, run: Path) -> bool:
+    """Whether the registry is to have a detector with these validation scores; says so where it is not."""
+    if not config.register or config.register_anyway:
+        return config.register or config.register_anyway
+    found = skill(scores)
+    if not found.better:
+        log.warning(
+            "not registered: on validation this detector is not shown to be better than chance: %s. The model is kept "
+            "in %s. To register it all the same: mrigan models register %s (or train with --register)",
+            found.why, run / "model", run)  # fmt: skip
+    return found.better
 
 
 def face_settings(folders: Sequence[str | Path]) -> dict[str, Any]:

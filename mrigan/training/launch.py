@@ -23,6 +23,8 @@ from mrigan.health.failure import PeerFailed, tell_torchrun
 from mrigan.progress import console
 from mrigan.threads import settle
 
+REGISTER = "tracking.register_anyway=true"  # what --register stands for
+
 
 def launch(kind: str, config: str, overrides: Sequence[str], new: bool, dry: bool = False) -> int:
     """Find this process's rank, load the config, train, and say how it went.
@@ -52,8 +54,12 @@ def main(kind: str, about: str) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example train.steps=100")
     parser.add_argument("--new", action="store_true", help="start afresh; an earlier run is moved to <dir>.old-N")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, do one step, leave nothing behind")
+    parser.set_defaults(register=False)
+    if kind == "detector":
+        parser.add_argument("--register", action="store_true", help="also if validation shows no more than chance")
     options = parser.parse_intermixed_args()
-    sys.exit(launch(kind, options.config, options.overrides, options.new, options.dry_run))
+    overrides = [*options.overrides, *([REGISTER] if options.register else [])]
+    sys.exit(launch(kind, options.config, overrides, options.new, options.dry_run))
 
 
 def _launch(kind: str, config: str, overrides: list[str], new: bool, dry: bool) -> int:

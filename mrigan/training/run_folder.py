@@ -31,8 +31,8 @@ C = TypeVar("C", GanConfig, DetectorConfig)
 # May change between two starts of one run: none of them changes a step that both configs have, but for the rounding and
 # (engine.accumulate, like the number of ranks) for where dropout falls. Everything else does.
 # `data.shards` and `model.generator` are compared by content (run.json): a folder may move.
-FREE = ("run.", "data.shards", "data.cache", "data.loader", "data.decode_on", "data.workers", "data.verify",
-        "data.on_bad", "model.generator", "checkpoint.", "eval.", "tracking.", "train.steps",
+FREE = ("run.", "data.about", "data.shards", "data.cache", "data.loader", "data.decode_on", "data.workers",
+        "data.verify", "data.on_bad", "model.generator", "checkpoint.", "eval.", "tracking.", "train.steps",
         "train.epochs", "train.device", "engine.", "health.")  # fmt: skip
 
 

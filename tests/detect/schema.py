@@ -28,6 +28,9 @@ VERDICT = closed(
     input={"anyOf": [{"type": "null"}, FILE]},
     verdict={"enum": ["fake", "real", "undecided"]},
     reason=REASON,
+    limit={"enum": [None, "min_side", "min_sharpness", "max_distance", "min_colour"]},
+    learned_from={"type": ["string", "null"]},
+    warnings=several({"type": "string"}),
     rule=closed(name={"enum": RULES}, threshold=PROB, score=MAYBE),
     probability=MAYBE,
     interval=INTERVAL,
@@ -36,7 +39,7 @@ VERDICT = closed(
     limits={"type": "object", "additionalProperties": {"type": "number"}},
     measured={
         "type": "object",
-        "propertyNames": {"enum": ["side", "sharpness", "distance"]},
+        "propertyNames": {"enum": ["side", "sharpness", "distance", "colour"]},
         "additionalProperties": closed(median={"type": "number"}, beyond=MAYBE),
     },
     thresholds=closed(frame=PROB, fraction=PROB, min_faces=COUNT),

@@ -8,10 +8,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from scipy import special
+from scipy.stats import binomtest
 
 from mrigan.config import FacesConfig
 from mrigan.detect.findings import Findings
+from mrigan.detect.judge import learned_from, validation_of
+from mrigan.detect.lines import verdict_line
 from mrigan.detect.verdict import interval, smallest_face, verdict
+from mrigan.detect.wording import limit_rows, sentence, validated
 from mrigan.video import Face
 from tests.detect.schema import check
 
@@ -113,6 +117,57 @@ def test_a_video_beyond_the_models_limits_is_not_judged(
     assert said([bad] * 3 + [good] * 3) == ("fake", None)  # half of them is not most
     assert said([bad] * 4 + [good] * 2) == ("undecided", reason)
     assert judged(findings([0.9] * 6, measures={measure: np.full(6, bad)}))["verdict"] == "fake"  # no limit is known
+
+
+def test_a_colourless_video_is_out_of_range_by_a_limit_of_its_own() -> None:
+    grey = findings([0.9] * 6, measures={"distance": np.full(6, 1.0), "colour": np.zeros(6)})
+    result = judged(grey, min_colour=2.0, max_distance=3.0)
+    assert (result["verdict"], result["reason"], result["limit"]) == ("undecided", "out_of_range", "min_colour")
+    assert result["measured"]["colour"] == {"median": 0.0, "beyond": 1.0}
+    assert "hardly any colour" in sentence(result, picture=False)
+    assert "hardly any colour" in verdict_line(result)
+    [broken] = [row for row in limit_rows(result, picture=False) if row.broken]
+    assert broken.name.startswith("Spread of a face's colours")
+    assert judged(grey, max_distance=3.0)["verdict"] == "fake"  # a model that has seen grey sets no such limit
+    far = findings([0.9] * 6, measures={"distance": np.full(6, 4.0), "colour": np.zeros(6)})
+    assert judged(far, min_colour=2.0, max_distance=3.0)["limit"] == "max_distance"
+
+
+def test_a_model_says_what_it_learned_from_and_that_it_knows_no_limit() -> None:
+    result = judged(findings([0.9] * 6))
+    assert [line.partition(":")[0] for line in result["warnings"]] == ["no limit known"]
+    assert result["learned_from"] is None
+    assert verdict_line(result).endswith("the model learned from data that it does not name")
+    assert judged(findings([0.9] * 6), max_distance=3.0)["warnings"] == []
+    told = learned_from({"data": {"datasets": ["celeb-df", "dfdc"], "training": {"families": 412}}})
+    assert told == "celeb-df, dfdc (412 families)"
+    about = {"about": " invented\npeople ", "datasets": ["dfdc"], "training": {"families": 16}}
+    assert learned_from({"data": about}) == "invented people (16 families)"
+    for nothing in ({}, {"data": 3}, {"data": {"about": ["x"], "datasets": {"a": 1}}}):
+        assert learned_from(nothing) is None
+    assert verdict_line(result | {"learned_from": told}).endswith(
+        "; the model learned from celeb-df, dfdc (412 families)"
+    )
+
+
+def test_rates_stand_with_counts_and_exact_intervals() -> None:
+    counts = {
+        "fakes": 16,
+        "fakes_found": 15,
+        "fake_families": 4,
+        "reals": 4,
+        "reals_called_fake": 0,
+        "real_families": 4,
+    }
+    seen = validation_of({"tpr": 15 / 16, "tnr": 1.0, "counts": counts})
+    assert seen["tnr_interval"] == pytest.approx(list(binomtest(4, 4).proportion_ci(method="exact")))
+    assert validated({"validation": seen}) == (
+        "15 of 16 fakes found, 95 %: 34 to 100 % (4 families); 0 of 4 reals called fake, 95 %: 0 to 60 %"
+    )
+    assert validated({"validation": validation_of({"tpr": 0.75, "tnr": 0.5, "counts": {"fakes": "x"}})}).endswith(
+        "of how many, the model does not say"
+    )
+    assert validated({"validation": validation_of({})}) == ""
 
 
 def test_a_person_beyond_the_limits_is_undecided_alone() -> None:

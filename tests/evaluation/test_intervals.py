@@ -93,8 +93,9 @@ def test_rates_have_the_exact_interval(right: int, of: int) -> None:
 
 
 def test_a_rate_in_words() -> None:
-    assert words(0, 4) == "0 of 4 (95 %: 0 to 60 %)"
-    assert words(16, 16, families=4) == "16 of 16 (95 %: 40 to 100 %)"  # four fakes of each of four originals
+    assert words(0, 4, "reals called fake") == "0 of 4 reals called fake, 95 %: 0 to 60 %"
+    four_of_each = words(16, 16, "fakes found", families=4)
+    assert four_of_each == "16 of 16 fakes found, 95 %: 40 to 100 % (4 families)"
 
 
 def rated(families: int, fakes_each: int) -> pa.Table:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -15,15 +18,18 @@ import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from mrigan.config import DetectorConfig
+from mrigan.config import DetectorConfig, TrackingConfig
 from mrigan.data import Batch, ShardSet
 from mrigan.engine.distributed import World
 from mrigan.engine.precision import Precision
 from mrigan.errors import CheckpointError, ConfigError, ModelError
 from mrigan.evaluation import read_scores
 from mrigan.models import Detector, Generator, load_bundle, load_generator
+from mrigan.tracking import list_models, register_run
 from mrigan.training.detector import detector_step
-from mrigan.training.doubt import learn_to_doubt
+from mrigan.training.doubt import MAX_DISTANCE, learn_to_doubt
+from mrigan.training.finish import may_be_registered
+from mrigan.training.launch import REGISTER
 from mrigan.training.scoring import score_shards
 from tests.training.runs import (
     detector_config,
@@ -69,10 +75,20 @@ def test_the_model_of_a_face_run(face_run: Path, shards: Path) -> None:
     assert provenance["thresholds"]["source"].endswith("val videos")
 
 
-def test_a_model_of_few_people_sets_no_limits(face_run: Path) -> None:
+def test_a_model_of_few_people_sets_its_limits_by_the_training_faces(face_run: Path, shards: Path) -> None:
     """How a handful of held-out people look is no limit of what can be judged; what was too little is said."""
-    doubt = load_bundle(face_run / "model").doubt
-    assert doubt["limits"] == {"min_faces": 3, "share": 0.5}
+    bundle = load_bundle(face_run / "model")
+    doubt, training = bundle.doubt, ShardSet.open([str(shards)], "train")
+    limits = dict(doubt["limits"])
+    assert bundle.familiarity is None
+    assert bundle.known is not None
+    assert limits.pop("max_distance") == MAX_DISTANCE
+    limits.pop("min_colour", None)
+    assert limits == {"min_faces": 3, "share": 0.5}
+    faces = np.stack([cv2.imdecode(np.frombuffer(training.read(i)[0], np.uint8), 1)[..., ::-1] for i in (0, 9, 17)])
+    _, distances = bundle.weigh(torch.from_numpy(faces.transpose(0, 3, 1, 2).copy()))
+    assert distances is not None
+    assert distances.numpy() == pytest.approx(0, abs=0.02)  # it has seen these very faces
     assert doubt["calibration"] is None
     assert "too few" in doubt["uncalibrated"] or "two families" in doubt["uncalibrated"]
 
@@ -84,7 +100,7 @@ def test_sharpness_is_measured_on_the_held_out_faces(
     monkeypatch.setattr("mrigan.evaluation.doubt.LEAST_FAMILIES", 1)
     held_out, bundle = ShardSet.open([str(shards)], "val"), load_bundle(face_run / "model")
     scores = score_shards(bundle, held_out, workers=0, device="cpu", progress=False)
-    _, doubt = learn_to_doubt(bundle, held_out, scores)
+    doubt = learn_to_doubt(bundle, ShardSet.open([str(shards)], "train"), held_out, scores).told
     faces = (cv2.imdecode(np.frombuffer(held_out.read(i)[0], np.uint8), 1) for i in range(len(held_out)))
     sharp = [cv2.Laplacian(cv2.cvtColor(face, cv2.COLOR_BGR2GRAY), cv2.CV_64F).var() for face in faces]
     assert doubt["limits"]["min_sharpness"] == pytest.approx(np.quantile(sharp, 0.01), rel=0.02)
@@ -256,11 +272,34 @@ def test_epochs_become_steps(shards: Path, tmp_path: Path) -> None:
     assert status(tmp_path / "run")["step"] == 4  # half of 51 samples, rounded up to whole batches of 8
 
 
+def test_a_detector_no_better_than_chance_is_kept_and_not_registered(
+    shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    own = ["tracking.enabled=true", f"tracking.uri={uri}", "train.steps=1", "data.workers=0"]
+    run = run_detector(shards, tmp_path / "run", *own)
+    [line] = [record.message for record in caplog.records if record.message.startswith("not registered")]
+    assert f"mrigan models register {run}" in line
+    assert "too few for an interval" in line
+    assert list_models(uri) == []
+    load_bundle(run / "model")
+    command = [sys.executable, "-m", "mrigan.cli", "models", "register", str(run)]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": uri}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout == "registered as mrigan-face version 1, candidate\n", done.stderr
+    [version] = list_models(uri)
+    assert version.run_id == status(run)["mlflow_run_id"]
+    assert register_run(run, uri) == ("mrigan-face", 1)  # the same run's model is one version
+    scores = read_scores(run / "scores-val.parquet")
+    for register, anyway, expected in ((True, False, False), (True, True, True), (False, False, False)):
+        assert may_be_registered(TrackingConfig(register=register, register_anyway=anyway), scores, run) is expected
+
+
 def test_the_registry_gets_the_model(shards: Path, tmp_path: Path) -> None:
     from mrigan.tracking import resolve
 
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    own = ["tracking.enabled=true", f"tracking.uri={uri}", "train.steps=2", "data.workers=0"]
+    own = ["tracking.enabled=true", f"tracking.uri={uri}", "train.steps=2", "data.workers=0", REGISTER]
     run = run_detector(shards, tmp_path / "run", *own)
     registered = resolve("models:/mrigan-face@candidate", uri)
     assert (registered / "detector.safetensors").read_bytes() == (run / "model" / "detector.safetensors").read_bytes()
