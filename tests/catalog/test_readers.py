@@ -321,13 +321,15 @@ def test_a_dfdc_fake_of_a_fake_and_other_spellings(tmp_path):
         "g.mp4": {"label": "fake", "original": "r_0.mp4"},
         "h.mp4": {"label": "Fake", "original": "videos/R.MP4"},
         "self.mp4": {"label": "FAKE", "original": "self.mp4"},
+        "lost.mp4": {"label": "FAKE", "original": "r.mp4"},
+        "of-lost.mp4": {"label": "FAKE", "original": "lost.mp4"},
     }
-    part(tmp_path, 0, entries)
+    part(tmp_path, 0, entries, [name for name in entries if name != "lost.mp4"])
     catalog, result = scan_catalog("dfdc", tmp_path)
     clips = {clip.name.rpartition("/")[2]: clip for clip in catalog.clips}
-    assert {clips[name].original for name in ("r_0.mp4", "g.mp4", "h.mp4")} == {clips["r.mp4"].id}
+    assert {clips[name].original for name in ("r_0.mp4", "g.mp4", "h.mp4", "of-lost.mp4")} == {clips["r.mp4"].id}
     assert clips["self.mp4"].family == clips["self.mp4"].id
-    assert reasons(result)["fakes of fakes (of the family of the first original)"] == 1
+    assert reasons(result)["fakes of fakes (of the family of the first original)"] == 2
 
 
 def test_dfdc_parts_that_are_not_read_are_named(tmp_path):

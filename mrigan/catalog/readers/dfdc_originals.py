@@ -59,6 +59,12 @@ class Originals:
             if (label := label_of(row))
         ]
         holders: dict[str, list[str]] = defaultdict(list)
+        for part in parts:  # of what is not on disk, too: a fake of it is of the family of its original
+            for entry, row in part.entries.items():
+                original = _original(entry, row) if len(part.there) < len(part.entries) else ""
+                if original and entry not in part.there and label_of(row) == "fake":
+                    self._source.setdefault(_key(entry), original)
+                    self._families.join(_key(entry), _key(original))
         for _, part, label, entry, key, original in there:
             holders[key].append(part.name)
             if label == "real":
