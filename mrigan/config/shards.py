@@ -20,6 +20,7 @@ class FacesConfig:
     size: int = at_least(16, 256)  # px, side of the stored square face
     resize: str = "area"  # the named step that makes size x size
     max_persons: int = at_least(1, 8)  # faces a frame, largest first
+    cropped: bool = False  # every picture is one face, cut out already: none is looked for, no margin is added
 
 
 @dataclass

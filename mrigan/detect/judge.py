@@ -101,7 +101,8 @@ class Judge:
 
     Raises:
         ModelError: no model, or a damaged one.
-        ConfigError: no such device, no such precision, or no such rule in the model.
+        ConfigError: no such device, no such precision, no such rule in the model, or a model of cut faces without
+            `cropped`.
     """
 
     def __init__(self, model: Bundle | str | Path | None, options: Options, name: str = "") -> None:
@@ -119,6 +120,13 @@ class Judge:
         device = pick_device(options.device)
         self.bundle = replace(model.to(device), precision=options.precision)
         trained = trained_on(model)
+        if trained.cropped and not options.cropped:
+            raise ConfigError(
+                f"{self.name} was trained on faces that were cut already (faces.cropped): how wide to cut them out "
+                "of a video is not known",
+                where="--model",
+                fix="cut the faces as those of the training were, and give them with --cropped",
+            )
         self.config = replace(
             trained,
             every=options.every or trained.every,

@@ -41,7 +41,8 @@ FACE_BYTES = 18_000
 MRI_BYTES = {"jpg": 30_000, "png": 70_000}
 BLACK_BYTES = {"jpg": 2_400, "png": 700}
 TAR_BYTES = 2_800  # headers, padding and json of a sample
-NEWER = (("recipe", "mri_of"),)  # settings that did not exist once: their defaults leave a plan's hash as it was
+# Settings that did not exist once: at their defaults they leave a plan's hash as it was
+NEWER = (("recipe", "mri_of"), ("faces", "cropped"))
 FILL = 0.85  # of a shard's bytes are planned: a unit that comes out a little larger still is one shard
 
 

@@ -32,6 +32,7 @@ from mrigan.video import (
     Geometry,
     Treatment,
     crop,
+    detector_of,
     follow,
     is_picture,
     read_frames,
@@ -82,7 +83,7 @@ def write_preview(catalog: Catalog, config: ShardsConfig, out: str | Path, famil
         )
     plain = next((s for s in seen if s.family.fakes), seen[0])
     if plain.treated.after:  # its face was found in the treated frame
-        face = _largest(FaceDetector(config.faces), plain.frame, plain.frame.image) or plain.face
+        face = _largest(detector_of(config.faces), plain.frame, plain.frame.image) or plain.face
         plain = Seen(plain.family, plain.treated, plain.frame, face)
     sheets = {
         "noises": ("Noise, at native resolution", _noises(plain)),
@@ -100,7 +101,7 @@ def write_preview(catalog: Catalog, config: ShardsConfig, out: str | Path, famil
 
 def _look(catalog: Catalog, config: ShardsConfig) -> Iterator[Seen]:
     """Families in a seeded order, treated and untreated ones in turns, with a frame that shows a face."""
-    detector = FaceDetector(config.faces)
+    detector = detector_of(config.faces)
     found = [family for family in catalog.families() if family.original is not None]
     found.sort(key=lambda f: hashlib.sha256(f"{config.pack.seed} {f.id}".encode()).digest())
     every = [(family, Treated.of(family, config, lambda _: nullcontext())) for family in found]

@@ -27,6 +27,7 @@ from mrigan.video import (
     Frame,
     FrameSource,
     crop,
+    detector_of,
     faces_key,
     family_source,
     find_faces,
@@ -86,7 +87,7 @@ class Tools:
 
     @cached_property
     def detector(self) -> FaceDetector:
-        return FaceDetector(self.config.faces, self.config.video.device)
+        return detector_of(self.config.faces, self.config.video.device)
 
     def source(self, family: Family, stages: Stages) -> FrameSource:
         """Who decodes the clips of a family."""

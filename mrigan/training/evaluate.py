@@ -24,7 +24,7 @@ from mrigan.training.scoring import score_shards
 from mrigan.training.trained_on import trained_on
 
 log = logging.getLogger(__name__)
-CUT = ("margin", "size", "resize")  # settings that change what a face looks like
+CUT = ("margin", "size", "resize", "cropped")  # settings that change what a face looks like
 
 
 def evaluate_models(

@@ -4,6 +4,7 @@ Importing this is light: av, torch, OpenCV, SciPy and pyarrow are imported where
 """
 
 from mrigan.video.alignment import Alignment, FakeClip, Paired, follow, pair_frames
+from mrigan.video.cropped import WholePictures, detector_of
 from mrigan.video.crops import RESIZE, crop, expand_box, resize_face
 from mrigan.video.faces import INFERENCE_THRESHOLDS, Detection, Face, FaceDetector, FaceTable, find_faces
 from mrigan.video.frames import BrokenVideo, DamagedVideo, Decoded, Frame, TruncatedVideo, read_frames
@@ -40,8 +41,10 @@ __all__ = [
     "Treatment",
     "TruncatedVideo",
     "VideoInfo",
+    "WholePictures",
     "changed",
     "crop",
+    "detector_of",
     "draw_treatment",
     "expand_box",
     "faces_key",

@@ -12,7 +12,8 @@ from mrigan.errors import InputError
 from mrigan.files import atomic_write, hash_json
 from mrigan.video.faces import Face, FaceTable
 
-FINDING = ("every", "long_side", "min_face", "thresholds", "factor", "max_persons")  # the settings that find faces
+# The settings that find faces
+FINDING = ("every", "long_side", "min_face", "thresholds", "factor", "max_persons", "cropped")
 CORNERS = ("x0", "y0", "x1", "y1")
 MADE = "pyav on cpu"
 VERSION = 3  # of detection and tracking; a change of what they find must change every key

@@ -8,6 +8,7 @@ import re
 import shutil
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -106,6 +107,16 @@ def test_cropped_faces_are_judged_whole(clips: Path, models: dict[str, Path], tm
     shutil.copy(clips / "face.png", misnamed)
     assert one(misnamed, models["fake"])["verdict"] == "fake"  # known by its content
     assert one(clips / "one.mp4", models["fake"], pictures=True)["reason"] == "unreadable"
+
+
+def test_a_model_of_cut_faces_judges_cut_faces_only(clips: Path, models: dict[str, Path]) -> None:
+    bundle = load_bundle(models["fake"])
+    bundle = replace(bundle, faces=bundle.faces | {"cropped": True})
+    with pytest.raises(ConfigError, match="were cut already") as error:
+        Judge(bundle, Options())
+    assert "--cropped" in str(error.value.fix)
+    [item] = detect_paths([clips / "face.png"], bundle, Options(cropped=True))
+    assert (item["verdict"], item["faces"][0]["box"]) == ("fake", [0.0, 0.0, 256.0, 256.0])
 
 
 def test_a_cut_off_clip_is_judged_by_what_is_there(clips: Path, models: dict[str, Path], tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from mrigan.catalog.readers.fdf import read_fdf
 from mrigan.catalog.readers.ffhq import read_ffhq
 from mrigan.catalog.readers.folder import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mrigan.catalog.readers.manifest import read_manifest
+from mrigan.catalog.readers.real_fake import read_real_fake
 from mrigan.catalog.readers.uadfv import read_uadfv
 
 READERS: dict[str, Reader] = {
@@ -32,6 +33,7 @@ READERS: dict[str, Reader] = {
     "uadfv": read_uadfv,
     "ffhq": read_ffhq,
     "fdf": read_fdf,
+    "folder": read_real_fake,
     "manifest": read_manifest,
 }
 
