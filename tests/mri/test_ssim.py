@@ -8,8 +8,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
-from mrigan.errors import InputError
-from mrigan.mri import mri_image, ssim_index
+from mrigan.errors import ConfigError, InputError
+from mrigan.mri import mri_image, ssim_index, stored_mri
 from mrigan.mri.ssim import _by_opencv, _by_torch
 from tests.mri.pictures import face_pair, tensor
 
@@ -116,3 +116,17 @@ def test_inputs_stay_as_they_are_and_may_be_strided() -> None:
     torch.testing.assert_close(mri_image(a.requires_grad_(), b), turned, rtol=0, atol=1e-2)
     assert torch.equal(a.detach(), before[0])
     assert torch.equal(b, before[1])
+
+
+def test_the_stored_mri_is_the_exact_one_rounded() -> None:
+    a, b = face_pair(97, 131)
+    exact = np.clip((1 - scipy_ssim(a, b)) * 255, 0, 255)
+    pair = torch.cat([tensor(a), tensor(a)]), torch.cat([tensor(b), tensor(a)])
+    found, same = stored_mri(*pair).numpy().transpose(0, 2, 3, 1)
+    assert found.dtype == np.uint8
+    halfway = np.abs(exact % 1 - 0.5) < 1e-6
+    assert halfway.mean() < 1e-3
+    np.testing.assert_array_equal(found[~halfway], np.rint(exact)[~halfway])
+    assert not same.any()
+    with pytest.raises(ConfigError, match="shapes"):
+        stored_mri(pair[0], pair[1][:1])
