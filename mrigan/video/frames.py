@@ -198,7 +198,9 @@ def decode(
             if packet.size:
                 packet.opaque = signs
             else:
-                stopped = packets.stopped or cut_short(container, stream, clock.reached(numbering.last_read), where)
+                stopped = packets.stopped or cut_short(
+                    container, stream, clock.reached(numbering.first_read, numbering.last_read), where
+                )
                 certain = numbering.certain_until() if stopped or packets.empty else None
             for ready, _, rank in ahead.take(packet, signs.place) if ahead else [(packet, None, None)]:
                 signs = ready.opaque or _Signs()

@@ -60,7 +60,8 @@ class Numbering:
         self.next = 0
         self.absent = 0
         self.leading = 0  # packets before the first frame
-        self.last_read: Place | None = None  # the latest place of all packets
+        self.first_read: Place | None = None  # the earliest place of all packets
+        self.last_read: Place | None = None  # the latest
         self._refusals = 0
         self._part = 0
         self._clock: int | None = None
@@ -91,8 +92,11 @@ class Numbering:
         if not packet.size or packet.pts is None or packet.is_discard or is_hidden(packet, self.codec):
             return None
         self._recent.append(packet.pts)
-        self.last_read = max((self._part, packet.pts), self.last_read or (self._part, packet.pts))
-        return self._part, packet.pts
+        place = self._part, packet.pts
+        self.last_read = max(place, self.last_read or place)
+        if self.first_read is None or place < self.first_read:
+            self.first_read = place
+        return place
 
     def missing_before(self, packet: Any, number: int, gap: bool) -> tuple[int, list[Place]]:
         """How many frames are missing before a packet, and the places given to them; to be called before its `place`.
@@ -336,11 +340,15 @@ class Clock:
         self.seconds = now - self.zero
         return self.seconds
 
-    def reached(self, place: Place | None) -> float:
-        """The time of the last packet, or of the last frame where that is later."""
-        if place is None or self.base is None or self.zero is None:
+    def reached(self, first: Place | None, last: Place | None) -> float:
+        """Seconds from the first packet to the last one, or to the last frame where that is later.
+
+        A recording may begin in the middle of a group, with packets that show nothing.
+        """
+        if first is None or last is None or self.base is None or self.zero is None:
             return self.seconds
-        return max(self.seconds, self._seconds(place[1]) - self.zero)
+        before = max(self.zero - self._seconds(first[1]), 0.0) if first[0] == 0 else 0.0
+        return max(self.seconds, self._seconds(last[1]) - self.zero) + before
 
     def _seconds(self, pts: int) -> float:
         assert self.base is not None

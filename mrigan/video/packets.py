@@ -128,7 +128,7 @@ def taken_apart(path: str | Path, codecs: set[str], pixels: set[str]) -> Iterato
         ranks[order] = np.arange(len(order))
         clock = Clock(stream)
         times = [clock(rank, places[i][1]) for rank, i in enumerate(order)]
-        if stopped := cut_short(container, stream, clock.reached(numbering.last_read), where):
+        if stopped := cut_short(container, stream, clock.reached(numbering.first_read, numbering.last_read), where):
             raise RefusedError(stopped)
         try:
             frame = next(picture for packet in packets[:FIRST] for picture in packet.decode())

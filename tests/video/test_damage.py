@@ -225,6 +225,19 @@ def test_segments_that_were_downloaded_one_by_one_are_whole(tmp_path: Path, whol
     assert [read_counter(image) for image in seen.values()] == [*range(COUNT), *range(COUNT)]
 
 
+@pytest.mark.parametrize("kind", ["h264", "hevc", "mpeg2"])
+def test_a_recording_that_begins_in_the_middle_of_a_group_is_whole(tmp_path: Path, whole: Callable, kind: str) -> None:
+    """What is before the first key frame was never shown to anybody: nothing is lost, and nothing is cut off."""
+    path, frames = whole(kind, "ts")
+    tuned_in = tmp_path / path.name
+    tuned_in.write_bytes(path.read_bytes()[packets_of(path)[4][0] :])
+    seen, error = read(tuned_in)
+    assert error is None
+    assert list(seen) == list(range(len(seen)))
+    assert COUNT - GROUP - 2 <= len(seen) <= COUNT - GROUP
+    assert_true({i + COUNT - len(seen): image for i, image in seen.items()}, frames)
+
+
 def test_the_first_group_is_a_hole(tmp_path: Path, whole: Callable) -> None:
     for kind in ("h264", "hevc"):
         path, frames = whole(kind, "mp4")
