@@ -76,7 +76,8 @@ def audit(catalog: Catalog, sizes: Sequence[int] | None = None) -> list[Leak]:
 
 def missing_originals(catalog: Catalog) -> dict[str, list[Clip]]:
     """The fakes whose original is named and not there, by that name: what it shows, nobody can compare."""
-    names = missing_names(catalog)
+    unclear = {key for made in catalog.making.values() for key in made.unclear or ()}  # a leak of its own
+    names = {key: found for key, found in missing_names(catalog).items() if key not in unclear}
     missing: dict[str, list[Clip]] = defaultdict(list)
     for clip in catalog.clips:
         if clip.label == "fake" and clip.original is None and clip.family in names:

@@ -156,6 +156,7 @@ def test_an_original_that_several_files_fit_fails_the_audit(tmp_path, reals, nam
     assert set(leaks[0].fits) == set(reals)
     told = CliRunner().invoke(app, ["catalog", "audit", str(tmp_path / "c.parquet")])
     assert told.exit_code == 1
+    assert "missing original" not in told.output
     for path in reals:
         assert path in told.output
 
