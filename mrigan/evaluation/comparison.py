@@ -17,8 +17,8 @@ def compare(results: Sequence[Result]) -> list[dict[str, Any]]:
 
     Returns:
         `{"split", "first", "second", "videos", "auc": [a, b], "difference", "interval", "p"}` a pair; `p` None and
-        `undefined` with the reason where too few videos are common. Videos of one family are not independent: p is
-        then too small, and the bootstrap intervals are the better guide.
+        `undefined` with the reason where too few videos are common. Videos of one family are not independent: where
+        the scores name families, these are the units; else each video is, and p is perhaps too small.
     """
     rows = []
     for a, b in combinations(results, 2):
@@ -26,7 +26,13 @@ def compare(results: Sequence[Result]) -> list[dict[str, Any]]:
         both = sorted(mine.keys() & theirs.keys())
         row: dict[str, Any] = {"split": a.split, "first": a.model, "second": b.model, "videos": len(both)}
         try:
-            found = delong([mine[v][0] for v in both], [mine[v][1] for v in both], [theirs[v][1] for v in both])
+            families = [mine[v][2] for v in both]
+            found = delong(
+                [mine[v][0] for v in both],
+                [mine[v][1] for v in both],
+                [theirs[v][1] for v in both],
+                families if all(name for _, name in families) else None,
+            )
         except InputError as error:
             row |= {"auc": None, "difference": None, "interval": None, "p": None, "undefined": error.what}
         else:
@@ -35,7 +41,9 @@ def compare(results: Sequence[Result]) -> list[dict[str, Any]]:
     return rows
 
 
-def _scored(result: Result) -> dict[tuple[str, ...], tuple[int, float]]:
-    """(label, mean probability) of each video that has a face."""
-    columns = [result.videos[name].to_pylist() for name in (*VIDEO, "label", "prob")]
-    return {tuple(row[:4]): (row[4], row[5]) for row in zip(*columns, strict=True) if row[5] is not None}
+def _scored(result: Result) -> dict[tuple[str, ...], tuple[int, float, tuple[str, str]]]:
+    """(label, mean probability, (data set, family)) of each video that has a face."""
+    columns = [result.videos[name].to_pylist() for name in (*VIDEO, "label", "prob", "family")]
+    return {
+        tuple(row[:4]): (row[4], row[5], (row[0], row[6])) for row in zip(*columns, strict=True) if row[5] is not None
+    }

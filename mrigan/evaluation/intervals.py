@@ -164,6 +164,22 @@ def _figures(
         }
 
 
+def _clustered(
+    of_fakes: NDArray[np.float64], of_reals: NDArray[np.float64], fake: NDArray[np.bool_], clusters: NDArray[Any]
+) -> NDArray[np.float64]:
+    """(2, 2) covariance of the two AUCs by Obuchowski (1997), of the centred components (2, m) and (2, n)."""
+    _, codes = np.unique(clusters, return_inverse=True)
+    count = int(codes.max()) + 1
+    with_fakes, with_reals = (len(np.unique(codes[rows])) for rows in (fake, ~fake))
+    if min(with_fakes, with_reals) < 2:
+        raise InputError(f"fakes of {with_fakes} families and reals of {with_reals} are too few to compare two systems",
+                         fix="at least two of each")  # fmt: skip
+    f = np.stack([np.bincount(codes[fake], row, count) for row in of_fakes]) / of_fakes.shape[1]
+    r = np.stack([np.bincount(codes[~fake], row, count) for row in of_reals]) / of_reals.shape[1]
+    mixed = f @ r.T * count / (count - 1)
+    return f @ f.T * with_fakes / (with_fakes - 1) + r @ r.T * with_reals / (with_reals - 1) + mixed + mixed.T
+
+
 @dataclass(frozen=True)
 class DeLong:
     """Two AUCs on one test set, and whether they differ.
@@ -183,16 +199,16 @@ class DeLong:
         return asdict(self)
 
 
-def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> DeLong:
-    """DeLong, DeLong and Clarke-Pearson (1988), by midranks (Sun and Xu 2014): O(n log n).
-
-    The rows must be independent: videos of different people, not the faces of a video.
+def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike, clusters: ArrayLike | None = None) -> DeLong:
+    """DeLong, DeLong and Clarke-Pearson (1988), by midranks (Sun and Xu 2014): O(n log n); with clusters, Obuchowski
+    (1997), whose variance counts what the rows of a cluster have in common.
 
     Args:
         labels: (N,) 1 = fake. first, second: (N,) scores of the two systems on the same rows.
+        clusters: (N,) rows of one number belong together (videos of a family); None = all rows are independent.
 
     Raises:
-        InputError: less than two fakes or reals.
+        InputError: less than two fakes or reals, or of less than two clusters.
     """
     from scipy.stats import norm, rankdata
 
@@ -205,7 +221,10 @@ def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> DeLong:
     of_fakes = (among_all[:, fake] - rankdata(scores[:, fake], axis=1)) / n  # (2, m) reals that each fake beats
     of_reals = 1 - (among_all[:, ~fake] - rankdata(scores[:, ~fake], axis=1)) / m  # (2, n)
     auc = of_fakes.mean(1)
-    covariance = np.cov(of_fakes) / m + np.cov(of_reals) / n
+    if clusters is None:
+        covariance = np.cov(of_fakes) / m + np.cov(of_reals) / n
+    else:
+        covariance = _clustered(of_fakes - auc[:, None], of_reals - auc[:, None], fake, np.asarray(clusters))
     spread = np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0))
     difference = float(auc[0] - auc[1])
     same = spread < 1e-12 and abs(difference) < 1e-12  # one ranking: nothing to divide by

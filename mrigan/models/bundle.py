@@ -103,15 +103,15 @@ class Bundle:
             hidden.append(embedded.cpu())
         return torch.cat(logits), torch.cat(hidden)
 
-    def weigh(self, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor | None]:
+    def weigh(self, faces: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits (N,) float32 of `faces`, as in `predict`, and their distances (N,) from the faces that the model
         knows, None where it keeps none."""
         if self.known is not None:
-            return self._beside_known(self.known, faces, batch_size)
+            return self._beside_known(self.known, faces)
         if self.familiarity is not None:
-            logits, hidden = self.examine(faces, batch_size)
+            logits, hidden = self.examine(faces)
             return logits, self.familiarity.distance(hidden)
-        return self.score(faces, batch_size), None
+        return self.score(faces), None
 
     @torch.inference_mode()
     def maps_of(self, faces: Tensor, names: list[str] | None = None, batch_size: int = 32) -> dict[str, Tensor]:
@@ -133,7 +133,7 @@ class Bundle:
         return {name: torch.cat(maps) for name, maps in parts.items()}
 
     @torch.inference_mode()
-    def _beside_known(self, known: KnownFaces, faces: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    def _beside_known(self, known: KnownFaces, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor]:
         logits, distances = [torch.zeros(0)], [torch.zeros(0)]
         with activations(self.detector.backbone, list(known.layers)) as seen:
             pictures = self._pictures(faces, batch_size, self.input == "mri")

@@ -182,6 +182,29 @@ def test_delong_finds_no_difference_as_often_as_it_says() -> None:
     assert 2 <= rejected <= 20  # 10 expected
 
 
+def test_delong_of_clusters_of_one_is_delong_nearly() -> None:
+    labels, a = scored(1, 400)
+    b = np.clip(a + np.random.default_rng(1).normal(0, 0.2, 400), 0, 1)
+    plain, single = delong(labels, a, b), delong(labels, a, b, np.arange(400))
+    assert single.auc == plain.auc
+    assert single.interval == pytest.approx(plain.interval, rel=1e-3)
+
+
+def test_delong_over_families_finds_no_difference_as_often_as_it_says() -> None:
+    """Eight copies of each fake: taken for independent, they would be told apart far too often."""
+    rejected, naive = 0, 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        labels = np.concatenate([np.zeros(40), np.ones(40)])
+        families = np.tile(np.arange(40), 2)
+        a, b = (rng.normal(labels, 1) for _ in range(2))
+        copies = np.concatenate([np.arange(40), np.repeat(np.arange(40, 80), 8)])
+        rejected += delong(labels[copies], a[copies], b[copies], families[copies]).p < 0.05
+        naive += delong(labels[copies], a[copies], b[copies]).p < 0.05
+    assert 2 <= rejected <= 21  # 10 expected
+    assert naive > 25
+
+
 def test_delong_needs_two_of_each() -> None:
     with pytest.raises(InputError, match="1 fakes and 3 reals"):
         delong([1, 0, 0, 0], [0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4])

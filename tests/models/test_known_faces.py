@@ -93,7 +93,7 @@ def test_a_bundle_keeps_the_known_faces(input: str, tmp_path: Path) -> None:
     loaded = load_bundle(tmp_path / "m")
     assert loaded.meta["data"] == {"about": "noise"}
     faces = torch.cat([training[:2], torch.full((1, 3, 64, 64), 255, dtype=torch.uint8)])
-    logits, distances = loaded.weigh(faces, batch_size=2)
+    logits, distances = loaded.weigh(faces)
     assert torch.allclose(logits, loaded.score(faces), atol=1e-5)
     assert distances is not None
     assert distances[:2] == pytest.approx(0, abs=1e-3)
