@@ -23,34 +23,24 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mrigan.errors import InputError
-from mrigan.video.container import (
-    THREADS,
-    as_displayed,
-    check_size,
-    display_matrix,
-    is_turned,
-    open_video,
-    stated_duration,
-)
-from mrigan.video.damage import SETTLED, FileHoles, Soundness, has_hole
+from mrigan.video.container import THREADS, open_video
+from mrigan.video.converter import Converter
+from mrigan.video.damage import Soundness
+from mrigan.video.demux import Packets, avi_index, cut_short
 from mrigan.video.numbering import Clock, LookAhead, Numbering, Place, is_hidden
 from mrigan.video.picture import Picture
-from mrigan.video.sizes import Size, canvas, frame_sizes, pixel_ratio, square
+from mrigan.video.sizes import Size, frame_sizes, pixel_ratio
 
 log = logging.getLogger(__name__)
 
 LEAVES_OUT = {"h264", "hevc"}  # decoders that are checked to leave out unreferenced frames and nothing else
 PROGRESSIVE = 1  # AVFieldOrder: 0 = not said
-UNBOUNDED = ("mpegts", "mpeg", "flv")  # containers that need not say how long they are
-RUNAWAY = 4  # a demuxer that hands out so many times the file's own size is going in circles
 
 
 @dataclass(frozen=True)
@@ -181,7 +171,7 @@ def decode(
         ranked = has_times and context.name in LEAVES_OUT and context.field_order <= PROGRESSIVE
         ahead = LookAhead() if needed and ranked else None
         all_sizes, ratio = frame_sizes(where, container, stream), pixel_ratio(stream)
-        converter = _Converter(where, all_sizes, ratio)
+        converter = Converter(where, all_sizes, ratio)
         as_stored = len(all_sizes) == 1 and ratio == 1
         clock = Clock(stream)
         waiting: deque[tuple[int, Decoded]] = deque()  # came out; whether they are sound is not known yet
@@ -285,146 +275,3 @@ class _Signs:
     gap: bool = False
     hole: bool = False
     number: int = -1
-
-
-class Packets:
-    """The packets of the video stream; ends in any case.
-
-    Attributes:
-        stopped: why it ended too early, "" if it did not.
-        count: packets before the present one. hole: a part of it is zeros.
-        gap: something is missing before it. suspect: it may be; if it is, its time tells.
-        empty: bytes of zeros that end the file, of a container that need not say how long it is.
-    """
-
-    def __init__(self, container: Any, stream: Any, where: str) -> None:
-        self.stopped = ""
-        self.count = -1
-        self.gap = self.suspect = self.hole = False
-        self.empty = 0
-        self._where = where
-        self._left = RUNAWAY * os.path.getsize(where) + 65_536
-        self._stream = stream
-        self._packets = container.demux(stream)
-        self._codec = stream.codec_context.name
-        kind = container.format.name
-        self._holes = FileHoles(where) if "mp4" not in kind else None  # mp4 has an index of all packets
-        self._unbounded = any(name in kind for name in UNBOUNDED)
-
-    def __iter__(self) -> Iterator[Any]:
-        since_mark, skipped = SETTLED, False
-        packet = self._read()
-        while packet is not None:
-            after = self._read() if packet.size else None
-            self.count += 1
-            self.gap = skipped
-            self.suspect = skipped or (since_mark < SETTLED and not packet.is_keyframe)
-            skipped = self._holes is not None and after is not None and self._holes.between(packet, after)
-            self.hole = skipped or (packet.size > 0 and has_hole(self._codec, packet))
-            if self._unbounded and packet.size and (after is None or not after.size):
-                assert self._holes is not None
-                self.empty = self._holes.at_end()
-                self.hole |= self.empty > 0
-            since_mark = 0 if packet.is_corrupt else since_mark + 1
-            yield packet
-            packet = after
-
-    def _read(self) -> Any:
-        import av
-
-        try:
-            packet = next(self._packets, None)
-        except av.error.BlockingIOError:  # MPEG-TS: nothing but a hole up to the end
-            packet = self._last()
-        except av.error.FFmpegError as error:
-            self.stopped = f"cannot be read on: {error.strerror}"
-            packet = self._last()
-        if packet is not None:
-            self._left -= packet.size + 16
-            if self._left < 0:
-                self.stopped = "the container repeats itself without end"
-                packet = self._last()
-        return packet
-
-    def _last(self) -> Any:
-        """An empty packet, which makes the decoder give out what it holds back."""
-        import av
-
-        packet = av.Packet()
-        packet.stream = self._stream
-        return packet
-
-    def cut_short(self, frames: int) -> str:
-        """Why a file that ends with zeros ends too early, "" if it does not; it has so many `frames` up to there."""
-        if not self.empty:
-            return ""
-        about = round(self.empty * frames / max(os.path.getsize(self._where) - self.empty, 1))
-        return f"cut off: the last {self.empty} bytes of the file are zeros, about {about} frames"
-
-
-class _Converter:
-    """Decoded picture → RGB as displayed, all frames at one size.
-
-    Attributes:
-        size: (w, h) in px at which all frames are shown, None before the first.
-    """
-
-    def __init__(self, where: str, sizes: frozenset[Size], ratio: float) -> None:
-        from av.video.reformatter import VideoReformatter
-
-        self._where, self._sizes, self._ratio = where, sizes, ratio
-        self.size: Size | None = None
-        self._reformatter = VideoReformatter()
-
-    def shape(self, picture: Any) -> Size:
-        """The (w, h) of a picture as displayed, with square pixels, at its own size."""
-        width, height = square((picture.width, picture.height), self._ratio)
-        matrix = display_matrix(picture)
-        return (height, width) if matrix is not None and is_turned(matrix) else (width, height)
-
-    def __call__(self, picture: Any) -> np.ndarray:
-        check_size(picture.width, picture.height, self._where)
-        matrix = display_matrix(picture)
-        turned = matrix is not None and is_turned(matrix)
-        width, height = own = square((picture.width, picture.height), self._ratio)
-        if self.size is None:
-            largest = square(canvas(self._sizes, (picture.width, picture.height)), self._ratio)
-            check_size(*largest, self._where)
-            self.size = largest[::-1] if turned else largest
-        room = self.size[::-1] if turned else self.size
-        if own != room:
-            scale = min(room[0] / width, room[1] / height)
-            width, height = max(round(width * scale), 1), max(round(height * scale), 1)
-        rgb = self._reformatter.reformat(picture, width=width, height=height, format="rgb24", threads=1)
-        image = as_displayed(rgb.to_ndarray(), matrix)
-        return image if image.shape[1::-1] == self.size else _in_the_middle(image, self.size)
-
-
-def _in_the_middle(image: np.ndarray, size: Size) -> np.ndarray:
-    """A smaller picture in a black one of `size`."""
-    (h, w), (width, height) = image.shape[:2], size
-    whole = np.zeros((height, width, 3), np.uint8)
-    y, x = (height - h) // 2, (width - w) // 2
-    whole[y : y + h, x : x + w] = image
-    return whole
-
-
-def avi_index(stream: Any) -> dict[int, int]:
-    """Where each packet of an AVI lies, by the index at its end → its number."""
-    chunks = [entry.pos for entry in stream.index_entries if entry.size]
-    return {pos + offset: i for offset in (0, 8) for i, pos in enumerate(chunks)}  # of the chunk, or after its head
-
-
-def cut_short(container: Any, stream: Any, reached: float, where: str) -> str:
-    """Why the file ends too early, "" if it does not."""
-    size = os.path.getsize(where)
-    if "mp4" in container.format.name:
-        end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
-        return f"cut off: {size} of {end} bytes are there" if end > size else ""
-    promised = stated_duration(container, stream)
-    rate = stream.average_rate or stream.guessed_rate
-    if promised is None or not rate:
-        return ""
-    slack = max(0.25, 3 / float(rate))
-    alone = len(container.streams) == 1 or stream.duration is not None or "DURATION" in stream.metadata
-    return f"cut off: ends at {reached:.1f} of {promised:.1f} s" if alone and reached + slack < promised else ""

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mrigan.video.container import check_size, display_matrix, open_video
-from mrigan.video.frames import Packets, cut_short
+from mrigan.video.demux import Packets, cut_short
 from mrigan.video.numbering import Clock, Numbering, Place
 from mrigan.video.sizes import frame_sizes, pixel_ratio
 
