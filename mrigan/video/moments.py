@@ -38,6 +38,7 @@ NEIGHBOURS = (1, -1, 2, -2, 3, -3)
 SLIGHT = 0.01  # in log units of difference: less is no difference
 SCATTER = 0.02  # the least standard deviation that costs are taken to have
 CHANCE = 2.0  # standard errors
+OF_MANY, CHANCE_OF_MANY = 0.05, 5.0  # the same, where one of hundreds of lags is said to fit better
 FACES_TELL = 0.3  # in log units: by so much must the faces fit better at another lag
 POOR, BAD = 3.0, 8.0  # times the usual difference of a clip: beyond the first a frame must stand out by itself,
 ALONE = 4.0  # in log units against a random frame, beyond the second it does not fit
@@ -139,9 +140,8 @@ def _unproven(clips: _Clips, plain: _Table, best: _Table, complete: bool) -> Dec
     rows = plain.present(0)
     if not rows.any():
         return Decision(absent=frozenset(clips.rows.tolist()))
-    if _better(best.costs() - plain.at(0), rows & best.present()) or any(
-        _better(plain.at(lag) - plain.at(0), rows & plain.present(lag)) for lag in plain.lags.tolist()
-    ):
+    others = [(best.costs(), best.present())] + [(plain.at(lag), plain.present(lag)) for lag in plain.lags.tolist()]
+    if any(_better(costs - plain.at(0), rows & seen) for costs, seen in others):
         return Decision() if complete else Decision(unsure=True)
     faces = ~clips.outside
     within = np.flatnonzero(2 * faces.sum(0) >= len(faces))
@@ -163,16 +163,17 @@ def _unproven(clips: _Clips, plain: _Table, best: _Table, complete: bool) -> Dec
 
 
 def _better(gains: np.ndarray, rows: np.ndarray) -> bool:
-    """Whether costs are lower by more than chance would have them."""
-    return _clearly(-gains[rows])
+    """Whether costs are lower by more than the best of many lags has them by chance."""
+    enough = rows.sum() >= max(MIN_RUN, len(rows) / 2)
+    return bool(enough) and _clearly(-gains[rows], OF_MANY, CHANCE_OF_MANY)
 
 
-def _clearly(values: np.ndarray) -> bool:
+def _clearly(values: np.ndarray, least: float = SLIGHT, chance: float = CHANCE) -> bool:
     """Whether the mean of some values is above zero by more than chance would have it."""
     if not values.size:
         return False
-    error = max(float(values.std()), SCATTER) / np.sqrt(values.size)
-    return float(values.mean()) > max(SLIGHT, CHANCE * error)
+    error = max(float(values.std()), SCATTER, least) / np.sqrt(values.size)
+    return float(values.mean()) > max(least, chance * error)
 
 
 def _bases(
@@ -327,12 +328,15 @@ class _Table:
     def _end(self) -> None:
         """Take a fake that ends early as such: what a picture at rest shows before its end still fits after it."""
         self.gone = ~self._there()
+        self.changes = len(self._runs()) - 1
         for last, step in ((-1, -1), (0, 1)):
             while len(runs := self._runs()) > 1:
-                lag = int(self.path[runs[last + step][0]])
-                if self.there[runs[last], self._place[lag]].any():
+                lag, rows = int(self.path[runs[last + step][0]]), runs[last]
+                both = self.there[rows, self._place[lag]]
+                if both.all() or (self.at(lag) - self.costs())[rows[both]].sum() >= CLEAR:
                     break
-                self.gone[runs[last]] = True
+                self.gone[rows[~both]] = True
+                self.path[rows[both]] = lag
         rows = np.flatnonzero(~self.gone)
         if rows.size:  # a frame that is nowhere is taken to be where its neighbours are
             near = rows[np.clip(np.searchsorted(rows, np.arange(len(self.path)), side="right") - 1, 0, None)]
@@ -394,7 +398,7 @@ class _Table:
         """The rows in long enough runs of one lag, without those near their ends that another run may claim."""
         kept = ~self.gone
         runs = self._runs()
-        unsteady = len(runs) - 1 > max(2, UNSTEADY * len(self.path))
+        unsteady = self.changes > max(2, UNSTEADY * len(self.path))
         least = min(LONG_RUN if unsteady else MIN_RUN, int(kept.sum()))
         for number, rows in enumerate(runs):
             if len(rows) < least:

@@ -1,0 +1,128 @@
+"""Which moment the frames of a fake show, from points that are made here: no codec, the truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mrigan.video.moments import Decision, Sight, decide
+from mrigan.video.points import ACROSS, DOWN, outside
+
+COUNT = 200
+FACE = [(50.0, 25.0, 78.0, 50.0)]
+MASK = outside(FACE, (ACROSS, DOWN), 0.15)
+
+
+def moments(seed: int = 0, still: bool = False) -> np.ndarray:
+    """(COUNT, points) of a textured person who sways before a background at rest."""
+    rng = np.random.default_rng(seed)
+    rest = np.random.default_rng(99).integers(40, 200, (DOWN, ACROSS)).astype(float)
+    person = np.random.default_rng(98).integers(40, 200, (DOWN + 60, ACROSS + 60)).astype(float)
+    y, x = np.mgrid[:DOWN, :ACROSS]
+    shape = ((x - 64) / 40) ** 2 + ((y - 40) / 34) ** 2 < 1
+    walk = np.cumsum(np.cumsum(rng.normal(0, 0.15, (COUNT, 2)), axis=0) * 0.3, axis=0)
+    walk = 30 + 25 * np.sin(walk / 12) * (not still)
+    frames = []
+    for dy, dx in walk:
+        iy, ix, fy, fx = int(dy), int(dx), dy % 1, dx % 1
+        part = [person[iy + a : iy + a + DOWN, ix + b : ix + b + ACROSS] for a, b in ((0, 0), (0, 1), (1, 0), (1, 1))]
+        weights = ((1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx)
+        frames.append(np.where(shape, sum(w * p for w, p in zip(weights, part, strict=True)), rest).ravel())
+    return np.array(frames)
+
+
+def forged(frames: np.ndarray) -> np.ndarray:
+    return np.where(MASK, frames, 255 - frames)
+
+
+def sight(frames: np.ndarray, indices, *, rate: float = 25.0, times=None, seed: int = 1) -> Sight:
+    noise, found = np.random.default_rng(seed), Sight()
+    for n, i in enumerate(indices):
+        values = np.clip(np.rint(frames[n] + noise.normal(0, 2, frames[n].shape)), 0, 255).astype(np.uint8)
+        found.add(i, times[n] if times is not None else i / rate, values)
+    return found
+
+
+def decided(frames: np.ndarray, fake: np.ndarray, shown, **settings) -> Decision:
+    """What is decided about a fake that shows the moments `shown`."""
+    wanted = range(0, COUNT, 10)
+    original = sight(frames[::10], wanted)
+    cut = sight(fake[list(shown)], range(len(shown)), seed=2, **settings)
+    return decide(original, dict.fromkeys(wanted, MASK), cut, complete=True)
+
+
+@pytest.mark.parametrize("lag", [0, 1, 3, 7, 40, -1, -3, -40])
+def test_any_constant_lag_is_found(lag: int) -> None:
+    every = moments()
+    shown = [0] * lag + list(range(COUNT)) if lag >= 0 else list(range(-lag, COUNT))
+    decision = decided(every, forged(every), shown)
+    assert decision.proven
+    assert decision.targets == {i: i + lag for i in range(0, COUNT, 10) if i + lag >= 0}
+
+
+@pytest.mark.parametrize("lost", [[95], list(range(61, 75)), [55, 125, 126]])
+def test_lost_frames_change_the_lag(lost: list[int]) -> None:
+    every = moments()
+    shown = [i for i in range(COUNT) if i not in lost]
+    targets = decided(every, forged(every), shown).targets
+    assert len(targets) >= 17
+    assert all(shown[j] == i for i, j in targets.items())
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        [int(i / 1.05) for i in range(COUNT)],
+        [int(i / 1.15) for i in range(COUNT)],
+        [int(i * 1.05) for i in range(int(COUNT / 1.05))],
+        list(range(COUNT))[::-1],
+    ],
+    ids=["slower", "much slower", "faster", "reversed"],
+)
+def test_stretched_and_reversed_fakes_have_no_pair(shown: list[int]) -> None:
+    every = moments()
+    assert not decided(every, forged(every), shown).targets
+
+
+def test_another_take_and_a_mirrored_fake_have_no_pair() -> None:
+    every = moments()
+    assert not decided(every, forged(moments(seed=7)), range(COUNT)).targets
+    mirrored = forged(every).reshape(-1, DOWN, ACROSS)[:, :, ::-1].reshape(COUNT, -1)
+    assert not decided(every, mirrored, range(COUNT)).targets
+
+
+def test_frames_belong_together_by_time_or_by_index_as_fits() -> None:
+    every = moments()
+    doubled = [i for i in range(COUNT) for _ in range(1 + (i % 5 == 4))]  # 25 frames a second shown at 30
+    targets = decided(every, forged(every), doubled, rate=30.0).targets
+    assert len(targets) == COUNT / 10
+    assert all(doubled[j] == i for i, j in targets.items())
+    renamed = decided(every, forged(every), range(COUNT), rate=30.0)  # the same frames, called 30 a second
+    assert renamed.targets == {i: i for i in range(0, COUNT, 10)}
+
+
+def test_where_nothing_moves_the_index_counts_and_is_marked() -> None:
+    still = moments(still=True)
+    decision = decided(still, forged(still), range(COUNT))
+    assert decision.targets == {i: i for i in range(0, COUNT, 10)}
+    assert not decision.proven
+    assert not decision.inside
+
+
+def test_faces_alone_tell_that_nothing_is_forged() -> None:
+    """Nothing moves but the face, and it is the same three frames later."""
+    every = moments()
+    only_the_face = np.where(MASK, moments(still=True), every)
+    decision = decided(only_the_face, only_the_face, range(3, COUNT))
+    assert decision.inside
+    assert decision.targets == {i: i - 3 for i in range(10, COUNT, 10)}
+
+
+def test_half_of_the_frames_prove_an_aligned_clip_and_no_other() -> None:
+    every, wanted = moments(), range(0, COUNT, 10)
+    original, masks = sight(every[::10], wanted), dict.fromkeys(wanted, MASK)
+    came = [j for j in range(COUNT) if j % 2 == 0 or j % 30 in {9, 11}]
+    aligned = decide(original, masks, sight(forged(every)[came], came, seed=2), complete=False)
+    assert (aligned.proven, aligned.unsure, len(aligned.targets)) == (True, False, COUNT / 10)
+    late = forged(every)[[min(j + 1, COUNT - 1) for j in came]]
+    assert decide(original, masks, sight(late, came, seed=2), complete=False).unsure
