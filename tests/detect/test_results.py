@@ -26,6 +26,7 @@ from mrigan.errors import ConfigError, OutputError
 from tests.detect.schema import check
 from tests.test_outputs import device
 
+UNNAMED = "; the model learned from data that it does not name"
 Judgements = Iterator[tuple[Input, Judged]]
 
 
@@ -53,9 +54,9 @@ def test_a_verdict_is_printed_when_it_is_known(
     early: list[str] = []
     after_the_first(monkeypatch, lambda: early.append(capsys.readouterr().out))
     assert run(pair, str(models["fake"]), Options()) == 0
-    one = f"fake       {pair[0]}: 1 of 1 faces above .7 (100 %; fake from 30 % on), mean score .95 (not calibrated)\n"
-    assert early == [one]
-    assert capsys.readouterr().out == f"undecided  {pair[1]}: no face found\n"
+    one = f"fake       {pair[0]}: 1 of 1 faces above .7 (100 %; fake from 30 % on), mean score .95 (not calibrated)"
+    assert early == [f"{one}{UNNAMED}\n"]
+    assert capsys.readouterr().out == f"undecided  {pair[1]}: no face found{UNNAMED}\n"
 
 
 def test_a_verdict_in_one_line() -> None:
@@ -64,8 +65,8 @@ def test_a_verdict_in_one_line() -> None:
         "calibration": None, "thresholds": {"frame": 0.5, "fraction": 0.4}, "rule": {"name": "fraction"},
         "faces": [{"prob": p} for p in (0.51, 0.6, 0.9, 0.5, 0.1, 0.1, 0.1)]}  # fmt: skip
     line = "fake       a.mp4: 3 of 7 faces above .5 (43 %; fake from 40 % on), "
-    assert verdict_line(verdict) == line + "mean score .44 (not calibrated)"
-    assert verdict_line(verdict | {"calibration": "platt"}) == line + "probability .44 (calibrated)"
+    assert verdict_line(verdict) == f"{line}mean score .44 (not calibrated){UNNAMED}"
+    assert verdict_line(verdict | {"calibration": "platt"}) == f"{line}probability .44 (calibrated){UNNAMED}"
     mean = verdict | {"rule": {"name": "mean", "score": 0.3, "threshold": 0.999}}
     assert ": mean .30 (fake from >.99 on); 3 of 7 faces above .5, mean" in verdict_line(mean)
 
