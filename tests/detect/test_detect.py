@@ -193,7 +193,7 @@ def test_memory_does_not_grow_with_the_video(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(findings, "read_frames", endless)
     monkeypatch.setattr(findings, "probe", lambda path: SimpleNamespace(frames=frames, others=()))
-    bundle = SimpleNamespace(score=lambda faces: torch.zeros(len(faces)), generator=None, familiarity=None)
+    bundle = SimpleNamespace(weigh=lambda faces: (torch.zeros(len(faces)), None), generator=None, familiarity=None)
     tracemalloc.start()
     seen = look_at(
         Input("x.mp4", False),
