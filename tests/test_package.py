@@ -43,7 +43,7 @@ def test_the_wheel_holds_one_package_and_its_data(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert tops == {"mrigan", next(top for top in tops if top.endswith(".dist-info"))}
-    ours = [path for path in (ROOT / "mrigan").rglob("*") if path.suffix in (".py", ".html", ".css")]
+    ours = [path for path in (ROOT / "mrigan").rglob("*") if path.suffix in (".py", ".pyi", ".html", ".css")]
     sources = [path.relative_to(ROOT).as_posix() for path in ours]
     beside = [*(ROOT / "configs").rglob("*.yaml"), *(ROOT / "launch").glob("*.py"), *(ROOT / "shards").glob("*.py")]
     beside += [path for path in (ROOT / "slurm").iterdir() if path.is_file()]

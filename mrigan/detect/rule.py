@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mrigan.errors import ConfigError, ModelError
-from mrigan.evaluation.aggregation import STRATEGIES, aggregate
-from mrigan.evaluation.videos import ROUNDING
+from mrigan.evaluation.aggregation import ROUNDING, STRATEGIES, aggregate
 
 PAPERS = "fraction"
 

@@ -23,7 +23,7 @@ from mrigan.config import FacesConfig
 from mrigan.detect.findings import Findings
 from mrigan.detect.rule import Rule, papers_rule
 from mrigan.evaluation.calibration import LARGEST, calibrate, sigmoid
-from mrigan.evaluation.doubt import LIMITS, NO_LIMIT, beyond, limit_passed, reason_to_doubt
+from mrigan.evaluation.limits import LIMITS, NO_LIMIT, beyond, limit_passed, reason_to_doubt
 
 SCHEMA_VERSION = 1
 MIN_FACES = 3  # of a video, where the model does not say; a picture needs one

@@ -9,7 +9,7 @@ from typing import Any
 from mrigan.detect.rule import PAPERS
 from mrigan.detect.verdict import doubt_in_words
 from mrigan.evaluation.calibration import at_prior
-from mrigan.evaluation.doubt import LIMITS, SHARE
+from mrigan.evaluation.limits import LIMITS, SHARE
 from mrigan.evaluation.rates import words
 
 PRIORS = ((0.1, "one file in ten"), (0.01, "one in a hundred"))

@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 FAKE_CERTAIN, REAL_CERTAIN = 0.8, 0.2  # what the confident mean calls certain (Seferbekov, winner of the DFDC, 2020)
 FAKE_SHARE, REAL_SHARE, FAKE_FACES = 0.4, 0.9, 11
+ROUNDING = 1e-9  # .07 * 100 is 7.000000000000001: a fraction that is met exactly must count as met
 TOP = 0.2  # of a video's faces, at least one
 LEAST_LEARNED = 20  # videos of each class
 FEATURES = ("mean", "std", "q10", "q50", "q90", "most", "faces")  # of the logits; faces: log of their number

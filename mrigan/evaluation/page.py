@@ -8,7 +8,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mrigan.evaluation.headline import training_lines
 from mrigan.evaluation.page_tables import (
     comparison_lines,
     data_set_table,
@@ -20,6 +19,7 @@ from mrigan.evaluation.page_tables import (
 )
 from mrigan.evaluation.results import VALIDATION, Result
 from mrigan.evaluation.schema import VIDEO
+from mrigan.evaluation.terminal import training_lines
 
 FEW = 30  # videos of a class; below, a figure moves by several points with one video
 WORST = 10  # videos listed

@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from mrigan.errors import InputError
-from mrigan.evaluation.aggregation import STRATEGIES, aggregate, best_threshold, fit_learned
+from mrigan.evaluation.aggregation import ROUNDING, STRATEGIES, aggregate, best_threshold, fit_learned
 from mrigan.evaluation.metrics import decision_metrics, ranking_metrics
 from mrigan.evaluation.schema import VIDEO, faces_only, group_codes
-from mrigan.evaluation.videos import ROUNDING
 
 SHOWN = ("auc", "ap", "eer")
 

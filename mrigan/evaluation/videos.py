@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
+from mrigan.evaluation.aggregation import ROUNDING
 from mrigan.evaluation.metrics import decision_metrics, ranking_metrics
 from mrigan.evaluation.schema import OPTIONAL, VIDEO, group_codes
 
 DEFAULT_THRESHOLDS = {"frame": 0.5, "fraction": 0.5}
-ROUNDING = 1e-9  # .07 * 100 is 7.000000000000001: a fraction that is met exactly must count as met
 
 
 def enough(fake_faces: ArrayLike, faces: ArrayLike, fraction: ArrayLike) -> NDArray[np.bool_]:

@@ -11,7 +11,8 @@ from scipy.special import expit
 from mrigan.evaluation import check_scores
 from mrigan.evaluation.aggregation import STRATEGIES, aggregate
 from mrigan.evaluation.calibration import calibrate
-from mrigan.evaluation.doubt import fit_doubt, mean_logits, reason_to_doubt
+from mrigan.evaluation.doubt import fit_doubt, mean_logits
+from mrigan.evaluation.limits import reason_to_doubt
 from tests.evaluation.tables import table, video
 
 

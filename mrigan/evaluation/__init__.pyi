@@ -1,0 +1,17 @@
+from .metrics import frame_metrics as frame_metrics
+from .metrics import numbers as numbers
+from .report import evaluate as evaluate
+from .report import evaluate_files as evaluate_files
+from .schema import SCORES_SCHEMA as SCORES_SCHEMA
+from .scores import check_scores as check_scores
+from .scores import read_scores as read_scores
+from .scores import write_scores as write_scores
+from .terminal import data_set_tables as data_set_tables
+from .terminal import headline as headline
+from .terminal import training_lines as training_lines
+from .thresholds import parse_thresholds as parse_thresholds
+from .thresholds import search_thresholds as search_thresholds
+from .videos import DEFAULT_THRESHOLDS as DEFAULT_THRESHOLDS
+from .videos import video_metrics as video_metrics
+from .videos import video_table as video_table
+from .videos import video_verdict as video_verdict
