@@ -102,7 +102,7 @@ def look(original: Path, fake: Path, detector: FaceDetector) -> Seen:
     image = next(iter(frames.values())).image
     geometry = next(geometries(grey(image), grey(first.frame().image)))
     seen = Seen(Sight(), {}, [fake_points(first), *(fake_points(each) for each in decoded)])
-    del seen.fake[faces.frames :]  # some fakes are longer than their original
+    del seen.fake[faces.frames * FacesConfig().every :]  # some fakes are longer than their original
     for index, frame in frames.items():
         seen.original.add(index, frame.time, original_points(grey(frame.image), geometry))
         boxes = [geometry.moved(face.box) for face in table[index]]
