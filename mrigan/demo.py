@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, load_config
-from mrigan.progress import console
+from mrigan.terminal import console, say
 
 NAMES = {"face": "mrigan-face", "mri": "mrigan-mri"}  # a detector's input, and its name in the registry
 SHOWN = {"face": "faces", "mri": "MRIs"}
@@ -31,7 +32,7 @@ def run_demo(folder: Path, people: int = 28, seed: int = 0) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
-    console.print(f"$ export MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}", style="dim", highlight=False)
+    say(f"$ export MLFLOW_TRACKING_URI={os.environ['MLFLOW_TRACKING_URI']}", style="dim")
     _Demo(folder, people, seed).run()
 
 
@@ -66,8 +67,8 @@ class _Demo:
 
     def stage(self, name: str, command: str, work: Callable[[], str]) -> None:
         """Run one stage under a heading that says how to run it by hand."""
-        console.rule(f"[bold]{len(self.rows) + 1}. {name}[/]", align="left")
-        console.print(f"$ {command}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        console.rule(Text(f"{len(self.rows) + 1}. {name}", style="bold"), align="left")
+        say(f"$ {command}", style="dim")
         start = time.monotonic()
         result = work()
         self.rows.append((name, time.monotonic() - start, result))
@@ -181,7 +182,7 @@ class _Demo:
             "all runs": f"mlflow ui --backend-store-uri {os.environ['MLFLOW_TRACKING_URI']}",
             "your own video": f"mrigan detect VIDEO --html verdict.html --model {self.models['face']}",
         }.items():
-            console.print(f"{what:>32}: {where}", highlight=False, soft_wrap=True)
+            say(f"{what:>32}: {where}")
 
 
 def _newer(result: Path, sources: list[Path]) -> bool:

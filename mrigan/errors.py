@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mrigan.text import printable
+
 
 class MriganError(Exception):
     """Base of every error that Mrigan raises on purpose; the command line prints it without a traceback.
@@ -20,7 +22,7 @@ class MriganError(Exception):
         self.what, self.where, self.fix = what, where, fix
         lines = [what]
         if where is not None:
-            lines.append(f"  where: {where}")
+            lines.append(f"  where: {printable(str(where))}")
         if fix is not None:
             lines.append(f"  to do: {fix}")
         super().__init__("\n".join(lines))

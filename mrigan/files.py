@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mrigan.errors import OutputError
+from mrigan.text import printable
 
 TRIAL_BYTES = 1 << 16  # written to find out whether a disk has room
 MAX_LINKS = 40  # symbolic links in a row, as in the kernel
@@ -266,8 +267,7 @@ def sync_folder(folder: str | Path) -> None:
 
 def shown(path: str) -> str:
     """The path as text that can be printed: bytes that are no UTF-8 become �, control characters their escapes."""
-    text = os.fsencode(path).decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(os.fsencode(path).decode("utf-8", "replace"))
 
 
 def write_text(path: str | Path | Output, text: str) -> None:

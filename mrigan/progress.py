@@ -7,9 +7,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TextIO, TypeVar
+from typing import Protocol, TextIO, TypeVar
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,44 +20,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from mrigan.terminal import console, say
+from mrigan.text import printable
+
 T = TypeVar("T")
-
-
-class _Console(Console):
-    """Standard error. Once nobody reads it any more, the work goes on in silence."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-
-
-console = _Console(stderr=True)
-
-
-class _PlainConsole(Console):
-    def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(printable(text), **options)
-
-
-def plain_console(**options: Any) -> Console:
-    """A console for tables whose cells come from outside: `[/x]`, `:smile:` and control characters are shown as such.
-
-    Args:
-        options: of `rich.console.Console`.
-    """
-    return _PlainConsole(markup=False, emoji=False, **options)
-
-
-def printable(text: str) -> str:
-    """The text with all control characters but the end of a line as their escapes: none of them steers a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-
-
-def say(text: str, style: str | None = None) -> None:
-    """Print a line to standard error, letter by letter; never fails."""
-    try:
-        console.print(printable(text), style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
-    except OSError:  # a full disk behind it
-        console.quiet = True
 
 
 class Advance(Protocol):
@@ -85,21 +50,21 @@ def bar(description: str, total: int, unit: str = "it", done: int = 0, every: fl
     """
     if console.is_terminal:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(unit),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),  # it may hold the name of a file
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
         # With standard output in a file, Rich would print to the terminal what belongs there.
         with Progress(*columns, console=console, redirect_stdout=_is_terminal(sys.stdout)) as progress:
-            task = progress.add_task(description, total=total, completed=done, note="")
+            task = progress.add_task(printable(description), total=total, completed=done, note="")
 
             def advance(items: int = 1, note: str = "") -> None:
                 progress.advance(task, items)
                 if note:
-                    progress.update(task, note=note)
+                    progress.update(task, note=printable(note))
 
             yield advance
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 import click
 import pytest
 import typer.main
-from rich.table import Table
 from typer.testing import CliRunner
 
 from mrigan import progress
@@ -100,39 +98,3 @@ def test_an_output_that_cannot_be_written_is_no_traceback(where: str, tmp_path: 
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert where in done.stderr
-
-
-NAMES = ("[/x]", "[/]", "[bold]r[/bold]", ":smile:")
-
-
-def test_names_that_look_like_markup_are_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for word in NAMES:
-        (tmp_path / "a.mp4").write_bytes(b"a")
-        (tmp_path / "b.mp4").write_bytes(b"b")
-        lines = ["path,label,dataset,method,split", f"a.mp4,real,{word},,train", f"b.mp4,fake,{word},{word},val"]
-        (tmp_path / "m.csv").write_text("\n".join(lines))
-        for words in (["scan", "manifest", "m.csv", "-o", "c.parquet"], ["show", "c.parquet"]):
-            done = CliRunner().invoke(app, ["catalog", *words])
-            assert done.exit_code == 0, done.output
-            assert word in done.output
-
-
-def test_a_note_that_looks_like_markup(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal the note stands beside the bar."""
-    shown = io.StringIO()
-    console = progress._Console(file=shown, force_terminal=True, width=200)
-    monkeypatch.setattr(progress, "console", console)
-    with progress.bar("looking", 2) as advance:
-        advance(1, "(now [/x].mp4)")
-        advance(1, "(now [/x].mp4)")
-    assert "(now [/x].mp4)" in shown.getvalue()
-
-
-def test_no_control_character_reaches_the_terminal() -> None:
-    shown = io.StringIO()
-    table = Table("name")
-    table.add_row("a\x1b[31m\x07b")
-    progress.plain_console(file=shown).print(table)
-    assert "a\\x1b[31m\\x07b" in shown.getvalue()
-    assert "\x1b" not in shown.getvalue()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import sys
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from typer.core import TyperGroup
 from mrigan import __version__
 from mrigan.cli import catalog, config, demo, detect, doctor, evaluate, health, models, sample, shards, track, train
 from mrigan.errors import MriganError
-from mrigan.progress import console, say
+from mrigan.terminal import LineFormatter, echo, say, say_error
 from mrigan.threads import settle
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPIPE, errno.EIO)
@@ -68,7 +69,7 @@ app.command("health")(health.health)
 
 def _version(show: bool) -> None:
     if show:
-        typer.echo(f"mrigan {__version__}")
+        echo(f"mrigan {__version__}")
         raise typer.Exit
 
 
@@ -83,13 +84,14 @@ def _root(version: VersionOption = False) -> None:
 def main() -> None:
     """Run the command; print expected errors in one piece, without a traceback."""
     settle()
+    if logging.lastResort is not None:  # prints the warnings of commands that show no log
+        logging.lastResort.setFormatter(LineFormatter())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
     try:
         app()
     except MriganError as error:
-        console.print("error: ", style="bold red", end="")
-        say(str(error))
+        say_error(error)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno not in UNWRITABLE:

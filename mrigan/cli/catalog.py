@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mrigan.terminal import echo
+
 if TYPE_CHECKING:
     from mrigan.catalog import Catalog
 
@@ -55,9 +57,9 @@ def catalog_scan(
     _show(catalog)
     if result.differences is not None:
         complete = "the copy is complete: all that is published is here, and nothing else"
-        typer.echo("this copy is not what is published:" if result.differences else complete)
+        echo("this copy is not what is published:" if result.differences else complete)
     for line in (*(result.differences or ()), *result.problems, *result.notes):
-        typer.echo(f"- {line}")
+        echo(f"- {line}")
     _written(catalog, out)
 
 
@@ -91,9 +93,9 @@ def catalog_merge(
     write_catalog(catalog, out)
     _show(catalog)
     if joined:
-        typer.echo(f"- {joined} clips have a missing original that another data set names or has: one family with it")
+        echo(f"- {joined} clips have a missing original that another data set names or has: one family with it")
     if moved:
-        typer.echo(f"- {moved} clips moved to the side of such families")
+        echo(f"- {moved} clips moved to the side of such families")
     _written(catalog, out)
 
 
@@ -106,7 +108,7 @@ def catalog_show(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="M
     _show(catalog)
     missing = file_sizes(catalog).count(-1)
     if missing:
-        typer.echo(f"- {missing} of {len(catalog)} clips are not there: `catalog merge` moves roots by --root")
+        echo(f"- {missing} of {len(catalog)} clips are not there: `catalog merge` moves roots by --root")
     _written(catalog, path)
 
 
@@ -122,43 +124,43 @@ def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="
     sizes = file_sizes(catalog)
     leaks = audit(catalog, sizes)
     for leak in leaks:
-        typer.echo(f"{'allowed' if leak.allowed else 'leak'}: {leak}")
+        echo(f"{'allowed' if leak.allowed else 'leak'}: {leak}")
     absent = missing_originals(catalog)
     for key, fakes in absent.items():
         more = f" and {len(fakes) - 1} more" if len(fakes) > 1 else ""
-        typer.echo(f"missing original: {key}, of {fakes[0].id}{more}")
+        echo(f"missing original: {key}, of {fakes[0].id}{more}")
     if absent:
-        typer.echo(f"{len(absent)} originals are named and not there: what they show is not compared")
+        echo(f"{len(absent)} originals are named and not there: what they show is not compared")
     missing, unsplit = sizes.count(-1), sum(not clip.split for clip in catalog.clips)
     if missing:
-        typer.echo(f"{missing} clips are not there: their contents are not compared")
+        echo(f"{missing} clips are not there: their contents are not compared")
     if unsplit:
-        typer.echo(f"{unsplit} clips have no split and are on no side")
+        echo(f"{unsplit} clips have no split and are on no side")
     allowed = sum(leak.allowed for leak in leaks)
     if allowed:
-        typer.echo(f"{allowed} donors on another side than their faces: allowed, donors were relaxed by the scan")
+        echo(f"{allowed} donors on another side than their faces: allowed, donors were relaxed by the scan")
     kinds = Counter(leak.kind for leak in leaks if not leak.allowed)
     if not kinds:
-        typer.echo(f"{path}: {len(catalog)} clips, no leak")
+        echo(f"{path}: {len(catalog)} clips, no leak")
         return
     counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    typer.echo(f"{path}: {kinds.total()} leak{'s' * (kinds.total() > 1)}: {counted}")
+    echo(f"{path}: {kinds.total()} leak{'s' * (kinds.total() > 1)}: {counted}")
     if kinds["unclear original"]:
-        typer.echo("name these originals by their whole path, so that one file fits, and scan again")
+        echo("name these originals by their whole path, so that one file fits, and scan again")
     raise typer.Exit(1)
 
 
 def _show(catalog: Catalog) -> None:
     from mrigan.catalog import making_lines, summary_table
-    from mrigan.progress import plain_console
+    from mrigan.terminal import Console
 
-    plain_console().print(summary_table(catalog))
+    Console().print(summary_table(catalog))
     for line in making_lines(catalog):
-        typer.echo(f"- {line}")
+        echo(f"- {line}")
 
 
 def _written(catalog: Catalog, path: Path) -> None:
-    typer.echo(f"{path}: {len(catalog)} clips, hash {catalog.hash[:12]}")
+    echo(f"{path}: {len(catalog)} clips, hash {catalog.hash[:12]}")
 
 
 def _pairs(given: list[str], option: str) -> list[tuple[str, str]]:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mrigan.terminal import echo
+
 app = typer.Typer(no_args_is_help=True, help="Show what a config comes to, and every setting there is.")
 
 
@@ -30,9 +32,9 @@ def config_show(
         if parent != section:
             for depth, name in enumerate(parent.split(".")):
                 if parent.split(".")[: depth + 1] != section.split(".")[: depth + 1]:
-                    typer.echo(f"{'  ' * depth}{name}:")
+                    echo(f"{'  ' * depth}{name}:")
             section = parent
-        typer.echo(f"{_line(key, value, yaml):<{wide}}  # {sources.get(key, 'default')}")
+        echo(f"{_line(key, value, yaml):<{wide}}  # {sources.get(key, 'default')}")
 
 
 @app.command("docs")
@@ -46,7 +48,7 @@ def config_docs(
 
     text = page(FREE)
     if out is None:
-        typer.echo(text, nl=False)
+        echo(text.removesuffix("\n"), lines=True)
     else:
         write_text(out, text)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mrigan.terminal import echo, echo_json
+
 if TYPE_CHECKING:
     from mrigan.config import DetectorConfig, GanConfig
     from mrigan.doctor import Finding
 
-MARKS = {"ok": "[green]ok     [/]", "note": "[cyan]note   [/]", "warning": "[yellow]warning[/]",
-         "problem": "[bold red]PROBLEM[/]"}  # fmt: skip
+MARKS = {"ok": ("ok     ", "green"), "note": ("note   ", "cyan"), "warning": ("warning", "yellow"),
+         "problem": ("PROBLEM", "bold red")}  # fmt: skip
 
 
 def doctor(
@@ -48,21 +49,22 @@ def doctor(
     bad = sum(finding.level is Level.PROBLEM for finding in found)
     if as_json:
         lines = [{"check": f.check, "level": str(f.level), "found": f.found, "fix": f.fix} for f in found]
-        typer.echo(json.dumps({"ok": not bad, "findings": lines}, indent=2, ensure_ascii=False))
+        echo_json({"ok": not bad, "findings": lines})
     else:
-        typer.echo(f"{bad} of this would stop a training" if bad else "nothing here would stop a training")
+        echo(f"{bad} of this would stop a training" if bad else "nothing here would stop a training")
     if bad:
         raise typer.Exit(1)
 
 
 def _show(finding: Finding) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{MARKS[finding.level]} [bold]{finding.check:<11}[/] {escape(finding.found)}")
+    from mrigan.terminal import Console
+
+    console = Console(soft_wrap=True)
+    console.print(Text.assemble(MARKS[finding.level], " ", (f"{finding.check:<11}", "bold"), " ", finding.found))
     if finding.fix:
-        console.print(f"{'':20}[dim]→[/] {escape(finding.fix)}")
+        console.print(Text.assemble(" " * 20, ("→", "dim"), " ", finding.fix))
 
 
 def _settings(config: str, overrides: list[str]) -> GanConfig | DetectorConfig:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mrigan.terminal import echo
+
 
 def evaluate(
     *,
@@ -38,7 +40,7 @@ def evaluate(
     from mrigan.errors import ConfigError
     from mrigan.evaluation import data_set_tables, evaluate_files, headline, parse_thresholds, training_lines
     from mrigan.files import try_output
-    from mrigan.progress import plain_console
+    from mrigan.terminal import Console
 
     tracking = TrackingConfig(enabled=track)
     given = parse_thresholds(thresholds) if thresholds else None
@@ -55,7 +57,7 @@ def evaluate(
         track_report(
             "gan-report", [str(run) for run in gan], split, folders, files=[page, out / "figures"], config=tracking
         )
-        typer.echo(f"report: {page}")
+        echo(f"report: {page}")
         return
     elif model and shards and not scores:
         from mrigan.training.evaluate import evaluate_models
@@ -66,7 +68,7 @@ def evaluate(
         if robustness:
             evaluate_robustness(model, folders, out, split=split, thresholds=given, faces=faces, device=device)
             track_report("robustness", model, split, folders, files=[out / "robustness.html"], config=tracking)
-            typer.echo(f"report: {out / 'robustness.html'}")
+            echo(f"report: {out / 'robustness.html'}")
             return
         metrics = evaluate_models(
             model,
@@ -83,11 +85,11 @@ def evaluate(
         raise ConfigError(
             "evaluate takes --model and --shards, or --gan and --shards, or --scores", fix="mrigan evaluate --help"
         )
-    plain_console().print(headline(metrics), *data_set_tables(metrics))
+    Console().print(headline(metrics), *data_set_tables(metrics))
     said = training_lines((f"{r['model']} on {r['split']}:", r["training"]) for r in metrics["results"])
     for bad, line in said:
-        typer.echo(f"{'warning: ' if bad else ''}{line}")
-    typer.echo(f"report: {out / 'index.html'}")
+        echo(f"{'warning: ' if bad else ''}{line}")
+    echo(f"report: {out / 'index.html'}")
 
 
 def _folders(shards: list[str], cache: str, split: str) -> list[Path]:

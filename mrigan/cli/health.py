@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mrigan.terminal import echo, echo_json
 
 
 def health(
@@ -22,9 +23,9 @@ def health(
 
     found = look(run)
     if as_json:
-        typer.echo(json.dumps(found.data(), indent=2, ensure_ascii=False))
+        echo_json(found.data())
     else:
         for line in lines(found):
-            typer.echo(line)
+            echo(line)
     if found.bad:
         raise typer.Exit(1)

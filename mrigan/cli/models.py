@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mrigan.terminal import echo
+
 app = typer.Typer(no_args_is_help=True, help="The model registry, and published weights.")
 
 
@@ -15,23 +17,25 @@ def models_list() -> None:
     """List the registered models, the newest version first."""
     from datetime import datetime
 
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    from mrigan.progress import plain_console
+    from mrigan.terminal import Console
     from mrigan.tracking import list_models, tracking_uri
 
     versions = list_models()
     if not versions:
-        typer.echo(
+        echo(
             f"no model is registered in {tracking_uri()}; a detector is when its training ends, if validation "
             "shows it to be better than chance: mrigan train detector. Any other: mrigan models register RUN"
         )
         return
-    table = Table("model", "version", "alias", "registered", "run", title=f"models in {tracking_uri()}")
+    table = Table(
+        Column("model", overflow="fold"), "version", "alias", "registered", "run", title=f"models in {tracking_uri()}"
+    )
     for v in versions:
         when = datetime.fromtimestamp(v.created).strftime("%Y-%m-%d %H:%M")
         table.add_row(v.name, str(v.version), ", ".join(v.aliases), when, (v.run_id or "")[:8])
-    plain_console().print(table)
+    Console().print(table)
 
 
 @app.command("register")
@@ -42,7 +46,7 @@ def models_register(
     from mrigan.tracking import register_run
 
     name, version = register_run(run)
-    typer.echo(f"registered as {name} version {version}, candidate")
+    echo(f"registered as {name} version {version}, candidate")
 
 
 @app.command("promote")
@@ -54,7 +58,7 @@ def models_promote(
     from mrigan.tracking import promote
 
     promote(name, version)
-    typer.echo(f"champion of {name}: version {version}")
+    echo(f"champion of {name}: version {version}")
 
 
 @app.command("import-reference")
@@ -68,4 +72,4 @@ def models_import_reference(
 
     try_output(out)
     G = import_reference(checkpoint, out)
-    typer.echo(f"wrote {out}: a generator for {G.size} px faces, {sum(p.numel() for p in G.parameters()):,} weights")
+    echo(f"wrote {out}: a generator for {G.size} px faces, {sum(p.numel() for p in G.parameters()):,} weights")

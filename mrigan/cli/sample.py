@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mrigan.terminal import echo
+
 
 def sample(
     *,
@@ -20,4 +22,4 @@ def sample(
     from mrigan.sample import make_sample
 
     folder = make_sample(out, people=people, seed=seed, seconds=seconds, workers=workers)
-    typer.echo(f"{folder}: next, mrigan catalog scan dfdc {folder} -o catalog.parquet")
+    echo(f"{folder}: next, mrigan catalog scan dfdc {folder} -o catalog.parquet")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mrigan.terminal import echo, echo_json
+
 if TYPE_CHECKING:
     from mrigan.files import Output
 
@@ -34,11 +36,11 @@ def shards_plan(
 
     with planned(catalog, load_config(ShardsConfig, config, overrides), out) as plan:
         for line in plan.lines():
-            typer.echo(line)
+            echo(line)
         absent = absent_inputs(plan)
     if absent:
-        typer.echo(f"{absent} clips are not there now; they will be failed rows unless they are there when it builds")
-    typer.echo(f"next: mrigan shards build {out}")
+        echo(f"{absent} clips are not there now; they will be failed rows unless they are there when it builds")
+    echo(f"next: mrigan shards build {out}")
 
 
 @app.command("preview")
@@ -65,7 +67,7 @@ def shards_preview(
         else:
             clips = read_catalog(catalog)
         for path in write_preview(clips, settings, out, families):
-            typer.echo(path)
+            echo(path)
 
 
 @app.command("build")
@@ -99,14 +101,14 @@ def shards_build(
         settings = [f"mri.metric={metric}", *([f"mri.weights={weights.resolve()}"] if weights else [])]
         folder = Path(out)
         out = str(plan_from(folder, settings, folder.with_name(f"{folder.resolve().name}-{metric}")).folder)
-        typer.echo(f"into {out}")
+        echo(f"into {out}")
     crew = Crew(distributor, workers, ray_address, skip_deadly)
     if task is None:
         lines = build_shards(out, crew=crew, scratch=scratch).lines()
     else:
         lines = build_slice(out, task, of, crew=crew, scratch=scratch).lines()
     for line in lines:
-        typer.echo(line)
+        echo(line)
 
 
 @app.command("watch")
@@ -122,7 +124,7 @@ def shards_watch(
 
     watch = Watch(out)
     for line in (watch.look() if once else follow(watch, every)).lines():
-        typer.echo(line)
+        echo(line)
 
 
 @app.command("verify")
@@ -203,14 +205,12 @@ def _tried(json_out: str | None) -> Output | str | None:
 
 def _tell(data: dict[str, Any], lines: list[str], json_to: Output | str | None) -> None:
     """Lines for a person, and JSON into a file; `-` prints the JSON instead of the lines."""
-    import json
-
     from mrigan.files import write_json
 
     if json_to == "-":
-        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        echo_json(data)
         return
     if json_to is not None:
         write_json(json_to, data)
     for line in lines:
-        typer.echo(line)
+        echo(line)

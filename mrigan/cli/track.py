@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mrigan.terminal import echo
+
 app = typer.Typer(no_args_is_help=True, help="What a training has kept because MLflow was away.")
 
 
@@ -25,4 +27,4 @@ def track_send(
     from mrigan.tracking import send
 
     sent, run_id = send(run, uri, patience)
-    typer.echo(f"sent {sent} entries to MLflow's run {run_id}" if sent else "nothing is left to send")
+    echo(f"sent {sent} entries to MLflow's run {run_id}" if sent else "nothing is left to send")

@@ -16,7 +16,7 @@ from mrigan.detect.results import Destinations, Results
 from mrigan.detect.wording import validated
 from mrigan.errors import InputError
 from mrigan.files import shown
-from mrigan.progress import say
+from mrigan.terminal import say
 
 ANSWERED, NOTHING, SOME_UNREADABLE, NOT_WRITTEN, STOPPED, INTERRUPTED = 0, 1, 3, 74, 75, 130
 LEAST_EACH = 4  # inputs a worker, or it is not worth its start

@@ -18,7 +18,7 @@ from mrigan.detect.judge import Judged
 from mrigan.detect.lines import verdict_line
 from mrigan.errors import ConfigError, MriganError, OutputError
 from mrigan.files import Output, shown, write_text
-from mrigan.progress import say
+from mrigan.terminal import echo, say
 
 if TYPE_CHECKING:
     from mrigan.detect.case import Case
@@ -89,7 +89,7 @@ class Results:
         if journal is not None and not judged.earlier:
             self._attempt(_name(self.to.jsonl), lambda: journal.add(judged.verdict))
         line = verdict_line(judged.verdict)
-        self._attempt(STDOUT, lambda: say(line) if self._to_stderr else _print(line + "\n"))
+        self._attempt(STDOUT, lambda: say(line) if self._to_stderr else echo(line))
         report = self._report
         if report is not None:
             self._attempt(_name(self.to.html), lambda: report.add(self._numbers[item], judged))

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from mrigan.evaluation.data_sets import SHOWN as MEASURES
 from mrigan.evaluation.data_sets import across
+from mrigan.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 SHOWN = {"auc": "AUC", "balanced_accuracy": "bal. accuracy", "tpr": "TPR", "tnr": "TNR", "coverage": "coverage"}
 
@@ -18,10 +20,9 @@ def headline(metrics: Mapping[str, Any]) -> Table:
     """A Rich table of a metrics.json: a column a model and split; figures of videos, and the AUC of faces."""
     from rich.box import SIMPLE
     from rich.table import Column, Table
-    from rich.text import Text
 
     results = metrics["results"]
-    names = [Text(f"{result['model']}\n{result['split']}") for result in results]
+    names = [_lines(result["model"], result["split"]) for result in results]
     table = Table("", *(Column(name, justify="right", overflow="fold") for name in names), box=SIMPLE)
     table.add_row("videos", *(str(result["video"]["n"]) for result in results))
     for key, name in SHOWN.items():
@@ -46,7 +47,6 @@ def data_set_tables(metrics: Mapping[str, Any]) -> list[Table]:
     figures of videos, with 95 % intervals where there are."""
     from rich.box import SIMPLE
     from rich.table import Column, Table
-    from rich.text import Text
 
     tables = []
     for split in dict.fromkeys(result["split"] for result in metrics["results"]):
@@ -54,15 +54,22 @@ def data_set_tables(metrics: Mapping[str, Any]) -> list[Table]:
         rows = across(results)
         if not rows:
             continue
-        models = (Column(Text(f"{r['model']}\n{split}"), overflow="fold") for r in results)
+        models = (Column(_lines(r["model"], split), overflow="fold") for r in results)
         table = Table(Column("data set", overflow="fold"), "", *models, box=SIMPLE)
         for row in rows:
-            name = Text(f"{row['name']}\n{row['real']} real, {row['fake']} fake")
-            columns = ("\n".join(_with_interval(of, key) for key in MEASURES) for of in row["models"])
-            table.add_row(name, "\n".join(MEASURES.values()), *columns)
+            name = _lines(row["name"], f"{row['real']} real, {row['fake']} fake")
+            columns = (_lines(*(_with_interval(of, key) for key in MEASURES)) for of in row["models"])
+            table.add_row(name, _lines(*MEASURES.values()), *columns)
             table.add_section()
         tables.append(table)
     return tables
+
+
+def _lines(*lines: str) -> Text:
+    """A cell of several lines."""
+    from rich.text import Text
+
+    return Text("\n".join(map(printable, lines)))
 
 
 def _with_interval(row: Mapping[str, Any] | None, key: str) -> str:

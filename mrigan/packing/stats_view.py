@@ -30,11 +30,11 @@ def show(stats: Stats) -> list[str]:
     """Lines for the terminal: a line a group, totals, and the warnings."""
     from rich.table import Table
 
-    from mrigan.progress import plain_console
+    from mrigan.terminal import Console
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("data set", "method", "compression", "split", "label"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in ("families", "clips", "faces", "MiB", "a clip", "MRI mean", "face px", "dropped", "failed"):
         table.add_column(name, justify="right")
     for group in stats.groups:
@@ -45,7 +45,7 @@ def show(stats: Stats) -> list[str]:
         numbers = _numbers([g for g in stats.groups if g.label == label])
         table.add_row("all", "", "", "", label, str(stats.families[label]), *numbers[1:])
     buffer = io.StringIO()
-    plain_console(file=buffer, width=160).print(table)
+    Console(file=buffer, width=160).print(table)
     lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
     for name, title in (("dropped", "dropped"), ("failed", "failed")):
         reasons = _sum(stats.groups, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 
 from rich.console import Group, RenderableType
@@ -12,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mrigan.packing.watch import View, Watch, duration
-from mrigan.progress import console
+from mrigan.terminal import console, say
 
 FAILED = 10  # units that are listed
 
@@ -34,8 +33,7 @@ def follow(watch: Watch, every: float) -> View:
                     live.update(_picture(view), refresh=True)
             return view
         while not view.finished:
-            sys.stderr.write(view.line() + "\n")
-            sys.stderr.flush()
+            say(view.line())
             pause.wait(every)
             view = watch.look()
     except KeyboardInterrupt:
@@ -59,7 +57,7 @@ def _picture(view: View) -> RenderableType:
         column.justify = "right"
     for node in view.nodes:
         ago = f"{duration(max(view.at - node.last, 0))} ago"
-        nodes.add_row(Text(node.name), str(node.units), str(node.faces), f"{node.rate:.1f}", ago)
+        nodes.add_row(node.name, str(node.units), str(node.faces), f"{node.rate:.1f}", ago)
     failed = [Text(f"failed {unit}: {why}", style="red") for unit, why in list(view.failed.items())[:FAILED]]
     if len(view.failed) > FAILED:
         failed.append(Text(f"… and {len(view.failed) - FAILED} more", style="red"))

@@ -13,14 +13,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.logging import RichHandler
-
 from mrigan.config import DetectorConfig, GanConfig, load_config
 from mrigan.engine.environment import find_ranks
 from mrigan.engine.signals import Stopped, listening
 from mrigan.errors import MriganError
 from mrigan.health.failure import PeerFailed, tell_torchrun
-from mrigan.progress import console
+from mrigan.terminal import echo, log_handler, say, say_error
 from mrigan.threads import settle
 
 REGISTER = "tracking.register_anyway=true"  # what --register stands for
@@ -71,16 +69,15 @@ def _launch(kind: str, config: str, overrides: list[str], new: bool, dry: bool) 
         folder = _train(kind, config, overrides, new, dry)
     except Stopped as stopped:
         if rank == 0:
-            console.print(str(stopped), style="yellow", markup=False, highlight=False, soft_wrap=True)
+            say(str(stopped), style="yellow", lines=True)
         return stopped.exit_code
     except MriganError as error:
         if not isinstance(error, PeerFailed):
             tell_torchrun(error)
-        console.print("[bold red]error:[/] ", end="")
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        say_error(error)
         return error.exit_code
     if rank == 0 and folder is not None:
-        console.print(f"finished: {folder / 'model'}", markup=False, highlight=False, soft_wrap=True)
+        say(f"finished: {folder / 'model'}")
     return 0
 
 
@@ -91,7 +88,7 @@ def _train(kind: str, config: str, overrides: list[str], new: bool, dry: bool) -
         if dry:
             from mrigan.training.trials import dry_run, gan_trial
 
-            dry_run(gan_trial(settings), settings, new, _say)
+            dry_run(gan_trial(settings), settings, new, echo)
             return None
         from mrigan.training.gan import train_gan
 
@@ -100,21 +97,15 @@ def _train(kind: str, config: str, overrides: list[str], new: bool, dry: bool) -
     if dry:
         from mrigan.training.trials import detector_trial, dry_run
 
-        dry_run(detector_trial(wanted), wanted, new, _say)
+        dry_run(detector_trial(wanted), wanted, new, echo)
         return None
     from mrigan.training.detector import train_detector
 
     return train_detector(wanted, new)
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 def _show_log(rank: int) -> None:
-    logging.basicConfig(
+    logging.basicConfig(  # noqa: TID251 (with our handler)
         level=logging.INFO if rank == 0 else logging.WARNING,
-        format="%(message)s" if console.is_terminal else f"%(asctime)s rank {rank} %(levelname)s %(message)s",
-        handlers=[RichHandler(console=console, show_path=False)] if console.is_terminal else None,
+        handlers=[log_handler(f"%(asctime)s rank {rank} %(levelname)s %(message)s")],
     )

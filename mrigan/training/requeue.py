@@ -20,6 +20,7 @@ from typing import Any
 
 from mrigan.files import write_json
 from mrigan.health.failure import first_failure
+from mrigan.terminal import say
 
 LIMIT = 3  # starts in a row that may end without a further step saved
 
@@ -135,10 +136,11 @@ def main(words: list[str] | None = None) -> int:
     run = options.run.absolute()
     if options.when == "begin":
         why = begin(run, options.job, options.limit)
-        sys.stderr.write(f"{why}\n" if why else "")
+        if why:
+            say(why, lines=True)
         return 1 if why else 0
     verdict, why = end(run, options.job, options.asked, options.limit)
-    sys.stderr.write(f"{why}\n")
+    say(why, lines=True)
     sys.stdout.write(f"{verdict}\n")
     return 0
 

@@ -1,0 +1,23 @@
+"""Text from outside that can be printed: nothing in it steers a terminal, ends a line, or turns the writing round."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""The text with each character that is not shown as itself written as its Python escape.
+
+    These are control characters (`\x1b`), ends of lines (`\n`), marks that change the direction of writing (`\u202e`)
+    or are invisible (`\u200b`), and bytes that are not UTF-8 (`\udce9`). Letters, signs and spaces stay.
+
+    Args:
+        keep: characters that stay all the same, such as "\n".
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c in keep or _is_shown(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _is_shown(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"  # Python calls a wide space unprintable
