@@ -40,6 +40,10 @@ def test_layers_apply_in_order(tmp_path: Path) -> None:
         ("train.precision=fp64", "use one of: fp32, bf16, fp16"),
         ("train.batch_size=0", "use at least 1"),
         ("checkpoint.keep=1", "use at least 2"),
+        ("loss.tau=nan", "loss.tau=nan: not a number"),
+        ("loss.tau=.nan", "loss.tau=nan: not a number"),
+        ("optim.betas=[.nan,0.9]", r"optim.betas.0=nan: not a number"),
+        ("loss.tau=-inf", "loss.tau=-inf: not a finite number"),
     ],
 )
 def test_a_wrong_override_says_what_to_do(override: str, expected: str) -> None:
@@ -65,6 +69,7 @@ def test_an_empty_value_is_an_empty_string_or_list(tmp_path: Path) -> None:
         ("extends: nowhere.yaml\n", "no file nowhere.yaml"),
         ("extends: job.yaml\n", "extends itself"),
         ("train: {seed: 1}\n", "run.dir has no value"),
+        ("run: {dir: a}\nloss: {tau: .NaN}\n", "loss.tau=nan: not a number"),
     ],
 )
 def test_a_wrong_file_says_where(tmp_path: Path, text: str, expected: str) -> None:

@@ -77,6 +77,9 @@ def test_tables_of_an_evaluation(root: Path) -> None:
     pq.write_table(scores, root / "scores.parquet")
     words = ("--scores", "scores.parquet", "-o", FOLDER)
     shown("evaluate", *words, names=(WORD, FOLDER))
+    with open(root / FOLDER / "tables" / "test" / "sources.csv", newline="") as file:
+        sources = list(csv.reader(file))
+    assert {row[0] for row in sources[1:]} == {f"'{WORD}"}  # a spreadsheet would run it
 
 
 def test_registered_models(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
@@ -110,6 +111,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 def _check_values(config: Any, prefix: str, where: Any) -> None:
     for item in dataclasses.fields(config):
         key, value = prefix + item.name, getattr(config, item.name)
+        _check_finite(key, value, where)
         if dataclasses.is_dataclass(value):
             _check_values(value, f"{key}.", where)
         elif value == "" and item.default == "???":
@@ -118,6 +120,16 @@ def _check_values(config: Any, prefix: str, where: Any) -> None:
             raise ConfigError(f"{key}={value}", where=where, fix=f"use one of: {', '.join(item.metadata['choices'])}")
         elif "least" in item.metadata and value < item.metadata["least"]:
             raise ConfigError(f"{key}={value}", where=where, fix=f"use at least {item.metadata['least']}")
+
+
+def _check_finite(key: str, value: Any, where: Any) -> None:
+    """Raise ConfigError for NaN and infinities, in lists and mappings too: no setting means anything by them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        what = "not a number" if math.isnan(value) else "not a finite number"
+        raise ConfigError(f"{key}={value}: {what}", where=where, fix=f"give a number: {key}=...")
+    if isinstance(value, list | tuple | dict):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_finite(f"{key}.{name}", inner, where)
 
 
 def _chain(path: Path) -> list[Path]:

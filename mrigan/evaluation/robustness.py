@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mrigan.evaluation.csv_text import csv_text
 from mrigan.evaluation.figures import DASHES, LINE, MODELS, draw
 from mrigan.evaluation.metrics import frame_metrics
 from mrigan.evaluation.schema import CHECKED
@@ -80,11 +79,7 @@ def write_robustness(
     png, svg = draw(partial(robustness_figure, rows, levels))
     with atomic_write(out / "robustness.png") as file:
         file.write(png)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(out / "robustness.csv", text.getvalue())
+    write_text(out / "robustness.csv", csv_text([list(rows[0]), *(list(row.values()) for row in rows)]))
     loader = PackageLoader("mrigan.evaluation", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     page = environment.get_template("robustness.html").render(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mrigan.evaluation.csv_text import csv_text
 from mrigan.evaluation.data_sets import SHOWN, across
 from mrigan.evaluation.results import Result
 from mrigan.files import write_text
@@ -71,6 +70,4 @@ def _data_sets(rows: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list
 
 
 def _write(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, csv_text(rows))
