@@ -3,34 +3,38 @@
     checkpoints/step-000200/{generator,discriminator,…}.safetensors + state.json      checkpoints/best.json
 
 A folder is written under a hidden name, fsynced, and renamed. `state.json` is its marker: written last, removed first.
-It holds the SHA-256 of every other file, so that a damaged checkpoint is noticed and the one before it is used.
+It holds the SHA-256 of every other file and a checksum of its own values, so that a damaged or edited checkpoint is
+noticed and the one before it is used.
+
+Formats: 1 has no checksum of `state.json` itself. 2, written now, has one over all values of `state.json`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from mrigan.checked_json import read_checked_json, write_checked_json
 from mrigan.engine.tensor_file import TensorFile, write_tensors
 from mrigan.errors import CheckpointError
 from mrigan.files import sha256_file, sync_folder, write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+UNCHECKED = 1  # the format whose state.json has no checksum
 MARKER = "state.json"
 LEAST = 2  # checkpoints that stay whatever `keep` says: the newest may prove damaged
 _STEP = re.compile(r"step-(\d+)")
@@ -38,10 +42,16 @@ _STEP = re.compile(r"step-(\d+)")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified checkpoint on disk."""
+    """A verified checkpoint on disk.
+
+    Attributes:
+        state: what state.json holds.
+        has_checksum: whether all values of `state` are known to be those that were saved; not so in format 1.
+    """
 
     path: Path
     state: dict[str, Any]
+    has_checksum: bool = True
 
     @property
     def step(self) -> int:
@@ -49,7 +59,13 @@ class Checkpoint:
         return int(self.state["step"])
 
     def tensors(self, name: str) -> dict[str, torch.Tensor]:
-        """The tensors of `<name>.safetensors`, on the CPU."""
+        """The tensors of `<name>.safetensors`, on the CPU.
+
+        Raises:
+            CheckpointError: the checkpoint has no such file, or it cannot be read.
+        """
+        if f"{name}.safetensors" not in self.state["files"]:
+            raise CheckpointError(f"the checkpoint has no {name}.safetensors", where=self.path)
         try:
             return load_file(self.path / f"{name}.safetensors")
         except (OSError, SafetensorError) as error:
@@ -79,7 +95,8 @@ class CheckpointStore:
         if not self.folder.is_dir():
             return []
         found = ((_STEP.fullmatch(p.name), p) for p in self.folder.iterdir())
-        return sorted(int(m.group(1)) for m, p in found if m and (p / MARKER).is_file())
+        steps = {int(m.group(1)) for m, p in found if m and (p / MARKER).is_file()}
+        return sorted(step for step in steps if (self.path(step) / MARKER).is_file())  # "step-7" is a name of nobody's
 
     def save(
         self, step: int, files: Mapping[str, TensorFile], state: dict[str, Any], score: float | None = None
@@ -107,7 +124,7 @@ class CheckpointStore:
                 f"{name}.safetensors": write_tensors(beside / f"{name}.safetensors", file)
                 for name, file in files.items()
             }
-            write_json(
+            write_checked_json(
                 beside / MARKER, {**state, "format": FORMAT, "step": step, "score": score, "best": best, "files": sums}
             )
             sync_folder(beside)
@@ -127,19 +144,29 @@ class CheckpointStore:
         return final
 
     def load(self, step: int, verify: bool = True) -> Checkpoint:
-        """The checkpoint of `step`, every file checked against its SHA-256 (unless another rank has just done that).
+        """The checkpoint of `step`: state.json checked, and every file against its SHA-256.
+
+        Args:
+            verify: False = the tensors are not read: another rank has just done that.
 
         Raises:
-            CheckpointError: it is missing, incomplete or damaged; the message names the file.
+            CheckpointError: it is missing, incomplete, damaged or edited; the message names the file.
         """
         path = self.path(step)
         try:
-            state = json.loads((path / MARKER).read_bytes())
-            sums, version = dict(state["files"]), state["format"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{MARKER} is not readable: {error!r}", where=path) from None
-        if version != FORMAT:
-            raise CheckpointError(f"format {version}, and this version reads {FORMAT}", where=path)
+            state, has_checksum = read_checked_json(path / MARKER)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{MARKER} is not readable: {error}", where=path) from None
+        version = state.get("format")
+        if version not in (UNCHECKED, FORMAT):
+            raise CheckpointError(f"format {version}, and this version reads {UNCHECKED} and {FORMAT}", where=path)
+        if version != UNCHECKED and not has_checksum:
+            raise CheckpointError(f"{MARKER} has lost its checksum", where=path)
+        if state.get("step") != step:
+            raise CheckpointError(
+                f"{MARKER} is of step {state.get('step')}: the folder was renamed, or the file edited", where=path
+            )
+        sums = _listed_files(path, state.get("files"))
         for name, expected in sums.items() if verify else ():
             try:
                 actual = sha256_file(path / name)
@@ -147,13 +174,16 @@ class CheckpointStore:
                 raise CheckpointError(f"{name} is not readable: {error.strerror}", where=path) from None
             if actual != expected:
                 raise CheckpointError(f"{name} is damaged: its SHA-256 is not the one that was saved", where=path)
-        return Checkpoint(path, state)
+        return Checkpoint(path, state, has_checksum)
 
-    def recover(self) -> Checkpoint | None:
+    def recover(self, check: Callable[[Checkpoint], None] = lambda checkpoint: None) -> Checkpoint | None:
         """The newest undamaged checkpoint, or None where there is none to begin with.
 
         Damaged ones are renamed to `damaged-…` with a warning that names them, so that they are neither used nor lost.
         Half-written folders of a killed process are removed.
+
+        Args:
+            check: raises CheckpointError for a whole checkpoint that this run cannot have saved.
 
         Raises:
             CheckpointError: checkpoints exist and all are damaged.
@@ -168,6 +198,7 @@ class CheckpointStore:
         for step in reversed(steps):
             try:
                 checkpoint = self.load(step)
+                check(checkpoint)
             except CheckpointError as error:
                 aside = self.folder / f"damaged-{step:06d}-{secrets.token_hex(2)}"
                 os.rename(self.path(step), aside)
@@ -179,7 +210,7 @@ class CheckpointStore:
                 )
                 continue
             best = checkpoint.state.get("best")
-            self._note_best(best if best and best["step"] in steps else None)
+            self._note_best(best if _is_best(best) and best["step"] in steps else None)
             return checkpoint
         if steps:
             raise CheckpointError(
@@ -204,7 +235,7 @@ class CheckpointStore:
                 _remove(self.path(step))
         best = checkpoint.state.get("best")
         self.best = None
-        if best and best["step"] in self.steps():
+        if _is_best(best) and best["step"] in self.steps():
             self._note_best(best)
         else:
             (self.folder / "best.json").unlink(missing_ok=True)
@@ -237,3 +268,25 @@ def _remove(folder: Path) -> None:
     (folder / MARKER).unlink(missing_ok=True)
     sync_folder(folder)
     shutil.rmtree(folder)
+
+
+def _listed_files(folder: Path, listed: Any) -> dict[str, str]:
+    """The SHA-256 of each file of a checkpoint, where the list in state.json can be right.
+
+    Raises:
+        CheckpointError: it is no list of this folder's files.
+    """
+    if not isinstance(listed, dict) or not all(
+        re.fullmatch(r"\w+\.safetensors", name) and isinstance(expected, str) for name, expected in listed.items()
+    ):
+        raise CheckpointError(f"{MARKER} does not list the files of the checkpoint", where=folder)
+    if extra := {path.name for path in folder.glob("*.safetensors")} - listed.keys():
+        raise CheckpointError(f"{MARKER} does not list {', '.join(sorted(extra))}", where=folder)
+    if not listed:
+        raise CheckpointError(f"{MARKER} lists no files", where=folder)
+    return listed
+
+
+def _is_best(best: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether that is a step with its score; in format 1 nothing binds it."""
+    return isinstance(best, dict) and isinstance(best.get("step"), int) and isinstance(best.get("score"), int | float)

@@ -12,13 +12,14 @@ import socket
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mrigan.errors import MriganError
 from mrigan.files import process_is_gone, write_json
 from mrigan.health.heartbeat import ENDED, Heartbeat, rank_file, read_heartbeats
+from mrigan.health.records import read_record
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,14 @@ class PeerFailed(MriganError):  # noqa: N818 - it tells of another rank's error
     def __init__(self, what: str, *, fix: str | None = None, again: bool, state: str = "failed") -> None:
         self.again, self.state = again, state
         super().__init__(what, fix=fix)
+
+
+@dataclass(frozen=True)
+class _Stall:
+    stops: bool
+    rank: int
+    time: float
+    what: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,14 +118,8 @@ def tell_torchrun(error: BaseException) -> None:
 
 def read_failures(folder: Path) -> list[Failure]:
     """Of all ranks, by time."""
-    known = {f.name for f in fields(Failure)}
-    found = []
-    for path in folder.glob("rank-*.error.json"):
-        try:
-            found.append(Failure(**{k: v for k, v in json.loads(path.read_bytes()).items() if k in known}))
-        except (OSError, ValueError, TypeError):
-            continue
-    return sorted(found, key=lambda failure: failure.time)
+    found = (read_record(Failure, path) for path in folder.glob("rank-*.error.json"))
+    return sorted((failure for failure in found if failure is not None), key=lambda failure: failure.time)
 
 
 def first_failure(folder: Path) -> Failure | None:
@@ -125,11 +128,11 @@ def first_failure(folder: Path) -> Failure | None:
 
 
 def read_stall(folder: Path) -> dict[str, Any]:
-    """What `stall.json` says, {} where there is none (or none yet)."""
-    try:
-        return dict(json.loads((folder / STALL).read_bytes()))
-    except (OSError, ValueError):
+    """What `stall.json` says, {} where there is none (or none yet): whether the ranks stop, since when, and what."""
+    stall = read_record(_Stall, folder / STALL)
+    if stall is None:
         return {}
+    return {"stops": stall.stops, "rank": stall.rank, "time": stall.time} | ({"what": stall.what} if stall.what else {})
 
 
 def find_cause(folder: Path, rank: int, patience: float = PATIENCE_S) -> PeerFailed | None:

@@ -11,10 +11,11 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mrigan.files import process_space, temporary_path
+from mrigan.health.records import read_record
 
 EVERY_S = 10.0  # between two heartbeats: 512 ranks write 51 small files a second
 SILENT = 3  # heartbeats that a rank may miss
@@ -80,16 +81,8 @@ def write_heartbeat(folder: Path, beat: Heartbeat) -> None:
 
 def read_heartbeats(folder: Path) -> list[Heartbeat]:
     """Those that are there, by rank."""
-    known = {f.name for f in fields(Heartbeat)}
-    beats = []
-    for path in folder.glob("rank-*.json"):
-        if path.name.count(".") > 1:  # an error, a flight recorder's dump
-            continue
-        try:
-            content = json.loads(path.read_bytes())
-            beats.append(Heartbeat(**{name: value for name, value in content.items() if name in known}))
-        except (OSError, ValueError, TypeError):  # removed meanwhile; of another version
-            continue
+    paths = [path for path in folder.glob("rank-*.json") if path.name.count(".") == 1]  # no error, no recorder's dump
+    beats = [beat for path in paths if (beat := read_record(Heartbeat, path)) is not None]
     return sorted(beats, key=lambda beat: beat.rank)
 
 

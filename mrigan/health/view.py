@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -13,6 +12,7 @@ from mrigan.errors import InputError
 from mrigan.health.evidence import FLIGHT, STACKS
 from mrigan.health.failure import Failure, first_failure, gone, read_failures, read_stall
 from mrigan.health.heartbeat import ENDED, PHASES, SILENT, Heartbeat, behind, read_heartbeats, silent
+from mrigan.health.status import NAME, read_status
 
 SHOWN = 16  # ranks, of those that go on
 AWAY_S = 60.0  # of silence of all ranks: more than clocks of two machines differ
@@ -185,11 +185,8 @@ def _phase(beat: Heartbeat) -> int:
 
 
 def _status(run: Path) -> dict[str, Any]:
-    try:
-        return json.loads((run / "status.json").read_bytes())
-    except FileNotFoundError:
-        if (run / "health").is_dir():  # it has just begun
-            return {}
-        raise InputError("no run is here", where=run, fix="give the folder that was run.dir=… of a training") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"status.json cannot be read: {error}", where=run) from None
+    if (run / NAME).exists():
+        return read_status(run)
+    if (run / "health").is_dir():  # it has just begun
+        return {}
+    raise InputError("no run is here", where=run, fix="give the folder that was run.dir=… of a training")

@@ -20,6 +20,7 @@ from mrigan.training.divergence import DivergenceHook
 from mrigan.training.forecast import warn_of_long_steps
 from mrigan.training.job import Job
 from mrigan.training.log_line import LogHook
+from mrigan.training.resume_check import restored
 from mrigan.training.roll_back import RollBack
 from mrigan.training.saving import CheckpointHook
 from mrigan.training.throughput import Work
@@ -83,7 +84,7 @@ class Hooks:
         self.divergence = DivergenceHook(job, RollBack(job, engines, average, self.checkpoint, self._load))
         self._done = job.start
         if job.resumed is not None:
-            self._load(job.resumed.state)
+            restored("meter or divergence", job.resumed, self._load, job.resumed.state)
             if job.world.main and job.store.best and job.resumed.state.get("scored_on", "") != scored_on:
                 log.info("the scores so far are of other held-out faces: the best checkpoint is chosen anew")
                 job.store.best = None

@@ -31,6 +31,7 @@ from mrigan.health.evidence import clear, flight_recorder
 from mrigan.progress import Advance, bar
 from mrigan.tracking import SPOOL, Run, code_version, send
 from mrigan.training.journal import Journal
+from mrigan.training.resume_check import check_position, restored
 from mrigan.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class Job(Generic[C]):
                 engine.load(self.resumed.tensors(name), self.resumed.tensors(f"{name}_optimizer"))
             if average is not None:
                 average.load(self.resumed.tensors("generator_ema"))
-            self.precision.load(self.resumed.state["precision"])
+            restored("precision", self.resumed, self.precision.load, self.resumed.state["precision"])
             log.info("going on from %s", self.resumed.path)
 
     def batches(self, size: int, augment: Augment | None = None, mri: bool | None = None) -> Iterator[Batch]:
@@ -232,8 +233,11 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
         def prepare() -> int:
             folder.open(to_dict(config), depends, new)
             clear(folder.health)
-            checkpoint = store.recover()
-            return checkpoint.step if checkpoint else 0
+            checkpoint = store.recover(lambda found: check_position(found, config.train.batch_size, plan.epoch_length))
+            if checkpoint is None:
+                return 0
+            folder.check_origin(checkpoint, to_dict(config), depends)
+            return checkpoint.step
 
         try:
             step = world.on_main(prepare)

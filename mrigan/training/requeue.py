@@ -11,15 +11,16 @@ saved no further step: a job that makes no progress would be started for ever. W
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from mrigan.files import write_json
+from mrigan.checked_json import read_checked_json, write_checked_json
+from mrigan.errors import CheckpointError
 from mrigan.health.failure import first_failure
+from mrigan.health.status import NAME, read_status
 from mrigan.terminal import say
 
 LIMIT = 3  # starts in a row that may end without a further step saved
@@ -58,7 +59,7 @@ def begin(run: Path, job: str, limit: int = LIMIT) -> str:
     note, before = Note(job, status.get("step", 0), 0, stamp), _read(run)
     if before is not None and before.job == job:
         note.idle = 0 if note.step > before.step else before.idle + 1
-    write_json(_path(run), asdict(note))
+    write_checked_json(_path(run), asdict(note))
     return _too_often(note, limit)
 
 
@@ -106,11 +107,13 @@ def _too_often(note: Note, limit: int) -> str:
 
 
 def _status(run: Path) -> tuple[dict[str, Any], int]:
-    path = run / "status.json"
+    path = run / NAME
+    stamp = path.stat().st_mtime_ns if path.exists() else 0
     try:
-        return json.loads(path.read_bytes()), path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return {}, 0
+        return read_status(run), stamp
+    except CheckpointError as error:  # the next start goes on from the checkpoints, and writes it anew
+        say(str(error), lines=True)
+        return {}, stamp
 
 
 def _path(run: Path) -> Path:
@@ -119,8 +122,9 @@ def _path(run: Path) -> Path:
 
 def _read(run: Path) -> Note | None:
     try:
-        return Note(**json.loads(_path(run).read_bytes()))
-    except (FileNotFoundError, TypeError, ValueError):
+        note, _ = read_checked_json(_path(run))
+        return Note(**note)
+    except (OSError, TypeError, ValueError):
         return None
 
 

@@ -18,6 +18,7 @@ from mrigan.engine.checkpoint import Checkpoint
 from mrigan.engine.interface import Engine
 from mrigan.training.guard import DivergedError
 from mrigan.training.job import Job
+from mrigan.training.resume_check import restored
 from mrigan.training.saving import CheckpointHook
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class RollBack:
             job.world.on_main(lambda: self._rewind(checkpoint, step, why))
             job.resume(self.engines, self.average)
         self.checkpoint.went_back(found)
-        self.load(checkpoint.state)
+        restored("meter or divergence", checkpoint, self.load, checkpoint.state)
 
     def _find(self, first_bad: int) -> int | None:
         checkpoint = self.job.store.before(first_bad)

@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mrigan.config import DetectorConfig, GanConfig, differences, flatten, to_dict
+from mrigan.engine.checkpoint import Checkpoint
 from mrigan.errors import CheckpointError
 from mrigan.files import sync_folder, write_json
+from mrigan.health.status import read_status, write_status
 
 log = logging.getLogger(__name__)
 C = TypeVar("C", GanConfig, DetectorConfig)
@@ -71,6 +73,7 @@ class RunFolder:
         self.health = self.path / "health"
         self._lock: int | None = None
         self._status = threading.Lock()  # the thread that writes checkpoints notes them there
+        self._warned = False  # of a damaged status.json
 
     def open(self, config: dict[str, Any], depends: dict[str, Any], new: bool) -> None:
         """Lock the folder and make sure that it is this run's, or a new one.
@@ -121,22 +124,22 @@ class RunFolder:
 
     def config(self) -> dict[str, Any]:
         """The flat settings that the run began with."""
-        begun = flatten(self._read("config.json"))
-        if begun.get("model.weights") == "" and "model.backbone" in begun:
-            begun["model.weights"] = "random"  # as earlier versions said it
-        return begun
+        return _as_today(flatten(self._read("config.json")))
 
     def status(self) -> dict[str, Any]:
-        """What `status.json` says; {} where there is none."""
+        """What `status.json` says; {} where there is none, or a damaged one: the checkpoints know the rest."""
         try:
-            return json.loads((self.path / "status.json").read_bytes())
-        except FileNotFoundError:
+            return read_status(self.path)
+        except CheckpointError as error:
+            if not self._warned:
+                log.warning("%s in %s; the run goes on from its checkpoints, and writes it anew", error.what, self.path)
+            self._warned = True
             return {}
 
     def set_status(self, state: str, **more: Any) -> None:
         """Replace `status.json`; what is not given stays as it was."""
         with self._status:
-            write_json(self.path / "status.json", {**self.status(), "state": state, **more})
+            write_status(self.path, {**self.status(), "state": state, **more})
 
     def tell(self, state: str, error: str, again: bool) -> None:
         """Note how the run ended; of any rank, where rank 0 is the one that cannot."""
@@ -182,9 +185,8 @@ class RunFolder:
 
     def compare(self, config: dict[str, Any], depends: dict[str, Any]) -> None:
         """Raise CheckpointError where the folder's run had other settings; reads only."""
-        was = self._read("run.json")
         changed = differences(BEFORE_THE_KEY | self.config(), BEFORE_THE_KEY | flatten(config))
-        refused = [line for line in changed if not line.startswith(FREE)] + differences(was, depends)
+        refused = _not_free(changed) + differences(self._read("run.json"), depends)
         if refused:
             raise CheckpointError(
                 "this run was started with other settings:\n    " + "\n    ".join(refused),
@@ -194,10 +196,37 @@ class RunFolder:
         for line in changed:
             log.info("changed since the last start: %s", line)
 
+    def check_origin(self, checkpoint: Checkpoint, config: dict[str, Any], depends: dict[str, Any]) -> None:
+        """Raise CheckpointError where a checkpoint is of other settings than the run: one of the two was replaced."""
+        begun = BEFORE_THE_KEY | _as_today(flatten(checkpoint.state["config"]))
+        changed = differences(begun, BEFORE_THE_KEY | flatten(config))
+        refused = _not_free(changed) + differences(checkpoint.state["depends"], depends)
+        if refused:
+            raise CheckpointError(
+                "the newest checkpoint was saved with other settings than config.json and run.json say:\n    "
+                + "\n    ".join(refused),
+                where=checkpoint.path,
+                fix="restore config.json and run.json, or move the checkpoint away where it is of another run",
+            )
+
     def _read(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads((self.path / name).read_bytes())
-        except (OSError, ValueError) as error:
+            data = json.loads((self.path / name).read_bytes())
+            if not isinstance(data, dict):
+                raise ValueError("it holds no JSON object")
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"{name} cannot be read: {error}", where=self.path, fix="restore it, or start afresh with --new"
             ) from None
+        return data
+
+
+def _not_free(changed: list[str]) -> list[str]:
+    return [line for line in changed if not line.startswith(FREE)]
+
+
+def _as_today(begun: dict[str, Any]) -> dict[str, Any]:
+    """Flat settings of an earlier version, as this one says the same."""
+    if begun.get("model.weights") == "" and "model.backbone" in begun:
+        return begun | {"model.weights": "random"}
+    return begun

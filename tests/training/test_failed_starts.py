@@ -105,6 +105,8 @@ def test_a_score_of_other_faces_chooses_no_best(shards: Path, tmp_path: Path, ca
     path = run / "checkpoints" / "step-000005" / "state.json"
     state = json.loads(path.read_bytes())
     assert state.pop("scored_on").startswith("15 faces, ")
+    state["format"] = 1  # which has no checksum of its values
+    del state["checksum"]
     state["best"] = {"step": 5, "score": 0.9999}
     write_json(path, state)
     caplog.set_level(logging.INFO)
