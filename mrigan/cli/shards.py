@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mrigan.stopping import stopped_by_signals
 from mrigan.terminal import echo, echo_json
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def shards_preview(
 
 
 @app.command("build")
+@stopped_by_signals()
 def shards_build(
     out: Annotated[str, typer.Argument(metavar="DIR|URL", help="Where the plan lies.")],
     *,
@@ -148,6 +150,7 @@ def shards_verify(
 
 
 @app.command("repair")
+@stopped_by_signals()
 def shards_repair(
     out: ShardFolder,
     *,

@@ -24,6 +24,7 @@ from mrigan.data.iteration import TIMEOUT, Loader
 from mrigan.data.samples import Samples
 from mrigan.data.worker import BatchDataset, Failure, start_worker
 from mrigan.errors import ConfigError, MriganError, ShardError
+from mrigan.stopping import held_back
 
 PREFETCH = 2  # batches a worker prepares ahead
 SHARED_MEMORY = Path("/dev/shm")
@@ -60,7 +61,7 @@ class ProcessLoader(Loader):
             prefetch_factor=PREFETCH,
             timeout=TIMEOUT,
         )
-        with _without_opencv_threads():
+        with _without_opencv_threads(), held_back():
             self._batches = iter(loader)
         # At exit, before multiprocessing's own handler: that one waits for workers, and nobody has told them to stop.
         self._at_exit = partial(_close, weakref.ref(self))

@@ -13,6 +13,7 @@ from mrigan.data.assembly import DecodedBatch, Request
 from mrigan.data.batch import Batch
 from mrigan.data.samples import Samples
 from mrigan.errors import ShardError
+from mrigan.stopping import accept_signals
 
 TERM_GRACE = 90  # seconds that a worker lives on after SIGTERM
 
@@ -63,6 +64,7 @@ def start_worker(_: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(TERM_GRACE))
+    accept_signals()
     worker = get_worker_info()
     assert worker is not None
     assert isinstance(worker.dataset, BatchDataset)

@@ -12,7 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,17 +23,12 @@ from mrigan.packing.plan import Unit
 from mrigan.packing.unit import Job
 from mrigan.packing.workers import Busy, Died, Done, run_tasks
 from mrigan.progress import Advance, bar
+from mrigan.stopping import AGAIN, Stopped, noted_signals
 
 log = logging.getLogger(__name__)
 
 DISTRIBUTORS = ("pool", "ray")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class Stopped(ShardError):  # noqa: N818 (nothing is wrong)
-    """A signal stopped the build; started again it goes on."""
-
-    exit_code = 75
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,11 @@ def make_units(place: Place, units: Sequence[Unit], crew: Crew) -> Outcome:
         ConfigError: there is no Ray, or no cluster of it.
     """
     families, left = _families(place.plan.units), _families(units)
-    with _session(crew), _signals() as caught, bar("shards", families, "families", done=families - left) as advance:
+    with (
+        _session(crew),
+        noted_signals() as caught,
+        bar("shards", families, "families", done=families - left) as advance,
+    ):
         work = _Work(place, crew, _Meter(advance), lambda: bool(caught))
         jobs = [Job(unit) for unit in units]
         while jobs and not caught:
@@ -87,7 +86,7 @@ def make_units(place: Place, units: Sequence[Unit], crew: Crew) -> Outcome:
         raise Stopped(
             f"stopped by {name}; {len(work.outcome.made)} of {len(units)} missing units were built",
             where=place.where,
-            fix="start it again to go on",
+            fix=AGAIN,
         )
     return work.outcome
 
@@ -180,20 +179,3 @@ class _Meter:
 
 def _families(units: Sequence[Unit]) -> int:
     return sum(len(unit.families) for unit in units)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM fill the list instead of ending the process; outside the main thread nothing is caught."""
-    caught: list[int] = []
-    old: dict[signal.Signals, Any] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            old[number] = signal.signal(number, lambda signum, _frame: caught.append(signum))
-    except ValueError:
-        log.debug("not in the main thread: signals are left alone")
-    try:
-        yield caught
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

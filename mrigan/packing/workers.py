@@ -18,9 +18,12 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+from mrigan.stopping import accept_signals, held_back
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +94,8 @@ def run_tasks(
     crew: list[_Worker] = []
     try:
         while (queue or crew) and not stop():
-            while queue and len(crew) < workers:
+            while queue and len(crew) < workers and not stop():
+                _start_server()
                 crew.append(_Worker(context, setup, arguments))
             for worker in crew:
                 if worker.task is None and queue:
@@ -114,6 +118,17 @@ def run_tasks(
         deadline = time.monotonic() + JOIN
         for worker in crew:
             worker.kill(deadline - time.monotonic())
+
+
+def _start_server() -> None:
+    """Start the process that workers are forked from, unless it is there.
+
+    It loads for seconds, and has no handlers. All signals to the group are held back in it for good, and in the workers
+    until they have theirs; it ends when this process does.
+    """
+    resource_tracker.ensure_running()  # not in the block: it lets signals through when it has started
+    with held_back():
+        forkserver.ensure_running()
 
 
 class _Worker:
@@ -185,6 +200,7 @@ def _serve(connection: Connection, setup: Setup, arguments: tuple[Any, ...]) -> 
     """A worker's life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, _leave)
+    accept_signals()
     threading.Thread(target=_follow_parent, daemon=True).start()
     try:
         work = setup(*arguments)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,10 +64,10 @@ main()
 """
 
 
-def start(pairs: Path, script: str) -> subprocess.Popen[str]:
+def start(pairs: Path, script: str, *words: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-c", script, str(pairs)],
+        [sys.executable, "-c", script, str(pairs), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -97,3 +98,46 @@ def test_a_killed_worker_is_an_error(pairs: Path) -> None:
     assert process.returncode == 0, err
     assert "DataLoader worker (pid" in out or "loader process is lost" in out
     assert out.endswith("left: []\n")
+
+
+STARTING = """
+import os, signal, sys, threading
+from pathlib import Path
+from mrigan.data import EpochPlan, ShardSet, make_loader, processes
+
+folder, start_worker = Path(sys.argv[2]), processes.start_worker
+
+def slow(number):  # a worker that is not yet ready for signals
+    (folder / f"starts-{number}").touch()
+    while not (folder / "go").exists():
+        threading.Event().wait(0.01)
+    start_worker(number)
+
+def main():
+    caught = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda n, _: caught.append(n))
+    processes.start_worker = slow
+    shards = ShardSet.open([sys.argv[1]], "train")
+    loader = make_loader(
+        shards, EpochPlan(shards.labels, 0), global_batch=8, start_step=0, stop_step=4, workers=2,
+        workers_are="processes", size=32,
+    )
+    print(len(list(loader)), sorted(caught), flush=True)
+    loader.close()
+
+main()
+"""
+
+
+def test_signals_to_the_group_while_workers_start_leave_them_at_work(pairs: Path, tmp_path: Path) -> None:
+    process = start(pairs, STARTING, str(tmp_path))
+    while not all((tmp_path / f"starts-{number}").exists() for number in range(2)):
+        assert process.poll() is None, process.communicate()
+        threading.Event().wait(0.01)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.killpg(process.pid, number)
+    (tmp_path / "go").touch()
+    out, err = process.communicate(timeout=120)
+    assert out == "4 [2, 15]\n", err
+    assert process.returncode == 0
