@@ -7,6 +7,9 @@ so notices a hang also where the storage hangs.
 Before two steps have ended everything may take long (`health.start_s`): compiling, the first batches, connecting. Then
 the rank must go on within `health.stall_s` (longer where that second step was slow: a big network on a small CPU), or
 `health.slow_s` in a checkpoint or an evaluation. Messages between the ranks time out a moment after the watch acts.
+
+A rank that no longer writes its heartbeat gets no such time: those who wait for it suspect it in any phase once it has
+been silent for `stall_s`, never more than `slow_s`. See `mrigan.health.neighbour`.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from mrigan.config import HealthConfig
 from mrigan.engine.signals import Stopped
 from mrigan.health.failure import PeerFailed, find_cause, first_failure, note_failure, read_stall, tell_torchrun
-from mrigan.health.heartbeat import ENDED, EVERY_S, Heartbeat, write_heartbeat
+from mrigan.health.heartbeat import ENDED, EVERY_S, SILENT, Heartbeat, write_heartbeat
+from mrigan.health.neighbour import Neighbour
 from mrigan.health.stall import report_stall
 
 if TYPE_CHECKING:
@@ -84,7 +88,9 @@ class Watch:
         self._messages = self.message_timeout(self.config)
         self._closed = threading.Event()
         self._threads: list[threading.Thread] = []
-        self.every = min(EVERY_S, self.config.stall_s / 4 or EVERY_S)
+        # Often enough that silence is noticed within each of the limits.
+        self.every = min(EVERY_S, self.config.stall_s / 4 or EVERY_S, self.config.slow_s / (SILENT + 2))
+        self._neighbour = Neighbour(folder, world.rank, world.size) if folder and world else None
 
     @staticmethod
     def message_timeout(config: HealthConfig) -> float:
@@ -166,11 +172,19 @@ class Watch:
             faulthandler.cancel_dump_traceback_later()
 
     def _limit(self, phase: str) -> float:
-        config = self.config
-        if not config.stall_s:
+        if not self.config.stall_s:
             return 0.0
-        usual = config.start_s if self._steps < STARTED else max(config.stall_s, self._slowest)
-        return max(usual, config.slow_s) if phase in LONG else usual
+        return max(self._usual, self.config.slow_s) if phase in LONG else self._usual
+
+    @property
+    def _usual(self) -> float:
+        config = self.config
+        return config.start_s if self._steps < STARTED else max(config.stall_s, self._slowest)
+
+    @property
+    def _most_silence(self) -> float:
+        """Seconds; two heartbeats less than the limit, because so late may a look at it come."""
+        return max(min(self._usual, self.config.slow_s) - 2 * self.every, SILENT * self.every)
 
     def _set_messages(self) -> None:
         wanted = self.limit + MARGIN_S
@@ -189,9 +203,14 @@ class Watch:
     def _write(self) -> None:
         assert self.folder is not None
         closed = warned = False
+        last = time.monotonic()
         while True:
             try:
                 write_heartbeat(self.folder, self.heartbeat(ENDED if closed else None))
+                if self._neighbour is not None:  # where the storage hangs or fails, no silence is counted
+                    now = time.monotonic()
+                    self._neighbour.look(min(now - last, 2 * self.every))
+                    last = now
             except OSError as error:
                 if not warned:
                     log.warning("cannot write the heartbeat: %s", error)
@@ -224,7 +243,8 @@ class Watch:
 
     def _look_at_peers(self, idle: float) -> None:
         assert self.folder is not None
-        if read_stall(self.folder).get("stops"):
+        silent = self._neighbour is not None and self._neighbour.suspected(self._most_silence)
+        if silent or read_stall(self.folder).get("stops"):
             self._hung(idle)
         if idle <= LEAVE_S:
             return

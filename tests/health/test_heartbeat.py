@@ -8,20 +8,27 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from mrigan.cli import app
+from mrigan.config import HealthConfig
+from mrigan.engine.distributed import World
 from mrigan.errors import ShardError
 from mrigan.files import process_space, write_json
 from mrigan.health.evidence import EARLIER, clear
-from mrigan.health.failure import PeerFailed, find_cause, first_failure, is_echo, note_failure
+from mrigan.health.failure import PeerFailed, find_cause, first_failure, is_echo, note_failure, read_stall
 from mrigan.health.heartbeat import Heartbeat, behind, rank_file, read_heartbeats, write_heartbeat
+from mrigan.health.neighbour import Neighbour
 from mrigan.health.stall import report_stall, tell_stall
 from mrigan.health.view import Word, look
+from mrigan.health.watch import Watch
 
 NOW = 1_800_000_000.0
 
@@ -211,3 +218,36 @@ def test_a_hang_that_passes_is_reported_again_when_another_comes(tmp_path: Path)
     written = json.loads((tmp_path / "stall.json").read_bytes())["time"]
     assert report_stall(tmp_path, beat(1, idle=600, now=written + 100), 600, stops=False) == ""  # the same
     assert report_stall(tmp_path, beat(1, idle=600, now=written + 1000), 600, stops=False)
+
+
+def test_a_silent_rank_is_suspected_in_a_phase_that_may_take_an_hour(tmp_path: Path) -> None:
+    """The others wait for it at a checkpoint; its process is stopped, or its node is gone."""
+    config = HealthConfig(stall_s=0.4, slow_s=3600.0, on_stall="report")
+    told: list[str] = []
+    with Watch(tmp_path, World(0, 2, 0, torch.device("cpu")), config, step=3, steps=9) as watch:
+        for step in (4, 5):
+            watch.stepped(step)
+        watch.beat("checkpoint")
+        assert watch.limit == 3600
+        write_heartbeat(tmp_path, watch_beat := replace(watch.heartbeat(), rank=1, pid=1))
+        deadline = time.monotonic() + 60
+        while not told and time.monotonic() < deadline:
+            told += [what] if (what := read_stall(tmp_path).get("what")) else []
+            threading.Event().wait(0.02)
+    assert watch_beat.name in told[0]
+    assert "no sign of life for" in told[0]
+
+
+def test_a_rank_that_goes_on_writing_is_not_suspected(tmp_path: Path) -> None:
+    neighbour = Neighbour(tmp_path, 1, 2)  # of rank 0: the first after the last
+    for number in range(20):
+        write_heartbeat(tmp_path, beat(0, now=NOW + number // 2))
+        neighbour.look(10.0)
+        assert not neighbour.suspected(10.0)
+    for _ in range(3):
+        neighbour.look(10.0)
+    assert [neighbour.suspected(10.0) for _ in range(2)] == [True, False]  # said once
+    write_heartbeat(tmp_path, beat(0, phase="ended"))
+    for _ in range(9):
+        neighbour.look(10.0)
+    assert not neighbour.suspected(10.0)

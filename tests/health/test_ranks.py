@@ -113,11 +113,12 @@ sys.exit(launch("gan", "gan/cpu-smoke.yaml", sys.argv[1:], False))
 
 
 PAGE = """
-import os, sys, threading
+import os, signal, sys, threading
 from mrigan.health import watch
 from mrigan.training import gan
 from mrigan.training.held_out import HeldOutFaces
 from mrigan.training.launch import launch
+from mrigan.training.saving import CheckpointHook
 
 rank, step, evaluate = int(os.environ["RANK"]), gan.gan_step, HeldOutFaces.evaluate
 watch.LEAVE_S = 6.0
@@ -139,7 +140,15 @@ def stands_still(G, D, batch, **more):
         threading.Event().wait()
     return step(G, D, batch, **more)
 
-if sys.argv[1] == "evaluates":
+def stops(self, step, score):
+    if step == 4 and rank == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return save(self, step, score)
+
+save = CheckpointHook._save
+if sys.argv[1] == "saves":
+    CheckpointHook._save = stops
+elif sys.argv[1] == "evaluates":
     HeldOutFaces.evaluate = hangs
 else:
     gan.gan_step = {"fails": one_fails_and_one_hangs, "computes": stands_still}[sys.argv[1]]
@@ -175,6 +184,17 @@ def test_rank_0_hangs_in_an_evaluation_that_the_others_wait_for(shards: Path, tm
     assert said.count(f"ERROR {ended['error']}") == 1
     for rank, where in ((0, "in hangs"), (1, "in barrier")):  # every rank left evidence before it ended
         assert where in (tmp_path / "run" / "health" / f"rank-{rank:05d}.stacks.txt").read_text()
+
+
+@pytest.mark.faults
+def test_a_rank_that_is_stopped_at_a_checkpoint_is_not_waited_for_as_long_as_a_slow_one(
+    shards: Path, tmp_path: Path
+) -> None:
+    run_page("saves", shards, tmp_path / "run", "health.stall_s=2", "checkpoint.every=4")
+    ended = status(tmp_path / "run")
+    assert ended["state"] == "hung"
+    # Its last heartbeat may be of the phase before.
+    assert re.search(r": rank 1 on .* lags at step 4 \(\w+\), no sign of life for \d", ended["error"]), ended["error"]
 
 
 @pytest.mark.faults
