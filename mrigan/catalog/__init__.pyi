@@ -25,4 +25,5 @@ from .scan import summary_table as summary_table
 from .splits import assign_splits as assign_splits
 from .splits import components as components
 from .store import read_catalog as read_catalog
+from .store import refuse_no_catalog as refuse_no_catalog
 from .store import write_catalog as write_catalog

@@ -40,19 +40,33 @@ MAKING_KEY = b"mrigan.making"
 MAKE_ONE = "make one: mrigan catalog scan READER ROOT -o CATALOG"
 
 
-def write_catalog(catalog: Catalog, path: str | Path) -> None:
+def refuse_no_catalog(path: str | Path, force: bool = False) -> None:
+    """Raise CatalogError where something lies at `path` that is neither a catalog nor empty.
+
+    Args:
+        force: only what is no file is refused.
+    """
+    path = Path(path)
+    if not path.exists() or (path.is_file() and (force or not path.stat().st_size or _is_catalog(path))):
+        return
+    raise CatalogError(
+        "something else than a catalog is there, and is not overwritten",
+        where=path,
+        fix="choose another name with -o" + (", or --force to replace the file" if path.is_file() else ""),
+    )
+
+
+def write_catalog(catalog: Catalog, path: str | Path, force: bool = False) -> None:
     """Write `catalog` to `path`, whole or not at all; a catalog that lies there is replaced.
+
+    Args:
+        force: any file that lies there is replaced.
 
     Raises:
         CatalogError: a file that is no catalog (a label file, say) lies at `path`; it is not touched.
     """
     path = Path(path)
-    if path.exists() and (not path.is_file() or not _is_catalog(path)):
-        raise CatalogError(
-            "something else than a catalog is there, and is not overwritten",
-            where=path,
-            fix="choose another name with -o",
-        )
+    refuse_no_catalog(path, force)
     columns = [[getattr(clip, "id" if name == "clip" else name) for clip in catalog.clips] for name in SCHEMA.names]
     roots = {dataset: str(root.resolve()) for dataset, root in catalog.roots.items()}
     making = {dataset: asdict(made) for dataset, made in catalog.making.items()}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mrigan.cli.options import ForceOption
 from mrigan.terminal import echo
 
 if TYPE_CHECKING:
@@ -39,12 +40,14 @@ def catalog_scan(
     ] = False,
     take: Annotated[float, typer.Option(help="Keep this fraction of the clips, by whole families.")] = 1.0,
     base: Annotated[Path | None, typer.Option("--root", help="Where the manifest's paths start.")] = None,
+    force: ForceOption = False,
 ) -> None:
     """List the clips of a data set, compare it with what is published, split it by family and people."""
-    from mrigan.catalog import scan_catalog, write_catalog
+    from mrigan.catalog import refuse_no_catalog, scan_catalog, write_catalog
     from mrigan.files import try_output
 
     try_output(out)
+    refuse_no_catalog(out, force)
     fractions = None
     if val is not None or test is not None:
         other = 0.1 if splits is None else 0.0
@@ -53,7 +56,7 @@ def catalog_scan(
     catalog, result = scan_catalog(
         reader, root, splits=splits, base=base, fractions=fractions, seed=seed, relax_donors=relax_donors, taken=take
     )
-    write_catalog(catalog, out)
+    write_catalog(catalog, out, force)
     _show(catalog)
     if result.differences is not None:
         complete = "the copy is complete: all that is published is here, and nothing else"
@@ -75,13 +78,15 @@ def catalog_merge(
         list[str], typer.Option(metavar="DATASET=FOLDER", help="Where a data set lies on this machine.")
     ] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(help="Draws the families.")] = 0,
+    force: ForceOption = False,
 ) -> None:
     """Put several data sets into one catalog, as they are split; or take a part of one, or move its folder."""
-    from mrigan.catalog import merge_catalogs, move_roots, read_catalog, write_catalog
+    from mrigan.catalog import merge_catalogs, move_roots, read_catalog, refuse_no_catalog, write_catalog
     from mrigan.catalog import take as take_families
     from mrigan.files import try_output
 
     try_output(out)
+    refuse_no_catalog(out, force)
     fractions = {dataset: _fraction(value) for dataset, value in _pairs(take, "--take")}
     roots = {dataset: Path(value) for dataset, value in _pairs(root, "--root")}
     given = [read_catalog(path) for path in catalogs]
@@ -90,7 +95,7 @@ def catalog_merge(
     joined = sum(clip.family != before[clip.id].family for clip in catalog.clips)
     moved = sum(clip.split != before[clip.id].split for clip in catalog.clips)
     catalog = take_families(move_roots(catalog, roots), fractions, seed)
-    write_catalog(catalog, out)
+    write_catalog(catalog, out, force)
     _show(catalog)
     if joined:
         echo(f"- {joined} clips have a missing original that another data set names or has: one family with it")

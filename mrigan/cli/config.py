@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mrigan.cli.options import ForceOption
 from mrigan.terminal import echo
 
 app = typer.Typer(no_args_is_help=True, help="Show what a config comes to, and every setting there is.")
@@ -40,17 +41,19 @@ def config_show(
 @app.command("docs")
 def config_docs(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the page; without it, it is printed.")] = None,
+    force: ForceOption = False,
 ) -> None:
     """Print the page with every key, its values, default and meaning, made from the schema (docs/config.md)."""
     from mrigan.config.reference import page
     from mrigan.files import write_text
+    from mrigan.outputs import SETTINGS, own_output
     from mrigan.training.run_folder import FREE
 
     text = page(FREE)
     if out is None:
         echo(text.removesuffix("\n"), lines=True)
     else:
-        write_text(out, text)
+        write_text(own_output(out, SETTINGS, force), text)
 
 
 def _line(key: str, value: Any, yaml: Any) -> str:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from mrigan.cli.options import FORCE
+
 
 def detect(  # noqa: PLR0917 (the command's options)
     paths: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Videos, pictures, folders, patterns, @LIST.")],
@@ -44,6 +46,7 @@ def detect(  # noqa: PLR0917 (the command's options)
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, or bf16: faster where the processor can.")] = "fp32",
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = as many as help.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
 ) -> None:
     """Judge videos: fake, real or undecided. Each verdict is printed when it is known. Exit codes: 0 all answered, 3
     some unreadable, 1 none, 2 wrong use, 74 an output could not be written, 75 stopped and --jsonl can go on, 130
@@ -72,5 +75,6 @@ def detect(  # noqa: PLR0917 (the command's options)
         case=Case(case, examiner, received, command_line(sys.argv[1:])),
         workers=workers,
         recursive=recursive,
+        force=force,
     )
     raise typer.Exit(code)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mrigan.cli.options import ForceOption
 from mrigan.terminal import echo
 
 
@@ -27,6 +28,7 @@ def evaluate(
     faces: Annotated[int, typer.Option(min=1, help="--robustness: about so many faces, of whole videos.")] = 500,
     track: Annotated[bool, typer.Option(help="Log a run a model in MLflow (mlflow.db or MLFLOW_TRACKING_URI).")] = True,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")],
+    force: ForceOption = False,
 ) -> None:
     """Score models on shards, or take score files, and write scores.parquet, metrics.json and index.html.
 
@@ -39,13 +41,13 @@ def evaluate(
     from mrigan.config import TrackingConfig
     from mrigan.errors import ConfigError
     from mrigan.evaluation import data_set_tables, evaluate_files, headline, parse_thresholds, training_lines
-    from mrigan.files import try_output
+    from mrigan.evaluation.output_folder import EVALUATION, GANS, ROBUSTNESS, try_folder
     from mrigan.terminal import Console
 
     tracking = TrackingConfig(enabled=track)
     given = parse_thresholds(thresholds) if thresholds else None
     if scores or shards:
-        try_output(out / "index.html")
+        try_folder(out, ROBUSTNESS if robustness else GANS if gan else EVALUATION, force)
     if scores and not (model or shards):
         metrics = evaluate_files([*scores, *map(Path, more or [])], out, given)
     elif gan and shards and not (model or scores):

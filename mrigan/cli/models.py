@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mrigan.cli.options import ForceOption
 from mrigan.terminal import echo
 
 app = typer.Typer(no_args_is_help=True, help="The model registry, and published weights.")
@@ -65,11 +66,12 @@ def models_promote(
 def models_import_reference(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that MRI-GAN's authors published.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The generator, as safetensors.")],
+    force: ForceOption = False,
 ) -> None:
     """Turn a published MRI-GAN checkpoint into a generator file that Mrigan loads; its pickle is not executed."""
-    from mrigan.files import try_output
     from mrigan.models import import_reference
+    from mrigan.outputs import GENERATOR_FILE, own_output
 
-    try_output(out)
+    own_output(out, GENERATOR_FILE, force)
     G = import_reference(checkpoint, out)
     echo(f"wrote {out}: a generator for {G.size} px faces, {sum(p.numel() for p in G.parameters()):,} weights")

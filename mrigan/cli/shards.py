@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mrigan.cli.options import ForceOption
 from mrigan.stopping import stopped_by_signals
 from mrigan.terminal import echo, echo_json
 
@@ -52,6 +53,7 @@ def shards_preview(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the pictures.")],
     config: Annotated[str, typer.Option(help="A YAML file, or a shipped one by name.")] = "shards/mri-df.yaml",
     families: Annotated[int, typer.Option(min=1, help="That are shown with their pairs.")] = 4,
+    force: ForceOption = False,
 ) -> None:
     """Contact sheets, before anything is built: noise, augmentation, distraction, and pairs with their MRIs."""
     from tempfile import TemporaryDirectory
@@ -67,7 +69,7 @@ def shards_preview(
             clips, _ = scan_catalog("dfdc", make_sample(Path(folder) / "sample", people=4, seconds=1.0))
         else:
             clips = read_catalog(catalog)
-        for path in write_preview(clips, settings, out, families):
+        for path in write_preview(clips, settings, out, families, force):
             echo(path)
 
 
@@ -138,11 +140,12 @@ def shards_verify(
     workers: WorkersOption = 0,
     scratch: ScratchOption = "",
     json_out: JsonOption = None,
+    force: ForceOption = False,
 ) -> None:
     """Check every shard and sample against what was written; exit code 1 and a list where something is wrong."""
     from mrigan.packing import check_shards
 
-    json_to = _tried(json_out)
+    json_to = _tried(json_out, force)
     check = check_shards(out, full=not sample, workers=workers, inputs=inputs, scratch=scratch)
     _tell(check.as_dict(), check.lines(), json_to)
     if not check.ok:
@@ -161,6 +164,7 @@ def shards_repair(
     workers: WorkersOption = 0,
     scratch: ScratchOption = "",
     json_out: JsonOption = None,
+    force: ForceOption = False,
 ) -> None:
     """Rebuild the units with damaged or missing files, or with clips that could not be read; nothing else.
 
@@ -170,7 +174,7 @@ def shards_repair(
     from mrigan.packing.log import show_log
 
     show_log()
-    json_to = _tried(json_out)
+    json_to = _tried(json_out, force)
     repair = repair_shards(out, only_failed=only_failed, full=not sample, workers=workers, scratch=scratch)
     _tell(repair.as_dict(), repair.lines(), json_to)
     if not repair.ok:
@@ -184,14 +188,15 @@ def shards_stats(
     figure: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw it.")] = None,
     scratch: ScratchOption = "",
     json_out: JsonOption = None,
+    force: ForceOption = False,
 ) -> None:
     """What a set holds by data set, method, compression, split and label; and what gives the label away."""
-    from mrigan.files import Output
+    from mrigan.outputs import PICTURE, own_output
     from mrigan.packing import shard_stats
     from mrigan.packing.stats_view import draw, show
 
-    json_to = _tried(json_out)
-    figure_to = Output(figure).try_write() if figure is not None else None
+    json_to = _tried(json_out, force)
+    figure_to = own_output(figure, PICTURE, force) if figure is not None else None
     stats = shard_stats(out, scratch)
     if figure_to is not None:
         with figure_to.writing() as file:
@@ -199,11 +204,11 @@ def shards_stats(
     _tell(stats.as_dict(), show(stats), json_to)
 
 
-def _tried(json_out: str | None) -> Output | str | None:
+def _tried(json_out: str | None, force: bool) -> Output | str | None:
     """Where the JSON goes, before the work starts that it is about; `-` is itself."""
-    from mrigan.files import Output
+    from mrigan.outputs import REPORT, own_output
 
-    return json_out if json_out is None or json_out == "-" else Output(json_out).try_write()
+    return json_out if json_out is None or json_out == "-" else own_output(json_out, REPORT, force)
 
 
 def _tell(data: dict[str, Any], lines: list[str], json_to: Output | str | None) -> None:

@@ -17,6 +17,7 @@ from mrigan.detect.inputs import Input
 from mrigan.detect.wording import number
 from mrigan.errors import ConfigError, InputError
 from mrigan.files import atomic_write
+from mrigan.outputs import VIDEO_NOTE
 from mrigan.progress import bar
 from mrigan.video import BrokenVideo, read_frames
 from mrigan.video.stills import shown
@@ -85,6 +86,7 @@ def annotate(verdict: Mapping[str, Any], out: str | Path) -> int:
         stream: Any = None
         for time, picture in _drawn(verdict, faces):
             if stream is None:
+                container.metadata["comment"] = VIDEO_NOTE
                 stream = container.add_stream("libx264", options={"crf": CRF, "preset": "veryfast"})
                 stream.height, stream.width = picture.shape[:2]
                 stream.pix_fmt = "yuv420p"

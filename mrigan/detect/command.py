@@ -34,6 +34,7 @@ def run(
     case: Case | None = None,
     workers: int = 0,
     recursive: bool = False,
+    force: bool = False,
 ) -> int:
     """Judge `paths`, print each verdict when it is known, write what was asked for; returns the exit code.
 
@@ -44,6 +45,7 @@ def run(
             from it. annotate_out: a file that ends in .mp4 for one video, or a folder. case: what the page says of it.
         workers: processes, 0 = one a core where a processor judges many inputs; 1 = none but this one.
         recursive: folders stand for the files in their sub-folders, too.
+        force: replace files that Mrigan did not write.
 
     Raises:
         InputError: there is nothing to judge, or a list cannot be read.
@@ -60,7 +62,7 @@ def run(
             where=", ".join(map(shown, paths)),
             fix="give videos, pictures, or folders that hold them",
         )
-    destinations = Destinations(json_out, jsonl_out, html_out, annotate_out, case)
+    destinations = Destinations(json_out, jsonl_out, html_out, annotate_out, case, force)
     results = Results(inputs, destinations, [path[1:] for path in paths if path.startswith("@")])
     try:
         with Interrupts() as interrupts:
@@ -103,7 +105,9 @@ def _stopped(results: Results) -> int:
 def _judge(judge: Judge, results: Results, interrupts: Interrupts, workers: int) -> None:
     """Judge the inputs that the journal does not know; its verdicts come first."""
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal(results.jsonl, judge.about)) if results.jsonl is not None else None
+        journal = None
+        if results.jsonl is not None:
+            journal = stack.enter_context(Journal(results.jsonl, judge.about, results.to.force))
         todo = []
         for item in results.inputs:
             known = journal.known(item) if journal else None

@@ -23,6 +23,9 @@ class Journal:
 
     A device or a pipe gets the lines as well, and is not read.
 
+    Args:
+        force: a file that is no journal is emptied.
+
     Attributes:
         verdicts: by path, those that stand: of the same model and settings, on a file of the same size and time.
 
@@ -31,7 +34,7 @@ class Journal:
             wrote it; or another run is writing it. OutputError: it cannot be opened.
     """
 
-    def __init__(self, path: str | Path | Output, model: dict[str, Any]) -> None:
+    def __init__(self, path: str | Path | Output, model: dict[str, Any], force: bool = False) -> None:
         output = path if isinstance(path, Output) else Output(path)
         self.path, self.model = output.path, model
         self.verdicts: dict[str, dict[str, Any]] = {}
@@ -49,7 +52,12 @@ class Journal:
             raise not_writable(self.path, error) from None
         try:
             self._lock()
-            self._written = self._read(output.file)
+            try:
+                self._written = self._read(output.file)
+            except InputError:
+                if not force:
+                    raise
+                self.verdicts, self._written = {}, 0
             self._file.truncate(self._written)
             if self._written and not self._ends_a_line(output.file):
                 self._append(b"\n")
@@ -137,7 +145,8 @@ class Journal:
         self.verdicts[path] = verdict
 
     def _foreign(self, number: int) -> InputError:
-        return InputError("not a line of verdicts; the file is not touched", where=self._line(number), fix=OTHER_FILE)
+        return InputError("not a line of verdicts; the file is not touched", where=self._line(number),
+                          fix=f"{OTHER_FILE}, or --force to replace this one")  # fmt: skip
 
     def _line(self, number: int) -> str:
         return f"{shown(os.fspath(self.path))}, line {number}"

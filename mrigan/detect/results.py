@@ -18,6 +18,7 @@ from mrigan.detect.judge import Judged
 from mrigan.detect.lines import verdict_line
 from mrigan.errors import ConfigError, MriganError, OutputError
 from mrigan.files import Output, shown, write_text
+from mrigan.outputs import PAGE, VERDICTS, annotated_video, own_output, refuse_foreign
 from mrigan.terminal import echo, say
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Destinations:
 
     Args:
         json: a file, or `-` for standard output. annotate: a file that ends in .mp4, or a folder.
-        case: what the page says of the case.
+        case: what the page says of the case. force: replace files that Mrigan did not write.
     """
 
     json: str | None = None
@@ -42,6 +43,7 @@ class Destinations:
     html: Path | None = None
     annotate: Path | None = None
     case: Case | None = None
+    force: bool = False
 
 
 class Results:
@@ -72,9 +74,10 @@ class Results:
         files = [out for out in (json_file, destinations.jsonl, destinations.html) if out is not None]
         _keep_apart(kept, files)
         self._copies = self._annotated(kept)
-        self._json = Output(json_file).try_write() if json_file is not None else None
+        force = destinations.force
+        self._json = own_output(json_file, VERDICTS, force) if json_file is not None else None
         self.jsonl = Output(destinations.jsonl).try_write() if destinations.jsonl is not None else None
-        html = Output(destinations.html).try_write() if destinations.html is not None else None
+        html = own_output(destinations.html, PAGE, force) if destinations.html is not None else None
         self._to_stderr = destinations.json == "-" or any(  # the lines
             out is not None and out.is_standard_output for out in (self._json, self.jsonl, html)
         )
@@ -152,6 +155,7 @@ class Results:
                     where=shown(os.fspath(out)),
                     fix="give another name after --annotate",
                 )
+            refuse_foreign(out, annotated_video, self.to.force)
         for out in {out.parent: out for out in copies.values()}.values():
             Output(out).try_write()
         return copies

@@ -14,6 +14,7 @@ import numpy as np
 
 from mrigan.evaluation.metrics import one_class, roc
 from mrigan.evaluation.results import Result
+from mrigan.outputs import SOFTWARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +63,7 @@ def draw(figure: Callable[[], Figure]) -> tuple[bytes, str]:
         drawn = figure()
         # The canvases and not savefig, which would lay out and draw everything once more for each file.
         png, svg = io.BytesIO(), io.StringIO()
-        FigureCanvasAgg(drawn).print_png(png, metadata={"Software": None})
+        FigureCanvasAgg(drawn).print_png(png, metadata={"Software": SOFTWARE})
         drawn.set_layout_engine("none")  # the first drawing has laid it out
         drawn.patch.set_visible(False)  # the page's own ground shows through
         FigureCanvasSVG(drawn).print_svg(svg, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))

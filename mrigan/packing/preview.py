@@ -19,6 +19,7 @@ import numpy as np
 from mrigan.catalog import Catalog, Family
 from mrigan.config import ShardsConfig
 from mrigan.errors import CatalogError, InputError
+from mrigan.outputs import PICTURE, refuse_foreign
 from mrigan.packing.sheet import Cell, marked, write_sheet
 from mrigan.packing.still_families import is_still
 from mrigan.packing.treated import Treated
@@ -42,6 +43,7 @@ from mrigan.video import (
 from mrigan.video.recipe import SHAPE_SIZE, Die, draw_step
 from mrigan.video.treatment import METHODS, Step
 
+SHEETS = ("noises", "augmentations", "distractions", "pairs")
 TRIES = 50  # families that are looked at for a face before it is given up
 LATER = (0, 30, 60)  # frames that show how a distraction moves
 EXTREMES: dict[str, list[dict[str, Any]]] = {  # the ends of each range
@@ -64,16 +66,22 @@ class Seen:
     face: Face
 
 
-def write_preview(catalog: Catalog, config: ShardsConfig, out: str | Path, families: int = 4) -> list[Path]:
+def write_preview(
+    catalog: Catalog, config: ShardsConfig, out: str | Path, families: int = 4, force: bool = False
+) -> list[Path]:
     """Write the sheets into the folder `out`.
 
     Args:
         families: shown with their pairs; treated and untreated ones take turns.
+        force: replace pictures that no preview wrote.
 
     Raises:
+        OutputError: a picture of the same name is there that no preview wrote.
         CatalogError: no face was found in the originals of the first families.
     """
     folder = Path(out)
+    for name in SHEETS:
+        refuse_foreign(folder / f"{name}.png", PICTURE, force)
     folder.mkdir(parents=True, exist_ok=True)
     seen = list(islice(_look(catalog, config), families))
     if not seen:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mrigan.files import atomic_write
+from mrigan.outputs import SOFTWARE
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,6 +55,7 @@ def marked(image: np.ndarray, box: Sequence[float], points: Sequence[Sequence[fl
 def write_sheet(path: Path, title: str, rows: Sequence[Sequence[Cell]], cell: tuple[int, int] = (320, 240)) -> None:
     """Write rows of pictures, each in a cell of (width, height) px, as PNG, atomically."""
     from PIL import Image, ImageDraw, ImageFont
+    from PIL.PngImagePlugin import PngInfo
 
     font, bold = ImageFont.load_default(13), ImageFont.load_default(18)
     pictures = [[_shrunk(c.image, cell) for c in row] for row in rows]
@@ -71,8 +73,9 @@ def write_sheet(path: Path, title: str, rows: Sequence[Sequence[Cell]], cell: tu
             for number, text in enumerate(c.caption.split("\n")):
                 pen.text((left, upper + picture.height + 2 + number * LINE), fitted(text, cell[0], font), INK, font)
         upper += height + MARGIN
-    data = io.BytesIO()
-    page.save(data, "PNG", optimize=True)
+    data, about = io.BytesIO(), PngInfo()
+    about.add_text("Software", SOFTWARE)
+    page.save(data, "PNG", optimize=True, pnginfo=about)
     with atomic_write(path) as file:
         file.write(data.getvalue())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrigan.catalog import LABELS, SPLITS
+from mrigan.outputs import SOFTWARE
 from mrigan.packing.stats import Group, Stats, summary
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def draw(stats: Stats) -> bytes:
             shown += [f"… and {len(stats.warnings) - 4} more warnings"] if len(stats.warnings) > 4 else []
             figure.supxlabel("\n".join(shown), x=0.01, ha="left", fontsize=9, color=COLORS["fake"])
         png = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
+        FigureCanvasAgg(figure).print_png(png, metadata={"Software": SOFTWARE})
     return png.getvalue()
 
 

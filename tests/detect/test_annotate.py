@@ -14,7 +14,8 @@ from mrigan.detect import Options
 from mrigan.detect.annotate import FAKE, REAL, Faces, Shown, annotate, draw, targets
 from mrigan.detect.command import run
 from mrigan.detect.inputs import Input
-from mrigan.errors import ConfigError, InputError
+from mrigan.errors import ConfigError, InputError, OutputError
+from mrigan.outputs import annotated_video, refuse_foreign
 from tests.clips import write_clip
 
 GREY = np.full((120, 200, 3), 90, np.uint8)
@@ -106,3 +107,10 @@ def test_by_the_command(clips: Path, models: dict[str, Path], tmp_path: Path) ->
     with pytest.raises(ConfigError, match="overwrite an input"):
         run([str(video)], model, Options(), annotate_out=video)
     assert video.read_bytes() == before
+    other = tmp_path / "other.mp4"
+    shutil.copy(clips / "short.mp4", other)
+    with pytest.raises(OutputError, match="did not write"):
+        run([str(video)], model, Options(), annotate_out=other)
+    assert other.read_bytes() == (clips / "short.mp4").read_bytes()
+    assert annotated_video(out / "two.verdict.mp4")
+    refuse_foreign(other, annotated_video, force=True)

@@ -22,7 +22,7 @@ from mrigan.detect.inputs import Input
 from mrigan.detect.interrupts import Interrupts
 from mrigan.detect.lines import verdict_line
 from mrigan.detect.wording import share
-from mrigan.errors import ConfigError, OutputError
+from mrigan.errors import ConfigError, MriganError, OutputError
 from tests.detect.schema import check
 from tests.test_outputs import device
 
@@ -140,9 +140,25 @@ def test_before_the_first_verdict_an_older_file_stays(
         yield
 
     monkeypatch.setattr(command, "_by_workers", none)
-    (tmp_path / "v.json").write_text("old")
+    (tmp_path / "v.json").write_text("[]\n")
     assert run(pair, str(models["fake"]), Options(), json_out=str(tmp_path / "v.json")) == INTERRUPTED
-    assert (tmp_path / "v.json").read_text() == "old"
+    assert (tmp_path / "v.json").read_text() == "[]\n"
+
+
+def test_a_foreign_file_is_replaced_by_force_alone(clips: Path, models: dict[str, Path], tmp_path: Path) -> None:
+    judge = [str(clips / "face.png")], str(models["fake"]), Options()
+    outs = {name: tmp_path / f"notes.{name}" for name in ("json_out", "html_out", "jsonl_out")}
+    for name, out in outs.items():
+        given: dict[str, Any] = {name: str(out) if name == "json_out" else out}
+        out.write_bytes(b'{"important": 1}')
+        with pytest.raises(MriganError, match="--force"):
+            run(*judge, **given)
+        assert out.read_bytes() == b'{"important": 1}'
+    every: dict[str, Any] = {**outs, "json_out": str(outs["json_out"])}
+    for force in (True, False):  # then they are Mrigan's
+        assert run(*judge, **every, force=force) == 0
+    (line,) = outs["jsonl_out"].read_text().splitlines()
+    assert json.loads(line) == json.loads(outs["json_out"].read_text())[0]
 
 
 def test_an_output_that_fails_takes_no_verdict_from_the_others(

@@ -1,0 +1,35 @@
+"""The folder of a report: files of other programs in it are not replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mrigan.files import try_output
+from mrigan.outputs import PAGE, PICTURE, REPORT, Recognizer, begins, refuse_foreign
+
+
+def scores_file(path: Path) -> bool:
+    """Recognizes Parquet files of scores."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return {"model", "label", "prob"} <= set(pq.read_schema(path).names)
+    except pa.ArrowException:
+        return False
+
+
+EVALUATION: dict[str, Recognizer] = {"index.html": PAGE, "metrics.json": REPORT, "scores.parquet": scores_file}
+ROBUSTNESS: dict[str, Recognizer] = {
+    "robustness.html": PAGE, "robustness.json": REPORT, "robustness.png": PICTURE, "robustness.parquet": scores_file,
+    "robustness.csv": begins(b"model,corruption,severity,"),
+}  # fmt: skip
+GANS: dict[str, Recognizer] = {"gan.html": PAGE}
+
+
+def try_folder(out: Path, files: dict[str, Recognizer], force: bool = False) -> None:
+    """Raise OutputError, before the work starts, where the folder cannot be written, or one of the files is foreign."""
+    for name, is_ours in files.items():
+        refuse_foreign(out / name, is_ours, force)
+    for name in files:
+        try_output(out / name)
