@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mrigan.catalog import Catalog
 
 app = typer.Typer(no_args_is_help=True, help="What videos exist: scan data sets, split by family, merge, audit.")
-READER = "dfdc|dfdc-preview|dfdc-test|celeb-df|faceforensics|uadfv|ffhq|fdf|manifest"
+READER = "dfdc|dfdc-preview|dfdc-test|celeb-df|faceforensics|uadfv|ffhq|fdf|folder|manifest"
 Out = Annotated[Path, typer.Option("--out", "-o", help="The catalog to write (Parquet).")]
 
 

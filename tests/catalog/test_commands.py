@@ -9,7 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from mrigan.catalog import read_catalog
+from mrigan.catalog.readers import READERS
 from mrigan.cli import app
+from mrigan.cli.catalog import READER
 from mrigan.errors import CatalogError, ConfigError
 
 from . import trees
@@ -121,3 +123,7 @@ def test_wrong_use(tmp_path, monkeypatch, args, error, message):
     assert isinstance(done.exception, error)
     assert message in str(done.exception)
     assert not Path("out.parquet").exists()
+
+
+def test_help_names_every_reader():
+    assert set(READER.split("|")) == set(READERS)

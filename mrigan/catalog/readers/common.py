@@ -120,6 +120,11 @@ def unique(clips: Iterable[Clip], where: Path) -> list[Clip]:
     by_id: dict[str, Clip] = {}
     for clip in clips:
         if clip.id in by_id:
-            raise CatalogError(f"two clips are called {clip.id}: {by_id[clip.id].path} and {clip.path}", where=where)
+            raise CatalogError(
+                f"two clips are called {clip.id}: {by_id[clip.id].path} and {clip.path}",
+                where=where,
+                fix="data set, method, compression and name together tell a clip from all others: remove one of the two, "
+                "or in a manifest give it another name (column name)",
+            )
         by_id[clip.id] = clip
     return [by_id[key] for key in sorted(by_id)]

@@ -128,9 +128,8 @@ def inside(folder: Path, entry: str, where: Path) -> Path:
     elif not (folder / relative).resolve().is_relative_to(folder.resolve()):
         reason = "is a link that leads out of the folder"
     if reason:
-        raise CatalogError(
-            f"entry {entry!r} {reason}",
-            where=where,
-            fix="clips must lie in the folder of their list; remove the entry, or move the file in",
-        )
+        fix = "clips must lie in the folder of their list; remove the entry, or move the file in"
+        if reason == "is an absolute path":
+            fix = f"write the path from {folder} on (for a manifest, --root names another folder); clips must lie in it"
+        raise CatalogError(f"entry {entry!r} {reason}", where=where, fix=fix)
     return folder / relative

@@ -122,7 +122,11 @@ def _listed(rows: Rows, base: Path, found: _Found) -> dict[str, Listed]:
         one = _row(row, rows.manifest, line, tree)
         path = one.clip.path
         if path in listed:
-            raise CatalogError(f"{path} is listed twice", where=f"{where} and line {listed[path].line}")
+            raise CatalogError(
+                f"{path} is listed twice",
+                where=f"{where} and line {listed[path].line}",
+                fix="remove one of the two lines; if their labels differ, find out which one is right",
+            )
         listed[path] = one
     return listed
 
