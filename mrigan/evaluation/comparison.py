@@ -27,11 +27,12 @@ def compare(results: Sequence[Result]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"split": a.split, "first": a.model, "second": b.model, "videos": len(both)}
         try:
             families = [mine[v][2] for v in both]
+            numbers = {family: number for number, family in enumerate(dict.fromkeys(families))}
             found = delong(
                 [mine[v][0] for v in both],
                 [mine[v][1] for v in both],
                 [theirs[v][1] for v in both],
-                families if all(name for _, name in families) else None,
+                [numbers[family] for family in families] if all(name for _, name in families) else None,
             )
         except InputError as error:
             row |= {"auc": None, "difference": None, "interval": None, "p": None, "undefined": error.what}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from mrigan.errors import InputError
 from mrigan.evaluation import check_scores
+from mrigan.evaluation.comparison import compare
 from mrigan.evaluation.curves import Ranking, expected_calibration_error
 from mrigan.evaluation.intervals import bootstrap, clusters_of, delong, kind_of_clusters
 from mrigan.evaluation.rates import exact_interval, words
@@ -208,3 +210,17 @@ def test_delong_over_families_finds_no_difference_as_often_as_it_says() -> None:
 def test_delong_needs_two_of_each() -> None:
     with pytest.raises(InputError, match="1 fakes and 3 reals"):
         delong([1, 0, 0, 0], [0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4])
+
+
+def test_two_models_are_compared_by_their_families() -> None:
+    """A family is told by its data set and its name: two data sets that use one name have two families."""
+    rng = np.random.default_rng(0)
+    names, labels = [f"{i:02d}" for i in range(40)], [i % 2 for i in range(40)]
+    sets, families = ["a"] * 20 + ["b"] * 20, [f"family {i % 20 // 4}" for i in range(40)]
+    probs = [np.asarray(labels) * 0.2 + rng.random(40) * 0.8 for _ in range(2)]
+    columns = {"dataset": sets, "method": ["m"] * 40, "compression": ["-"] * 40, "name": names, "label": labels}
+    face, mri = (pa.table({**columns, "prob": p, "family": families}) for p in probs)
+    results = [SimpleNamespace(model=name, split="test", videos=each) for name, each in (("face", face), ("mri", mri))]
+    (row,) = compare(results)
+    expected = delong(labels, *probs, [i // 4 for i in range(40)])
+    assert (row["p"], row["interval"]) == (expected.p, expected.interval)

@@ -123,7 +123,7 @@ def unique(clips: Iterable[Clip], where: Path) -> list[Clip]:
             raise CatalogError(
                 f"two clips are called {clip.id}: {by_id[clip.id].path} and {clip.path}",
                 where=where,
-                fix="data set, method, compression and name together tell a clip from all others: remove one of the two, "
+                fix="a clip is told by data set, method, compression and name together: remove one of the two, "
                 "or in a manifest give it another name (column name)",
             )
         by_id[clip.id] = clip
