@@ -203,6 +203,8 @@ def not_writable(path: Path, error: OSError) -> OutputError:
     fixes = {
         errno.EISDIR: "give the name of a file in it",
         errno.ENXIO: "start what reads from it first",
+        errno.EACCES: "give another name for it, or make the folder writable",
+        errno.EROFS: "give another name for it: nothing can be written there",
         errno.ENOSPC: "make room, or give a file on another disk",
     }
     return OutputError(

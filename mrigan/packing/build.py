@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrigan.errors import ConfigError, ShardError
+from mrigan.files import try_output
 from mrigan.packing.dispatch import Crew, Outcome, make_units
 from mrigan.packing.inputs import refuse_changed_inputs, refuse_other_libraries
 from mrigan.packing.manifest import Summary, summarise
@@ -89,6 +90,7 @@ def _make(place: Place, crew: Crew) -> Outcome:
     missing = place.missing()
     if not missing:
         return Outcome()
+    try_output(place.plan.layout.manifest)
     require_videos(place.plan)
     refuse_other_libraries(place.plan)
     refuse_changed_inputs(place.plan, missing)

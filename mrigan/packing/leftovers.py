@@ -8,6 +8,7 @@ decides.
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import tempfile
@@ -33,10 +34,14 @@ def clean_folders(*folders: Path) -> None:
     for path in _temporary(*folders):
         try:
             if writer_is_gone(path) or _now(path.parent) - path.stat().st_mtime > OLD:
-                log.info("removed %s, left by a build that was killed", path)
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+                log.info("removed %s, left by a build that was killed", path)
         except FileNotFoundError:
             continue  # its writer, or another cleaner, was quicker
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            log.info("%s, left by a build, stays: the folder cannot be written to", path)
 
 
 def leftovers(layout: Layout) -> list[Path]:

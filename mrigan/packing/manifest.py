@@ -81,10 +81,13 @@ class Summary:
 
 
 def write_manifest(plan: Plan) -> None:
-    """Merge the rows of all units and write the totals. Needs every unit done; depends on nothing but them."""
+    """Merge the rows of all units and write the totals. Needs every unit done; depends on nothing but them.
+
+    What is there already and the same is not written again.
+    """
     layout = plan.layout
     markers = [_facts(layout.unit_marker(unit.name)) for unit in plan.units]
-    merge_rows((layout.unit_rows(unit.name) for unit in plan.units), layout.samples)
+    merge_rows([layout.unit_rows(unit.name) for unit in plan.units], layout.samples)
     counts: Counter[str] = Counter()
     splits: dict[str, Counter[str]] = {}
     for unit, marker in zip(plan.units, markers, strict=True):
@@ -92,7 +95,7 @@ def write_manifest(plan: Plan) -> None:
         stored = {label: marker["counts"].get(label, 0) for label in LABELS}
         splits.setdefault(unit.split, Counter()).update(stored)
     pack = plan.config.pack
-    write_json(layout.manifest, {
+    manifest = {
         "format": FORMAT, "plan_hash": plan.hash, "kind": pack.kind, "size": plan.config.faces.size,
         "mri": {"format": pack.mri_format, "metric": plan.config.mri.metric} if pack.kind == "pairs" else None,
         **({"match": pack.match, "seed": pack.seed} if pack.match else {}),
@@ -101,7 +104,13 @@ def write_manifest(plan: Plan) -> None:
         "samples_sha256": sha256_file(layout.samples),
         "shards": [{key: shard[key] for key in ("shard", "samples", "bytes", "sha256")}
                    for marker in markers for shard in marker["shards"]],
-    })  # fmt: skip
+    }  # fmt: skip
+    try:
+        if read_manifest(layout) == manifest:
+            return
+    except ShardError:
+        pass  # there is none, or a damaged one
+    write_json(layout.manifest, manifest)
 
 
 def read_manifest(layout: Layout) -> dict[str, Any]:

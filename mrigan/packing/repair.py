@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mrigan.errors import ShardError
+from mrigan.files import try_output
 from mrigan.packing.dispatch import Crew, make_units
 from mrigan.packing.inputs import (
     ABSENT,
@@ -102,6 +103,7 @@ def repair_shards(
         place.bring(list(wanted))
         before = {name: _failures(plan, name) for name in wanted}
         if wanted:
+            try_output(plan.layout.manifest)
             require_videos(plan)
             refuse_other_libraries(plan)
         todo, left = _possible(plan, check, wanted, before)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mrigan.catalog import Clip
-from mrigan.files import atomic_write
+from mrigan.files import atomic_write, sha256_file
 from mrigan.packing.layout import clip_key, sample_key
 
 UNPROVEN = "unproven"  # value of a sample's optional key `alignment`
@@ -106,9 +108,40 @@ def stream_rows(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
             yield file.read_row_group(group, columns=list(columns), use_threads=False)
 
 
-def merge_rows(paths: Iterable[Path], out: Path) -> None:
-    """The rows of the units, in the order given, as one Parquet. No more than a row group and a unit are in memory."""
-    with atomic_write(out) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+def merge_rows(paths: Sequence[Path], out: Path) -> None:
+    """The rows of the units, in the order given, as one Parquet. No more than a row group and a unit are in memory.
+
+    A file that holds them already is not written again: a finished set may lie where nobody may write.
+    """
+    if out.is_file():
+        merged = _Hash()
+        _merge(paths, merged)
+        if merged.sha256.hexdigest() == sha256_file(out):
+            return
+    with atomic_write(out) as file:
+        _merge(paths, file)
+
+
+class _Hash(io.RawIOBase):
+    """Takes what is written to a file, and keeps its SHA-256 alone."""
+
+    def __init__(self) -> None:
+        self.sha256, self._position = hashlib.sha256(), 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        self._position += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._position
+
+
+def _merge(paths: Sequence[Path], file: BinaryIO | _Hash) -> None:
+    with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         waiting: list[pa.Table] = []
         for path in paths:
             with pq.ParquetFile(path) as unit:
