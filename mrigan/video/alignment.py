@@ -40,7 +40,7 @@ CLEARLY = 0.6  # a less likely geometry must bring the difference below this par
 QUIET = 1.0  # of 255: a geometry with so small a difference is not doubted
 TRUSTED = 3  # pairs after which the geometry is settled
 NEIGHBOURS = 3  # every so many wanted frames, the frames beside it are decoded, too
-FEW = 9  # wanted frames: of so short a clip all are
+FEW = 24  # wanted frames: of so short a clip all are
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def read_frames(
             return None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Decoded:
     """A decoded, not yet converted frame; `frame()` converts it once and keeps the result.
 

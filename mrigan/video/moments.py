@@ -37,17 +37,21 @@ SAME = 0.8  # correlation of the movements; aligned clips have .96 and more, oth
 NEIGHBOURS = (1, -1, 2, -2, 3, -3)
 SLIGHT = 0.01  # in log units of difference: less is no difference
 SCATTER = 0.02  # the least standard deviation that costs are taken to have
-CHANCE = 2.0  # standard errors
+CHANCE, NO_CHANCE = 2.0, 3.0  # standard errors: of a few lags; the same where nothing moves
 OF_MANY, CHANCE_OF_MANY = 0.05, 5.0  # the same, where one of hundreds of lags is said to fit better
 FACES_TELL = 0.3  # in log units: by so much must the faces fit better at another lag
 POOR, BAD = 3.0, 8.0  # times the usual difference of a clip: beyond the first a frame must stand out by itself,
 ALONE = 4.0  # in log units against a random frame, beyond the second it does not fit
 CLEAR = 0.7  # in log units: by so much must a neighbour fit better to speak against one frame
+HIDDEN, SMALL = 0.4, 0.05  # in log units: by so much do successive frames fit better beside the path, in all and each
+ELSEWHERE = 0.15  # by so much one frame, where nothing is proven but something moves
+FEW_ELSEWHERE = 0.2  # of a clip's frames; where more fit better elsewhere, it shows other moments
 UNSTEADY = 0.1  # changes of the lag a wanted frame, above: only long runs are trusted
 LONG_RUN = 8  # wanted frames
 FEW = 0.2  # of a clip's frames must be kept, else its movements are not those of the original
 ODD = 0.1  # of a clip's frames may be left out before its other frames are looked at
 NEARLY = 1.1  # times half a frame: what containers round off
+APART = 0.45  # of the time between two frames of the original: what is further from a frame is another moment
 ALIKE = 0.9
 CHUNK = 64  # rows that are compared at a time
 CELLS = 1 << 23  # rows times lags, at most
@@ -124,25 +128,27 @@ def decide(
     tables = [clips.table(base, clips.outside, moving.chosen) for base in bases]
     table = min(tables, key=lambda each: each.price + (SWITCH if each is not tables[0] else 0.0))
     kept = table.kept()
+    if table.base is not rows:  # frames by time: of another rate, or with gaps, so not every moment is there
+        kept &= ~_between(rows, table.base, original.times, fake.times) & ~table.elsewhere()
     if moving.enough and table.correlation(kept) < SAME:
         return Decision() if complete else Decision(unsure=True)  # another take, or not found among half of the frames
     if moving.enough and table.stands_out(kept):
-        if complete or (table.plain and table.mostly(kept)):
+        if complete or (table.plain and table.mostly(kept) and not table.hidden().any()):
             return table.decision(kept, proven=True)
         return Decision(unsure=True)
     if not complete:
         return Decision(unsure=True)
-    return _unproven(clips, tables[0], table, complete)
+    return _unproven(clips, tables[0], table, moving)
 
 
-def _unproven(clips: _Clips, plain: _Table, best: _Table, complete: bool) -> Decision:
+def _unproven(clips: _Clips, plain: _Table, best: _Table, moving: _Moving) -> Decision:
     """What moves outside the faces does not tell: lag 0 unless another one fits better, there or in the faces."""
     rows = plain.present(0)
     if not rows.any():
         return Decision(absent=frozenset(clips.rows.tolist()))
     others = [(best.costs(), best.present())] + [(plain.at(lag), plain.present(lag)) for lag in plain.lags.tolist()]
     if any(_better(costs - plain.at(0), rows & seen) for costs, seen in others):
-        return Decision() if complete else Decision(unsure=True)
+        return Decision()
     faces = ~clips.outside
     within = np.flatnonzero(2 * faces.sum(0) >= len(faces))
     if within.size:
@@ -154,11 +160,16 @@ def _unproven(clips: _Clips, plain: _Table, best: _Table, complete: bool) -> Dec
         }
         lag = min(means, key=lambda one: (means[one], abs(one)), default=0)
         if lag and means[lag] < -FACES_TELL and _better(inside.at(lag) - inside.at(0), rows & inside.present(lag)):
-            if not complete:
-                return Decision(unsure=True)
             inside.path[:] = lag
             return inside.decision(inside.present(), inside=True)
     plain.path[:] = 0
+    if plain.beaten(rows, slightly=moving.enough):
+        return Decision()
+    if moving.enough:  # then single frames tell, too
+        elsewhere = plain.elsewhere()
+        if elsewhere[rows].mean() > FEW_ELSEWHERE:
+            return Decision()
+        rows &= ~elsewhere
     return plain.decision(rows)
 
 
@@ -204,6 +215,14 @@ def _bases(
     rate = (seconds[-1] - seconds[0]) / max(int(rows[-1] - rows[0]), 1)
     steady = np.abs(seconds - seconds[0] - rate * (rows - rows[0])).max() <= 0.5 * step
     return [rows, base] if steady and abs(rate / step - 1) < ALIKE else [base, rows]
+
+
+def _between(rows: np.ndarray, base: np.ndarray, ours: Mapping[int, float], theirs: Mapping[int, float]) -> np.ndarray:
+    """The rows whose moment lies between two frames of the fake, so that it shows the one before or after instead."""
+    seconds = np.array([ours[i] for i in rows.tolist()])
+    apart = np.abs([theirs.get(j, t) - t for j, t in zip(base.tolist(), seconds.tolist(), strict=True)])
+    step = (seconds[-1] - seconds[0]) / max(int(rows[-1] - rows[0]), 1)
+    return apart > APART * step
 
 
 @dataclass(frozen=True)
@@ -333,7 +352,8 @@ class _Table:
             while len(runs := self._runs()) > 1:
                 lag, rows = int(self.path[runs[last + step][0]]), runs[last]
                 both = self.there[rows, self._place[lag]]
-                if both.all() or (self.at(lag) - self.costs())[rows[both]].sum() >= CLEAR:
+                gain = (self.at(lag) - self.costs())[rows[both]]
+                if both.all() or gain.sum() >= CLEAR or (gain.size >= MIN_RUN and _clearly(gain)):
                     break
                 self.gone[rows[~both]] = True
                 self.path[rows[both]] = lag
@@ -392,7 +412,7 @@ class _Table:
         for shift in NEIGHBOURS:
             gain, known = self.beside(shift)
             kept &= ~(known & (gain < -CLEAR) & (differs > 2 * usual))
-        return kept
+        return kept & ~self.hidden()
 
     def _in_runs(self) -> np.ndarray:
         """The rows in long enough runs of one lag, without those near their ends that another run may claim."""
@@ -437,6 +457,35 @@ class _Table:
             if not _clearly(gain[seen]):
                 return False
         return True
+
+    def beaten(self, rows: np.ndarray, *, slightly: bool) -> bool:
+        """Whether the frames just before or after fit better than those of the path, be it slightly or clearly."""
+        for shift in NEIGHBOURS:
+            gain, known = self.beside(shift)
+            gain = gain[rows & known]
+            if gain.size >= MIN_RUN and (gain.mean() < -SLIGHT if slightly else _clearly(-gain, SLIGHT, NO_CHANCE)):
+                return True
+        return False
+
+    def elsewhere(self) -> np.ndarray:
+        """The rows of which one of the frames just before and after fits better."""
+        found = np.zeros(len(self.path), bool)
+        for shift in NEIGHBOURS:
+            gain, known = self.beside(shift)
+            found |= known & (gain < -ELSEWHERE)
+        return found
+
+    def hidden(self) -> np.ndarray:
+        """The rows in runs that fit better beside the path, but by too little for the price of another lag."""
+        found = np.zeros(len(self.path), bool)
+        for shift in NEIGHBOURS:
+            gain, known = self.beside(shift)
+            rows = np.flatnonzero(known & ~self.gone)
+            if rows.size:
+                sums = np.concatenate([[0.0], np.cumsum(-gain[rows] - SMALL)])
+                best = np.maximum.accumulate(sums[:0:-1])[::-1] - np.minimum.accumulate(sums[:-1])
+                found[rows] |= (best > HIDDEN) & (gain[rows] < 0)
+        return found
 
     def decision(self, kept: np.ndarray, *, proven: bool = False, inside: bool = False) -> Decision:
         rows, targets = self.clips.rows, self.base + self.path

@@ -13,7 +13,7 @@ FACE = [(50.0, 25.0, 78.0, 50.0)]
 MASK = outside(FACE, (ACROSS, DOWN), 0.15)
 
 
-def moments(seed: int = 0, still: bool = False) -> np.ndarray:
+def moments(seed: int = 0, still: bool = False, pace: float = 1.0) -> np.ndarray:
     """(COUNT, points) of a textured person who sways before a background at rest."""
     rng = np.random.default_rng(seed)
     rest = np.random.default_rng(99).integers(40, 200, (DOWN, ACROSS)).astype(float)
@@ -21,7 +21,7 @@ def moments(seed: int = 0, still: bool = False) -> np.ndarray:
     y, x = np.mgrid[:DOWN, :ACROSS]
     shape = ((x - 64) / 40) ** 2 + ((y - 40) / 34) ** 2 < 1
     walk = np.cumsum(np.cumsum(rng.normal(0, 0.15, (COUNT, 2)), axis=0) * 0.3, axis=0)
-    walk = 30 + 25 * np.sin(walk / 12) * (not still)
+    walk = 30 + 25 * np.sin(pace * walk / 12) * (not still)
     frames = []
     for dy, dx in walk:
         iy, ix, fy, fx = int(dy), int(dx), dy % 1, dx % 1
@@ -82,6 +82,33 @@ def test_lost_frames_change_the_lag(lost: list[int]) -> None:
 def test_stretched_and_reversed_fakes_have_no_pair(shown: list[int]) -> None:
     every = moments()
     assert not decided(every, forged(every), shown).targets
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        [int(i * 1.05) for i in range(int(COUNT / 1.05))],
+        sorted([i for i in range(COUNT) if i % 20 != 5] + [i for i in range(COUNT) if i % 20 == 11]),
+        [i for i in range(COUNT) if i % 10 != 5],
+    ],
+    ids=["faster", "lost and doubled in turn", "each tenth lost"],
+)
+def test_slow_movements_are_no_excuse(shown: list[int]) -> None:
+    """No lag is worth its price then, but single frames fit their neighbours better."""
+    slow = moments(pace=0.02)
+    targets = decided(slow, forged(slow), shown).targets
+    assert sum(shown[j] != i for i, j in targets.items()) <= 0.02 * len(targets)
+    assert len(decided(slow, forged(slow), range(COUNT)).targets) == COUNT / 10
+
+
+def test_moments_between_the_frames_of_a_fake_have_no_pair() -> None:
+    slow = moments(pace=0.05)
+    thirds = [int(1.5 * j + 0.5) for j in range(133)]  # two frames of three, as converters take them
+    gaps = [i for i in range(COUNT) if i % 30 or i == 0]  # some frames were lost; the others kept their times
+    for shown, times in ((thirds, [j * 1.5 / 25 for j in range(133)]), (gaps, [i / 25 for i in gaps])):
+        targets = decided(slow, forged(slow), shown, times=times).targets
+        assert len(targets) >= 7
+        assert all(shown[j] == i for i, j in targets.items())
 
 
 def test_another_take_and_a_mirrored_fake_have_no_pair() -> None:
