@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import stat
 import sys
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +30,8 @@ from mrigan.text import printable
 TRIAL_BYTES = 1 << 16  # written to find out whether a disk has room
 MAX_LINKS = 40  # symbolic links in a row, as in the kernel
 READER_COMES = 5.0  # seconds that a named pipe's reader may start later than we
+FAILPOINT = "MRIGAN_FAILPOINT"  # environment: "NAME N", for tests; see `failpoint`
+_passes = count(1)
 
 
 class Output:
@@ -109,9 +113,11 @@ class Output:
             with open(beside, "xb") as file:
                 if self.file.exists():  # what only its owner may read stays so
                     os.fchmod(file.fileno(), stat.S_IMODE(self.file.stat().st_mode))
+                failpoint("write.begun", self.file.name)
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+            failpoint("write.done", self.file.name)
             try:
                 os.replace(beside, self.file)
             except OSError as error:
@@ -119,10 +125,27 @@ class Output:
                     raise
                 shutil.copyfile(beside, self.file)  # mounted by itself, as containers do: nothing else takes its place
                 beside.unlink()
+            failpoint("write.replaced", self.file.name)
             sync_folder(self.file.parent)
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
+
+
+def failpoint(name: str, what: str = "") -> None:
+    """A place at which tests kill this process, as `kill -9` does; it does nothing unless MRIGAN_FAILPOINT is set.
+
+    MRIGAN_FAILPOINT="checkpoint 3" kills at the third place whose `name what` begins with "checkpoint"; " 3" at the
+    third of all. Put one before and after each step that makes a result visible or takes one away.
+
+    Args:
+        name: of the place: `room.moment`. what: which file or unit.
+    """
+    wanted = os.environ.get(FAILPOINT)
+    if wanted:
+        start, _, number = wanted.rpartition(" ")
+        if f"{name} {what}".startswith(start) and next(_passes) == int(number):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager

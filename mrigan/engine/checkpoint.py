@@ -29,13 +29,14 @@ from safetensors.torch import load_file
 from mrigan.checked_json import read_checked_json, write_checked_json
 from mrigan.engine.tensor_file import TensorFile, write_tensors
 from mrigan.errors import CheckpointError
-from mrigan.files import sha256_file, sync_folder, write_json
+from mrigan.files import failpoint, sha256_file, sync_folder, write_json
 
 log = logging.getLogger(__name__)
 
 FORMAT = 2
 UNCHECKED = 1  # the format whose state.json has no checksum
 MARKER = "state.json"
+BEST = "best.json"
 LEAST = 2  # checkpoints that stay whatever `keep` says: the newest may prove damaged
 _STEP = re.compile(r"step-(\d+)")
 
@@ -120,6 +121,7 @@ class CheckpointStore:
         beside = self.folder / f".{final.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
         try:
             beside.mkdir(parents=True)
+            failpoint("checkpoint.begun", final.name)
             sums = {
                 f"{name}.safetensors": write_tensors(beside / f"{name}.safetensors", file)
                 for name, file in files.items()
@@ -130,7 +132,9 @@ class CheckpointStore:
             sync_folder(beside)
             if final.exists():  # a leftover without its marker, or this very step saved again
                 _remove(final)
+            failpoint("checkpoint.whole", final.name)
             os.rename(beside, final)
+            failpoint("checkpoint.there", final.name)
             sync_folder(self.folder)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(beside, ignore_errors=True)
@@ -190,6 +194,8 @@ class CheckpointStore:
         """
         for half in self.folder.glob(".step-*.tmp"):
             shutil.rmtree(half)
+        for half in self.folder.glob(f".{BEST}.*.tmp"):
+            half.unlink()
         steps = self.steps()
         for folder in self.folder.glob("step-*"):  # what a kill during a purge left
             match = _STEP.fullmatch(folder.name)
@@ -211,6 +217,7 @@ class CheckpointStore:
                 continue
             best = checkpoint.state.get("best")
             self._note_best(best if _is_best(best) and best["step"] in steps else None)
+            self._purge()  # which a kill may have kept from its end
             return checkpoint
         if steps:
             raise CheckpointError(
@@ -238,7 +245,7 @@ class CheckpointStore:
         if _is_best(best) and best["step"] in self.steps():
             self._note_best(best)
         else:
-            (self.folder / "best.json").unlink(missing_ok=True)
+            (self.folder / BEST).unlink(missing_ok=True)
 
     def load_best(self) -> Checkpoint:
         """The best checkpoint by held-out score; the newest, with a warning, where the best is missing or damaged."""
@@ -253,7 +260,7 @@ class CheckpointStore:
 
     def _note_best(self, best: dict[str, Any] | None) -> None:
         if best != self.best and best is not None:
-            write_json(self.folder / "best.json", best)
+            write_json(self.folder / BEST, best)
         self.best = best
 
     def _purge(self) -> None:
@@ -266,8 +273,10 @@ class CheckpointStore:
 def _remove(folder: Path) -> None:
     """Remove a checkpoint, its marker first: a kill in between leaves rubbish, never something that looks finished."""
     (folder / MARKER).unlink(missing_ok=True)
+    failpoint("checkpoint.unmarked", folder.name)
     sync_folder(folder)
     shutil.rmtree(folder)
+    failpoint("checkpoint.removed", folder.name)
 
 
 def _listed_files(folder: Path, listed: Any) -> dict[str, str]:

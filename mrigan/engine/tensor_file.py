@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from mrigan.files import failpoint
+
 _DTYPES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -78,6 +80,7 @@ def write_tensors(path: Path, file: TensorFile) -> str:
         for part in (len(text).to_bytes(8, "little"), text, *(_bytes(file.tensors[name]) for name in names)):
             written.write(part)
             digest.update(part)
+            failpoint("tensors.part", path.name)
         written.flush()
         os.fsync(written.fileno())
     return digest.hexdigest()

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from mrigan.errors import ConfigError, ModelError
-from mrigan.files import atomic_write, sha256_file, sync_folder, write_json
+from mrigan.files import atomic_write, failpoint, sha256_file, sync_folder, write_json
 from mrigan.models.detector import Detector
 from mrigan.models.familiarity import Familiarity
 from mrigan.models.generator import Generator
@@ -345,6 +345,8 @@ def _replace(folder: Path, new: Path) -> None:
     old = new.with_suffix(".old")
     if folder.exists():
         folder.rename(old)
+        failpoint("model.away", folder.name)
     new.rename(folder)
+    failpoint("model.there", folder.name)
     sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mrigan.errors import TrackingError
+from mrigan.files import failpoint
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +164,9 @@ class Spool:
             if self._closed:
                 return []
             with self._db:
-                return self._db.execute(query, values).fetchall()
+                rows = self._db.execute(query, values).fetchall()
+                failpoint("spool.done")
+            return rows
 
     def _append(self, kind: str, body: str, marks: Mapping[str, int]) -> bool:
         try:
@@ -174,6 +177,8 @@ class Spool:
                 self._db.execute("INSERT INTO entries (kind, body) VALUES (?, ?)", (kind, body))
                 self._db.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?)", list(marks.items()))
                 self._size += len(body)
+                failpoint("spool.added", kind)
+            failpoint("spool.committed", kind)
         except sqlite3.Error as error:  # a full disk, which stops the training where it matters: at a checkpoint
             log.warning("%s does not take %s (%s): MLflow will not get them", self._name, kind, error)
             return False

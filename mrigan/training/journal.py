@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from mrigan.files import atomic_write
+from mrigan.files import atomic_write, failpoint
 from mrigan.tracking import Run
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,10 @@ class Journal:
             return
         metrics = {name: x if x is None or math.isfinite(x) else None for name, x in metrics.items()}
         row = json.dumps({"step": step, **metrics}) + "\n"
+        failpoint("metrics.line", str(step))
         with open(self.path, "a") as file:
             file.write(row)
+        failpoint("metrics.written", str(step))
         known = {name: value for name, value in metrics.items() if value is not None}
         self.tracking.log_metrics(known, step)
         if say:

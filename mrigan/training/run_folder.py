@@ -17,6 +17,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from typing import Any, TypeVar
 from mrigan.config import DetectorConfig, GanConfig, differences, flatten, to_dict
 from mrigan.engine.checkpoint import Checkpoint
 from mrigan.errors import CheckpointError
-from mrigan.files import sync_folder, write_json
+from mrigan.files import failpoint, sync_folder, write_json
 from mrigan.health.status import read_status, write_status
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class RunFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self._acquire()
+        self._remove_unfinished()
         known = (self.path / "config.json").is_file()
         if known and not new and not self.pinned and not self._same(config, depends):
             # A start that saved nothing pins no settings. What it logged is of other settings: it is kept by itself.
@@ -165,11 +167,22 @@ class RunFolder:
                 fix="wait for it or stop it, or give another run.dir",
             ) from None
 
+    def _remove_unfinished(self) -> None:
+        """Remove what a killed process was writing; the lock says that no other is at work here."""
+        for folder in (self.path, self.pictures, self.model):
+            for path in folder.glob(".*.tmp"):
+                if path.is_file():
+                    path.unlink()
+        for path in self.path.glob(f".{self.model.name}.*"):  # a model folder, or the one that it was to replace
+            if path.is_dir():
+                shutil.rmtree(path)
+
     def _move_aside(self) -> None:
         number = 1
         while (aside := self.path.with_name(f"{self.path.name}.old-{number}")).exists():
             number += 1
         os.rename(self.path, aside)
+        failpoint("run.moved", aside.name)
         sync_folder(self.path.parent)
         log.warning("the run before is kept as %s", aside)
         self.close()

@@ -1,0 +1,136 @@
+"""Killed at each write in turn, checkpoints, models and the small files of a run end in the same bytes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mrigan.files import FAILPOINT, failpoint, write_text
+from tests.conftest import ROOT
+
+HEAD = """
+import hashlib, json, shutil, sys
+from pathlib import Path
+import torch
+from tests.kills import kill_at_each
+
+root = Path(sys.argv[1])
+folder, whole = root / "killed", root / "whole"
+
+def tree(folder):
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != ".lock")
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+
+said = root / "said"  # what the work has reported to be done
+
+def begin():
+    shutil.rmtree(folder, ignore_errors=True)
+    said.unlink(missing_ok=True)
+
+def run(work, see, least):
+    '''`work(folder)` after each kill gives what it gives undisturbed; `see(folder)` looks at what the kill left.'''
+    work(whole)
+    def check():
+        see(folder)
+        work(folder)
+        assert tree(folder) == tree(whole), set(tree(folder).items()) ^ set(tree(whole).items())
+    count = kill_at_each(lambda: work(folder), begin, check)
+    assert count >= least, count
+    print(count)
+"""
+
+CHECKPOINTS = """
+from mrigan.engine.checkpoint import CheckpointStore
+from tests.engine.test_checkpoint import files
+
+def work(folder):
+    store = CheckpointStore(folder, 2)
+    found = store.recover()
+    for step in range(found.step + 1 if found else 1, 5):
+        store.save(step, files(step), {"note": "é"}, 1.0 if step == 1 else 0.0)
+        said.write_text(str(step))
+
+def see(folder):
+    saved, found = int(said.read_text()) if said.exists() else 0, CheckpointStore(folder).recover()
+    step = found.step if found else 0
+    assert saved <= step <= saved + 1, (saved, step)
+    if found:
+        assert torch.equal(found.tensors("net")["n"], torch.tensor(step))
+    assert not list(folder.glob("damaged-*"))
+
+run(work, see, 45)
+"""
+
+MODEL = """
+from mrigan.errors import ModelError
+from mrigan.models import Detector, load_bundle, save_bundle
+from mrigan.training.run_folder import RunFolder
+
+torch.manual_seed(0)
+detectors = [Detector("test_efficientnet", "random", 64) for _ in range(2)]
+faces = {"size": 64}
+
+def work(folder):
+    run = RunFolder(folder)
+    run.open({"a": {"b": 1}}, {"kind": "detector"}, False)  # removes what was left
+    for detector in detectors:  # the second replaces the first
+        save_bundle(run.model, detector, faces=faces, thresholds={"frame": 0.5, "fraction": 0.5})
+    run.close()
+
+def see(folder):
+    if (folder / "model").exists():
+        load_bundle(folder / "model")
+
+run(work, see, 15)
+"""
+
+RUN_FILES = """
+from mrigan.tracking import Run
+from mrigan.tracking.spool import Spool
+from mrigan.training.journal import Journal
+from mrigan.training.run_folder import RunFolder
+
+def work(folder):
+    run = RunFolder(folder)
+    run.open({"a": {"b": 1}}, {"kind": "gan"}, False)
+    journal, spool = Journal(run.metrics, Run()), Spool(folder / "spool" / "tracking.db")
+    journal.rewind(0)
+    for step in range(1, 4):
+        journal.log(step, {"loss": step / 2}, say=False)
+        spool.add_metrics({"loss": step / 2}, step, 0)
+        run.set_status("running", step=step)
+    entries = [(entry.kind, entry.body) for entry in spool.first(9)]
+    spool.close()
+    (folder / "entries.json").write_text(json.dumps(entries))
+    run.set_status("finished", step=3)
+    run.close()
+    shutil.rmtree(folder / "spool") if entries == WANTED else None
+
+WANTED = [("metrics", {"step": step, "time": 0, "values": {"loss": step / 2}}) for step in (1, 2, 3)]
+
+def see(folder):
+    RunFolder(folder).status()
+
+run(work, see, 30)
+"""
+
+
+@pytest.mark.parametrize("kind", ["CHECKPOINTS", "MODEL", "RUN_FILES"])
+def test_killed_at_each_write(tmp_path: Path, kind: str) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    script = [sys.executable, "-c", HEAD + globals()[kind], str(tmp_path)]
+    done = subprocess.run(script, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_failpoint_is_off_unless_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(FAILPOINT, raising=False)
+    failpoint("write.begun", "a")
+    monkeypatch.setenv(FAILPOINT, "another 1")
+    write_text(tmp_path / "a", "b")
+    assert (tmp_path / "a").read_text() == "b"
