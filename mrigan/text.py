@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -17,6 +18,11 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(c if c in keep or _is_shown(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def page_text(value: Any) -> Any:
+    """For `finalize` of Jinja: what a page shows of a text from outside is printable, too. Markup stays as it is."""
+    return printable(value, keep="\n") if type(value) is str else value
 
 
 def _is_shown(character: str) -> bool:

@@ -77,6 +77,9 @@ def test_tables_of_an_evaluation(root: Path) -> None:
     pq.write_table(scores, root / "scores.parquet")
     words = ("--scores", "scores.parquet", "-o", FOLDER)
     shown("evaluate", *words, names=(WORD, FOLDER))
+    page = (root / FOLDER / "index.html").read_text()
+    assert printable(page, keep="\n") == page
+    assert "=c|[/x][b]:smile:\\u202eg" in page
     with open(root / FOLDER / "tables" / "test" / "sources.csv", newline="") as file:
         sources = list(csv.reader(file))
     assert {row[0] for row in sources[1:]} == {f"'{WORD}"}  # a spreadsheet would run it

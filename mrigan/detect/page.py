@@ -35,6 +35,7 @@ from mrigan.detect.wording import (
     validated,
 )
 from mrigan.files import shown
+from mrigan.text import page_text
 
 PICTURE = 192  # px, side of a face on the page
 FACES, FACES_OF_MANY, MANY = 12, 4, 10  # faces shown a file; fewer when there are more than MANY files
@@ -208,6 +209,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mrigan.detect", "."),
         autoescape=True,
+        finalize=page_text,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -15,6 +15,7 @@ import numpy as np
 from mrigan.evaluation.metrics import one_class, roc
 from mrigan.evaluation.results import Result
 from mrigan.outputs import SOFTWARE
+from mrigan.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,10 +58,13 @@ def draw(figure: Callable[[], Figure]) -> tuple[bytes, str]:
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.text import Text
 
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in another script: the page's fonts have it
         drawn = figure()
+        for text in drawn.findobj(Text):  # names of models and data sets among them
+            text.set_text(printable(text.get_text(), keep="\n"))
         # The canvases and not savefig, which would lay out and draw everything once more for each file.
         png, svg = io.BytesIO(), io.StringIO()
         FigureCanvasAgg(drawn).print_png(png, metadata={"Software": SOFTWARE})

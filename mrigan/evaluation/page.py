@@ -20,9 +20,21 @@ from mrigan.evaluation.page_tables import (
 from mrigan.evaluation.results import VALIDATION, Result
 from mrigan.evaluation.schema import VIDEO
 from mrigan.evaluation.terminal import training_lines
+from mrigan.text import page_text
 
 FEW = 30  # videos of a class; below, a figure moves by several points with one video
 WORST = 10  # videos listed
+
+
+def templates() -> Environment:
+    """The templates of this room's pages; whatever they are given is shown as text."""
+    return Environment(
+        loader=PackageLoader("mrigan.evaluation", "."),
+        autoescape=True,
+        finalize=page_text,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
 
 
 def render(
@@ -41,9 +53,7 @@ def render(
         comparisons: see `mrigan.evaluation.comparison.compare`.
         training: see `mrigan.evaluation.evaluate`.
     """
-    environment = Environment(
-        loader=PackageLoader("mrigan.evaluation", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    environment = templates()
     sections = [
         {
             "split": split,

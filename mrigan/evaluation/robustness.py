@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mrigan.evaluation.csv_text import csv_text
 from mrigan.evaluation.figures import DASHES, LINE, MODELS, draw
 from mrigan.evaluation.metrics import frame_metrics
+from mrigan.evaluation.page import templates
 from mrigan.evaluation.schema import CHECKED
 from mrigan.evaluation.videos import video_metrics, video_table
 from mrigan.files import atomic_write, write_json, write_text
@@ -80,9 +80,7 @@ def write_robustness(
     with atomic_write(out / "robustness.png") as file:
         file.write(png)
     write_text(out / "robustness.csv", csv_text([list(rows[0]), *(list(row.values()) for row in rows)]))
-    loader = PackageLoader("mrigan.evaluation", ".")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    page = environment.get_template("robustness.html").render(
+    page = templates().get_template("robustness.html").render(
         figure=Markup(svg), tables=TABLES, kinds={key: _by_kind(rows, levels, key) for key in TABLES},
         models=list(dict.fromkeys(row["model"] for row in rows)),
         videos=rows[0]["videos"], faces=rows[0]["faces"], names=FIGURES,

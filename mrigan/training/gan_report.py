@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, ImageDraw, ImageFont
 
 from mrigan.data import Batch, ShardSet, check_separate, eval_batches
 from mrigan.engine.distributed import choose_device
 from mrigan.evaluation.figures import draw
+from mrigan.evaluation.page import templates
 from mrigan.evaluation.training_curves import GanRun, curves_figure, read_run
 from mrigan.files import atomic_write, write_text
 from mrigan.models import load_generator, predict_mri
@@ -55,10 +55,8 @@ def report_gans(
     _samples(read, ShardSet.open(list(shards), split, "pairs"), choose_device(device)).save(picture, "png")
     with atomic_write(out / "figures" / "mri-samples.png") as file:
         file.write(picture.getvalue())
-    loader = PackageLoader("mrigan.evaluation", ".")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     uri = "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
-    page = environment.get_template("gan.html").render(runs=read, curves=Markup(curves), samples=uri, split=split)
+    page = templates().get_template("gan.html").render(runs=read, curves=Markup(curves), samples=uri, split=split)
     write_text(out / "gan.html", page)
     return out / "gan.html"
 

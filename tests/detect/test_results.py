@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -23,6 +24,7 @@ from mrigan.detect.interrupts import Interrupts
 from mrigan.detect.lines import verdict_line
 from mrigan.detect.wording import share
 from mrigan.errors import ConfigError, MriganError, OutputError
+from mrigan.text import printable
 from tests.detect.schema import check
 from tests.test_outputs import device
 
@@ -143,6 +145,22 @@ def test_before_the_first_verdict_an_older_file_stays(
     (tmp_path / "v.json").write_text("[]\n")
     assert run(pair, str(models["fake"]), Options(), json_out=str(tmp_path / "v.json")) == INTERRUPTED
     assert (tmp_path / "v.json").read_text() == "[]\n"
+
+
+def test_a_hostile_name(
+    clips: Path, models: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = "[x][bold]b:smile:\x1b[31m\u202egnp\nerror: forged <b>&.png"
+    shutil.copy(clips / "face.png", tmp_path / name)
+    page, verdicts = tmp_path / "v.html", tmp_path / "v.json"
+    assert run([str(tmp_path / name)], str(models["fake"]), Options(), html_out=page, json_out=str(verdicts)) == 0
+    out, err = capfd.readouterr()
+    assert r"[x][bold]b:smile:\x1b[31m\u202egnp\nerror: forged <b>&.png" in out
+    for text in (out, err, page.read_text()):
+        assert printable(text, keep="\n") == text
+        assert "\nerror: forged" not in text
+    assert r"\x1b[31m\u202egnp\nerror: forged &lt;b&gt;&amp;.png" in page.read_text()
+    assert json.loads(verdicts.read_text())[0]["path"] == str(tmp_path / name)
 
 
 def test_a_foreign_file_is_replaced_by_force_alone(clips: Path, models: dict[str, Path], tmp_path: Path) -> None:
