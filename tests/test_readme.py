@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -90,8 +91,10 @@ def researched(clone: Clone) -> Clone:
         if line.startswith("mrigan "):
             clone.run(line)
     python = "\n".join(line for line in lines if not line.startswith("mrigan "))
-    names = dict.fromkeys(("original", "fake"), torch.zeros(2, 3, 256, 256, dtype=torch.uint8))
+    pictures = torch.zeros(2, 3, 256, 256, dtype=torch.uint8)
+    names: dict[str, Any] = {"original": pictures, "fake": pictures, "faces": pictures.permute(0, 2, 3, 1).numpy()}
     exec(python, names)
+    assert names["probs"].shape == (2,)
     assert names["mri"].count_nonzero() == 0
     return clone
 
