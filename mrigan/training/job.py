@@ -302,8 +302,8 @@ def open_data(
     if not data.shards:
         raise ConfigError("data.shards is empty", fix="give data.shards=DIR, what `mrigan shards build DIR` has made")
     folders = shard_folders(data)
-    check_separate(folders)
     shards, held_out = (ShardSet.open(folders, split, shard_kind) for split in (data.train_split, data.val_split))
+    check_separate(folders)
     shards.verify = held_out.verify = data.verify
     window = shards.window(data.window, train.batch_size) if data.shuffle == "window" else None
     if window is not None and window.lanes % world.size:

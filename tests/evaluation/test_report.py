@@ -17,7 +17,7 @@ from mrigan.errors import ConfigError, InputError
 from mrigan.evaluation import check_scores, evaluate, evaluate_files, read_scores, search_thresholds, write_scores
 from mrigan.evaluation.report import FIGURES
 from mrigan.evaluation.results import choose_thresholds
-from tests.evaluation.tables import random_table, table, video
+from tests.evaluation.tables import random_table, table, video, with_families
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "path", "use", "rect"}
 
@@ -201,6 +201,13 @@ def test_each_fake_is_measured_against_the_reals_of_its_own_source(tmp_path):
     assert by_source["stills", "original"]["auc"] is None
     assert by_source["stills", "original"]["tnr"] == 1.0
     assert (by_source["dfdc", "hard"]["real"], by_source["dfdc", "hard"]["fake"]) == (10, 10)
+
+
+def test_models_are_compared_also_where_families_are_named(tmp_path):
+    metrics = evaluate(with_families(random_table()), None, tmp_path)
+    [row] = [pair for pair in metrics["comparisons"] if pair["split"] == "test"]
+    assert 0 <= row["p"] <= 1
+    assert row["interval"][0] < row["difference"] < row["interval"][1]
 
 
 @pytest.mark.parametrize("rows", [

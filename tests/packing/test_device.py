@@ -110,7 +110,7 @@ def test_a_family_that_dali_hands_over_and_fails_at(catalog: Path, monkeypatch: 
 def test_a_still_goes_to_the_device(catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_shards(catalog, config(*SETTINGS), tmp_path / "set")
     plan.config.video.device = "meta"  # torch's device that is always there and holds nothing
-    still = Tools(plan)._placed(Frame(0, 0.0, portraits()[0].image))
+    still = Tools(plan).placed(Frame(0, 0.0, portraits()[0].image))
     assert still.image.device.type == "meta"
     assert tuple(still.image.shape) == portraits()[0].image.shape
 

@@ -208,7 +208,8 @@ def test_mris_are_predicted_in_eval_mode_and_in_the_range_of_pictures() -> None:
     config.data.augment = True
     data.seeds = torch.arange(4)
     detector_step(spy, G, data, config=config, precision=Precision("fp32", world.device), world=world)  # type: ignore[arg-type]
-    erased = (spy.given[1] == 0).all(1).flatten(1).sum(1) > 10
+    grey = torch.tensor([0.485, 0.456, 0.406])[:, None, None]  # of ImageNet: black would say that the face is real
+    erased = (spy.given[1] - grey).abs().amax(1).lt(0.003).flatten(1).sum(1) > 10
     assert 0 < erased.sum() < 4  # some pictures lost a rectangle
     assert torch.equal(spy.given[1][~erased], spy.given[0][~erased])
 
