@@ -171,9 +171,9 @@ def _clustered(
     _, codes = np.unique(clusters, return_inverse=True)
     count = int(codes.max()) + 1
     with_fakes, with_reals = (len(np.unique(codes[rows])) for rows in (fake, ~fake))
-    if min(with_fakes, with_reals) < 2:
+    if min(with_fakes, with_reals) < MIN_CLUSTERS:
         raise InputError(f"fakes of {with_fakes} families and reals of {with_reals} are too few to compare two systems",
-                         fix="at least two of each")  # fmt: skip
+                         fix=f"at least {MIN_CLUSTERS} of each")  # fmt: skip
     f = np.stack([np.bincount(codes[fake], row, count) for row in of_fakes]) / of_fakes.shape[1]
     r = np.stack([np.bincount(codes[~fake], row, count) for row in of_reals]) / of_reals.shape[1]
     mixed = f @ r.T * count / (count - 1)
@@ -208,7 +208,7 @@ def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike, clusters: Arr
         clusters: (N,) rows of one number belong together (videos of a family); None = all rows are independent.
 
     Raises:
-        InputError: less than two fakes or reals, or of less than two clusters.
+        InputError: less than two fakes or reals, or of less than `MIN_CLUSTERS` clusters.
     """
     from scipy.stats import norm, rankdata
 

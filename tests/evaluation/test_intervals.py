@@ -212,6 +212,16 @@ def test_delong_needs_two_of_each() -> None:
         delong([1, 0, 0, 0], [0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4])
 
 
+def test_delong_needs_as_many_families_as_an_interval() -> None:
+    """Fakes of nine families, however many videos there are: an interval would be too narrow."""
+    labels, a = scored(1, 400)
+    families = np.where(labels == 1, np.arange(400) % 9, 100 + np.arange(400) % 10)
+    with pytest.raises(InputError, match="fakes of 9 families and reals of 10 are too few"):
+        delong(labels, a, a[::-1], families)
+    families[np.flatnonzero(labels == 1)[0]] = 50
+    assert delong(labels, a, a[::-1], families).p <= 1
+
+
 def test_two_models_are_compared_by_their_families() -> None:
     """A family is told by its data set and its name: two data sets that use one name have two families."""
     rng = np.random.default_rng(0)
