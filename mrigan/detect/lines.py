@@ -14,7 +14,7 @@ from mrigan.files import shown
 def verdict_line(v: Mapping[str, Any]) -> str:
     """`real  a.mp4: 3 of 7 faces above .5 (43 %; fake from 50 % on), mean score .44 (not calibrated); the model learned
     from dfdc (412 families)`."""
-    return f"{v['verdict']:<9}  {shown(v['path'])}: {_why(v)}; {learned(v)}"
+    return f"{v['verdict']:<9}  {shown(v['path'])}: {_why(v).removesuffix('.')}; {learned(v)}"
 
 
 def _why(v: Mapping[str, Any]) -> str:

@@ -71,6 +71,12 @@ def test_a_verdict_in_one_line() -> None:
     assert verdict_line(verdict | {"calibration": "platt"}) == f"{line}probability .44 (calibrated){UNNAMED}"
     mean = verdict | {"rule": {"name": "mean", "score": 0.3, "threshold": 0.999}}
     assert ": mean .30 (fake from >.99 on); 3 of 7 faces above .5, mean" in verdict_line(mean)
+    unreadable = verdict | {
+        "verdict": "undecided",
+        "reason": "unreadable",
+        "not_analysed": [{"detail": "No such file."}],
+    }
+    assert verdict_line(unreadable) == f"undecided  a.mp4: No such file{UNNAMED}"
 
 
 def test_a_share_next_to_its_threshold_is_told_apart() -> None:
