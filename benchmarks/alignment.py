@@ -29,7 +29,8 @@ from mrigan.config import FacesConfig, PairsConfig
 from mrigan.video import FaceDetector, PyAvSource, find_faces, follow, read_frames
 from mrigan.video.evidence import AROUND
 from mrigan.video.geometry import geometries, grey
-from mrigan.video.moments import Sight, decide
+from mrigan.video.lags import Sight
+from mrigan.video.moments import decide
 from mrigan.video.points import fake_points, original_points, outside
 from mrigan.video.window import Window
 

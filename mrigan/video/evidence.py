@@ -8,7 +8,8 @@ import numpy as np
 
 from mrigan.video.frames import Decoded, Frame
 from mrigan.video.geometry import FLAT, Geometry, geometries, grey, spread
-from mrigan.video.moments import Decision, Sight, decide
+from mrigan.video.lags import Sight
+from mrigan.video.moments import Decision, decide
 from mrigan.video.picture import Picture
 from mrigan.video.points import fake_points, outside
 from mrigan.video.window import Greys

@@ -12,7 +12,7 @@ import pytest
 
 from mrigan.config import PairsConfig
 from mrigan.errors import InputError
-from mrigan.video import Decoded, FakeClip, Frame, changed, crop, follow, moments, pair_frames, read_frames
+from mrigan.video import Decoded, FakeClip, Frame, changed, crop, follow, lags, pair_frames, read_frames
 from mrigan.video.geometry import border_difference, grey_rim, rim
 from mrigan.video.source import PyAvSource
 from tests.clips import write_clip
@@ -268,8 +268,8 @@ def test_one_frame_of_a_fake_is_held_at_a_time(tmp_path: Path, original: Path) -
 
 
 def test_of_a_long_clip_fewer_points_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moments, "ROOM", 1000)
-    sight = moments.Sight()
+    monkeypatch.setattr(lags, "ROOM", 1000)
+    sight = lags.Sight()
     values = np.arange(100, dtype=np.uint8)
     for index in range(40):
         sight.add(index, index / 25, values)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mrigan.video.moments import Decision, Sight, decide
+from mrigan.video.lags import Sight
+from mrigan.video.moments import Decision, decide
 from mrigan.video.points import ACROSS, DOWN, outside
 
 COUNT = 200
