@@ -193,8 +193,8 @@ def test_a_rank_that_is_stopped_at_a_checkpoint_is_not_waited_for_as_long_as_a_s
     run_page("saves", shards, tmp_path / "run", "health.stall_s=2", "checkpoint.every=4")
     ended = status(tmp_path / "run")
     assert ended["state"] == "hung"
-    # Its last heartbeat may be of the phase before.
-    assert re.search(r": rank 1 on .* lags at step 4 \(\w+\), no sign of life for \d", ended["error"]), ended["error"]
+    # Its last heartbeat may be of a phase or step before: they are written no more than once in a while.
+    assert re.search(r": rank 1 on .* lags at step [0-4] \(\w+\), no sign of life for \d", ended["error"]), ended["error"]
 
 
 @pytest.mark.faults
