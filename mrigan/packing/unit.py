@@ -168,13 +168,16 @@ def build_unit(plan: Plan, unit: Unit, tools: Tools, report: Callable[[Progress]
             shards = [shard for label in LABELS if spill.samples[label]
                       for shard in _write_label(plan, unit, label, spill)]  # fmt: skip
             write_rows(table, rows)
+    inputs = fingerprints(plan, unit)
+    if None in inputs.values():  # a clip went away: alone, or with all the others after the last one was read
+        require_videos(plan)
     counts = Counter(row.label if row.status == "ok" else row.status for row in rows)
     done_report = UnitReport(unit.name, BUILT, dict(counts), dict(stages.seconds), time.monotonic() - started)
     write_report(layout, done_report)
     write_json(layout.unit_marker(unit.name), {
         "unit": unit.name, "plan_hash": plan.hash, "rows": len(rows), "counts": dict(sorted(counts.items())),
         "rows_bytes": table.stat().st_size, "rows_sha256": sha256_file(table), "shards": shards,
-        "inputs": fingerprints(plan, unit),
+        "inputs": inputs,
     })  # fmt: skip
     return done_report
 

@@ -194,7 +194,8 @@ def test_a_rank_that_is_stopped_at_a_checkpoint_is_not_waited_for_as_long_as_a_s
     ended = status(tmp_path / "run")
     assert ended["state"] == "hung"
     # Its last heartbeat may be of a phase or step before: they are written no more than once in a while.
-    assert re.search(r": rank 1 on .* lags at step [0-4] \(\w+\), no sign of life for \d", ended["error"]), ended["error"]
+    said = r": rank 1 on .* lags at step [0-4] \(\w+\), no sign of life for \d"
+    assert re.search(said, ended["error"]), ended["error"]
 
 
 @pytest.mark.faults
