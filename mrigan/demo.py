@@ -16,7 +16,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, load_config
+from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, TrackingConfig, load_config
 from mrigan.terminal import console, say
 
 NAMES = {"face": "mrigan-face", "mri": "mrigan-mri"}  # a detector's input, and its name in the registry
@@ -126,7 +126,8 @@ class _Demo:
         if _newer(report, [model / "model.json" for model in self.models.values()]):
             metrics = json.loads(report.read_text())
         else:
-            metrics = evaluate_models(list(self.models.values()), [self.shards], report.parent)
+            models = list(self.models.values())
+            metrics = evaluate_models(models, [self.shards], report.parent, tracking=TrackingConfig())
         console.print(headline(metrics))
         found = {result["model"]: result for result in metrics["results"]}
         parts = [
