@@ -72,7 +72,8 @@ def test_a_finished_run_that_is_started_again_is_left_alone(shards: Path, tmp_pa
 def test_trained_without_mlflow_and_sent_later(shards: Path, tmp_path: Path) -> None:
     run, store = tmp_path / "run", new_store(tmp_path / "mlflow.db")
     away = f"tracking.uri=http://127.0.0.1:{free_port()}"
-    own = ["tracking.enabled=true", "tracking.patience=0", "data.workers=0", "train.steps=2", away]
+    own = ["tracking.enabled=true", "tracking.patience=0", "data.workers=0", "train.steps=2", away,
+           "tracking.register_anyway=true"]  # fmt: skip
     with pytest.raises(TrackingError, match="cannot be used"):
         run_detector(shards, run, *own, "tracking.on_failure=stop")
     run_detector(shards, run, *own)
