@@ -1,10 +1,10 @@
 """How often a cut fake is paired with another moment, how many pairs of aligned fakes are lost, and what that costs.
 
-    python benchmarks/alignment.py [--clips N]
+    python benchmarks/alignment.py CATALOG [--clips N]
 
-The fakes of Celeb-DF, FaceForensics++ (c40) and ghost that lie beside the project (`../shared/data`), and clips cut out
-of them: their frames in another order, so that the true frame of each moment is known. Frames that a cut clip repeats
-count as the moment that they show. `another moment` is the bar: at most 2 % of what is stored.
+The fakes of a catalog that are aligned with their originals, index by index, and clips cut out of them: their frames in
+another order, so that the true frame of each moment is known. Frames that a cut clip repeats count as the moment that
+they show. `another moment` is the bar: at most 2 % of what is stored.
 
 The cost is CPU time of one thread: reading a fake's wanted frames and their borders alone, and with the evidence.
 """
@@ -16,7 +16,6 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
-import csv
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mrigan.catalog import read_catalog
 from mrigan.config import FacesConfig, PairsConfig
 from mrigan.video import FaceDetector, PyAvSource, find_faces, follow, read_frames
 from mrigan.video.evidence import AROUND
@@ -34,19 +34,16 @@ from mrigan.video.moments import decide
 from mrigan.video.points import fake_points, original_points, outside
 from mrigan.video.window import Window
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
-SETS = ("celeb-df-v2", "faceforensics", "ghost")
-DRIFTS = "id60_id61_0003.mp4"  # loses frames on the way, so the truth about it is not its index
+DRIFTS = "id60_id61_0003.mp4"  # of Celeb-DF: loses frames on the way, so the truth about it is not its index
 
 
-def pairs_of_clips() -> Iterator[tuple[Path, Path]]:
+def pairs_of_clips(path: Path) -> Iterator[tuple[Path, Path]]:
     """Original and fake."""
-    with open(DATA / "manifest.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            name = row["file"].split("/")[0]
-            if name in SETS and row["label"] == "FAKE" and row["original"] and not row["file"].endswith(DRIFTS):
-                under = DATA / name / ("original_sequences" if name == "faceforensics" else "")
-                yield next(under.rglob(row["original"])), DATA / row["file"]
+    catalog = read_catalog(path)
+    for family in catalog.families():
+        for fake in family.fakes if family.original else ():
+            if not fake.path.endswith(DRIFTS):
+                yield catalog.path(family.original), catalog.path(fake)
 
 
 def cuts(count: int) -> Iterator[tuple[str, np.ndarray]]:
@@ -133,7 +130,12 @@ def cost(original: Path, fake: Path) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=1000, help="at most so many fakes")
-    clips = list(pairs_of_clips())[: parser.parse_args().clips]
+    parser.add_argument("catalog", nargs="?", type=Path, help="made by `mrigan catalog scan`")
+    options = parser.parse_args()
+    if options.catalog is None:
+        print("needs real fakes with their originals: give a CATALOG")
+        return
+    clips = list(pairs_of_clips(options.catalog))[: options.clips]
     detector, totals = FaceDetector(FacesConfig()), dict[str, Counter[str]]()
     for original, fake in clips:
         seen = look(original, fake, detector)

@@ -77,8 +77,11 @@ def cut_out(box: tuple[float, ...], frames: dict[int, np.ndarray], index: int,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("catalog", type=Path)
+    parser.add_argument("catalog", nargs="?", type=Path, help="made by `mrigan catalog scan`")
     options = parser.parse_args()
+    if options.catalog is None:
+        print("needs real fakes with their originals: give a CATALOG")
+        return
     detector = FaceDetector(load_config(ShardsConfig, "shards/pairs.yaml").faces)
     paired: dict[str, list[bool]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:

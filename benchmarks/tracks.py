@@ -90,9 +90,12 @@ def tracks(samples: list[Sample]) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("list", type=Path)
+    parser.add_argument("list", nargs="?", type=Path)
     parser.add_argument("pairs", nargs="?", type=int, default=100)
     options = parser.parse_args()
+    if options.list is None:
+        print("needs real clips of one person each: give a LIST")
+        return
     detector = FaceDetector(FacesConfig())
     with options.list.open(newline="") as file:
         rows = list(csv.DictReader(file))
