@@ -35,6 +35,12 @@ DOUBTS = {  # reasons for which faces that were found are not judged
     "out_of_range": "most faces are unlike those that the model has seen",
 }
 COLOURLESS = "most faces have hardly any colour, and the model has seen no such"  # out_of_range, by `min_colour`
+SINGULAR = {  # of the sentences above, for a picture with one face
+    DOUBTS["too_small"]: "the face is smaller than those that the model was tested on",
+    DOUBTS["too_blurred"]: "the face is more blurred than those that the model was tested on",
+    DOUBTS["out_of_range"]: "the face is unlike those that the model has seen",
+    COLOURLESS: "the face has hardly any colour, and the model has seen no such",
+}
 
 
 def verdict(
@@ -116,7 +122,8 @@ def warnings(limits: Mapping[str, float]) -> list[str]:
 
 def doubt_in_words(v: Mapping[str, Any]) -> str:
     """Why the faces of a verdict whose reason is one of `DOUBTS` are not judged."""
-    return COLOURLESS if v.get("limit") == LIMITS["colour"][0] else DOUBTS[v["reason"]]
+    words = COLOURLESS if v.get("limit") == LIMITS["colour"][0] else DOUBTS[v["reason"]]
+    return words if len(v["faces"]) > 1 else SINGULAR[words]
 
 
 def estimate(

@@ -53,6 +53,13 @@ STYLE: dict[Any, Any] = {
 MAX_POINTS = 400  # of a drawn curve
 
 
+def entries(axes: Axes) -> dict[str, list[Any]]:
+    """What a legend shows: all that has a label, also one that begins with "_", which Matplotlib would leave out."""
+    drawn = [(artist, str(artist.get_label())) for artist in [*axes.lines, *axes.patches, *axes.collections]]
+    handles, labels = zip(*((artist, label) for artist, label in drawn if not label.startswith("_child")), strict=True)
+    return {"handles": list(handles), "labels": list(labels)}
+
+
 def draw(figure: Callable[[], Figure]) -> tuple[bytes, str]:
     """Render a figure: (PNG file, SVG element)."""
     import matplotlib as mpl
@@ -106,7 +113,7 @@ def roc_figure(results: Sequence[Result]) -> Figure:
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=title)
         axes.set(xlabel="reals called fake (FPR)", ylabel="fakes found (TPR)")
         axes.grid(color=LINE, linewidth=0.5, alpha=0.7)
-        axes.legend(loc="lower right", title="AUC", alignment="right", handlelength=2.2)
+        axes.legend(**entries(axes), loc="lower right", title="AUC", alignment="right", handlelength=2.2)
     return figure
 
 
@@ -142,7 +149,7 @@ def histogram_figure(results: Sequence[Result]) -> Figure:
             if level == "frame":
                 axes.axvline(result.thresholds["frame"], color=MUTED, linewidth=1, linestyle=(0, (3, 2)), ymax=0.82)
             axes.set(xlim=(0, 1), ylabel="% of the class", title=f"{result.model}: {title}")
-            axes.legend(loc="upper center", ncols=2, handlelength=1.2)
+            axes.legend(**entries(axes), loc="upper center", ncols=2, handlelength=1.2)
             axes.margins(y=0.22)
     for axes in panels[-1]:
         axes.set_xlabel("probability of fake")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrigan.evaluation.figures import DASHES, LINE, MODELS, PAPER, level_scores
+from mrigan.evaluation.figures import DASHES, LINE, MODELS, PAPER, entries, level_scores
 from mrigan.evaluation.results import Result
 from mrigan.evaluation.thresholds import FRACTION_GRID, FRAME_GRID
 
@@ -40,7 +40,7 @@ def reliability_figure(results: Sequence[Result]) -> Figure:
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=title)
         axes.set(xlabel="probability of fake that is said", ylabel="share that is fake")
         axes.grid(color=LINE, linewidth=0.5, alpha=0.7)
-        axes.legend(loc="upper left", title="ECE", alignment="left", handlelength=2.2)
+        axes.legend(**entries(axes), loc="upper left", title="ECE", alignment="left", handlelength=2.2)
     return figure
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 
 from mrigan.evaluation.csv_text import csv_text
-from mrigan.evaluation.figures import DASHES, LINE, MODELS, draw
+from mrigan.evaluation.figures import DASHES, LINE, MODELS, draw, entries
 from mrigan.evaluation.metrics import frame_metrics
 from mrigan.evaluation.page import templates
 from mrigan.evaluation.schema import CHECKED
@@ -119,7 +119,7 @@ def robustness_figure(rows: Sequence[Mapping[str, Any]], levels: Levels) -> Figu
         axes.grid(color=LINE, linewidth=0.5, alpha=0.7)
     for axes in panels[:, 0]:
         axes.set_ylabel("AUC of videos")
-    panels[0, 0].legend(loc="lower left", handlelength=2.2)
+    panels[0, 0].legend(**entries(panels[0, 0]), loc="lower left", handlelength=2.2)
     return figure
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrigan.errors import InputError
-from mrigan.evaluation.figures import DASHES, LINE, MODELS
+from mrigan.evaluation.figures import DASHES, LINE, MODELS, entries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +84,7 @@ def curves_figure(runs: Sequence[GanRun]) -> Figure:
         axes.margins(x=0)
     legend = panels.flat[len(PANELS)]
     legend.set_axis_off()
-    legend.legend(*panels[0, 0].get_legend_handles_labels(), loc="center left", title="run", alignment="left")
+    legend.legend(**entries(panels[0, 0]), loc="center left", title="run", alignment="left")
     return figure
 
 

@@ -38,7 +38,8 @@ def track_evaluation(
             "model_run_id": provenance.get("mlflow_run_id") or "",
             "model_data_hash": provenance.get("data_hash") or "",
         }
-        params = {"model": name, "input": bundle.input, "split": split, "thresholds": result["thresholds"]}
+        thresholds = {f"threshold_{key}": value for key, value in result["thresholds"].items()}
+        params = {"model": name, "input": bundle.input, "split": split, **thresholds}
         with _start(config, f"evaluate {name} on {split}", params, tags) as run:
             run.log_dataset(shards.folders, split, shards.hash, "evaluation", shards.counts())
             run.log_metrics({f"{level}/{key}": value for level in ("frame", "video")

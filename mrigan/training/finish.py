@@ -58,7 +58,10 @@ def _write_model(job: Job[DetectorConfig], validation: Validation, scores: pa.Ta
         doubt=doubt.told,
         data=learned_data(job.train, job.val, job.config.data.about),
     )
-    log.info("%s is of step %d; thresholds %s", job.folder.model, step, thresholds)
+    log.info(
+        "%s is of step %d; thresholds: a face is fake above %.3g, a video from %.3g of its faces on",
+        job.folder.model, step, thresholds["frame"], thresholds["fraction"],
+    )  # fmt: skip
     job.tracking.log_artifact(job.folder.path / "scores-val.parquet")
     if job.tracking.active and may_be_registered(job.config.tracking, scores, job.folder.path):
         tags = {"data_hash": job.train.hash, "step": step}

@@ -207,7 +207,8 @@ def _keep_best(job: Job[GanConfig], black: float) -> None:
     extra = {**job.provenance(), "step": best.step, "ssim": score, "ssim_black": black}
     save_generator(job.folder.model / "generator.safetensors", G, extra)
     job.tracking.log_artifact(job.folder.model, "")
-    log.info("%s is of step %d, held-out SSIM %s", job.folder.model / "generator.safetensors", best.step, score)
+    ssim = "not measured" if score is None else f"{score:.4f}"
+    log.info("%s is of step %d, held-out SSIM %s", job.folder.model / "generator.safetensors", best.step, ssim)
     if score is not None and score <= black:
         log.warning(
             "it scores no better than black MRIs do (%.4f): it was trained too little, or on too few faces", black

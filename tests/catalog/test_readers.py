@@ -254,6 +254,14 @@ def test_bad_manifests(tmp_path, text, message):
         scan_catalog("manifest", file)
 
 
+def test_absolute_paths_in_the_manifests_folder_are_as_good_as_relative_ones(tmp_path):
+    folder = tmp_path / "set"
+    text = "path,label\n{}x.mp4,real\n{}y.mp4,fake\n"
+    expected, _ = scan_catalog("manifest", manifest(folder, text.format("", ""), ["x.mp4", "y.mp4"]))
+    written, _ = scan_catalog("manifest", manifest(folder, text.format(f"{folder}/", f"{folder}/"), []))
+    assert written.clips == expected.clips
+
+
 def test_a_video_is_no_manifest(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"\x00\x00\x00\x20ftypisom\xff\xfe")
     with pytest.raises(CatalogError, match="UTF-8"):

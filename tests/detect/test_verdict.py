@@ -129,6 +129,10 @@ def test_a_colourless_video_is_out_of_range_by_a_limit_of_its_own() -> None:
     [broken] = [row for row in limit_rows(result, picture=False) if row.broken]
     assert broken.name.startswith("Spread of a face's colours")
     assert judged(grey, max_distance=3.0)["verdict"] == "fake"  # a model that has seen grey sets no such limit
+    one = judged(
+        findings([0.9], measures={"distance": np.ones(1), "colour": np.zeros(1)}), picture=True, min_colour=2.0
+    )
+    assert "the face has hardly any colour" in verdict_line(one)
     far = findings([0.9] * 6, measures={"distance": np.full(6, 4.0), "colour": np.zeros(6)})
     assert judged(far, min_colour=2.0, max_distance=3.0)["limit"] == "max_distance"
 

@@ -244,6 +244,13 @@ def test_hostile_names_stay_text(tmp_path):
         ElementTree.fromstring(svg)
 
 
+def test_a_model_whose_name_begins_with_an_underscore_is_in_the_legends(tmp_path):
+    evaluate(table(video("a", 1, [0.9], model="_mine") + video("b", 0, [0.1], model="_mine")), None, tmp_path)
+    html = (tmp_path / "index.html").read_text()
+    drawn = re.findall(r"<text[^>]*>\s*([^<]*)</text>", html)
+    assert any(text.startswith("_mine  ") for text in drawn)  # of the ROC curves, with the AUC behind it
+
+
 def test_a_hostile_split_stays_inside_the_folder(tmp_path):
     evaluate(table(video("a", 1, [0.9], split="../../x")), None, tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]

@@ -90,6 +90,10 @@ class Tree:
         self.root = root
         self._folders: dict[str, Folder | None] = {}
 
+    def relative(self, path: str) -> str:
+        """An absolute path in the root as it is called from there; any other as it is."""
+        return path.removeprefix(f"{self.root.absolute().as_posix()}/")
+
     def has(self, path: str, where: str) -> bool:
         """Whether `path` is a file below the root; CatalogError where it leads out (see `inside`)."""
         above, _, name = path.rpartition("/")

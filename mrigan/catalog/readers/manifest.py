@@ -134,7 +134,7 @@ def _listed(rows: Rows, base: Path, found: _Found) -> dict[str, Listed]:
 def _row(row: dict[str, Any], manifest: Path, line: int, tree: Tree) -> Listed:
     """The clip, not yet tied to its original, and its original as it is named."""
     where = f"{manifest}, line {line}"
-    path = plain(text_of(row, "path", where))
+    path = tree.relative(plain(text_of(row, "path", where)))
     there = tree.has(path, where)
     if not there and "\\" in path:  # written on Windows
         path = plain(path.replace("\\", "/"))
