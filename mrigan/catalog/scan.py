@@ -76,7 +76,7 @@ def scan_catalog(
         catalog = assign_splits(catalog, shares, seed, relax_donors)
     split_of = {clip.id: clip.split for clip in catalog.clips}
     for part, shares in drawn:
-        result.notes.extend(_chained(part, shares, relax_donors))
+        result.notes.extend(_chained(part, shares, relax_donors).values())
         split = catalog if len(part) == len(catalog) else part.with_splits(split_of)
         result.notes.extend(_thin(split, shares, relax_donors))
     if taken != 1:
@@ -129,11 +129,11 @@ def making_lines(catalog: Catalog) -> list[str]:
     return lines
 
 
-def _chained(catalog: Catalog, fractions: Mapping[str, float], relax_donors: bool) -> list[str]:
+def _chained(catalog: Catalog, fractions: Mapping[str, float], relax_donors: bool) -> dict[str, str]:
     """A warning for each data set of which one component holds more of a method than any split should."""
     room = max(fractions.values()) / sum(fractions.values()) + 0.02
     sizes = Counter((clip.dataset, clip.method) for clip in catalog.clips)
-    notes = []
+    notes: dict[str, str] = {}
     for clips in components(catalog, relax_donors):
         parts = Counter((clip.dataset, clip.method) for clip in clips)
         over = [key for key, count in sorted(parts.items()) if 1 < count > room * sizes[key]]
@@ -141,11 +141,14 @@ def _chained(catalog: Catalog, fractions: Mapping[str, float], relax_donors: boo
             shares = ", ".join(
                 f"{parts[key] / sizes[key]:.0%} of {key[1] or 'the fakes'}" for key in over if key[0] == dataset
             )
-            notes.append(
+            notes[dataset] = (
                 f"{sum(count for key, count in parts.items() if key[0] == dataset)} clips of {dataset} are chained "
                 f"together by people, uploads or groups ({shares}) and lie in one split; the rest cannot fill the "
-                f"others as asked{'' if relax_donors else RELAX}"
+                f"others as asked"
             )
+    if notes and not relax_donors:
+        still = _chained(catalog, fractions, relax_donors=True)
+        notes = {dataset: note if dataset in still else note + RELAX for dataset, note in notes.items()}
     return notes
 
 
