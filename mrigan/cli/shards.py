@@ -19,6 +19,12 @@ app = typer.Typer(no_args_is_help=True, help="Faces and MRIs in WebDataset tar s
 
 ShardFolder = Annotated[str, typer.Argument(metavar="DIR|URL", help="Where the set lies.")]
 ScratchOption = Annotated[str, typer.Option(help="Local folder for copies from a URL; empty = the system's.")]
+SecondsOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0, metavar="SECONDS", help="A clip that takes longer is a failed row; 0 = no limit; default: as planned."
+    ),
+]
 WorkersOption = Annotated[int, typer.Option(min=0, help="0 = one a CPU core.")]
 JsonOption = Annotated[str | None, typer.Option("--json", metavar="OUT", help="Write it as JSON; - = print that.")]
 
@@ -86,6 +92,7 @@ def shards_build(
     skip_deadly: Annotated[
         bool, typer.Option("--skip-deadly", help="A family that kills each worker becomes failed rows.")
     ] = False,
+    seconds_per_file: SecondsOption = None,
     scratch: Annotated[str, typer.Option(help="Local folder for what goes to a URL; empty = the system's.")] = "",
     metric: Annotated[
         str, typer.Option(metavar="NAME", help="Another MRI set of the faces found for DIR, in DIR-NAME beside it.")
@@ -106,7 +113,7 @@ def shards_build(
         folder = Path(out)
         out = str(plan_from(folder, settings, folder.with_name(f"{folder.resolve().name}-{metric}")).folder)
         echo(f"into {out}")
-    crew = Crew(distributor, workers, ray_address, skip_deadly)
+    crew = Crew(distributor, workers, ray_address, skip_deadly, seconds_per_file)
     if task is None:
         lines = build_shards(out, crew=crew, scratch=scratch).lines()
     else:
@@ -162,6 +169,7 @@ def shards_repair(
     ] = False,
     sample: Annotated[bool, typer.Option("--sample", help="Look for damages as verify --sample does.")] = False,
     workers: WorkersOption = 0,
+    seconds_per_file: SecondsOption = None,
     scratch: ScratchOption = "",
     json_out: JsonOption = None,
     force: ForceOption = False,
@@ -175,7 +183,10 @@ def shards_repair(
 
     show_log()
     json_to = _tried(json_out, force)
-    repair = repair_shards(out, only_failed=only_failed, full=not sample, workers=workers, scratch=scratch)
+    repair = repair_shards(
+        out, only_failed=only_failed, full=not sample, workers=workers, scratch=scratch,
+        seconds_per_file=seconds_per_file,
+    )  # fmt: skip
     _tell(repair.as_dict(), repair.lines(), json_to)
     if not repair.ok:
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ the closest one.
 from mrigan.config.load import config_path, differences, flatten, from_dict, load_config, to_dict
 from mrigan.config.shards import (
     FacesConfig,
+    LimitsConfig,
     MixConfig,
     MriConfig,
     PackConfig,
@@ -48,6 +49,7 @@ __all__ = [
     "GanLossConfig",
     "GanModelConfig",
     "HealthConfig",
+    "LimitsConfig",
     "MixConfig",
     "MriConfig",
     "OptimConfig",

@@ -39,7 +39,8 @@ starts afresh.
 PACKING = """
 ## Shards: `mrigan shards plan`
 
-All of these are part of the plan: with another value it is another set, in another folder (but for `pack.faces_dir`).
+All of these but `limits` and `pack.faces_dir` are part of the plan: with another value it is another set, in another
+folder.
 """
 TRAINING_TABLE = ["| Key | Of | Values | Default | May change | Meaning |", "|---|---|---|---|---|---|"]
 PACKING_TABLE = ["| Key | Values | Default | Meaning |", "|---|---|---|---|"]

@@ -90,6 +90,13 @@ class PackConfig:
 
 
 @dataclass
+class LimitsConfig:
+    """What one file may cost. It is no part of what a set is: another value makes no other plan."""
+
+    seconds_per_file: float = at_least(0, 600.0)  # a clip that takes longer is a failed row; 0 = no limit
+
+
+@dataclass
 class ShardsConfig:
     """`mrigan shards plan`: catalog → shards."""
 
@@ -99,3 +106,4 @@ class ShardsConfig:
     pairs: PairsConfig = field(default_factory=PairsConfig)
     mri: MriConfig = field(default_factory=MriConfig)
     pack: PackConfig = field(default_factory=PackConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)

@@ -15,7 +15,8 @@ from mrigan.packing.inputs import libraries
 from mrigan.packing.plan import check_config, store, what_decides
 from mrigan.packing.plan_file import Plan, load_plan, read_plan_json
 
-MAY_DIFFER = ("mri.", "recipe.mri_of", "pairs.", "faces.margin", "faces.resize", "pack.jpeg_quality", "pack.faces_dir")
+MAY_DIFFER = ("mri.", "recipe.mri_of", "pairs.", "faces.margin", "faces.resize", "pack.jpeg_quality", "pack.faces_dir",
+              "limits.")  # fmt: skip
 
 
 def plan_from(old: str | Path, overrides: list[str], out: str | Path) -> Plan:

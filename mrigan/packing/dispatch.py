@@ -13,14 +13,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mrigan.errors import ConfigError, MriganError, ShardError
 from mrigan.packing.journal import FAILED, UnitReport
 from mrigan.packing.place import Place
 from mrigan.packing.plan import Unit
-from mrigan.packing.unit import Job
+from mrigan.packing.unit import Job, require_videos
 from mrigan.packing.workers import Busy, Died, Done, run_tasks
 from mrigan.progress import Advance, bar
 from mrigan.stopping import AGAIN, Stopped, noted_signals
@@ -41,12 +41,14 @@ class Crew:
         ray_address: of a running cluster, "" = the one of this machine or of RAY_ADDRESS.
         skip_deadly: a family that killed each worker that tried it becomes failed rows, and its unit is made without
             it. Otherwise such a unit is given up.
+        seconds_per_file: None = as the plan says (`limits.seconds_per_file`).
     """
 
     distributor: str = "pool"
     workers: int = 0
     ray_address: str = ""
     skip_deadly: bool = False
+    seconds_per_file: float | None = None
 
     def __post_init__(self) -> None:
         if self.distributor not in DISTRIBUTORS:
@@ -111,23 +113,48 @@ class _Work:
                 log.info(event.result.line())
             else:
                 _raise_if_hopeless(self.place, event.error)
+                if event.late is not None:
+                    yield from self._without_slow(job, event)
+                    continue
                 at = f"at the family {event.note.family}" if event.note else "at its start"
                 if event.again:
                     log.warning("unit %s: %s, %s; it is tried again", job.name, event.reason, at)
                 elif self.crew.skip_deadly and event.note:
                     log.warning("unit %s: %s, each time, %s, which is skipped now", job.name, event.reason, at)
-                    yield Job(job.unit, (*job.skip, (event.note.family, event.reason)))
+                    yield replace(job, skip=(*job.skip, (event.note.family, event.reason)))
                 else:
                     self._give_up(job, f"{event.reason}, each time, {at}", event.error)
+
+    def _without_slow(self, job: Job, event: Died) -> Iterator[Job]:
+        """The unit to be made without the clip that a worker was at for too long."""
+        assert event.late is not None
+        plan, file = self.place.plan, event.late.file
+        clips = (clip.id for family in job.unit.families for clip in family.clips
+                 if os.fsdecode(plan.path(clip)) == file)  # fmt: skip
+        clip = next(clips, None)
+        if clip is None or clip in dict(job.slow):
+            self._give_up(job, f"{event.reason}: {file}", None)
+            return
+        require_videos(plan)  # else each clip would be too slow
+        reason = f"took longer than {self.limit:g} s (limits.seconds_per_file)"
+        log.warning("unit %s: %s %s on this machine; the unit is made without it", job.name, file, reason)
+        yield replace(job, slow=(*job.slow, (clip, reason)))
+
+    @property
+    def limit(self) -> float:
+        """Seconds that a worker may be at one file, 0 = no limit."""
+        given = self.crew.seconds_per_file
+        return self.place.plan.config.limits.seconds_per_file if given is None else given
 
     def _run(self, jobs: list[Job]) -> Iterator[Done | Busy | Died]:
         setup, arguments = self.place.worker
         if self.crew.distributor == "ray":
             from mrigan.packing.ray_workers import run_on_ray
 
-            return run_on_ray(setup, arguments, jobs, stop=self.stop)
+            return run_on_ray(setup, arguments, jobs, stop=self.stop, seconds_per_file=self.limit)
         workers = self.crew.workers or len(os.sched_getaffinity(0))
-        return run_tasks(setup, arguments, jobs, workers=min(workers, len(jobs)), stop=self.stop)
+        return run_tasks(setup, arguments, jobs, workers=min(workers, len(jobs)), stop=self.stop,
+                         seconds_per_file=self.limit)  # fmt: skip
 
     def _give_up(self, job: Job, reason: str, error: BaseException | None) -> None:
         report = UnitReport(job.name, FAILED, reason=reason)

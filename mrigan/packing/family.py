@@ -41,7 +41,6 @@ from mrigan.video import (
     Paired,
     changed,
     follow,
-    is_picture,
     pyav_source,
 )
 from mrigan.video.picture import Picture, to_host
@@ -127,8 +126,8 @@ class _Family:
             self.items += [] if self.family.reference else [row_of(original, "dropped", "no_face")]
             self._without_original("no_face")
             return
-        still = self._is_still(original)
-        fakes = [clip for clip in self.family.fakes if self._is_still(clip) == still]
+        still = self.tools.is_still(original, self.stages)
+        fakes = [clip for clip in self.family.fakes if self.tools.is_still(clip, self.stages) == still]
         if still:
             (frame,) = frames
             beside = [self._still(clip, frame, table) for clip in fakes]
@@ -176,9 +175,6 @@ class _Family:
         for fake, (earlier, _) in zip(along, moved, strict=True):
             fake.reasons |= {reason for reason in earlier.reasons if reason.startswith("unreadable")}
             self._finish(fake)
-
-    def _is_still(self, clip: Clip) -> bool:
-        return is_picture(os.fsdecode(self.tools.path(clip)))
 
     def _still(self, clip: Clip, frame: Frame, table: FaceTable) -> _Fake:
         """A fake's still beside its original's."""
@@ -228,6 +224,7 @@ class _Family:
 
     def _alongside(self, frame: Frame, fakes: list[_Fake], faces: list[Face]) -> None:
         for fake in fakes:
+            self.stages.at(os.fsdecode(fake.path))
             with self.stages("pair"):
                 paired = fake.frames.pair(frame)
             self._pair(fake, frame, paired, faces)

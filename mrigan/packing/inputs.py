@@ -8,7 +8,7 @@ a clip are recorded by the plan (inputs.parquet), a fingerprint of its content b
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -153,9 +153,17 @@ def refuse_changed_inputs(plan: Plan, units: Sequence[Unit], but: Collection[str
         )
 
 
-def fingerprints(plan: Plan, unit: Unit) -> dict[str, str | None]:
-    """Content of each clip of a unit as `size-digest` (first and last 64 KiB), None where it cannot be read."""
-    return {clip.id: clip_fingerprint(plan.path(clip)) for clip in _clips([unit])}
+def fingerprints(plan: Plan, unit: Unit, at: Callable[[str], None], unread: Container[str]) -> dict[str, str | None]:
+    """Content of each clip of a unit as `size-digest` (first and last 64 KiB), None where it cannot be read.
+
+    Args:
+        at: is told the file that is opened next. unread: clips (ids) that are not opened.
+    """
+    found: dict[str, str | None] = {}
+    for clip in _clips([unit]):
+        at(os.fsdecode(plan.path(clip)))
+        found[clip.id] = None if clip.id in unread else clip_fingerprint(plan.path(clip))
+    return found
 
 
 def clip_fingerprint(path: Path) -> str | None:

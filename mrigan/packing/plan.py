@@ -91,6 +91,7 @@ def what_decides(config: ShardsConfig, catalog_hash: str) -> dict[str, Any]:
     """All that determines the bytes of the set, beside the clips themselves."""
     settings = to_dict(config)
     del settings["pack"]["faces_dir"]  # where detections lie changes nothing
+    del settings["limits"]
     if not config.pack.match:
         del settings["pack"]["match"]  # as in plans from before it existed
     if config.video.device == "cpu" and config.video.decoder == "auto":

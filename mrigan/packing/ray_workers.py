@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mrigan.errors import ConfigError
+from mrigan.packing.file_clock import AtFile
 from mrigan.packing.workers import ATTEMPTS, JOIN, Busy, Died, Done, Report, Setup, described, sendable
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,12 @@ class _Try:
     attempts: int
     losses: int
     note: Any = None
+    at: AtFile | None = None
+    silent: float = 0.0  # seconds since it was last heard of
+
+    @property
+    def seconds_at_file(self) -> float:
+        return self.at.seconds + self.silent if self.at is not None else 0.0
 
 
 def run_on_ray(
@@ -81,6 +89,7 @@ def run_on_ray(
     *,
     stop: Callable[[], bool] = lambda: False,
     attempts: int = ATTEMPTS,
+    seconds_per_file: float = 0,
 ) -> Iterator[Done | Busy | Died]:
     """As `mrigan.packing.workers.run_tasks`, in a `ray_session`: a CPU a task, as many at a time as the cluster has.
 
@@ -95,6 +104,7 @@ def run_on_ray(
     work = ray.remote(_work).options(num_cpus=1, max_retries=0)
     run = uuid.uuid4().hex
     running: dict[Any, _Try] = {}
+    poll, looked = min(EACH, seconds_per_file / 4 or EACH), time.monotonic()
 
     def start(attempt: _Try) -> None:
         ref = work.remote(run, setup, arguments, attempt.task, notes)
@@ -104,10 +114,15 @@ def run_on_ray(
         start(_Try(task, attempts, LOSSES))
     try:
         while running and not stop():
-            ready, _ = ray.wait(list(running), timeout=EACH)
+            ready, _ = ray.wait(list(running), timeout=poll)
+            step, looked = min(time.monotonic() - looked, 2 * poll), time.monotonic()
             tries = {ref.task_id().hex(): attempt for ref, attempt in running.items()}
+            for attempt in running.values():
+                attempt.silent += step
             for task_id, note in ray.get(notes.take.remote()):
-                if task_id in tries:
+                if task_id in tries and isinstance(note, AtFile):
+                    tries[task_id].at, tries[task_id].silent = note, 0.0
+                elif task_id in tries:
                     tries[task_id].note = note
                     yield Busy(tries[task_id].task, note)
             for ref in ready:
@@ -129,6 +144,13 @@ def run_on_ray(
                 if died.again:
                     start(_Try(attempt.task, attempt.attempts, attempt.losses))
                 yield died
+            for ref, attempt in list(running.items()):
+                if seconds_per_file and attempt.at and attempt.seconds_at_file > seconds_per_file:
+                    del running[ref]
+                    ray.cancel(ref, force=True)  # kills its process
+                    at = AtFile(attempt.at.file, attempt.seconds_at_file)
+                    reason = f"a worker was at one file for {at.seconds:.0f} s"
+                    yield Died(attempt.task, reason, attempt.note, None, False, at)
     finally:
         for ref in running:
             ray.cancel(ref, force=False)  # a KeyboardInterrupt, which removes temporary files

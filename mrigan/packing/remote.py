@@ -28,7 +28,7 @@ from mrigan.packing.plan import plan_shards
 from mrigan.packing.plan_file import Plan, Unit
 from mrigan.packing.remote_files import RemoteFiles, reaching
 from mrigan.packing.tools import Tools
-from mrigan.packing.unit import Job, Progress, build_unit, is_whole, use_one_thread
+from mrigan.packing.unit import Job, build_unit, is_whole, use_one_thread
 from mrigan.packing.workers import Setup
 
 NAMES = Layout(Path())  # names relative to the URL
@@ -103,12 +103,12 @@ class UnitSender:
         self.plan = replace(plan, folder=self.folder)
         self.tools = Tools(self.plan)
 
-    def __call__(self, job: Job, report: Callable[[Progress], None]) -> UnitReport:
+    def __call__(self, job: Job, report: Callable[[Any], None]) -> UnitReport:
         if not missing_units(self.files, self.plan.hash, [job.unit]):  # by another builder, since this one began
             return UnitReport(job.name, KEPT)
         self.folder.mkdir(parents=True)
         try:
-            made = build_unit(self.plan, job.unit, self.tools, report, dict(job.skip))
+            made = build_unit(self.plan, job, self.tools, report)
             marker = self.plan.layout.unit_marker(job.name)
             others = [path for path in sorted(self.folder.rglob("*")) if path.is_file() and path != marker]
             for path in (*others, marker):

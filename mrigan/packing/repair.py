@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,9 @@ class Repair:
 
 
 def repair_shards(
-    out: str | Path, *, only_failed: bool = False, full: bool = True, workers: int = 0, scratch: str | Path = ""
-) -> Repair:
+    out: str | Path, *, only_failed: bool = False, full: bool = True, workers: int = 0, scratch: str | Path = "",
+    seconds_per_file: float | None = None,
+) -> Repair:  # fmt: skip
     """Rebuild the units that have damaged or missing files, and those with clips that could not be read.
 
     Args:
@@ -90,6 +91,7 @@ def repair_shards(
         full: look for damages in every byte; else as `check_shards` does without it.
         workers: processes, and threads of the check; 0 = one a CPU core.
         scratch: folder of this machine for what comes from a URL and goes to it, "" = the system's.
+        seconds_per_file: as in `Crew`.
 
     Raises:
         ShardError: there is no plan, the folder of the videos is not there, this machine has other libraries than the
@@ -107,7 +109,7 @@ def repair_shards(
             require_videos(plan)
             refuse_other_libraries(plan)
         todo, left = _possible(plan, check, wanted, before)
-        made, given_up = _rebuild(place, todo, before, workers)
+        made, given_up = _rebuild(place, todo, before, Crew(workers=workers, seconds_per_file=seconds_per_file))
         left |= {name: f"{wanted[name]}; but {why}" for name, why in given_up.items()}
         merged = bool(made or any(not damage.unit for damage in check.damages))
         merged = merged and not place.missing()
@@ -159,7 +161,7 @@ def _possible(plan: Plan, check: Check, wanted: dict[str, str],
 
 
 def _rebuild(place: Place, todo: Sequence[Unit], before: dict[str, Failures | None],
-             workers: int) -> tuple[list[str], dict[str, str]]:  # fmt: skip
+             crew: Crew) -> tuple[list[str], dict[str, str]]:  # fmt: skip
     """Make units again: the names of those that were made, and why the others were not."""
     if not todo:
         return [], {}
@@ -171,7 +173,7 @@ def _rebuild(place: Place, todo: Sequence[Unit], before: dict[str, Failures | No
     for unit in todo:
         place.forget(unit)
     deadly = any(why.startswith("deadly") for why in failures.values())
-    outcome = make_units(place, todo, Crew(workers=workers, skip_deadly=deadly))
+    outcome = make_units(place, todo, replace(crew, skip_deadly=deadly))
     missing = {unit.name for unit in place.missing()}
     made = [unit for unit in todo if unit.name not in missing]
     place.bring([unit.name for unit in made])

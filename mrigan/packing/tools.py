@@ -44,9 +44,14 @@ KEEP = 256 * 2**20  # bytes of frames kept from detection for cutting; a longer 
 
 
 class Stages:
-    """CPU-seconds of this process by stage; time in a stage within a stage counts for the inner one."""
+    """CPU-seconds of this process by stage; time in a stage within a stage counts for the inner one.
 
-    def __init__(self) -> None:
+    Args:
+        at: is told the file that is touched next, and worked on until another one is.
+    """
+
+    def __init__(self, at: Callable[[str], None] = lambda file: None) -> None:
+        self.at = at
         self.seconds: dict[str, float] = defaultdict(float)
         self._stack: list[str] = []
         self._mark = 0.0
@@ -61,10 +66,11 @@ class Stages:
             self._switch()
             self._stack.pop()
 
-    def each(self, stage: str, items: Iterable[T]) -> Iterator[T]:
-        """Yield `items`; what it takes to get them counts for `stage`."""
+    def each(self, stage: str, items: Iterable[T], file: str) -> Iterator[T]:
+        """Yield `items`, which come from a file; what it takes to get them counts for `stage`."""
         iterator = iter(items)
         while True:
+            self.at(file)
             with self(stage):
                 item = next(iterator, self)
             if item is self:
@@ -91,12 +97,18 @@ class Tools:
 
     def source(self, family: Family, stages: Stages) -> FrameSource:
         """Who decodes the clips of a family."""
-        paths = [path for path in map(self.path, family.clips) if not is_picture(os.fsdecode(path))]
+        videos = (self.path(clip) for clip in family.clips if not self.is_still(clip, stages))
         with stages("decode"):
-            return Timed(family_source(self.config.video, paths), stages)
+            return Timed(family_source(self.config.video, videos), stages)
 
     def path(self, clip: Clip) -> Path:
         return self.plan.path(clip)
+
+    def is_still(self, clip: Clip, stages: Stages) -> bool:
+        """Whether a clip is a picture."""
+        path = os.fsdecode(self.path(clip))
+        stages.at(path)
+        return is_picture(path)
 
     def faces(
         self, clip: Clip, stages: Stages, treated: Treated, source: FrameSource
@@ -113,7 +125,7 @@ class Tools:
             InputError: the clip cannot be read.
         """
         path, settings = self.path(clip), self.config.faces
-        if is_picture(os.fsdecode(path)):
+        if self.is_still(clip, stages):
             with stages("decode"):
                 still = self.placed(read_still(path))
             with stages("detect"):
@@ -172,11 +184,12 @@ class Timed:
         self.name, self.device = source.name, source.device
 
     def read(self, path: str | Path, every: int = 10, wanted: Collection[int] | None = None) -> Iterator[Frame]:
-        return self.stages.each("decode", self.source.read(path, every, wanted))
+        return self.stages.each("decode", self.source.read(path, every, wanted), os.fsdecode(path))
 
     def decode(self, path: str | Path, needed: Callable[[int], bool] | None = None) -> Generator[Decoded, None, int]:
         frames = self.source.decode(path, needed)
         while True:
+            self.stages.at(os.fsdecode(path))
             with self.stages("decode"):
                 try:
                     decoded = next(frames)

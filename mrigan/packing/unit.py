@@ -13,15 +13,16 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from mrigan.catalog import LABELS
+from mrigan.catalog import LABELS, Family
 from mrigan.errors import ShardError
 from mrigan.files import sha256_file, write_json
 from mrigan.packing.family import Sample, family_samples
+from mrigan.packing.file_clock import FileClock
 from mrigan.packing.inputs import fingerprints, refuse_other_libraries
 from mrigan.packing.journal import BUILT, KEPT, UnitReport, node_name, write_report
 from mrigan.packing.layout import Layout, shard_name
@@ -30,6 +31,9 @@ from mrigan.packing.rows import Row, row_of, write_rows
 from mrigan.packing.shard import Member, cut, sample_size, write_shard
 from mrigan.packing.tools import Stages, Tools
 from mrigan.threads import settle
+from mrigan.time_limit import within
+
+ANSWER = 60.0  # seconds in which the folder of the videos must answer
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,12 @@ class Job:
 
     Attributes:
         skip: (family id, why) of the families that are not even opened: they killed every worker that tried.
+        slow: (clip id, why) of the clips that are not even opened: a worker was at them for too long.
     """
 
     unit: Unit
     skip: tuple[tuple[str, str], ...] = ()
+    slow: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -75,10 +81,10 @@ class UnitMaker:
             )
         refuse_other_libraries(plan)
 
-    def __call__(self, job: Job, report: Callable[[Progress], None]) -> UnitReport:
+    def __call__(self, job: Job, report: Callable[[Any], None]) -> UnitReport:
         if is_done(self.plan, job.unit):  # by another builder, since this one began
             return UnitReport(job.name, KEPT)
-        return build_unit(self.plan, job.unit, self.tools, report, dict(job.skip))
+        return build_unit(self.plan, job, self.tools, report)
 
 
 def use_one_thread() -> None:
@@ -95,10 +101,11 @@ def require_videos(plan: Plan) -> None:
     """Raise ShardError where the videos are gone altogether: else each clip would count as a broken one."""
     for dataset, root in plan.roots.items():
         try:
-            with os.scandir(root) as entries:
-                if next(entries, None) is not None:
-                    continue
+            if within(ANSWER, _holds_something, root):
+                continue
             what = "is empty"  # what an unmounted folder looks like
+        except TimeoutError:
+            what = f"does not answer for {ANSWER:.0f} s"
         except OSError as error:
             what = f"is not there ({error.strerror})"
         raise ShardError(
@@ -106,6 +113,11 @@ def require_videos(plan: Plan) -> None:
             where=f"{root} on {node_name()}",
             fix="mount it and start the build again; or scan and plan again where the videos lie now",
         )
+
+
+def _holds_something(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return next(entries, None) is not None
 
 
 def is_done(plan: Plan, unit: Unit) -> bool:
@@ -133,27 +145,34 @@ def is_whole(plan_hash: str, unit: str, layout: Layout, read: Callable[[Path], b
     return True
 
 
-def build_unit(plan: Plan, unit: Unit, tools: Tools, report: Callable[[Progress], None],
-               skip: Mapping[str, str] | None = None) -> UnitReport:  # fmt: skip
+def build_unit(plan: Plan, job: Job, tools: Tools, report: Callable[[Any], None]) -> UnitReport:
     """Make a unit's shards, its rows, and at last its marker. Made again, the files come out the same.
 
     Args:
-        skip: families that are not opened, each with the reason that its rows get.
+        report: takes a `Progress` before each family, and what a `FileClock` reports.
 
     Raises:
         ShardError: the videos went away in the middle.
     """
-    started = time.monotonic()
-    layout, stages, table = plan.layout, Stages(), plan.layout.unit_rows(unit.name)
+    with FileClock(report) as clock:
+        return _build(plan, job, tools, report, Stages(clock.at))
+
+
+def _build(plan: Plan, job: Job, tools: Tools, report: Callable[[Progress], None], stages: Stages) -> UnitReport:
+    started, unit = time.monotonic(), job.unit
+    skip, slow = dict(job.skip), dict(job.slow)
+    layout, table = plan.layout, plan.layout.unit_rows(unit.name)
     layout.units.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     with _Spill(layout.root) as spill:
         for done, family in enumerate(unit.families):
-            if skip and family.id in skip:
+            if family.id in skip:
                 rows += [row_of(clip, "failed", f"deadly: {skip[family.id]}") for clip in family.own]
                 continue
             report(Progress(family.id, done, len(spill.places)))
-            items = family_samples(family, tools, stages)
+            rows += [row_of(clip, "failed", f"unreadable: {slow[clip.id]}") for clip in family.clips if clip.id in slow]
+            rest = _without(family, slow)
+            items = family_samples(rest, tools, stages) if rest.clips else []
             for item in items:
                 if isinstance(item, Sample):
                     with stages("write"):
@@ -168,7 +187,7 @@ def build_unit(plan: Plan, unit: Unit, tools: Tools, report: Callable[[Progress]
             shards = [shard for label in LABELS if spill.samples[label]
                       for shard in _write_label(plan, unit, label, spill)]  # fmt: skip
             write_rows(table, rows)
-    inputs = fingerprints(plan, unit)
+    inputs = fingerprints(plan, unit, stages.at, slow)
     if None in inputs.values():  # a clip went away: alone, or with all the others after the last one was read
         require_videos(plan)
     counts = Counter(row.label if row.status == "ok" else row.status for row in rows)
@@ -180,6 +199,14 @@ def build_unit(plan: Plan, unit: Unit, tools: Tools, report: Callable[[Progress]
         "inputs": inputs,
     })  # fmt: skip
     return done_report
+
+
+def _without(family: Family, clips: Container[str]) -> Family:
+    """The family, as if these clips (ids) did not exist."""
+    if not any(clip.id in clips for clip in family.clips):
+        return family
+    original = family.original if family.original is not None and family.original.id not in clips else None
+    return replace(family, original=original, fakes=[fake for fake in family.fakes if fake.id not in clips])
 
 
 def _write_label(plan: Plan, unit: Unit, label: str, spill: _Spill) -> list[dict[str, Any]]:

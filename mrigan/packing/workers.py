@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from mrigan.packing.file_clock import AtFile
 from mrigan.stopping import accept_signals, held_back
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 2
 PRELOAD = ("torch", "cv2", "av", "scipy.optimize", "pyarrow.parquet")  # once, not in each worker
 JOIN = 10.0  # seconds that a worker gets to clean up after SIGTERM
+LATE_JOIN = 2.0  # the same of one that hangs, and hardly will
+POLL = 0.5  # seconds between two looks at `stop` and at the clocks
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Died:
         note: what it reported last.
         error: the exception that it raised, if it did; its traceback is among the notes.
         again: whether the task is tried once more.
+        late: the file that it had been at for too long, when it was killed for that.
     """
 
     task: Any
@@ -64,6 +68,7 @@ class Died:
     note: Any
     error: BaseException | None
     again: bool
+    late: AtFile | None = None
 
 
 Report = Callable[[Any], None]
@@ -78,6 +83,7 @@ def run_tasks(
     workers: int,
     stop: Callable[[], bool] = lambda: False,
     attempts: int = ATTEMPTS,
+    seconds_per_file: float = 0,
 ) -> Iterator[Done | Busy | Died]:
     """Run `setup(*arguments)(task, report)` for each task in `workers` processes; yield outcomes as they come.
 
@@ -87,11 +93,14 @@ def run_tasks(
 
     Args:
         setup: a module-level function, called once in each worker.
+        seconds_per_file: a worker that a `FileClock` has reported to be at one file for longer is killed, and its task
+            not tried again; 0 = no limit.
     """
     context = mp.get_context("forkserver")
     context.set_forkserver_preload([setup.__module__, *PRELOAD])
     queue = deque((task, attempts) for task in tasks)
     crew: list[_Worker] = []
+    poll, looked = min(POLL, seconds_per_file / 4 or POLL), time.monotonic()
     try:
         while (queue or crew) and not stop():
             while queue and len(crew) < workers and not stop():
@@ -104,14 +113,21 @@ def run_tasks(
             for worker in idle:
                 worker.end()
                 crew.remove(worker)
-            ready = set(wait([w.connection for w in crew] + [w.process.sentinel for w in crew], timeout=0.5))
+            ready = set(wait([w.connection for w in crew] + [w.process.sentinel for w in crew], timeout=poll))
+            step, looked = min(time.monotonic() - looked, 2 * poll), time.monotonic()  # at most: see `FileClock`
+            for worker in crew:
+                worker.silent += step
             for worker in [w for w in crew if w.connection in ready or w.process.sentinel in ready]:
                 outcome = worker.receive()
                 if isinstance(outcome, Died):
                     crew.remove(worker)
                     if outcome.again:
                         queue.append((outcome.task, worker.attempts - 1))
-                yield outcome
+                if outcome is not None:
+                    yield outcome
+            for worker in [w for w in crew if seconds_per_file and w.seconds_at_file > seconds_per_file]:
+                crew.remove(worker)
+                yield worker.end_late()
     finally:
         for worker in crew:
             worker.process.terminate()  # all at once: together they have `JOIN` to clean up
@@ -142,32 +158,50 @@ class _Worker:
         self.task: Any = None
         self.attempts = 0
         self.note: Any = None
+        self.at: AtFile | None = None
+        self.silent = 0.0  # seconds since it was last heard of
+
+    @property
+    def seconds_at_file(self) -> float:
+        return self.at.seconds + self.silent if self.at is not None else 0.0
 
     def give(self, task: Any, attempts: int) -> None:
-        self.task, self.attempts, self.note = task, attempts, None
+        self.task, self.attempts, self.note, self.at = task, attempts, None, None
         try:
             self.connection.send(task)
         except OSError:
             log.debug("worker %s died before its task arrived", self.process.pid)  # `receive` reports it
 
-    def receive(self) -> Done | Busy | Died:
-        """What came: an outcome or a note."""
+    def receive(self) -> Done | Busy | Died | None:
+        """What came: an outcome or a note; None for one that is ours."""
+        self.silent = 0.0
         try:
             kind, value = self.connection.recv()
         except (EOFError, OSError):
             self.process.join()
             return self._died(f"a worker was {_way(self.process.exitcode)}", None)
+        if isinstance(value, AtFile):
+            self.at = value
+            return None
         if kind == "busy":
             self.note = value
             return Busy(self.task, value)
         if kind == "failed":
             self.end()
             return self._died(described(value), value)
-        task, self.task = self.task, None
+        task, self.task, self.at = self.task, None, None
         return Done(task, value)
 
     def _died(self, reason: str, error: BaseException | None) -> Died:
         return Died(self.task, reason, self.note, error, self.attempts > 1)
+
+    def end_late(self) -> Died:
+        """Kill the worker for the file that it is at."""
+        assert self.at is not None
+        self.process.terminate()
+        self.kill(LATE_JOIN)
+        at = AtFile(self.at.file, self.seconds_at_file)
+        return Died(self.task, f"a worker was at one file for {at.seconds:.0f} s", self.note, None, False, at)
 
     def end(self) -> None:
         """No more tasks: the worker leaves by itself."""
@@ -179,7 +213,9 @@ class _Worker:
         self.process.join(max(seconds, 0))
         if self.process.is_alive():
             self.process.kill()
-            self.process.join()
+            self.process.join(JOIN)
+        if self.process.is_alive():
+            log.warning("process %s cannot be killed: it waits for a disk or a network", self.process.pid)
         self.connection.close()
 
 
@@ -202,11 +238,17 @@ def _serve(connection: Connection, setup: Setup, arguments: tuple[Any, ...]) -> 
     signal.signal(signal.SIGTERM, _leave)
     accept_signals()
     threading.Thread(target=_follow_parent, daemon=True).start()
+    sending = threading.Lock()  # a `FileClock` reports, too
+
+    def report(note: Any) -> None:
+        with sending:
+            connection.send(("busy", note))
+
     try:
         work = setup(*arguments)
         while True:
             task = connection.recv()
-            connection.send(("done", work(task, lambda note: connection.send(("busy", note)))))
+            connection.send(("done", work(task, report)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # no more tasks, or nobody is left to tell
     except Exception as error:  # noqa: BLE001 (whatever it is, the parent is told)

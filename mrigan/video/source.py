@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -62,7 +62,7 @@ class PyAvSource:
         return decode(path, needed=needed)
 
 
-def family_source(config: VideoConfig, paths: Sequence[str | Path]) -> FrameSource:
+def family_source(config: VideoConfig, paths: Iterable[str | Path]) -> FrameSource:
     """Who decodes the clips of a family: a function of the settings and the files, not of the machine.
 
     `auto` is DALI where the device is a GPU and DALI takes every clip, by codec, pixel format, colours and soundness;

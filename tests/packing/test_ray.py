@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections import Counter
@@ -72,6 +73,18 @@ def test_a_task_that_kills_its_worker_is_tried_again_and_then_given_back(cluster
     assert error.errno == 28
     assert "toys.py" in "".join(error.__notes__)
     assert {e.task for e in events if isinstance(e, Busy)} == set(tasks)
+
+
+@pytest.mark.faults
+def test_a_task_that_hangs_at_a_file_is_ended(cluster: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with ray_session(cluster.address):
+        events = list(run_on_ray(setup, (tmp_path,), [("read", 0), ("work", 1)], seconds_per_file=2))
+    assert [e.task for e in events if isinstance(e, Done)] == [("work", 1)]
+    (died,) = (e for e in events if isinstance(e, Died))
+    assert died.late is not None
+    assert (died.task, died.again, died.late.file) == (("read", 0), False, str(tmp_path / "pipe"))
+    assert (tmp_path / "read-0").read_bytes() == b"x"
 
 
 @pytest.mark.faults

@@ -68,6 +68,21 @@ def test_a_stop_ends_workers_at_their_task(tmp_path: Path) -> None:
     assert outcomes(tmp_path, [("wait", 0), ("wait", 1)], stop=waiting.exists) == []
 
 
+def test_a_worker_that_hangs_at_a_file_is_killed_and_takes_nothing_else(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    tasks = [("read", 0), ("read in turns", 1), ("work", 2), ("work", 3)]
+    found = {o.task: o for o in outcomes(tmp_path, tasks, seconds_per_file=2)}
+    late = found.pop(("read", 0))
+    assert isinstance(late, Died)
+    assert late.late is not None
+    assert late.late.file == str(tmp_path / "pipe")
+    assert late.late.seconds > 2
+    assert (late.again, late.error, late.note) == (False, None, "about to read")
+    assert (tmp_path / "read-0").read_bytes() == b"x"  # not tried again
+    assert all(isinstance(o, Done) for o in found.values())  # three seconds, but less than two at each file
+    assert len(found) == 3
+
+
 def test_a_worker_refuses_a_machine_that_is_not_fit_for_the_plan(built: Built, tmp_path: Path) -> None:
     """Each node looks for itself: the builder's own folder and libraries say nothing about theirs."""
     plan = load_plan(built.folder)

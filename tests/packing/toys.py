@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mrigan.packing.file_clock import FileClock
+
 
 class Odd(Exception):  # noqa: N818
     """Cannot be made from its `args`, so not unpickled."""
@@ -37,6 +39,16 @@ def setup(folder: Path) -> Callable[[Any, Callable[[Any], None]], Any]:
         if what == "wait":
             (folder / "waiting").touch()
             time.sleep(600)
+        if what.startswith("read"):
+            with FileClock(report) as clock:
+                clock.at("a quick file")
+                clock.at(str(folder / "pipe"))
+                if what == "read":
+                    open(folder / "pipe").close()  # nobody writes: it does not come back
+                if what == "read in turns":  # of two files, each in time
+                    for turn in range(12):
+                        clock.at(f"file {turn % 4}")
+                        time.sleep(0.25)
         return number, os.getpid()
 
     return work
