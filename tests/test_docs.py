@@ -1,4 +1,4 @@
-"""Every command of the README is run, in a folder like a clone, on a sample in place of the public data sets."""
+"""Every command of the users' pages is run, in a folder like a clone, on a sample in place of the public data sets."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ SMALL = {  # what makes a command small, by its beginning
 }
 
 
-def blocks(section: str) -> list[str]:
-    """The commands of a section of the README, a line each, without their comments."""
-    text = (ROOT / "README.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0].replace("\\\n", " ")
+def commands(page: str) -> list[str]:
+    """The commands before the first section of a page in docs/, a line each, without their comments."""
+    text = (ROOT / "docs" / page).read_text().split("\n## ")[0].replace("\\\n", " ")
     lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
     return [line for line in (re.sub(r"(^|\s+)#.*", "", line).strip() for line in lines) if line]
 
 
 class Clone:
-    """A folder in which a user types the README's commands."""
+    """A folder in which a user types the commands."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -81,12 +81,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 @pytest.fixture(scope="module")
 def researched(clone: Clone) -> Clone:
-    """What "I do research" shows has been done."""
+    """What the page for researchers shows has been done."""
     clone.run("mrigan sample dfdc --people 6 --seconds 0.8")
     clone.instead["/data/dfdc"] = "dfdc"
     backbone = timm.create_model("tf_efficientnet_b0.ns_jft_in1k", pretrained=False)
     save_file(backbone.state_dict(), "efficientnet_b0.safetensors")
-    lines = blocks("I do research")
+    lines = commands("research.md")
     for line in lines:
         if line.startswith("mrigan "):
             clone.run(line)
@@ -106,7 +106,7 @@ def test_a_researcher(researched: Clone) -> None:
 
 
 def test_on_a_cluster(researched: Clone) -> None:
-    lines = blocks("I train on a cluster")
+    lines = commands("training.md")
     for line in lines:
         if line.startswith("sbatch"):  # run by the tests of slurm/
             assert (ROOT / "slurm" / "train.sbatch").is_file()
@@ -120,7 +120,7 @@ def test_on_a_cluster(researched: Clone) -> None:
 def test_on_a_storage_node(researched: Clone, tmp_path: Path) -> None:
     researched.instead |= {"/data/shards": str(tmp_path / "node"), "s3://bucket/set": f"file://{tmp_path}/set"}
     researched.run("mrigan shards plan catalog.parquet -o s3://bucket/set")
-    lines = [line for line in blocks("I run the storage nodes") if not line.startswith("sbatch")]
+    lines = [line for line in commands("storage.md") if not line.startswith("sbatch")]
     for line in lines:
         researched.run(line)
     assert (tmp_path / "shards.png").exists() or (researched.folder / "shards.png").is_file()
@@ -133,7 +133,7 @@ def test_who_has_a_video(researched: Clone, tmp_path: Path) -> None:
     (researched.folder / "clips" / "deep").mkdir(parents=True)
     (researched.folder / "clips" / "deep" / "a.mp4").symlink_to(researched.folder / "dfdc" / "unseen" / "real.mp4")
     (researched.folder / "list.txt").write_text("dfdc/unseen/fake.mp4\n")
-    for line in blocks("I have a video"):
+    for line in commands("verdicts.md"):
         if line.startswith("mrigan "):
             researched.run(line)
     for made in ("verdict.html", "verdict.json"):
