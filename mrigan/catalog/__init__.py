@@ -1,6 +1,6 @@
-"""What videos exist: a reader per data set and own manifests; families, people, splits, and their audit.
+"""Lists the videos of data sets and manifests, groups them into families, splits them, and audits the splits.
 
-What it offers is listed in `__init__.pyi`, and imported when it is first used: a verdict needs little of it.
+`__init__.pyi` lists the public names. Each is imported when it is first used.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""The clip, the family, the catalog: what videos exist and which belong together."""
+"""`Clip`, `Family` and `Catalog`: which videos exist, and which of them belong together."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ ORIGINAL = "original"  # the method of every real clip
 
 
 def clip_id(dataset: str, method: str, compression: str, name: str) -> str:
-    """`dataset/method/compression/name`, "-" for an empty part. Two methods with clips of one name stay two clips."""
+    """`dataset/method/compression/name`, with "-" for an empty part."""
     return f"{dataset or '-'}/{method or '-'}/{compression or '-'}/{name or '-'}"
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One video, or one still (`path` ends like a picture), and what is known about it.
+    """One video or one still picture, and what is known about it.
 
     Attributes:
-        dataset, method, compression, name: together the identity; `name` may contain "/"; reals have method "original".
-        path: of the file, relative to its data set's root, with "/".
+        dataset, method, compression, name: the identity of the clip. `name` may contain "/"; real clips have the method
+            "original".
+        path: the file's path relative to the root of its data set, with "/".
         label: "real" or "fake".
-        original: id of the real clip this fake was made from (of a fake of a fake: in the end), None where unknown or
-            not there.
+        original: id of the real clip that this fake was made from (for a fake of a fake: the first real clip). None if
+            it is unknown or missing.
         targets: people seen in the clip. donors: people whose face was put in.
-        group: what else must stay together: a part of a data set, a photographer; "" if nothing is known.
-        source: the upload that the clip was cut from (a fake: its target's); "" if not known.
+        group: clips of one group stay in one split: a part of a data set, a photographer; "" = no group.
+        source: the upload that the clip was cut from (for a fake: its target's upload); "" = unknown.
         donor_sources: the uploads that the donors' faces come from.
-        official_split: the publisher's split, "" if none.
-        family: id of the original (also of one that is named but missing: its fakes stay together), or the own id. Two
-            files that are the same clip, or two names of one missing original, share it.
+        official_split: the publisher's split; "" = none.
+        family: id of the original, also if that is named but missing; without an original, the clip's own id. Two files
+            of the same clip share it, and so do two names of one missing original.
         split: "train", "val", "test", or "" before `assign_splits`.
     """
 
@@ -68,24 +69,24 @@ class Clip:
         return clip_id(self.dataset, self.method, self.compression, self.name)
 
     def in_split(self, split: str) -> Clip:
-        """The same clip in another split; a tenth of what `dataclasses.replace` costs, for millions of them."""
+        """The same clip in another split; ten times as fast as `dataclasses.replace`, for millions of clips."""
         other = object.__new__(Clip)
         other.__dict__.update(self.__dict__, split=split)
         return other
 
     @property
     def pairs_with(self) -> tuple[bool, str]:
-        """Which clips are worked on together: (True, id of the real clip), or (False, family) without an original."""
+        """The key of the clips that are packed together: (True, id of the real clip), or (False, family)."""
         return (True, self.original or self.id) if self.original or self.label == "real" else (False, self.family)
 
 
 @dataclass(frozen=True)
 class Family:
-    """One original (None where it is missing) and all fakes made from it.
+    """One original (None if it is missing) and all fakes made from it.
 
-    `id` is the original's, or the one that its fakes share. Two files of one clip share `Clip.family`, not this.
-
-    Of a family that a published list tears apart, the part in one split: its fakes there, the original wherever it is.
+    `id` is the id of the original, or the family id that its fakes share. Two files of one clip are two `Family`
+    objects, although they share `Clip.family`. If a published list puts a family into several splits, a `Family` holds
+    the fakes of one split, and the original from any split.
     """
 
     id: str
@@ -95,33 +96,34 @@ class Family:
 
     @property
     def clips(self) -> list[Clip]:
-        """The original first."""
+        """All clips, the original first."""
         return [self.original, *self.fakes] if self.original else list(self.fakes)
 
     @property
     def reference(self) -> Clip | None:
-        """The original, where it lies in another split: fakes are compared with it, and it is no sample itself."""
+        """The original, if it is in another split: its fakes are compared with it, but it is not a sample itself."""
         return self.original if self.original and self.original.split != self.split else None
 
     @property
     def own(self) -> list[Clip]:
-        """The clips of its split, the original first."""
+        """The clips of this family's split, the original first."""
         return list(self.fakes) if self.reference else self.clips
 
 
 @dataclass(frozen=True)
 class Making:
-    """How the clips of a data set were chosen and split: for whoever reads the catalog, and no part of its hash.
+    """How the clips of a data set were chosen and split. Not part of the catalog's hash.
 
     Attributes:
-        splits: "official", "drawn", or "" where nothing is split.
-        seed, fractions: what was drawn by.
-        relax_donors: a donor's face may be on another side than the donor; `audit` then lists such leaks as allowed.
-        taken: the fraction of the clips that was taken, by whole families; 1 = all. take_seed: drew them.
-        scope: within which people, groups and uploads are known by name: the data sets of a manifest share one;
-            "" = the data set itself.
-        unclear: families whose original is named so that several files fit → paths of these; `audit` fails.
-        absent: families of clips whose original is not there → its names, where the family is not called by them.
+        splits: "official", "drawn", or "" = not split.
+        seed, fractions: how the splits were drawn.
+        relax_donors: a donor and the fakes with the donor's face may be in different splits; `audit` lists such leaks
+            as allowed.
+        taken: the fraction of the clips that was kept, by whole families; 1 = all. take_seed: the seed that drew them.
+        scope: the namespace of the names of people, groups and uploads. The data sets of a manifest share one; "" = the
+            data set itself.
+        unclear: family whose original's name fits several files → the paths of these; `audit` fails.
+        absent: family whose original is missing → the names of that original, if the family's id does not show them.
     """
 
     splits: str = ""
@@ -136,11 +138,11 @@ class Making:
 
 
 class Catalog:
-    """Clips in the order of their ids, and for each data set the folder that its paths are relative to.
+    """Clips sorted by id, and for each data set its root folder, which the clips' paths are relative to.
 
     Args:
-        root: the folder of all data sets, or a folder for each.
-        making: for each data set how its clips were chosen and split.
+        root: one folder for all data sets, or a folder for each data set.
+        making: by data set, how its clips were chosen and split.
     """
 
     def __init__(
@@ -161,27 +163,26 @@ class Catalog:
         """The folder of all data sets.
 
         Raises:
-            CatalogError: they lie in several (see `roots`), or there is no clip.
+            CatalogError: the data sets are in several folders (see `roots`), or the catalog is empty.
         """
         folders = set(self.roots.values())
         if len(folders) != 1:
-            raise CatalogError(f"the data sets of this catalog lie in {len(folders)} folders, not in one")
+            raise CatalogError(f"the data sets of this catalog are in {len(folders)} folders, not in one")
         return folders.pop()
 
     def path(self, clip: Clip) -> Path:
-        """Where the clip's file lies."""
+        """The path of the clip's file."""
         return self.roots[clip.dataset] / clip.path
 
     def by_family(self) -> dict[str, list[Clip]]:
-        """The clips of each family, families in the order of their ids."""
+        """The clips of each family, sorted by family id."""
         members: dict[str, list[Clip]] = defaultdict(list)
         for clip in self.clips:
             members[clip.family].append(clip)
         return {key: members[key] for key in sorted(members)}
 
     def families(self) -> list[Family]:
-        """Each original with its fakes, in the order of their ids; one that a planted leak tears apart takes its
-        original's split."""
+        """Each original with its fakes, sorted by id. The family takes the split of its original."""
         members: dict[tuple[str, bool], list[Clip]] = defaultdict(list)
         for clip in self.clips:
             paired, key = clip.pairs_with
@@ -195,17 +196,17 @@ class Catalog:
         return families
 
     def scope(self, dataset: str) -> str:
-        """Within what the people, groups and uploads of a data set are known by name."""
+        """The namespace of the people, groups and uploads of a data set (see `Making`)."""
         return self.making[dataset].scope or dataset
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of all rows, whatever folders they lie in."""
+        """SHA-256 of all rows; independent of the root folders."""
         row = attrgetter(*(field.name for field in fields(Clip)))
         return hash_json([row(clip) for clip in self.clips])
 
     def with_splits(self, split_of: dict[str, str]) -> Catalog:
-        """The same clips, each in the split that `split_of[clip.id]` names."""
+        """The same clips, each in the split `split_of[clip.id]`."""
         return self.with_clips([clip.in_split(split_of[clip.id]) for clip in self.clips])
 
     def with_making(self, **made: Any) -> Catalog:

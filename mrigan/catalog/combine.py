@@ -1,4 +1,4 @@
-"""Several data sets become one catalog; a part of one is taken by whole families."""
+"""Merge catalogs of several data sets; keep a part of a catalog by whole families; move root folders."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from mrigan.errors import CatalogError, ConfigError
 
 
 def merge_catalogs(catalogs: Sequence[Catalog]) -> Catalog:
-    """All clips of several catalogs, as they are split; each data set keeps its own root.
+    """All clips of several catalogs, with their splits; each data set keeps its own root.
 
-    People, groups and uploads are known by name within their scope only, so that data sets that are split one by one
-    stay separate; `audit` finds files that two of them share. An original that is missing in one of them and has the
-    same name in another is one clip: see `reunite`.
+    An original that is missing in one catalog and has the same name in another is one clip: see `reunite`. Files that
+    two data sets share are found by `audit`.
 
     Raises:
-        CatalogError: a clip is in two of them, or a data set lies in two folders.
+        CatalogError: a clip is in two catalogs, or a data set has two root folders.
     """
     roots: dict[str, Path] = {}
     making: dict[str, Making] = {}
@@ -30,13 +29,13 @@ def merge_catalogs(catalogs: Sequence[Catalog]) -> Catalog:
         for dataset, root in catalog.roots.items():
             if roots.setdefault(dataset, root) != root:
                 raise CatalogError(
-                    f"data set {dataset} lies in two folders: {roots[dataset]} and {root}",
-                    fix="link its parts into one folder and scan that; two sets of your own need two data set names",
+                    f"data set {dataset} has two folders: {roots[dataset]} and {root}",
+                    fix="link its parts into one folder and scan that; give two own data sets two names",
                 )
             if making.setdefault(dataset, catalog.making[dataset]) != catalog.making[dataset]:
                 raise CatalogError(
-                    f"data set {dataset} is split in two ways",
-                    fix="scan it once, with all of its clips, and merge that",
+                    f"data set {dataset} was split in two different ways",
+                    fix="scan it once, with all of its clips, and merge that catalog",
                 )
         for clip in catalog.clips:
             if clips.setdefault(clip.id, clip) is not clip:
@@ -46,16 +45,16 @@ def merge_catalogs(catalogs: Sequence[Catalog]) -> Catalog:
 
 
 def take(catalog: Catalog, fractions: Mapping[str, float], seed: int = 0) -> Catalog:
-    """A part of some data sets: whole families, drawn by the seed, until they hold that fraction of the clips.
+    """Keep a fraction of the clips of some data sets, by whole families drawn by the seed.
 
-    Each split of a data set is reduced alike, so that what was balanced stays so. The families of a smaller fraction
-    are among those of a larger one. Where a fraction above 0 would leave nothing of a split, one family stays.
+    Each split of a data set is reduced by the same fraction and keeps at least one family. A smaller fraction keeps a
+    subset of the families that a larger one keeps.
 
     Args:
-        fractions: by data set, above 0 and at most 1; data sets that are not named stay whole.
+        fractions: by data set, above 0 and at most 1; other data sets stay whole.
 
     Raises:
-        ConfigError: a fraction out of range, or a data set that the catalog does not hold.
+        ConfigError: a fraction is out of range, or a data set is not in the catalog.
     """
     for dataset, fraction in fractions.items():
         if not 0 < fraction <= 1:
@@ -70,14 +69,13 @@ def take(catalog: Catalog, fractions: Mapping[str, float], seed: int = 0) -> Cat
     for (dataset, _), families in strata.items():
         fraction = fractions.get(dataset, 1.0)
         families.sort(key=lambda pair: hashlib.sha256(f"{seed}\ntake\n{pair[0]}".encode()).digest())
-        wanted = fraction * sum(len(clips) for _, clips in families)
-        have = 0
+        requested = fraction * sum(len(clips) for _, clips in families)
+        count = 0
         for _, clips in families:
-            size = len(clips)
-            if have and have + size / 2 > wanted + 1e-9:  # a family more would miss the fraction by more
+            if count and count + len(clips) / 2 > requested + 1e-9:  # one more family would be further from `fraction`
                 break
             kept += clips
-            have += size
+            count += len(clips)
     making = {
         dataset: replace(made, taken=made.taken * fractions[dataset], take_seed=seed) if dataset in fractions else made
         for dataset, made in catalog.making.items()
@@ -86,10 +84,10 @@ def take(catalog: Catalog, fractions: Mapping[str, float], seed: int = 0) -> Cat
 
 
 def move_roots(catalog: Catalog, roots: Mapping[str, Path]) -> Catalog:
-    """The same clips, for a machine where data sets lie in other folders; the hash stays.
+    """The same clips with other root folders, for another machine; the hash stays the same.
 
     Raises:
-        ConfigError: a data set that the catalog does not hold.
+        ConfigError: a data set is not in the catalog.
     """
     for dataset in roots:
         if dataset not in catalog.roots:

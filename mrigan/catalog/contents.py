@@ -1,4 +1,4 @@
-"""Files that are the same byte for byte, without reading all of them."""
+"""Find files with identical bytes without reading all files."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ from typing import TypeVar
 from mrigan.catalog.clips import Catalog, Clip
 from mrigan.files import sha256_file
 
-Found = TypeVar("Found", bound=Hashable)
-THREADS = 16  # a network file system answers many questions at a time
-CHUNK = 256  # files a thread takes at once
-SAMPLE = 1024  # bytes read at each of three places before a whole file is
+Fingerprint = TypeVar("Fingerprint", bound=Hashable)
+THREADS = 16  # a network file system serves many requests at a time
+FILES_PER_TASK = 256
+SAMPLE_BYTES = 1024  # read at each of three positions, before a whole file is read
 
 
 def file_sizes(catalog: Catalog) -> list[int]:
-    """Bytes of each clip's file, in the catalog's order; -1 where there is none."""
-    return [-1 if size is None else size for size in _each(_size, _paths(catalog, catalog.clips))]
+    """Bytes of each clip's file, in the catalog's order; -1 = no such file."""
+    sizes = _each(lambda path: os.stat(path).st_size, _paths(catalog, catalog.clips))
+    return [-1 if size is None else size for size in sizes]
 
 
 def same_contents(catalog: Catalog, sizes: Sequence[int]) -> Iterator[tuple[str, Clip]]:
-    """(hash, clip) of the clips whose file is equal to another file on another side of the split.
+    """(hash, clip) of the clips whose file is identical to another file in another split.
 
-    Only files of one size on two sides are opened, and only those that agree in a sample of their bytes are read
-    whole. A file that is not there, cannot be read or is empty equals none.
+    Only files of equal size in two splits are opened; only those with an equal sample of bytes are read whole. Missing,
+    unreadable and empty files are never identical.
 
     Args:
         sizes: see `file_sizes`.
     """
-    there = [(clip, size) for clip, size in zip(catalog.clips, sizes, strict=True) if clip.split and size > 0]
-    clips = [clip for clip, _ in there]
-    found: Sequence[Hashable] = [size for _, size in there]
+    existing = [(clip, size) for clip, size in zip(catalog.clips, sizes, strict=True) if clip.split and size > 0]
+    clips = [clip for clip, _ in existing]
+    prints: Sequence[Hashable] = [size for _, size in existing]
     paths = _paths(catalog, clips)
     for fingerprint in (None, _sample, sha256_file):
         if fingerprint:
-            found = _each(fingerprint, paths)
-        kept = _alike(clips, paths, found)
-        clips, paths, found = [clips[k] for k in kept], [paths[k] for k in kept], [found[k] for k in kept]
-    for clip, digest in zip(clips, found, strict=True):
+            prints = _each(fingerprint, paths)
+        kept = _shared(clips, paths, prints)
+        clips, paths, prints = [clips[k] for k in kept], [paths[k] for k in kept], [prints[k] for k in kept]
+    for clip, digest in zip(clips, prints, strict=True):
         yield f"sha256 {str(digest)[:16]}", clip
 
 
@@ -49,10 +50,10 @@ def _paths(catalog: Catalog, clips: list[Clip]) -> list[str]:
     return [f"{roots[clip.dataset]}/{clip.path}" for clip in clips]
 
 
-def _alike(clips: list[Clip], paths: list[str], found: Sequence[Hashable]) -> list[int]:
-    """The places of those that share what was found with another file on another side."""
+def _shared(clips: list[Clip], paths: list[str], prints: Sequence[Hashable]) -> list[int]:
+    """Indices of the clips that share their fingerprint with another file in another split."""
     groups: dict[Hashable, list[int]] = defaultdict(list)
-    for index, value in enumerate(found):
+    for index, value in enumerate(prints):
         if value is not None:
             groups[value].append(index)
     return [
@@ -63,32 +64,27 @@ def _alike(clips: list[Clip], paths: list[str], found: Sequence[Hashable]) -> li
     ]
 
 
-def _each(fingerprint: Callable[[str], Found], paths: list[str]) -> list[Found | None]:
-    """What `fingerprint` finds in each file, None where it cannot be read."""
+def _each(fingerprint: Callable[[str], Fingerprint], paths: list[str]) -> list[Fingerprint | None]:
+    """`fingerprint` of each file; None = the file cannot be read."""
 
-    def of(chunk: list[str]) -> list[Found | None]:
-        found: list[Found | None] = []
-        for path in chunk:
-            try:
-                found.append(fingerprint(path))
-            except OSError:
-                found.append(None)
-        return found
+    def one(path: str) -> Fingerprint | None:
+        try:
+            return fingerprint(path)
+        except OSError:
+            return None
+
+    def several(start: int) -> list[Fingerprint | None]:
+        return [one(path) for path in paths[start : start + FILES_PER_TASK]]
 
     with ThreadPoolExecutor(THREADS) as pool:
-        chunks = pool.map(of, (paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)))
-        return [value for chunk in chunks for value in chunk]
-
-
-def _size(path: str) -> int:
-    return os.stat(path).st_size
+        return [value for part in pool.map(several, range(0, len(paths), FILES_PER_TASK)) for value in part]
 
 
 def _sample(path: str) -> tuple[bytes, ...]:
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         parts = []
-        for place in (size // 2, size // 4, max(0, size - SAMPLE)):  # many formats start alike
-            file.seek(place)
-            parts.append(file.read(SAMPLE))
+        for position in (size // 2, size // 4, max(0, size - SAMPLE_BYTES)):  # not the start: headers are often equal
+            file.seek(position)
+            parts.append(file.read(SAMPLE_BYTES))
     return tuple(parts)

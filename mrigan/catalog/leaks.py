@@ -1,4 +1,4 @@
-"""Proof that no family, original, person, upload, group or file is on two sides of a split."""
+"""Prove that no family, original, person, upload, group or file is in two splits."""
 
 from __future__ import annotations
 
@@ -10,31 +10,22 @@ from mrigan.catalog.clips import SPLITS, Catalog, Clip
 from mrigan.catalog.contents import same_contents
 from mrigan.catalog.missing import missing_names
 
-KINDS = (
-    "unclear original",
-    "family",
-    "original",
-    "target person",
-    "donor person",
-    "upload source",
-    "group",
-    "file",
-    "content",
-)
+KINDS = ("unclear original", "family", "original", "target person", "donor person", "upload source", "group", "file",
+         "content")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Something that is on more than one side.
+    """A person, file or other thing that is in more than one split.
 
     Attributes:
-        kind: one of `KINDS`. Several files fit the name of an unclear original: nobody can tell whether it is on the
-            side of its fakes. A target person is seen on two sides; a donor person is seen on one, and their face is
-            put into clips of another.
-        key: which one.
-        clips: for each of its splits, in the order train, val, test, the ids of the clips there, reals first.
-        allowed: donors were relaxed when the splits were drawn, and nothing but a donor leaks here.
-        fits: of an unclear original, the files.
+        kind: one of `KINDS`. "unclear original": several files fit the name of an original, so its split is unknown.
+            "target person": a person is seen in two splits. "donor person": a person is seen in one split, and the
+            person's face is put into clips of another.
+        key: the name of the thing.
+        clips: split → ids of the clips in it, real clips first; in the order train, val, test.
+        allowed: only a donor leaks, and the splits were drawn with relaxed donors.
+        fits: the files that fit the name of an unclear original.
     """
 
     kind: str
@@ -44,19 +35,20 @@ class Leak:
     fits: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        sides = "; ".join(
+        places = "; ".join(
             f"{split}: {ids[0]}" + (f" and {len(ids) - 1} more" if len(ids) > 1 else "")
             for split, ids in self.clips.items()
         )
         fits = f" fits {len(self.fits)} files ({', '.join(self.fits)}), and" if self.fits else ""
-        return f"{self.kind} {self.key}{fits} is in {sides}"
+        return f"{self.kind} {self.key}{fits} is in {places}"
 
 
 def audit(catalog: Catalog, sizes: Sequence[int] | None = None) -> list[Leak]:
-    """Every leak of the catalog's splits; empty = clean. Clips without a split are on no side.
+    """All leaks between the catalog's splits; empty = no leak. Clips without a split are not compared.
 
     Args:
-        sizes: of the files (see `file_sizes`), to compare their contents too: those of one size on two sides are read.
+        sizes: sizes of the files (see `file_sizes`), to compare the contents too: files of equal size in two splits are
+            read.
     """
     clips = [clip for clip in catalog.clips if clip.split]
     roots = {dataset: str(root) for dataset, root in catalog.roots.items()}
@@ -75,9 +67,9 @@ def audit(catalog: Catalog, sizes: Sequence[int] | None = None) -> list[Leak]:
 
 
 def missing_originals(catalog: Catalog) -> dict[str, list[Clip]]:
-    """The fakes whose original is named and not there, by that name: what it shows, nobody can compare."""
-    unclear = {key for made in catalog.making.values() for key in made.unclear or ()}  # a leak of its own
-    names = {key: found for key, found in missing_names(catalog).items() if key not in unclear}
+    """Name of a missing original → its fakes. `audit` cannot compare such an original with other clips."""
+    unclear = {key for made in catalog.making.values() for key in made.unclear or ()}  # `audit` reports these
+    names = {key: names for key, names in missing_names(catalog).items() if key not in unclear}
     missing: dict[str, list[Clip]] = defaultdict(list)
     for clip in catalog.clips:
         if clip.label == "fake" and clip.original is None and clip.family in names:
@@ -92,7 +84,7 @@ def _unclear(catalog: Catalog, clips: list[Clip]) -> list[Leak]:
     for clip in clips if fits else ():
         if clip.family in fits and clip.label == "fake" and clip.original is None:
             named[clip.family].append(clip)
-    return [Leak("unclear original", key, _by_side(found), fits=tuple(fits[key])) for key, found in named.items()]
+    return [Leak("unclear original", key, _by_split(fakes), fits=tuple(fits[key])) for key, fakes in named.items()]
 
 
 def _originals(clips: list[Clip]) -> Iterator[tuple[str, Clip]]:
@@ -109,12 +101,12 @@ def _crossing(
     """Leaks of people, or of their uploads.
 
     Args:
-        seen: the kind of leak where the same is seen on two sides, and the clips' field. put_in: the kind where it is
-            seen, or put in, on two sides, and the field.
-        scopes: by data set, see `Making`. relaxed: scopes in which the latter is allowed.
+        seen: (kind, field of the clips) of a leak where one name is seen in two splits. put_in: (kind, field) where it
+            is seen in one split and put in in another.
+        scopes: by data set, see `Making`. relaxed: scopes in which a leak of the second kind is allowed.
     """
     holders: list[tuple[str, Clip]] = []
-    sides: dict[str, set[str]] = defaultdict(set)
+    splits: dict[str, set[str]] = defaultdict(set)
     for clip in clips:
         for _, field in (seen, put_in):
             value = getattr(clip, field)
@@ -123,16 +115,16 @@ def _crossing(
                     key = f"{scopes[clip.dataset]}: {name}"
                     holders.append((key, clip))
                     if field == seen[1]:
-                        sides[key].add(clip.split)
+                        splits[key].add(clip.split)
     for leak in _leaks(put_in[0], holders):
-        if len(sides[leak.key]) > 1:
+        if len(splits[leak.key]) > 1:
             yield replace(leak, kind=seen[0])
         else:
             yield replace(leak, allowed=leak.key.partition(": ")[0] in relaxed)
 
 
 def _leaks(kind: str, holders: Iterable[tuple[str, Clip]]) -> list[Leak]:
-    """The keys that clips on more than one side hold."""
+    """A leak for each key that clips of more than one split have."""
     first: dict[str, str] = {}
     crossing: dict[str, dict[str, Clip]] = {}
     held: list[tuple[str, Clip]] = []
@@ -143,10 +135,10 @@ def _leaks(kind: str, holders: Iterable[tuple[str, Clip]]) -> list[Leak]:
     for key, clip in held if crossing else ():
         if key in crossing:
             crossing[key][clip.id] = clip
-    return [Leak(kind, key, _by_side(clips.values())) for key, clips in crossing.items()]
+    return [Leak(kind, key, _by_split(clips.values())) for key, clips in crossing.items()]
 
 
-def _by_side(clips: Iterable[Clip]) -> dict[str, list[str]]:
+def _by_split(clips: Iterable[Clip]) -> dict[str, list[str]]:
     reals_first = sorted(clips, key=lambda clip: clip.label != "real")
-    sides = {split: [clip.id for clip in reals_first if clip.split == split] for split in SPLITS}
-    return {split: ids for split, ids in sides.items() if ids}
+    by_split = {split: [clip.id for clip in reals_first if clip.split == split] for split in SPLITS}
+    return {split: ids for split, ids in by_split.items() if ids}

@@ -1,4 +1,4 @@
-"""The splits that publishers name, as they are; and ours for what their lists leave open."""
+"""Splits as publishers list them, and drawn splits for the clips that their lists leave open."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Drawn = tuple[Catalog, dict[str, float]]  # (clips, fractions to draw them by)
 def official_splits(
     catalog: Catalog, fractions: Mapping[str, float] | None = None, seed: int = 0, relax_donors: bool = False
 ) -> Catalog:
-    """Give every clip its publisher's split, leaks and all; `audit` lists them. Clips on no list stay without a split.
+    """Give every clip its publisher's split, also if that leaks (see `audit`). Clips on no list have no split.
 
     Args:
-        fractions: where given, what the lists leave open (see `left_open`) is drawn by them with `assign_splits`.
+        fractions: if given, the clips that the lists leave open (see `left_open`) are split by `assign_splits`.
 
     Raises:
         CatalogError: no clip has an official split. ConfigError: the lists leave nothing open.
@@ -27,7 +27,7 @@ def official_splits(
     if not any(split_of.values()):
         raise CatalogError(
             f"{len(catalog)} of {len(catalog)} clips have no split, for example {next(iter(split_of), 'none')}",
-            fix="fill the split of every clip, or of none (then splits are drawn by family)",
+            fix="give every clip a split, or no clip (then splits are drawn by family)",
         )
     made: dict[str, Any] = {"splits": "official"}
     if fractions is not None:
@@ -39,9 +39,8 @@ def official_splits(
 
 
 def left_open(catalog: Catalog, fractions: Mapping[str, float]) -> list[Drawn]:
-    """What official lists leave to be drawn: clips on no list, and a validation set where the publisher has none.
-
-    The validation set is drawn out of the official training set; official test sets stay as they are.
+    """The clips that official lists leave open: clips on no list; and, if there is no official validation set, the
+    training clips, from which one is drawn.
 
     Raises:
         ConfigError: the lists leave nothing open.
@@ -56,6 +55,6 @@ def left_open(catalog: Catalog, fractions: Mapping[str, float]) -> list[Drawn]:
         parts.append((catalog.with_clips(train), {"train": 1 - val, "val": val}))
     if not parts:
         raise ConfigError(
-            "the official lists give every clip a split, validation included", fix="leave out --val and --test"
+            "the official lists give every clip a split, and name a validation set", fix="leave out --val and --test"
         )
     return parts

@@ -1,4 +1,4 @@
-"""Originals by name: which file a list means, and which clips are of one original that is not there."""
+"""Find originals by name: which file a list means, and which clips share one missing original."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ Parts = tuple[str, ...]
 
 
 def folded(text: str) -> str:
-    """`text` as names are compared: one Unicode form, one letter case."""
+    """`text` in one Unicode form and lower case, to compare names."""
     if text.isascii():  # nearly every name
         return text.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
 def name_parts(name: str) -> Parts:
-    """The parts of a path as some system wrote it, folded: `..\\R\\É.mp4` and `./r/é.mp4` are alike."""
+    """The folded parts of a path from any system: `..\\R\\É.mp4` and `./r/é.mp4` are equal."""
     parts = posixpath.normpath(name.replace("\\", "/").removeprefix("file://")).split("/")
     return tuple(folded(part) for part in parts if part not in ("", ".", ".."))
 
 
 def spellings(name: str) -> list[Parts]:
-    """`name_parts`; and those of the name without the escapes of a URL, where it has some."""
+    """`name_parts` of the name; if it has escapes of a URL, also of the unescaped name."""
     return list(dict.fromkeys(name_parts(text) for text in (name, unquote(name))))
 
 
 class Names:
-    """Files, found by the names that people write: another Unicode form or letter case, fewer folders, none.
+    """Finds files by the names that people write: with another Unicode form or letter case, with fewer folders or none.
 
     Args:
-        base: the folder that the files' paths start from.
+        base: the folder that the files' paths are relative to.
     """
 
     def __init__(self, base: Path) -> None:
         self.base = name_parts(base.absolute().as_posix())
         self._paths: dict[str, None] = {}
-        self._waiting: list[str] = []  # not yet in the index, which a list of exact paths does not need
+        self._waiting: list[str] = []  # not yet in the index, which exact paths do not need
         self._ends: dict[str, list[tuple[Parts, str]]] = defaultdict(list)  # last part → files
-        self._stems: dict[str, list[tuple[Parts, str]]] = defaultdict(list)  # the same without its suffix
+        self._stems: dict[str, list[tuple[Parts, str]]] = defaultdict(list)  # last part without its suffix → files
 
     def add(self, path: str) -> None:
-        """`path`: below `base`, with "/"."""
+        """Add a file by its path relative to `base`, with "/"."""
         self._paths[path] = None
         self._waiting.append(path)
 
@@ -59,11 +59,13 @@ class Names:
         self._waiting = []
 
     def fitting(self, name: str, but: str = "") -> list[str]:
-        """The files that `name` may mean: that of this path; else those of a path alike; else those whose path ends
-        like it; else, for a name that starts elsewhere, those whose whole path it ends with.
+        """The files that `name` may mean.
+
+        The first of these that exists: the file of exactly this path; files of an equal folded path; files whose path
+        ends with `name`; for an absolute name, files whose whole path `name` ends with.
 
         Args:
-            but: a file that it is not.
+            but: a file that is not the one.
         """
         exact = posixpath.normpath(name)
         if exact in self._paths and exact != but:
@@ -72,39 +74,39 @@ class Names:
         for parts in spellings(name):
             for index in (self._ends, self._stems) if parts else ():
                 ends = [(p, path) for p, path in index.get(parts[-1], ()) if path != but]
-                for found in (
+                for fitting in (
                     [path for p, path in ends if p == parts],
                     [path for p, path in ends if _ends_with((*self.base, *p), parts)],
                     [path for p, path in ends if _is_absolute(name) and _ends_with(parts, p)],
                 ):
-                    if found:
-                        return found
+                    if fitting:
+                        return fitting
         return []
 
 
 class Union:
-    """Which of some things belong together, by any chain of pairs."""
+    """Groups keys that are joined by any chain of pairs (union-find)."""
 
     def __init__(self) -> None:
         self._parent: dict[str, str] = {}
 
     def root(self, key: str) -> str:
-        """The same for all that belong together."""
+        """The representative key of the group of `key`."""
         parent = self._parent
         while (above := parent.get(key, key)) != key:
             parent[key] = key = parent.get(above, above)
         return key
 
     def join(self, a: str, b: str) -> None:
-        """Put two together."""
+        """Join the groups of two keys."""
         self._parent[self.root(b)] = self.root(a)
 
 
 def one_original(names: Iterable[Parts]) -> tuple[list[tuple[Parts, Parts]], dict[Parts, list[Parts]]]:
-    """Which names of missing originals mean the same: a name with fewer folders is the longer one that ends like it.
+    """Match names of missing originals: a name with fewer folders means the longer name that ends with it.
 
     Returns:
-        Pairs of names; and each name that ends like several others, with these: nobody can tell which it is.
+        Pairs of equal names; and ambiguous name → the several longer names that end with it.
     """
     by_end: dict[str, list[Parts]] = defaultdict(list)
     for name in sorted(set(names)):

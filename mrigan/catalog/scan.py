@@ -1,4 +1,4 @@
-"""A folder of videos becomes a catalog with splits, and a summary for a person."""
+"""Scan a folder of videos: read its clips, split them, and summarize the catalog."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mrigan.catalog.splits import DEFAULT_FRACTIONS, assign_splits, check_fracti
 from mrigan.errors import ConfigError
 
 RELAX = (
-    ". --relax-donors separates by the people on show alone; the catalog records it, and the audit lists every donor "
-    "whose face is on another side"
+    ". --relax-donors separates only by the people who are seen; the catalog records it, and the audit lists every "
+    "donor whose face is in another split"
 )
 
 
@@ -34,14 +34,14 @@ def scan_catalog(
     relax_donors: bool = False,
     taken: float = 1.0,
 ) -> tuple[Catalog, ScanResult]:
-    """List the clips of `root` with the reader of that name, and split them.
+    """List the clips of `root` with the named reader, and split them.
 
     Args:
         root: the data set's folder, or the manifest.
-        splits: the user's copy of the publisher's lists, to split as published; None = splits of our own.
-        base: the folder that a manifest's paths are relative to, where it is not the manifest's own.
-        fractions: of the clips in train, val and test, 0.8, 0.1 and 0.1 by default. With official splits: what the
-            lists leave open is drawn by them (see `official_splits`); by default it stays open.
+        splits: the user's copy of the publisher's lists, to split as published; None = draw the splits.
+        base: the folder that a manifest's paths are relative to; by default the manifest's folder.
+        fractions: of the clips in train, val and test; by default 0.8, 0.1 and 0.1. With official splits they apply to
+            the clips that the lists leave open (see `official_splits`), which by default get no split.
         seed, relax_donors: see `assign_splits`.
         taken: the fraction of the clips to keep, by whole families (see `take`).
 
@@ -55,7 +55,7 @@ def scan_catalog(
             f"no reader {reader}", fix=f"did you mean {close[0]}?" if close else f"readers: {', '.join(READERS)}"
         )
     if base is not None and reader != "manifest":
-        raise ConfigError(f"--root goes with a manifest; {reader} knows where its videos lie")
+        raise ConfigError(f"--root is for a manifest; {reader} knows the folders of its videos")
     if fractions is not None:
         check_fractions(fractions)
     lists = None if splits is None else Path(splits)
@@ -76,16 +76,16 @@ def scan_catalog(
         catalog = assign_splits(catalog, shares, seed, relax_donors)
     split_of = {clip.id: clip.split for clip in catalog.clips}
     for part, shares in drawn:
-        result.notes.extend(_chained(part, shares, relax_donors).values())
+        result.notes.extend(_notes_on_chains(part, shares, relax_donors).values())
         split = catalog if len(part) == len(catalog) else part.with_splits(split_of)
-        result.notes.extend(_thin(split, shares, relax_donors))
+        result.notes.extend(_notes_on_gaps(split, shares, relax_donors))
     if taken != 1:
         catalog = take(catalog, dict.fromkeys(catalog.roots, taken), seed)
     return catalog, result
 
 
 def summary_table(catalog: Catalog) -> Table:
-    """Clips by data set, method, compression and split; families and separable groups below."""
+    """Clips by data set, method, compression and split; below, the numbers of families and separable groups."""
     unsplit = any(not clip.split for clip in catalog.clips)
     splits = [*SPLITS, *([""] if unsplit else [])]
     table = Table(show_footer=False)
@@ -99,38 +99,38 @@ def summary_table(catalog: Catalog) -> Table:
     table.add_section()
     families = catalog.by_family()
     groups = components(catalog, any(made.relax_donors for made in catalog.making.values()))
-    for label, sides in (
+    for label, of_split in (
         ("clips", [clip.split for clip in catalog.clips]),
         ("families", [_split_of(key, clips) for key, clips in families.items()]),
         ("separable groups", [clips[0].split for clips in groups]),
     ):
-        table.add_row(label, "", "", *(str(sides.count(split)) for split in splits), str(len(sides)))
+        table.add_row(label, "", "", *(str(of_split.count(split)) for split in splits), str(len(of_split)))
     return table
 
 
 def _split_of(family: str, clips: list[Clip]) -> str:
-    """Of a family that a published list tears apart: its original's."""
+    """The split of the family's original, in case a published list puts the family into several splits."""
     return next((clip.split for clip in clips if clip.id == family), clips[0].split)
 
 
 def making_lines(catalog: Catalog) -> list[str]:
-    """For each data set: where it lies, how it was split, what was taken of it."""
+    """One line a data set: its folder, how it was split, and which fraction was kept."""
     lines = []
     for dataset, made in catalog.making.items():
-        parts = [{"official": "split as published", "drawn": "split by us", "": "not split"}[made.splits]]
+        parts = [{"official": "split as published", "drawn": "split by Mrigan", "": "not split"}[made.splits]]
         if made.fractions is not None:
             shares = ", ".join(f"{split} {share:g}" for split, share in made.fractions.items())
             parts.append(f"drawn by {shares} (seed {made.seed})")
         if made.relax_donors:
-            parts.append("donors relaxed: a face that was put in may be on another side than its person")
+            parts.append("donors relaxed: a person and the fakes with that person's face may be in different splits")
         if made.taken != 1:
-            parts.append(f"{made.taken:g} of it taken, by whole families (seed {made.take_seed})")
+            parts.append(f"a fraction of {made.taken:g} kept, by whole families (seed {made.take_seed})")
         lines.append(f"{dataset} in {catalog.roots[dataset]}: {'; '.join(parts)}")
     return lines
 
 
-def _chained(catalog: Catalog, fractions: Mapping[str, float], relax_donors: bool) -> dict[str, str]:
-    """A warning for each data set of which one component holds more of a method than any split should."""
+def _notes_on_chains(catalog: Catalog, fractions: Mapping[str, float], relax_donors: bool) -> dict[str, str]:
+    """Data set → a warning if one component holds more clips of a method than any split should."""
     room = max(fractions.values()) / sum(fractions.values()) + 0.02
     sizes = Counter((clip.dataset, clip.method) for clip in catalog.clips)
     notes: dict[str, str] = {}
@@ -142,18 +142,18 @@ def _chained(catalog: Catalog, fractions: Mapping[str, float], relax_donors: boo
                 f"{parts[key] / sizes[key]:.0%} of {key[1] or 'the fakes'}" for key in over if key[0] == dataset
             )
             notes[dataset] = (
-                f"{sum(count for key, count in parts.items() if key[0] == dataset)} clips of {dataset} are chained "
-                f"together by people, uploads or groups ({shares}) and lie in one split; the rest cannot fill the "
-                f"others as asked"
+                f"{sum(count for key, count in parts.items() if key[0] == dataset)} clips of {dataset} are linked by "
+                f"shared people, uploads or groups ({shares}) and must be in one split; the other clips are too few "
+                "for the requested fractions"
             )
     if notes and not relax_donors:
-        still = _chained(catalog, fractions, relax_donors=True)
+        still = _notes_on_chains(catalog, fractions, relax_donors=True)
         notes = {dataset: note if dataset in still else note + RELAX for dataset, note in notes.items()}
     return notes
 
 
-def _thin(catalog: Catalog, fractions: Mapping[str, float], relax_donors: bool) -> list[str]:
-    """What a split lacks because there are too few separable groups."""
+def _notes_on_gaps(catalog: Catalog, fractions: Mapping[str, float], relax_donors: bool) -> list[str]:
+    """A note for each split that lacks a label because there are too few separable groups."""
     notes = []
     for split in SPLITS:
         if not fractions.get(split):

@@ -1,6 +1,6 @@
-"""Train, val and test without a shared face: families joined by people, originals and groups stay on one side.
+"""Split clips into train, val and test so that no two splits share a person, an original or a group.
 
-Random frame or clip splits put one person on both sides, and a detector is then scored on faces that it knows by heart.
+A random split of frames or clips puts one person into several splits; a detector is then scored on memorized faces.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Tie = tuple[str, str]  # (kind, key)
 
 
 def ties(clip: Clip, root: str | Path = "", relax_donors: bool = False, scope: str = "") -> Iterator[Tie]:
-    """What binds a clip to others, as (kind, key). People, groups and uploads are known within their scope only.
+    """The (kind, key) pairs of a clip: clips that share a pair must be in one split.
 
     Args:
         root: the folder that the clip's path is relative to.
-        scope: see `Making`; by default the clip's data set.
-        relax_donors: leave out what ties a fake to its donors.
+        scope: the namespace of people, groups and uploads (see `Making`); by default the clip's data set.
+        relax_donors: without the pairs that tie a fake to its donors.
     """
     scope = scope or clip.dataset
     yield "family", clip.family
@@ -48,7 +48,7 @@ def ties(clip: Clip, root: str | Path = "", relax_donors: bool = False, scope: s
 
 
 def components(catalog: Catalog, relax_donors: bool = False) -> list[list[Clip]]:
-    """Clips joined by any chain of ties (union-find), in the order of their first ids; a catalog's are found once."""
+    """Groups of clips joined by any chain of ties (union-find), sorted by their first id; cached in the catalog."""
     if relax_donors in catalog.components:
         return catalog.components[relax_donors]
     parent = list(range(len(catalog)))
@@ -77,12 +77,12 @@ def components(catalog: Catalog, relax_donors: bool = False) -> list[list[Clip]]
 
 @dataclass
 class _Part:
-    """A component, as the splitting sees it."""
+    """A component, with what `assign_splits` needs of it."""
 
     clips: list[Clip]
     strata: Counter[Stratum]
     labels: frozenset[str]
-    rank: str  # its place in the seeded order
+    rank: str  # the sort key of the seeded order
 
     @property
     def size(self) -> int:
@@ -95,59 +95,58 @@ def assign_splits(
     seed: int = 0,
     relax_donors: bool = False,
 ) -> Catalog:
-    """Give every clip a split; the clips of a component (see `components`) share theirs.
+    """Give every clip a split; all clips of a component (see `components`) get the same split.
 
-    The clips of each data set and method (reals are one) are spread by `fractions` as well as whole components allow.
-    Every split with a fraction above 0 first gets a component with reals and fakes, where there are enough. Depends on
-    clips, fractions and seed only.
+    The clips of each data set and method are spread by `fractions` as closely as whole components allow. Every split
+    with a fraction above 0 first gets a component with real and fake clips, if there are enough. The result depends
+    only on clips, fractions and seed.
 
     Args:
-        relax_donors: fakes need not be on the side of the people whose faces were put in; the catalog records it.
+        relax_donors: a fake and its donor may be in different splits; the catalog records it.
 
     Raises:
-        ConfigError: fractions that are negative, sum to 0, or name an unknown split.
+        ConfigError: fractions are negative, sum to 0, or name an unknown split.
     """
     check_fractions(fractions)
     total = sum(fractions.values())
     share = {split: fractions[split] / total for split in SPLITS if fractions.get(split, 0) > 0}
-    # The largest split is served first: with too few components, test and then val stay empty rather than train.
+    # The largest split is filled first: with too few components, test and then val stay empty, not train.
     splits = sorted(share, key=lambda split: (-share[split], SPLITS.index(split)))
     free = [_part(clips, seed) for clips in components(catalog, relax_donors)]
     free.sort(key=lambda part: part.rank)
-    whole: Counter[Stratum] = Counter()
+    total_of: Counter[Stratum] = Counter()
     for part in free:
-        whole.update(part.strata)
-    held: dict[str, list[_Part]] = {split: [] for split in splits}
-    have: dict[str, Counter[Stratum]] = {split: Counter() for split in splits}
+        total_of.update(part.strata)
+    parts_of: dict[str, list[_Part]] = {split: [] for split in splits}
+    count_of: dict[str, Counter[Stratum]] = {split: Counter() for split in splits}
 
     def give(part: _Part, split: str) -> None:
-        free.remove(part)
-        held[split].append(part)
-        have[split].update(part.strata)
+        parts_of[split].append(part)
+        count_of[split].update(part.strata)
 
     def deficit(part: _Part, split: str) -> float:
-        return sum(n * (share[split] - have[split][stratum] / whole[stratum]) for stratum, n in part.strata.items())
+        counts = count_of[split]
+        return sum(n * (share[split] - counts[stratum] / total_of[stratum]) for stratum, n in part.strata.items())
 
-    for wanted in (frozenset({"real", "fake"}), frozenset({"real"}), frozenset({"fake"})):
-        short = [s for s in splits if not wanted <= frozenset().union(*(part.labels for part in held[s]))]
-        fit = [part for part in free if wanted <= part.labels]
-        for split in short[: len(fit)]:
-            give(_choose(fit, split == splits[0], share[split] * len(catalog)), split)
-            fit = [part for part in free if wanted <= part.labels]
+    for labels in (frozenset({"real", "fake"}), frozenset({"real"}), frozenset({"fake"})):
+        short = [s for s in splits if not labels <= frozenset().union(*(part.labels for part in parts_of[s]))]
+        for split in short:
+            if fit := [part for part in free if labels <= part.labels]:
+                part = _choose(fit, split == splits[0], share[split] * len(catalog))
+                free.remove(part)
+                give(part, split)
 
     # Large components first, while there is room for them; the others in the seeded order.
     room = min(share.values()) * len(catalog)
     for part in sorted(free, key=lambda part: (-part.size if part.size > room else 0, part.rank)):
-        split = max(splits, key=lambda split: deficit(part, split))
-        held[split].append(part)
-        have[split].update(part.strata)
-    split_of = {clip.id: split for split, parts in held.items() for part in parts for clip in part.clips}
+        give(part, max(splits, key=lambda split: deficit(part, split)))
+    split_of = {clip.id: split for split, parts in parts_of.items() for part in parts for clip in part.clips}
     made = {"splits": "drawn", "seed": seed, "fractions": dict(fractions), "relax_donors": relax_donors}
     return catalog.with_splits(split_of).with_making(**made)
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:
-    """Raise ConfigError where `fractions` cannot be split by."""
+    """Raise ConfigError if `fractions` are negative, sum to 0, or name an unknown split."""
     unknown = set(fractions) - set(SPLITS)
     if unknown or not all(value >= 0 for value in fractions.values()) or not sum(fractions.values()) > 0:
         given = ", ".join(f"{split} {value:g}" for split, value in fractions.items())
@@ -161,7 +160,7 @@ def _part(clips: list[Clip], seed: int) -> _Part:
 
 
 def _choose(parts: list[_Part], largest: bool, room: float) -> _Part:
-    """For the main split the largest part; for a small one the first in the seeded order that fits, or the smallest."""
+    """The largest part if `largest`; else the first in the seeded order that fits into `room`, or the smallest."""
     if largest:
         return max(parts, key=lambda part: part.size)
     return next((part for part in parts if part.size <= room), None) or min(parts, key=lambda part: part.size)

@@ -1,4 +1,4 @@
-"""A catalog is one Parquet file: a row a clip; roots, and how the splits were made, in the file's metadata."""
+"""Read and write a catalog: one Parquet file with a row per clip; roots and `Making` are in the file's metadata."""
 
 from __future__ import annotations
 
@@ -41,29 +41,29 @@ MAKE_ONE = "make one: mrigan catalog scan READER ROOT -o CATALOG"
 
 
 def refuse_no_catalog(path: str | Path, force: bool = False) -> None:
-    """Raise CatalogError where something lies at `path` that is neither a catalog nor empty.
+    """Raise CatalogError if `path` exists and is neither a catalog nor an empty file.
 
     Args:
-        force: only what is no file is refused.
+        force: accept any file.
     """
     path = Path(path)
     if not path.exists() or (path.is_file() and (force or not path.stat().st_size or _is_catalog(path))):
         return
     raise CatalogError(
-        "something else than a catalog is there, and is not overwritten",
+        "this exists and is not a catalog; it was not changed",
         where=path,
-        fix="choose another name with -o" + (", or --force to replace the file" if path.is_file() else ""),
+        fix="choose another name with -o" + (", or use --force to replace the file" if path.is_file() else ""),
     )
 
 
 def write_catalog(catalog: Catalog, path: str | Path, force: bool = False) -> None:
-    """Write `catalog` to `path`, whole or not at all; a catalog that lies there is replaced.
+    """Write `catalog` to `path` atomically; an existing catalog is replaced.
 
     Args:
-        force: any file that lies there is replaced.
+        force: replace any existing file.
 
     Raises:
-        CatalogError: a file that is no catalog (a label file, say) lies at `path`; it is not touched.
+        CatalogError: `path` exists and is not a catalog; it was not changed.
     """
     path = Path(path)
     refuse_no_catalog(path, force)
@@ -81,11 +81,11 @@ def read_catalog(path: str | Path) -> Catalog:
     """Read and check a catalog.
 
     Raises:
-        CatalogError: not there, no Parquet, a column missing or of another type, or rows that contradict each other.
+        CatalogError: no such file, not Parquet, a column is missing or has another type, or rows contradict each other.
     """
     path = Path(path)
     if not path.is_file():
-        raise CatalogError("no catalog there", where=path, fix=MAKE_ONE)
+        raise CatalogError("no such catalog", where=path, fix=MAKE_ONE)
     try:
         table = pq.ParquetFile(path).read()  # read_table would import pandas: half a second
     except (pa.ArrowException, OSError) as error:
@@ -94,7 +94,7 @@ def read_catalog(path: str | Path) -> Catalog:
     missing = [field.name for field in SCHEMA if field.name not in table.schema.names]
     if missing or ROOTS_KEY not in metadata:
         lacks = f"column {', '.join(missing)}" if missing else "the root folders in its metadata"
-        raise CatalogError(f"this Parquet file is no catalog: it lacks {lacks}", where=path, fix=MAKE_ONE)
+        raise CatalogError(f"this Parquet file is not a catalog: it lacks {lacks}", where=path, fix=MAKE_ONE)
     try:
         columns = table.select(SCHEMA.names).cast(SCHEMA).to_pydict()
     except (pa.ArrowException, ValueError) as error:
@@ -118,7 +118,7 @@ def _clips(columns: dict[str, list], path: Path) -> list[Clip]:
     clips = [Clip(*row) for row in zip(*(columns[field.name] for field in fields(Clip)), strict=True)]
     for key, clip in zip(ids, clips, strict=True):
         if clip.id != key:
-            raise CatalogError(f"clip {key!r} is called {clip.id!r} by its columns", where=path)
+            raise CatalogError(f"clip {key!r} has columns that make the id {clip.id!r}", where=path)
     return clips
 
 
@@ -136,13 +136,14 @@ def _check(clips: list[Clip], path: Path) -> list[Clip]:
                 fix=f"labels are {', '.join(LABELS)}; splits are {', '.join(SPLITS)}",
             )
         if clip.original is not None and (clip.original not in by_id or by_id[clip.original].label != "real"):
-            raise CatalogError(f"the original of {clip.id} is no real clip of the catalog: {clip.original}", where=path)
+            what = f"the original of {clip.id} is not a real clip of this catalog: {clip.original}"
+            raise CatalogError(what, where=path)
     return clips
 
 
 def _inside(path: str) -> bool:
     if re.fullmatch(r"[\w-][\w. -]*(/[\w-][\w. -]*)*", path):
-        return True  # the usual, at once: no part can start with a dot
+        return True  # a fast path for usual names: no part can start with a dot
     relative = PurePosixPath(path)
     return not relative.is_absolute() and ".." not in relative.parts and bool(relative.parts)
 

@@ -14,7 +14,7 @@ from mrigan.terminal import echo
 if TYPE_CHECKING:
     from mrigan.catalog import Catalog
 
-app = typer.Typer(no_args_is_help=True, help="What videos exist: scan data sets, split by family, merge, audit.")
+app = typer.Typer(no_args_is_help=True, help="Scan data sets into a catalog, split it by family, merge, audit.")
 READER = "dfdc|dfdc-preview|dfdc-test|celeb-df|faceforensics|uadfv|ffhq|fdf|folder|manifest"
 Out = Annotated[Path, typer.Option("--out", "-o", help="The catalog to write (Parquet).")]
 
@@ -22,27 +22,27 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="The catalog to write (Pa
 @app.command("scan")
 def catalog_scan(
     *,
-    reader: Annotated[str, typer.Argument(metavar=READER, help="What ROOT is.")],
+    reader: Annotated[str, typer.Argument(metavar=READER, help="The kind of data set that ROOT is.")],
     root: Annotated[Path, typer.Argument(help="The data set's folder, or the manifest (CSV, JSON lines).")],
     out: Out,
     splits: Annotated[
-        Path | None, typer.Option(help="Your copy of the official lists (file or folder): split as published.")
+        Path | None, typer.Option(help="Split as published, by your copy of the official lists (file or folder).")
     ] = None,
     val: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Fraction for validation, 0.1; with --splits: of what is open.")
+        float | None, typer.Option(min=0, max=1, help="Fraction for validation; 0.1. With --splits: of unlisted clips.")
     ] = None,
     test: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Fraction for the test, 0.1; with --splits: of what is open.")
+        float | None, typer.Option(min=0, max=1, help="Fraction for the test; 0.1. With --splits: of unlisted clips.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Draws splits and families.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of splits and --take.")] = 0,
     relax_donors: Annotated[
-        bool, typer.Option("--relax-donors", help="Separate by the people on show, not by those whose face is put in.")
+        bool, typer.Option("--relax-donors", help="A fake and the person whose face it has may be in different splits.")
     ] = False,
     take: Annotated[float, typer.Option(help="Keep this fraction of the clips, by whole families.")] = 1.0,
-    base: Annotated[Path | None, typer.Option("--root", help="Where the manifest's paths start.")] = None,
+    base: Annotated[Path | None, typer.Option("--root", help="Folder that a manifest's paths are relative to.")] = None,
     force: ForceOption = False,
 ) -> None:
-    """List the clips of a data set, compare it with what is published, split it by family and people."""
+    """List the clips of a data set, compare it with the published one, split it by family and people."""
     from mrigan.catalog import refuse_no_catalog, scan_catalog, write_catalog
     from mrigan.files import try_output
 
@@ -59,8 +59,8 @@ def catalog_scan(
     write_catalog(catalog, out, force)
     _show(catalog)
     if result.differences is not None:
-        complete = "the copy is complete: all that is published is here, and nothing else"
-        echo("this copy is not what is published:" if result.differences else complete)
+        complete = "this copy is complete: it has all published files and no other files"
+        echo("this copy differs from the published data set:" if result.differences else complete)
     for line in (*(result.differences or ()), *result.problems, *result.notes):
         echo(f"- {line}")
     _written(catalog, out)
@@ -75,12 +75,12 @@ def catalog_merge(
         list[str], typer.Option(metavar="DATASET=FRACTION", help="Keep this fraction of a data set, by whole families.")
     ] = [],  # noqa: B006 (typer reads it)
     root: Annotated[
-        list[str], typer.Option(metavar="DATASET=FOLDER", help="Where a data set lies on this machine.")
+        list[str], typer.Option(metavar="DATASET=FOLDER", help="The folder of a data set on this machine.")
     ] = [],  # noqa: B006
-    seed: Annotated[int, typer.Option(help="Draws the families.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of --take.")] = 0,
     force: ForceOption = False,
 ) -> None:
-    """Put several data sets into one catalog, as they are split; or take a part of one, or move its folder."""
+    """Merge several catalogs and keep their splits; or keep a part of one, or change its folder."""
     from mrigan.catalog import merge_catalogs, move_roots, read_catalog, refuse_no_catalog, write_catalog
     from mrigan.catalog import take as take_families
     from mrigan.files import try_output
@@ -98,28 +98,28 @@ def catalog_merge(
     write_catalog(catalog, out, force)
     _show(catalog)
     if joined:
-        echo(f"- {joined} clips have a missing original that another data set names or has: one family with it")
+        echo(f"- {joined} clips joined a family of another data set that has or names the same missing original")
     if moved:
-        echo(f"- {moved} clips moved to the side of such families")
+        echo(f"- {moved} clips moved to the split of such a family")
     _written(catalog, out)
 
 
 @app.command("show")
 def catalog_show(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="Made by `catalog scan`.")]) -> None:
-    """What a catalog holds, where it lies, and how it was split."""
+    """Show the contents of a catalog, its folders, and how it was split."""
     from mrigan.catalog import file_sizes, read_catalog
 
     catalog = read_catalog(path)
     _show(catalog)
     missing = file_sizes(catalog).count(-1)
     if missing:
-        echo(f"- {missing} of {len(catalog)} clips are not there: `catalog merge` moves roots by --root")
+        echo(f"- {missing} of {len(catalog)} files are missing; to change their folder: `catalog merge --root`")
     _written(catalog, path)
 
 
 @app.command("audit")
 def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="Made by `catalog scan`.")]) -> None:
-    """Prove that no family, original, person, upload, group or file is on two sides; exit code 1 and a list."""
+    """Prove that no family, original, person, upload, group or file is in two splits; exit code 1: a leak."""
     from mrigan.catalog import audit, file_sizes, missing_originals, read_catalog
     from mrigan.errors import CatalogError
 
@@ -135,15 +135,15 @@ def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="
         more = f" and {len(fakes) - 1} more" if len(fakes) > 1 else ""
         echo(f"missing original: {key}, of {fakes[0].id}{more}")
     if absent:
-        echo(f"{len(absent)} originals are named and not there: what they show is not compared")
+        echo(f"{len(absent)} originals are named but missing: the people in them were not compared")
     missing, unsplit = sizes.count(-1), sum(not clip.split for clip in catalog.clips)
     if missing:
-        echo(f"{missing} clips are not there: their contents are not compared")
+        echo(f"{missing} files are missing: their contents were not compared")
     if unsplit:
-        echo(f"{unsplit} clips have no split and are on no side")
+        echo(f"{unsplit} clips have no split and were not compared")
     allowed = sum(leak.allowed for leak in leaks)
     if allowed:
-        echo(f"{allowed} donors on another side than their faces: allowed, donors were relaxed by the scan")
+        echo(f"{allowed} donors are in another split than their faces; allowed, since the scan had --relax-donors")
     kinds = Counter(leak.kind for leak in leaks if not leak.allowed)
     if not kinds:
         echo(f"{path}: {len(catalog)} clips, no leak")
@@ -151,7 +151,7 @@ def catalog_audit(path: Annotated[Path, typer.Argument(metavar="CATALOG", help="
     counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     echo(f"{path}: {kinds.total()} leak{'s' * (kinds.total() > 1)}: {counted}")
     if kinds["unclear original"]:
-        echo("name these originals by their whole path, so that one file fits, and scan again")
+        echo("write the whole path of these originals, so that one file fits, and scan again")
     raise typer.Exit(1)
 
 
@@ -186,4 +186,4 @@ def _fraction(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ConfigError(f"--take: {text!r} is no number", fix="for example --take dfdc=0.5") from None
+        raise ConfigError(f"--take: {text!r} is not a number", fix="for example --take dfdc=0.5") from None

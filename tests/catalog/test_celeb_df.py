@@ -9,7 +9,7 @@ import pytest
 
 from mrigan.catalog import Catalog, audit, scan_catalog
 from mrigan.errors import CatalogError
-from tests.catalog.told import by_id, differences, keys
+from tests.catalog.results import by_id, differences, keys
 
 from . import trees
 
@@ -85,7 +85,7 @@ def test_the_test_list_of_celeb_df_leaks(shared_data, tmp_path):
 def test_real_celeb_df(shared_data):
     catalog, result = scan_catalog("celeb-df", shared_data / "celeb-df-v2", splits=shared_data / "celeb-df-v2")
     assert len(catalog) == 12
-    assert differences(result)["of the 590 published clips of Celeb-real are not here"] == 584
+    assert differences(result)["of the 590 published clips of Celeb-real are missing"] == 584
     assert {leak.key for leak in audit(catalog) if leak.kind == "original"} == {
         f"celeb-df-v2/original/-/{name}" for name in ("id32_0003", "id40_0003", "id58_0002")
     }

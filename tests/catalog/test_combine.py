@@ -50,7 +50,7 @@ def test_merged_sets_keep_roots_splits_and_records(sets, tmp_path):
         assert all(ours[clip.id] == clip and merged.path(clip) == one.path(clip) for clip in one.clips)
     assert all(merged.path(clip).is_file() for clip in merged.clips)
     assert merged.hash == merge_catalogs(list(sets.values())[::-1]).hash
-    with pytest.raises(CatalogError, match="lie in 4 folders"):
+    with pytest.raises(CatalogError, match="are in 4 folders"):
         _ = merged.root
     write_catalog(merged, tmp_path / "c.parquet")
     again = read_catalog(tmp_path / "c.parquet")
@@ -74,9 +74,9 @@ def test_what_cannot_be_merged(sets):
     dfdc = sets["dfdc"]
     with pytest.raises(CatalogError, match="is in two of the catalogs"):
         merge_catalogs([dfdc, Catalog(dfdc.root, [replace(dfdc.clips[0])], dfdc.making)])
-    with pytest.raises(CatalogError, match="lies in two folders"):
+    with pytest.raises(CatalogError, match="has two folders"):
         merge_catalogs([dfdc, Catalog("/elsewhere", [replace(dfdc.clips[0], name="x")])])
-    with pytest.raises(CatalogError, match="split in two ways"):
+    with pytest.raises(CatalogError, match="split in two different ways"):
         merge_catalogs([dfdc, Catalog(dfdc.root, [replace(dfdc.clips[0], name="x")])])
 
 

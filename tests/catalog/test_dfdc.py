@@ -133,8 +133,8 @@ def test_a_part_may_itself_be_a_link(tmp_path):
         ("{not json", "broken JSON"),
         ("[1, 2]", "not a list of clips"),
         ('{"x.mp4": "FAKE"}', "not a list of clips"),
-        ('{"x.mp4": {"label": "FAKE", "original": 3}}', "original 3 is no file name"),
-        ('{"x.mp4": {"label": "FAKE"}, "x.mp4": {"label": "REAL"}}', "'x.mp4' is there twice"),
+        ('{"x.mp4": {"label": "FAKE", "original": 3}}', "original 3 is not a file name"),
+        ('{"x.mp4": {"label": "FAKE"}, "x.mp4": {"label": "REAL"}}', "'x.mp4' is listed twice"),
         ("[" * 100_000, "broken JSON"),
         ("{}", "no clips found"),
     ],
@@ -194,7 +194,7 @@ def test_a_dfdc_fake_of_a_fake_and_other_spellings(tmp_path):
     clips = {clip.name.rpartition("/")[2]: clip for clip in catalog.clips}
     assert {clips[name].original for name in ("r_0.mp4", "g.mp4", "h.mp4", "of-lost.mp4")} == {clips["r.mp4"].id}
     assert clips["self.mp4"].family == clips["self.mp4"].id
-    assert reasons(result)["fakes of fakes (of the family of the first original)"] == 2
+    assert reasons(result)["fakes of fakes (in the family of the first original)"] == 2
 
 
 def test_dfdc_parts_that_are_not_read_are_named(tmp_path):
@@ -208,9 +208,9 @@ def test_dfdc_parts_that_are_not_read_are_named(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     catalog, result = scan_catalog("dfdc", tmp_path)
     assert len(catalog) == 6
-    told = [str(problem) for problem in result.problems]
-    assert len(told) == 2
-    assert all(name in told[1] for name in ("dfdc_train_part_07/dfdc_train_part_7", "zips/more/dfdc_train_part_8"))
-    assert told[0].endswith("(dfdc_train_part_9)")
+    lines = [str(problem) for problem in result.problems]
+    assert len(lines) == 2
+    assert all(name in lines[1] for name in ("dfdc_train_part_07/dfdc_train_part_7", "zips/more/dfdc_train_part_8"))
+    assert lines[0].endswith("(dfdc_train_part_9)")
     with pytest.raises(CatalogError, match=r"in this folder or .*more/dfdc_train_part_8"):
         scan_catalog("dfdc", tmp_path / "zips")

@@ -11,7 +11,7 @@ import pytest
 
 from mrigan.catalog import audit, scan_catalog
 from mrigan.errors import CatalogError
-from tests.catalog.told import by_id, differences
+from tests.catalog.results import by_id, differences
 
 from . import trees
 
@@ -51,8 +51,8 @@ def test_faceforensics_ties_every_fake(faceforensics):
     missing = {reason: count for reason, count in differences(result).items() if "raw" in reason or "c40" in reason}
     parts = ("youtube", *trees.FF_METHODS)
     assert missing == {
-        f"of the 1,000 published clips of {part} in {c} are not here": 994 for part in parts for c in ("raw", "c40")
-    } | {f"of the 8 published parts are not here in {c}": 2 for c in ("raw", "c40")}
+        f"of the 1,000 published clips of {part} in {c} are missing": 994 for part in parts for c in ("raw", "c40")
+    } | {f"of the 8 published parts are missing in {c}": 2 for c in ("raw", "c40")}
     assert differences(result) == missing  # c23 is whole
 
 
@@ -120,8 +120,8 @@ def test_the_official_splits_of_faceforensics_leak_seven_uploads(shared_data, tm
     catalog, result = scan_catalog("faceforensics", tmp_path, splits=lists / "splits")
     assert Counter(clip.split for clip in catalog.clips) == {"train": 2_160, "val": 420, "test": 420}
     assert set(differences(result)) == {
-        "of the 3 published compressions are not here",
-        "of the 8 published parts are not here in c23",
+        "of the 3 published compressions are missing",
+        "of the 8 published parts are missing in c23",
     }
     leaks = audit(catalog)
     assert {leak.kind for leak in leaks} == {"upload source"}
@@ -172,14 +172,14 @@ def test_faceforensics_missing_and_foreign_files_are_named(pairs, tmp_path):
     )
     catalog, result = scan_catalog("faceforensics", tmp_path, splits=lists)
     found = {problem.reason: problem.examples for problem in (*result.differences, *result.problems)}
-    assert found["of the 1,000 published clips of FaceSwap in c23 are not here"] == (f"{target}_{donor}",)
-    assert found["of the 1,000 published clips of youtube in c23 are not here"] == (every[1][0],)
+    assert found["of the 1,000 published clips of FaceSwap in c23 are missing"] == (f"{target}_{donor}",)
+    assert found["of the 1,000 published clips of youtube in c23 are missing"] == (every[1][0],)
     assert found["fakes of pairs that are on no split list"] == (f"FaceSwap/{wrong}",)
-    assert found["skipped: not called like the data set's clips"] == (
+    assert found["skipped: not named like the data set's clips"] == (
         "manipulated_sequences/FaceSwap/c23/videos/1_2.mp4",
     )
-    assert found["passed over: neither a clip nor a list"] == ("manipulated_sequences/FaceSwap/c23/videos/notes.txt",)
-    assert found["passed over: no part of the data set"] == ("manipulated_sequences/Other",)
+    assert found["skipped: neither a clip nor a list"] == ("manipulated_sequences/FaceSwap/c23/videos/notes.txt",)
+    assert found["skipped: not a part of the data set"] == ("manipulated_sequences/Other",)
     assert found["fakes with a missing original (kept, no MRI)"] == (
         f"manipulated_sequences/FaceSwap/c23/videos/{every[1][0]}_{every[1][1]}.mp4",
     )
@@ -189,17 +189,17 @@ def test_faceforensics_missing_and_foreign_files_are_named(pairs, tmp_path):
 @pytest.mark.parametrize(
     ("split", "text", "message"),
     [
-        ("val", None, "no split list there"),
+        ("val", None, "no such split list"),
         ("val", "{}", "not a list of pairs"),
         ("val", '[["000"]]', "not a pair"),
         ("val", '[["000", 3]]', "not a pair"),
         ("val", '[["000", "../x"]]', "not a pair"),
-        ("val", '[["004", "001"], ["001", "002"]]', "clip 001 is there twice"),
-        ("val", '[["003", "001"]]', "clip 003 is there twice: in train and val"),
+        ("val", '[["004", "001"], ["001", "002"]]', "clip 001 is listed twice"),
+        ("val", '[["003", "001"]]', "clip 003 is listed twice: in train and val"),
         ("val", "[[", "broken JSON"),
         ("val", "[" * 100_000, "broken JSON"),
         ("conversion_dict", '{"000": 3}', "entry '000'"),
-        ("conversion_dict", '{"000": "a 0", "000": "b 0"}', "'000' is there twice"),
+        ("conversion_dict", '{"000": "a 0", "000": "b 0"}', "'000' is listed twice"),
         ("conversion_dict", "[]", "not a list of clips"),
     ],
 )

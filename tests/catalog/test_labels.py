@@ -26,7 +26,7 @@ def test_entries_are_those_of_the_standard_parser(tmp_path_factory, data, chunk,
     path = tmp_path_factory.getbasetemp() / "x.json"
     path.write_text(json.dumps(data, indent=indent), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(labels, "CHUNK", chunk)  # every place in the text is once the end of a piece
+        patch.setattr(labels, "READ_CHARS", chunk)  # every place in the text is once the end of a piece
         assert dict(json_entries(path, "")) == data
 
 
@@ -50,12 +50,12 @@ def test_a_damaged_file_is_an_error_or_what_the_standard_parser_reads(tmp_path_f
 
 
 def test_a_large_file_is_read_in_little_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(labels, "CHUNK", 2**15)
+    monkeypatch.setattr(labels, "READ_CHARS", 2**15)
     path = tmp_path / "x.json"
     row = json.dumps({"category": "training", "landmarks": [[k / 7, k / 3] for k in range(68)]})
     with open(path, "w") as file:
         file.write("{" + ",".join(f'"{k}": {row}' for k in range(800)) + "}")
-    assert path.stat().st_size > 20 * labels.CHUNK
+    assert path.stat().st_size > 20 * labels.READ_CHARS
     tracemalloc.start()
     count = sum(1 for _ in json_entries(path, ""))
     peak = tracemalloc.get_traced_memory()[1]
@@ -70,15 +70,15 @@ def test_a_large_file_is_read_in_little_memory(tmp_path, monkeypatch):
         ("", "broken JSON"),
         ("[1, 2]", "not a list of clips"),
         ('"x"', "not a list of clips"),
-        ('{"a": 1, "a": 2}', "entry 'a' is there twice"),
-        ('{"a": {"b": 1, "b": 2}}', "'b' is there twice in one entry"),
+        ('{"a": 1, "a": 2}', "entry 'a' is listed twice"),
+        ('{"a": {"b": 1, "b": 2}}', "'b' is twice in one entry"),
         ('{"a": 1,}', "a comma after the last"),
         ('{"a": 1 "b": 2}', "no comma"),
         ('{"a" 1}', "without a name"),
         ("{1: 2}", "without a name"),
         ('{"a": 1} {"b": 2}', "more text"),
         ('{"a": ' + "[" * 100_000, "broken JSON"),
-        ('{"a": "' + "x" * 5_000, "an entry of more than"),
+        ('{"a": "' + "x" * 5_000, "has more than 4,000"),
         ('{"a": 1', "no comma"),
         ('{"a": tru', "broken JSON"),
     ],

@@ -79,7 +79,7 @@ def test_separators_of_strings_are_not_line_ends(folder):
 def test_backslashes_and_quoted_commas_are_paths(folder):
     clips, _ = read(folder, 'path,label,original\nsub\\c.mp4,real,\n"q,uote.mp4",fake,sub\\c.mp4\n')
     assert clips["q,uote.mp4"].original == clips["sub/c.mp4"].id
-    with pytest.raises(CatalogError, match="climbs out"):
+    with pytest.raises(CatalogError, match="points out"):
         read(folder, "path,label\n..\\secret.mp4,real\n")
 
 
@@ -112,7 +112,7 @@ def test_names_that_may_be_several_are_said(folder):
     )
     assert (clips["a.mp4"].targets, clips["b.mp4"].targets) == (("x,y",), ("x", "y"))
     assert any("'x,y'" in note and '";"' in note for note in notes)
-    assert any(note.startswith("2 clips share 'unknown'") for note in notes)
+    assert any(note.startswith("2 clips have 'unknown'") for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -122,19 +122,19 @@ def test_names_that_may_be_several_are_said(folder):
         ('[\n {"path": "a.mp4",\n "label": "real"}\n]', "a JSON array, not JSON lines", "jq -c '.[]' m.csv"),
         ('{"a.mp4": {"label": "REAL"}, "b.mp4": {"label": "FAKE"}}', "without path and label", "to_entries[]"),
         ('{\n "path": "a.mp4",\n "label": 0\n}', "broken JSON", "jq -c ."),
-        ('{"path": "a.mp4", "label": 0, "label": 1}', "label is there twice", ""),
-        ('{"path": "a.mp4", "label": 0, "Path": "b.mp4"}', "path is there twice", ""),
-        ('{"path": "a.mp4", "label": 0, "identity": [["x"]]}', r"identity is \['x'\], not a text", ""),
-        ('{"path": "a.mp4", "label": 0, "identity": true}', "identity is True, not a text", ""),
-        ('{"path": "a.mp4", "label": 0, "group": {"x": 1}}', "group is .*not a text", ""),
-        ('{"path": "a.mp4", "label": 0, "group": Infinity}', "group is inf, not a text", ""),
+        ('{"path": "a.mp4", "label": 0, "label": 1}', "label is twice", ""),
+        ('{"path": "a.mp4", "label": 0, "Path": "b.mp4"}', "path is twice", ""),
+        ('{"path": "a.mp4", "label": 0, "identity": [["x"]]}', r"identity is \['x'\], which is neither a text", ""),
+        ('{"path": "a.mp4", "label": 0, "identity": true}', "identity is True, which is neither a text", ""),
+        ('{"path": "a.mp4", "label": 0, "group": {"x": 1}}', "group is .*neither a text", ""),
+        ('{"path": "a.mp4", "label": 0, "group": Infinity}', "group is inf, which is neither a text", ""),
         ('{"path": "a.mp4", "label": 0.5}', "label '0.5' of a.mp4", "false and true"),
         ('{"path": "a.mp4", "label": NaN}', "label 'nan' of a.mp4", "false and true"),
-        ("path,label,label\na.mp4,0,1\n", "two columns are called label", ""),
-        ("path,label\na.mp4,0,x\n", "a row has 3 fields where the header has 2 fields", ""),
-        ("path,label\na.mp4\n", "a row has 1 fields where the header has 2 fields", ""),
+        ("path,label,label\na.mp4,0,1\n", "two columns have the name label", ""),
+        ("path,label\na.mp4,0,x\n", "a row has 3 fields, but the header has 2 fields", ""),
+        ("path,label\na.mp4\n", "a row has 1 fields, but the header has 2 fields", ""),
         ("path,label,group\na.mp4,0,x\0y\n", "control characters", ""),
-        ("path,label\na\0.mp4,0\n", "is no file name", ""),
+        ("path,label\na\0.mp4,0\n", "is not a file name", ""),
         (b"path,label,method\na.mp4,0,\xe4\n", "UTF-8 or UTF-16", "save it as UTF-8"),
         ("\n\n", "column path and label missing", ""),
         ("x" * 2000 + ",label\n", "column path missing", ""),

@@ -58,7 +58,7 @@ def test_manifest_json_lines_and_another_root(tmp_path):
     assert catalog.clips[0].original == "mine/original/-/a.mp4"
     assert all(catalog.path(clip).is_file() for clip in catalog.clips)
     assert not any("columns" in note for note in result.notes)
-    with pytest.raises(ConfigError, match="--root goes with a manifest"):
+    with pytest.raises(ConfigError, match="--root is for a manifest"):
         scan_catalog("dfdc", tmp_path, base=tmp_path)
 
 
@@ -80,7 +80,7 @@ def test_manifest_official_splits_are_used(tmp_path):
     text = "path,label,original,split\na.mp4,real,,train\nf.mp4,fake,a.mp4,test\nb.mp4,real,,validation\n"
     catalog, result = scan_catalog("manifest", manifest(tmp_path, text, ["a.mp4", "b.mp4", "f.mp4"]))
     assert {clip.path: clip.split for clip in catalog.clips} == {"a.mp4": "train", "f.mp4": "test", "b.mp4": "val"}
-    assert "the manifest's own splits are used" in result.notes
+    assert "the splits of the manifest are used" in result.notes
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_manifest_official_splits_are_used(tmp_path):
         ("path,label\n", "no rows"),
         ("path,label\nx.mp4,deepfake\n", r"label 'deepfake' of x\.mp4"),
         ("path,label\nx.mp4,real\n./x.mp4,real\n", r"x\.mp4 is listed twice(.|\n)*to do: remove one"),
-        ("path,label,name\nx.mp4,real,n\ny.mp4,real,n\n", r"two clips are called clips/original/-/n(.|\n)*to do: "),
+        ("path,label,name\nx.mp4,real,n\ny.mp4,real,n\n", r"two clips have the id clips/original/-/n(.|\n)*to do: "),
         ("path,label,split\nx.mp4,real,train\ny.mp4,real,\n", "1 of 2 clips have a split"),
         ("path,label,split\nx.mp4,real,holdout\n", "split 'holdout'"),
         ("path,label,original\nx.mp4,real,\ny.mp4,real,x.mp4\n", "is real and has an original"),
@@ -100,11 +100,11 @@ def test_manifest_official_splits_are_used(tmp_path):
         ('path,label\n"x.mp4,real\n', "broken CSV"),
         ('{"path": "x.mp4", "label": "real"}\n{"path": ', "broken JSON"),
         ('{"path": "x.mp4"}', "without path and label"),
-        ('{"path": ["x.mp4"], "label": 1}', "not a text"),
-        ("path,label\n../../etc/passwd,real\n", r"'../../etc/passwd' climbs out"),
-        ("path,label\n/etc/passwd,real\n", r"is an absolute path(.|\n)*write the path from .*set on"),
+        ('{"path": ["x.mp4"], "label": 1}', "neither a text"),
+        ("path,label\n../../etc/passwd,real\n", r"'../../etc/passwd' points out"),
+        ("path,label\n/etc/passwd,real\n", r"is an absolute path(.|\n)*write the path relative to .*set"),
         ("path,label\nlink.mp4,real\n", "is a link that leads out"),
-        ("path,label\n,real\n", "is no file name"),
+        ("path,label\n,real\n", "is not a file name"),
     ],
 )
 def test_bad_manifests(tmp_path, text, message):
@@ -164,9 +164,9 @@ def test_relaxing_donors_is_advised_only_where_it_unties_something(tmp_path):
         f"{file},{'real' if i % 2 else 'fake'},all\n" for i, file in enumerate(files)
     )
     _, result = scan_catalog("manifest", manifest(tmp_path / "group", one_group, files))
-    chained = [note for note in result.notes if "chained" in note]
-    assert len(chained) == 1
-    assert "--relax-donors" not in chained[0]
+    linked = [note for note in result.notes if "linked by" in note]
+    assert len(linked) == 1
+    assert "--relax-donors" not in linked[0]
     donors = "path,label,identity,donor\n" + "".join(f"{file},fake,{i},{i + 1}\n" for i, file in enumerate(files))
     _, result = scan_catalog("manifest", manifest(tmp_path / "donors", donors, files))
-    assert any("chained" in note and "--relax-donors" in note for note in result.notes)
+    assert any("linked by" in note and "--relax-donors" in note for note in result.notes)

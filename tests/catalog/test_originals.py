@@ -154,11 +154,11 @@ def test_an_original_that_several_files_fit_fails_the_audit(tmp_path, reals, nam
     leaks = audit(read_catalog(tmp_path / "c.parquet"))
     assert [leak.kind for leak in leaks] == ["unclear original"]
     assert set(leaks[0].fits) == set(reals)
-    told = CliRunner().invoke(app, ["catalog", "audit", str(tmp_path / "c.parquet")])
-    assert told.exit_code == 1
-    assert "missing original" not in told.output
+    result = CliRunner().invoke(app, ["catalog", "audit", str(tmp_path / "c.parquet")])
+    assert result.exit_code == 1
+    assert "missing original" not in result.output
     for path in reals:
-        assert path in told.output
+        assert path in result.output
 
 
 def test_the_exact_path_wins_over_other_spellings(tmp_path):
@@ -173,12 +173,12 @@ def test_the_audit_lists_missing_originals(tmp_path):
     rows = [fake(f"{c}/f.mp4", f"x/{c}/r.mp4", compression=c) for c in ("c23", "c40")] + [fake("g.mp4", "y.mp4")]
     catalog, _ = scan_catalog("manifest", write(tmp_path, [*rows, real("z.mp4"), fake("h.mp4", "")]))
     write_catalog(catalog, tmp_path / "c.parquet")
-    told = CliRunner().invoke(app, ["catalog", "audit", str(tmp_path / "c.parquet")])
-    assert told.exit_code == 0
+    result = CliRunner().invoke(app, ["catalog", "audit", str(tmp_path / "c.parquet")])
+    assert result.exit_code == 0
     for name in ("x/c23/r.mp4", "x/c40/r.mp4", "y.mp4"):
-        assert name in told.output
-    assert "2 originals are named and not there" in told.output
-    assert "h.mp4" not in told.output
+        assert name in result.output
+    assert "2 originals are named but missing" in result.output
+    assert "h.mp4" not in result.output
 
 
 @pytest.mark.parametrize("key", ["group", "identity", "targets", "donor", "source", "donor_sources"])

@@ -12,7 +12,7 @@ import pytest
 
 from mrigan.catalog import READERS, audit, scan_catalog
 from mrigan.errors import CatalogError, ConfigError
-from tests.catalog.told import by_id, differences, problems
+from tests.catalog.results import by_id, differences, problems
 
 from . import trees
 
@@ -20,7 +20,7 @@ from . import trees
 def test_dfdc_complete_and_not(tmp_path):
     trees.dfdc(tmp_path, clips=2_000, reals=400)
     _, result = scan_catalog("dfdc", tmp_path)
-    assert differences(result) == {"of the 119,154 published entries of the lists are not here": 117_154}
+    assert differences(result) == {"of the 119,154 published entries of the lists are missing": 117_154}
     shutil.rmtree(tmp_path / "dfdc_train_part_7")
     catalog, result = scan_catalog("dfdc", tmp_path)
     assert [(p.count, p.examples) for p in result.differences] == [(1, ("dfdc_train_part_7",))]
@@ -48,8 +48,8 @@ def test_dfdc_preview(tmp_path):
     trees.touch(tmp_path, ["method_A/1/1_A/2_1_A_000.mp4"])
     catalog, result = scan_catalog("dfdc-preview", tmp_path)
     assert differences(result) == {
-        "clips of dataset.json are not here": 1,
-        "of the 1,131 published real clips are not here": 1,
+        "clips of dataset.json are missing": 1,
+        "of the 1,131 published real clips are missing": 1,
     }
     assert problems(result)["skipped: on disk but not in dataset.json"] == 1
     assert problems(result)["fakes with a missing original (kept, no MRI)"] == sum(
@@ -62,8 +62,8 @@ def test_dfdc_preview(tmp_path):
     [
         ('{"method_A/1/x.mp4": {"label": "real", "set": "train"}}', "labelled real"),
         ('{"method_A/1/x.mp4": {"label": "fake"}}', "no label and set"),
-        ('{"../x.mp4": {"label": "fake", "set": "train"}}', "climbs out"),
-        ('{"x.mp4": {"label": "fake", "set": "train"}}', "in no folder"),
+        ('{"../x.mp4": {"label": "fake", "set": "train"}}', "points out"),
+        ('{"x.mp4": {"label": "fake", "set": "train"}}', "is not in a folder"),
         ('["x.mp4"]', "not a list of clips"),
     ],
 )
@@ -97,7 +97,7 @@ def test_dfdc_validation_set_and_videos_in_a_folder_of_their_own(tmp_path):
     catalog, result = scan_catalog("dfdc-test", root)
     assert {(clip.dataset, clip.split) for clip in catalog.clips} == {("dfdc-validation", "val")}
     assert problems(result) == {"skipped: listed but not on disk": 1, "skipped: on disk but not in labels.csv": 1}
-    assert differences(result) == {"of the 4,000 published lines of labels.csv are not here": 3_992}
+    assert differences(result) == {"of the 4,000 published lines of labels.csv are missing": 3_992}
     assert all(catalog.path(clip).is_file() for clip in catalog.clips)
 
 
@@ -107,7 +107,7 @@ def test_dfdc_validation_set_and_videos_in_a_folder_of_their_own(tmp_path):
         ("filename,label\nx.mp4,2\n", "line 2"),
         ("name,is_fake\nx.mp4,1\n", "line 1"),
         ("filename,label\nx.mp4,1\nx.mp4,0\n", "listed twice"),
-        ("filename,label\n../../x.mp4,1\n", "climbs out"),
+        ("filename,label\n../../x.mp4,1\n", "points out"),
         ('filename,label\n"x.mp4,1\n', "broken CSV"),
         ("filename,label\n", "no clips found"),
     ],
@@ -148,7 +148,7 @@ def test_ffhq_photos_and_photographers_stay_together(tmp_path):
         assert (clip.source, clip.group) == (facts["photo_url"], facts["author"])
     assert audit(catalog) == []
     assert differences(result) == {
-        f"of the 70,000 published pictures of {variant} are not here": 69_580
+        f"of the 70,000 published pictures of {variant} are missing": 69_580
         for variant in ("thumbnails128x128", "in-the-wild-images")
     }
     official, _ = scan_catalog("ffhq", tmp_path, splits=tmp_path)
@@ -174,10 +174,10 @@ def test_fdf_by_licence(tmp_path):
     assert len(catalog) == 300
     assert all(clip.label == "real" for clip in catalog.clips)
     assert differences(result) == {
-        "of the 352,961 published pictures of cc-by-2 are not here": 352_761,
-        "of the 623,598 published pictures of cc-by-nc-sa-2 are not here": 623_498,
-        "of the 199,502 published pictures of cc-by-sa-2 are not here": 199_502,
-        "of the 295,192 published pictures of cc-by-nc-2 are not here": 295_192,
+        "of the 352,961 published pictures of cc-by-2 are missing": 352_761,
+        "of the 623,598 published pictures of cc-by-nc-sa-2 are missing": 623_498,
+        "of the 199,502 published pictures of cc-by-sa-2 are missing": 199_502,
+        "of the 295,192 published pictures of cc-by-nc-2 are missing": 295_192,
     }
     assert audit(catalog) == []
     assert {clip.split for clip in catalog.clips} == {"train", "val", "test"}
@@ -236,7 +236,7 @@ def test_hostile_file_names_are_counted_and_shown_harmless(reader, path, tmp_pat
             pass
     catalog, result = scan_catalog(reader, tmp_path)
     assert len(catalog) == 1
-    assert problems(result)["skipped: a name with control characters, line breaks or no UTF-8"] == 3
+    assert problems(result)["skipped: the name has control characters, line breaks or is not UTF-8"] == 3
     shown = " ".join(map(str, result.problems))
     assert shown.isprintable()
     shown.encode()  # no surrogates
@@ -246,5 +246,5 @@ def test_hostile_file_names_are_counted_and_shown_harmless(reader, path, tmp_pat
 def test_two_files_of_one_clip_are_refused(reader, path, tmp_path):
     other = {".mp4": ".avi", ".png": ".jpg"}[Path(path).suffix]
     trees.touch(tmp_path, [path, path.replace(Path(path).suffix, other)])
-    with pytest.raises(CatalogError, match="two clips are called"):
+    with pytest.raises(CatalogError, match="two clips have the id"):
         scan_catalog(reader, tmp_path)

@@ -35,10 +35,10 @@ def test_labels_methods_and_groups(tmp_path: Path) -> None:
     assert {clips[path].group for path in together} == {"clip3"}
     assert len({clips[path].split for path in together}) == 1
     assert {problem.reason: problem.count for problem in result.problems} == {
-        "passed over: neither a clip nor a list": 1,
-        "folders passed over: not called after a label or a split": 1,
+        "skipped: neither a clip nor a list": 1,
+        "skipped: folders without the name of a label or a split": 1,
     }
-    assert any("no originals" in note for note in result.notes)
+    assert any("originals are unknown" in note for note in result.notes)
 
 
 def test_names_that_differ_in_a_number_only_say_nothing(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_names_that_differ_in_a_number_only_say_nothing(tmp_path: Path) -> None:
     catalog, result = scan_catalog("folder", root)
     assert {clip.group for clip in catalog.clips} == {""}
     assert {clip.split for clip in catalog.clips} == {"train", "val", "test"}
-    assert any("60 files stand by themselves" in note for note in result.notes)
+    assert any("60 files have no group" in note for note in result.notes)
 
 
 def test_folders_of_splits_are_used_where_all_lie_below_them(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_another_file_is_not_overwritten(tmp_path):
     pq.write_table(pa.table({"x": [1]}), other)
     before = other.read_bytes()
     for path in (labels, other):
-        with pytest.raises(CatalogError, match="not overwritten"):
+        with pytest.raises(CatalogError, match="not changed"):
             write_catalog(Catalog(tmp_path, clips()), path)
     assert (labels.read_text(), other.read_bytes()) == ("{}", before)
     write_catalog(Catalog(tmp_path, clips(2)), tmp_path / "c.parquet")
@@ -85,7 +85,7 @@ def test_another_file_is_not_overwritten(tmp_path):
 
 def test_files_that_are_no_catalog(tmp_path):
     path = tmp_path / "c.parquet"
-    with pytest.raises(CatalogError, match="no catalog there"):
+    with pytest.raises(CatalogError, match="no such catalog"):
         read_catalog(path)
     path.write_text("hello")
     with pytest.raises(CatalogError, match="not a Parquet file"):
@@ -113,8 +113,8 @@ def test_files_that_are_no_catalog(tmp_path):
         ("path", "/etc/passwd", "outside the root"),
         ("label", "FAKE", "label 'FAKE'"),
         ("split", "holdout", "split 'holdout'"),
-        ("original", "set/original/-/nobody", "no real clip"),
-        ("name", "r/1", "is called"),
+        ("original", "set/original/-/nobody", "not a real clip"),
+        ("name", "r/1", "make the id"),
         ("method", None, "no value in method"),
     ],
 )

@@ -1,12 +1,12 @@
-"""Readers: one file a data set. A reader looks at a folder and lists its clips; it decides nothing about splits.
+"""Readers: one file per data set. A reader lists the clips of a folder; it does not split them.
 
-A new data set is one module with a function of `Reader`'s form and one line in `READERS`. What it must keep to:
+To add a data set, write one module with a function of the type `Reader` and add one line to `READERS`. Rules:
 
-- a clip's `name` is unique within (data set, method, compression) and the same wherever the folder lies;
-- paths are checked with `mrigan.catalog.readers.common.inside`, so that no label file can point out of its folder;
-- `family` names the original also where its file is missing, so that its fakes stay together;
-- official lists are read from the user's copy (`splits`); what differs from the published data set is counted;
-- one bad clip among many is skipped and counted as a problem; what makes the whole list doubtful is a CatalogError.
+- A clip's `name` is unique within (data set, method, compression) and does not depend on where the folder is.
+- Check paths with `mrigan.catalog.readers.folder.inside`, so that no label file can point out of its folder.
+- `family` names the original even if its file is missing, so that its fakes stay in one split.
+- Read official lists from the user's copy (`splits`); count the differences from the published data set.
+- Skip a single bad clip and count it as a problem; raise CatalogError if the whole list is doubtful.
 """
 
 from __future__ import annotations

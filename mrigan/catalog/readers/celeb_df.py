@@ -1,7 +1,7 @@
-"""Celeb-DF-v2: `Celeb-real`, `YouTube-real`, `Celeb-synthesis`, and `List_of_testing_videos.txt` (1 = REAL).
+"""Reader of Celeb-DF-v2: `Celeb-real`, `YouTube-real`, `Celeb-synthesis`, `List_of_testing_videos.txt` (1 = REAL).
 
 `Celeb-real/id<T>_<NNNN>.mp4` shows person T; `Celeb-synthesis/id<T>_id<S>_<NNNN>.mp4` is that clip with the face of S.
-Who is seen in `YouTube-real/<NNNNN>.mp4` is not published.
+The people in `YouTube-real/<NNNNN>.mp4` are not published.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
-from mrigan.catalog.readers.common import MISSING, Problem, Problems, ScanResult, count_difference, found_clips
-from mrigan.catalog.readers.folder import VIDEO_SUFFIXES, Folder, listing
+from mrigan.catalog.readers.common import Problem, Problems, ScanResult, checked_clips, count_difference
+from mrigan.catalog.readers.folder import VIDEO_SUFFIXES, FolderListing, list_path, listing
 from mrigan.catalog.readers.labels import small_text
 from mrigan.errors import CatalogError
 
@@ -32,41 +32,39 @@ def read_celeb_df(root: Path, splits: Path | None = None) -> ScanResult:
     """The clips of Celeb-DF-v2.
 
     Args:
-        splits: `List_of_testing_videos.txt`, or its folder: its clips are the test set, all others train.
+        splits: `List_of_testing_videos.txt` or its folder: its clips are the test set, all others the training set.
 
     Raises:
-        CatalogError: not this layout, no clips, a link that leads out, or a list that contradicts the folders.
+        CatalogError: another layout, no clips, a link out of the folder, or a list that contradicts the folders.
     """
     root = Path(root)
     top = listing(root, LAYOUT)
-    test_list = _find_list(root, splits)
+    test_list = list_path(root, splits, LIST)
     test = _read_list(test_list) if test_list else set()
     problems = Problems()
     clips: list[Clip] = []
     differences: list[Problem] = []
     names: dict[str, set[str]] = {}
     for folder, published in PUBLISHED.items():
-        present = Folder(root / folder) if folder in top.folders() else None
-        found = list(present.matching(NAMES[folder], VIDEO_SUFFIXES, problems, f"{folder}/")) if present else []
-        names[folder] = {match[0] for match, _ in found}
-        differences += count_difference(published, len(found), f"clips of {folder}")
-        for match, name in found:
+        present = FolderListing(root / folder) if folder in top.folders() else None
+        files = list(present.matching(NAMES[folder], VIDEO_SUFFIXES, problems, f"{folder}/")) if present else []
+        names[folder] = {match[0] for match, _ in files}
+        differences += count_difference(published, len(files), f"clips of {folder}")
+        for match, name in files:
             official = ("test" if f"{folder}/{name}" in test else "train") if test else ""
             clips.append(_clip(f"{folder}/{name}", match, names["Celeb-real"], official))
-    for clip in clips:
-        if clip.label == "fake" and clip.original is None:
-            problems.add(MISSING, clip.path)
     if test:
         differences += count_difference(LISTED, len(test), f"lines of {LIST}")
-        lost = Problems()
-        lost.extend(f"clips of {LIST} are not here", test - {clip.path for clip in clips})
-        differences += lost.counted()
-    notes = ["who is seen in YouTube-real is not published: nothing keeps one of them from being on two sides"]
+        missing = Problems()
+        missing.extend(f"clips of {LIST} are missing", test - {clip.path for clip in clips})
+        differences += missing.counted()
+    notes = ["the people in YouTube-real are not published: one of them may be in two splits"]
     if splits is None:
-        notes.append(f"{LIST} is {'there but not used' if test else 'not there'}; to split as published: --splits PATH")
+        state = "not used" if test else "missing"
+        notes.append(f"{LIST} is {state}; to split as published: --splits PATH")
     else:
-        notes.append(f"the test set is {LIST}, all else train; the publisher names no validation set (--val draws one)")
-    clips = found_clips(clips, root, problems, LAYOUT)
+        notes.append(f"the test set is {LIST}, all else is train; no validation set is published (--val draws one)")
+    clips = checked_clips(clips, root, problems, LAYOUT)
     return ScanResult(root, clips, problems.counted(), notes, splits is not None, differences)
 
 
@@ -93,29 +91,21 @@ def _clip(path: str, match: re.Match[str], originals: set[str], official: str) -
     )
 
 
-def _find_list(root: Path, splits: Path | None) -> Path | None:
-    if splits is None:
-        return root / LIST if (root / LIST).is_file() else None
-    path = splits / LIST if splits.is_dir() else splits
-    if not path.is_file():
-        raise CatalogError("no test list there", where=path, fix=f"--splits takes {LIST} or its folder")
-    return path
-
-
 def _read_list(path: Path) -> set[str]:
-    found: set[str] = set()
+    paths: set[str] = set()
     for number, line in enumerate(small_text(path).splitlines(), 1):
         if not line.strip():
             continue
         match = LINE.fullmatch(line.strip())
         where = f"{path}, line {number}"
         if not match:
-            raise CatalogError(f"not a line of the test list: {line[:80]!r}", where=where, fix="<1|0> <folder>/<file>")
+            fix = "a line is <1|0> <folder>/<file>"
+            raise CatalogError(f"not a line of the test list: {line[:80]!r}", where=where, fix=fix)
         if (match[1] == "1") != match[3].endswith("real"):
             raise CatalogError(f"{match[2]} is labelled {match[1]}", where=where, fix="in this list 1 = REAL, 0 = FAKE")
-        if match[2] in found:
+        if match[2] in paths:
             raise CatalogError(f"{match[2]} is listed twice", where=where)
-        found.add(match[2])
-    if not found:
+        paths.add(match[2])
+    if not paths:
         raise CatalogError("the test list is empty", where=path)
-    return found
+    return paths

@@ -1,4 +1,4 @@
-"""What every reader returns, and how it counts what is wrong or missing."""
+"""`ScanResult`, which every reader returns, and `Problems`, which counts what is wrong or missing."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mrigan.catalog.clips import Clip
 from mrigan.errors import CatalogError, ConfigError
 
 MISSING = "fakes with a missing original (kept, no MRI)"
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # the last: bytes that are no UTF-8
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # the last range: bytes that are not UTF-8
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A reason why clips were skipped or are less than they should be, with their number and the first few names."""
+    """Why some clips were skipped or are incomplete, with their number and the first few names."""
 
     reason: str
     count: int
@@ -30,7 +30,7 @@ class Problem:
 
 
 class Problems:
-    """Collects (reason, name) while a reader goes on."""
+    """Collects (reason, name) while a reader continues."""
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = defaultdict(list)
@@ -49,17 +49,17 @@ class Problems:
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What a reader found.
+    """The result of a reader.
 
     Attributes:
         root: the folder that the clips' paths are relative to.
         clips: without splits.
-        problems: counted skips and shortcomings.
-        notes: what a person should know, for example what the groups are.
-        official: the clips' official splits are to be used.
+        problems: why clips were skipped or are incomplete, counted.
+        notes: hints for the user, for example what the groups are.
+        official: use the clips' official splits.
         scope, unclear, absent: see `Making`; the latter two by data set.
-        differences: what this copy lacks of the published data set, or has beside it; [] = it is complete, None = there
-            is nothing to compare it with.
+        differences: clips that this copy lacks of the published data set, or has in addition; [] = the copy is
+            complete, None = the published data set is unknown.
     """
 
     root: Path
@@ -79,52 +79,58 @@ class ScanResult:
 
 
 class Reader(Protocol):
-    """Lists the clips below `root` (a folder, for a manifest the file); reads only. Raises CatalogError.
+    """Lists the clips below `root` (a folder; for a manifest, the file). Raises CatalogError.
 
-    `splits` is the user's copy of the publisher's lists, a file or the folder that holds them; None = not to be used.
+    `splits` is the user's copy of the publisher's lists, a file or its folder; None = do not use them.
     """
 
     def __call__(self, root: Path, /, splits: Path | None = None) -> ScanResult: ...
 
 
 def printable(name: str) -> str:
-    """`name`, with control characters and bytes that are no UTF-8 escaped: it goes into messages and tables."""
-    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), name)
+    """`name` for messages and tables: control characters and bytes that are not UTF-8 are escaped."""
+    return UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), name)
 
 
-def found_clips(clips: list[Clip], root: Path, problems: Problems, layout: str) -> list[Clip]:
-    """`clips` by id; CatalogError where there are none, or two have one id."""
+def checked_clips(clips: list[Clip], root: Path, problems: Problems, layout: str) -> list[Clip]:
+    """`clips` sorted by id; fakes whose original is named but missing are added to `problems`.
+
+    Raises:
+        CatalogError: no clips, or two with one id.
+    """
     if not clips:
-        found = "; ".join(map(str, problems.counted())) or "nothing is called as the data set's files are"
-        raise CatalogError(f"no clips found: {found}", where=root, fix=layout)
+        reasons = "; ".join(map(str, problems.counted())) or "no file is named like the files of this data set"
+        raise CatalogError(f"no clips found: {reasons}", where=root, fix=layout)
+    for clip in clips:
+        if clip.label == "fake" and clip.original is None and clip.family != clip.id:
+            problems.add(MISSING, clip.path)
     return unique(clips, root)
 
 
-def count_difference(published: int, found: int, what: str) -> list[Problem]:
-    """The difference of two numbers, where the published names are not known."""
-    if found < published:
-        return [Problem(f"of the {published:,} published {what} are not here", published - found, ())]
-    return (
-        [Problem(f"{what} more than the {published:,} published", found - published, ())] if found > published else []
-    )
+def count_difference(published: int, count: int, what: str) -> list[Problem]:
+    """The difference between the published and the actual number, for files whose published names are unknown."""
+    if count < published:
+        return [Problem(f"of the {published:,} published {what} are missing", published - count, ())]
+    more = f"{what} more than the {published:,} published"
+    return [Problem(more, count - published, ())] if count > published else []
 
 
 def no_lists(splits: Path | None, reader: str, why: str) -> None:
-    """Raise ConfigError where `--splits` is given to a reader that knows no official lists."""
+    """Raise ConfigError if `--splits` is given to a reader without official lists."""
     if splits is not None:
         raise ConfigError(f"--splits: {reader} has no official lists: {why}", fix="leave --splits out")
 
 
 def unique(clips: Iterable[Clip], where: Path) -> list[Clip]:
-    """The clips sorted by id; CatalogError where two have the same."""
+    """The clips sorted by id; CatalogError if two have the same id."""
     by_id: dict[str, Clip] = {}
     for clip in clips:
         if clip.id in by_id:
             raise CatalogError(
-                f"two clips are called {clip.id}: {by_id[clip.id].path} and {clip.path}",
+                f"two clips have the id {clip.id}: {by_id[clip.id].path} and {clip.path}",
                 where=where,
-                fix="a clip is told by data set, method, compression and name together: remove one of the two, "
-                "or in a manifest give it another name (column name)",
+                fix="remove one of the two; or, in a manifest, give one another name (column name): data set, method, "
+                "compression and name together are the id",
             )
         by_id[clip.id] = clip
     return [by_id[key] for key in sorted(by_id)]

@@ -1,8 +1,7 @@
-"""DFDC's training set: `dfdc_train_part_N/metadata.json` and the videos beside it.
+"""Reader of DFDC's training set: `dfdc_train_part_N/metadata.json` and the videos beside it.
 
-`{"x.mp4": {"label": "FAKE"|"REAL", "split": "train", "original": "y.mp4"}}`; a REAL may lack `original`, a FAKE may
-have none or one that is not there. People are not listed: the part stands in as their group, as the challenge's winner
-did it.
+`{"x.mp4": {"label": "FAKE"|"REAL", "split": "train", "original": "y.mp4"}}`. A REAL may lack `original`; a FAKE may
+lack it or name a missing file. People are not listed, so the part is the group, as in the challenge's winning entry.
 """
 
 from __future__ import annotations
@@ -16,60 +15,59 @@ from typing import Any
 from mrigan.catalog.clips import ORIGINAL, SPLITS, Clip
 from mrigan.catalog.readers.common import MISSING, Problem, Problems, ScanResult, count_difference, no_lists, unique
 from mrigan.catalog.readers.dfdc_originals import DATASET, Originals, Part, label_of
-from mrigan.catalog.readers.folder import PLAIN, VIDEO_SUFFIXES, inside
+from mrigan.catalog.readers.folder import PLAIN, VIDEO_SUFFIXES, inside, listing
 from mrigan.catalog.readers.labels import json_entries
 from mrigan.errors import CatalogError
 
-MIN_PARTS = 3  # with fewer, train, val and test cannot each have a part of their own
+MIN_PARTS = 3  # with fewer, train, val and test cannot each have their own part
 PUBLISHED_PARTS, PUBLISHED = 50, 119_154
 EXPECTED = 'expected {"x.mp4": {"label": "FAKE", "original": "y.mp4"}, ...}'
 LIST = "metadata.json"
-NESTED = "skipped: parts in a folder below (move or link them into ROOT, or scan that folder)"
+NESTED = "skipped: parts in a sub-folder (move or link them into ROOT, or scan that sub-folder)"
 UNLISTED = f"skipped: folders of videos without {LIST}"
-DEPTH, MAX_FOLDERS = 3, 1_000  # how far below ROOT, and into how many folders of a level, it is looked for parts
+MAX_DEPTH, MAX_FOLDERS = 3, 1_000  # levels below ROOT, and folders of a level, that are searched for parts
 LAYOUT = "expected ROOT/dfdc_train_part_N/metadata.json with the videos beside it, or one such part as ROOT"
 
 
 def read_dfdc(root: Path, splits: Path | None = None) -> ScanResult:
-    """The clips of all parts below `root`, or of `root` itself where it is a part.
+    """The clips of all parts below `root`, or of `root` itself if it is a part.
 
     Raises:
-        CatalogError: not this layout, no clips, broken JSON, or an entry that leads out of its part.
+        CatalogError: another layout, no clips, broken JSON, or an entry that points out of its part.
         ConfigError: `splits` is given.
     """
-    no_lists(splits, "dfdc", "its 50 parts are all training data; its test set has a reader of its own, dfdc-test")
+    no_lists(splits, "dfdc", "all of its 50 parts are training data; the reader of the test set is dfdc-test")
     root = Path(root)
-    parts, problems = _parts(root), Problems()
-    for reason, path in _passed_over(root, parts):
+    folders, problems = _part_folders(root), Problems()
+    for reason, path in _skipped_folders(root, folders):
         problems.add(reason, path)
-    grouped = len(parts) >= MIN_PARTS
-    names = {part: part.resolve().name if part == root else part.name for part in parts}
-    found = [Part(part, names[part], _read_metadata(part / LIST)) for part in parts]
-    originals = Originals(found)
+    grouped = len(folders) >= MIN_PARTS
+    names = {folder: folder.resolve().name if folder == root else folder.name for folder in folders}
+    parts = [Part(folder, names[folder], _read_metadata(folder / LIST)) for folder in folders]
+    originals = Originals(parts)
     clips: list[Clip] = []
-    for part in found:
+    for part in parts:
         above = part.path.relative_to(root).as_posix()
         for entry, row in sorted(part.entries.items()):
-            shown = f"{part.name}/{entry}"
-            there = entry in part.there
+            name = f"{part.name}/{entry}"
             label = label_of(row)
             if not label:
-                problems.add("skipped: label is neither REAL nor FAKE", shown)
+                problems.add("skipped: label is neither REAL nor FAKE", name)
                 continue
-            if not there:
-                problems.add("skipped: listed but not on disk", shown)
+            if entry not in part.existing:
+                problems.add("skipped: listed but not on disk", name)
                 continue
             original, by_a_fake = originals.of(part, entry) if label == "fake" else (None, False)
             if label == "fake" and original is None:
-                problems.add(MISSING, shown)
+                problems.add(MISSING, name)
             if by_a_fake:
-                problems.add("fakes of fakes (of the family of the first original)", shown)
+                problems.add("fakes of fakes (in the family of the first original)", name)
             clips.append(
                 Clip(
                     DATASET,
                     ORIGINAL if label == "real" else "",
                     "",
-                    shown,
+                    name,
                     entry if above == "." else f"{above}/{entry}",
                     label,
                     original,
@@ -78,56 +76,50 @@ def read_dfdc(root: Path, splits: Path | None = None) -> ScanResult:
                     family=originals.family(entry),
                 )
             )
-        for name in part.folder.files(VIDEO_SUFFIXES, Problems()):
-            if name not in part.entries:
-                problems.add("skipped: on disk but not in metadata.json", f"{part.name}/{name}")
+        for file in part.folder.files(VIDEO_SUFFIXES, Problems()):
+            if file not in part.entries:
+                problems.add("skipped: on disk but not in metadata.json", f"{part.name}/{file}")
     if not clips:
-        counted = "; ".join(map(str, problems.counted())) or "metadata.json lists nothing"
-        raise CatalogError(f"no clips found: {counted}", where=root, fix=LAYOUT)
+        reasons = "; ".join(map(str, problems.counted())) or "metadata.json lists nothing"
+        raise CatalogError(f"no clips found: {reasons}", where=root, fix=LAYOUT)
     notes = [
-        f"{len(parts)} parts: people are not listed, so the part is the group, and none is on two sides"
+        f"{len(parts)} parts: people are not listed, so the part is the group; no part is in two splits"
         if grouped
         else f"only {len(parts)} part{'s' * (len(parts) > 1)} (fewer than {MIN_PARTS}): split by family; "
-        "one person may be on two sides"
+        "one person may be in two splits"
     ]
     notes += [str(problem) for problem in originals.repeated.counted()]
-    differences = _differences(list(names.values()), sum(len(part.entries) for part in found))
+    differences = _differences(list(names.values()), sum(len(part.entries) for part in parts))
     return ScanResult(root, unique(clips, root), problems.counted(), notes, differences=differences)
 
 
 def _differences(parts: list[str], listed: int) -> list[Problem]:
-    """What is missing of the published parts, or, where all are there, of the entries in their lists."""
+    """Published parts that are missing; if no part is missing, the entries that their lists lack."""
     expected = [f"dfdc_train_part_{number}" for number in range(PUBLISHED_PARTS)]
-    missing = [name for name in expected if name not in parts]
-    beyond = [name for name in parts if name not in expected]
-    found = Problems()
-    found.extend(f"of the {PUBLISHED_PARTS} published parts are not here", missing)
-    found.extend(f"folders beside the {PUBLISHED_PARTS} published parts", beyond)
-    return [
-        *found.counted(5),
-        *([] if missing or beyond else count_difference(PUBLISHED, listed, "entries of the lists")),
-    ]
+    differences = Problems()
+    differences.extend(f"of the {PUBLISHED_PARTS} published parts are missing", set(expected) - set(parts))
+    differences.extend(f"folders beside the {PUBLISHED_PARTS} published parts", set(parts) - set(expected))
+    return differences.counted(5) or count_difference(PUBLISHED, listed, "entries of the lists")
 
 
-def _parts(root: Path) -> list[Path]:
-    if not root.is_dir():
-        raise CatalogError("no such folder", where=root, fix=LAYOUT)
+def _part_folders(root: Path) -> list[Path]:
+    listing(root, LAYOUT)
     if (root / LIST).is_file():
         return [root]
     parts = [folder for folder in root.iterdir() if (folder / LIST).is_file()]
     if not parts:
         problems = Problems()
-        for reason, path in _passed_over(root, []):
+        for reason, path in _skipped_folders(root, []):
             problems.add(reason, path)
         more = "".join(f"; {problem}" for problem in problems.counted(5))
-        raise CatalogError(f"no {LIST} in this folder or in the folders below it{more}", where=root, fix=LAYOUT)
+        raise CatalogError(f"no {LIST} in this folder or in its sub-folders{more}", where=root, fix=LAYOUT)
     return sorted(parts, key=_natural)
 
 
-def _passed_over(root: Path, parts: list[Path]) -> Iterator[tuple[str, str]]:
-    """(reason, path) of the folders that look like parts and are not read."""
+def _skipped_folders(root: Path, parts: list[Path]) -> Iterator[tuple[str, str]]:
+    """(reason, path) of the folders that look like parts but are not read."""
     waiting = [folder for folder in (root, *_folders(root)) if folder not in parts]
-    for _ in range(DEPTH):
+    for _ in range(MAX_DEPTH):
         below: list[Path] = []
         for folder in waiting[:MAX_FOLDERS]:
             if (folder / LIST).is_file():
@@ -157,7 +149,7 @@ def _holds_videos(folder: Path) -> bool:
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts part 2 before part 10."""
+    """A sort key that puts part 2 before part 10."""
     return [(int(text), "") if text.isdigit() else (-1, text) for text in re.split(r"(\d+)", path.name)]
 
 
@@ -170,7 +162,7 @@ def _read_metadata(path: Path) -> dict[str, dict[str, Any]]:
         if original is None:
             continue
         if not isinstance(original, str):
-            raise CatalogError(f"entry {entry!r}: original {original!r} is no file name", where=path)
+            raise CatalogError(f"entry {entry!r}: original {original!r} is not a file name", where=path)
         if original and not PLAIN.fullmatch(original):
             inside(path.parent, original, path)
     return data

@@ -1,6 +1,6 @@
-"""DFDC's own test and validation sets: videos and `labels.csv` (`filename,label`, 1 = FAKE), no originals.
+"""Reader of DFDC's test and validation sets: videos and `labels.csv` (`filename,label`, 1 = FAKE), no originals.
 
-The folder's name tells them apart: what is called validation is that, everything else the test set.
+A folder with "valid" in its name is the validation set; any other folder is the test set.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import io
 from pathlib import Path
 
 from mrigan.catalog.clips import ORIGINAL, Clip
-from mrigan.catalog.readers.common import Problems, ScanResult, count_difference, found_clips, no_lists
-from mrigan.catalog.readers.folder import PLAIN, VIDEO_SUFFIXES, Folder, inside, listing
+from mrigan.catalog.readers.common import Problems, ScanResult, checked_clips, count_difference, no_lists
+from mrigan.catalog.readers.folder import PLAIN, VIDEO_SUFFIXES, FolderListing, inside, listing
 from mrigan.catalog.readers.labels import small_text
 from mrigan.errors import CatalogError
 
@@ -23,12 +23,13 @@ LAYOUT = (
 
 
 def read_dfdc_test(root: Path, splits: Path | None = None) -> ScanResult:
-    """The clips of DFDC's test set, all in the split test; of its validation set, all in the split val.
+    """The clips of DFDC's test set (all in the split test), or of its validation set (all in the split val).
 
     Raises:
-        CatalogError: not this layout, no clips, a broken list, or an entry that leads out. ConfigError: `splits` given.
+        CatalogError: another layout, no clips, a broken list, or an entry that points out of the folder.
+        ConfigError: `splits` is given.
     """
-    no_lists(splits, "dfdc-test", "the whole set is for the test")
+    no_lists(splits, "dfdc-test", "the whole set is for testing")
     root = Path(root)
     listing(root, LAYOUT)
     which = "validation" if "valid" in root.resolve().name.lower() else "test"
@@ -36,7 +37,7 @@ def read_dfdc_test(root: Path, splits: Path | None = None) -> ScanResult:
     if path is None:
         raise CatalogError("no labels.csv in this folder", where=root, fix=LAYOUT)
     labels = _read_labels(path)
-    places = {above: Folder(root / above, path) for above in FOLDERS if (root / above).is_dir()}
+    places = {above: FolderListing(root / above, path) for above in FOLDERS if (root / above).is_dir()}
     problems = Problems()
     clips: list[Clip] = []
     for name, label in labels.items():
@@ -54,11 +55,11 @@ def read_dfdc_test(root: Path, splits: Path | None = None) -> ScanResult:
                 problems.add("skipped: on disk but not in labels.csv", f"{above}/{name}" if above else name)
     fakes = sum(clip.label == "fake" for clip in clips)
     notes = [
-        f"DFDC's {which} set: {len(clips) - fakes} real, {fakes} fake; its originals and people are not published, so "
-        "that it makes no pairs, and what it shares with the training set cannot be audited"
+        f"DFDC's {which} set: {len(clips) - fakes} real, {fakes} fake; its originals and people are not published: it "
+        "has no pairs, and people shared with the training set cannot be found"
     ]
     differences = count_difference(PUBLISHED[which], len(labels), "lines of labels.csv")
-    clips = found_clips(clips, root, problems, LAYOUT)
+    clips = checked_clips(clips, root, problems, LAYOUT)
     return ScanResult(root, clips, problems.counted(), notes, official=True, differences=differences)
 
 

@@ -1,4 +1,4 @@
-"""FaceForensics++'s own lists: which pairs of clips are train, val and test; which upload a clip was cut from."""
+"""Read FaceForensics++'s lists: the pairs of clips in train, val and test, and the upload of each clip."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mrigan.catalog.readers.labels import json_entries, json_list
 from mrigan.errors import CatalogError
 
 PAIRS = {"train": 360, "val": 70, "test": 70}
+CLIPS = frozenset(f"{number:03d}" for number in range(1000))
 CLIP = re.compile(r"\d{3}", re.ASCII)
 SOURCES = "conversion_dict.json"
 EXPECTED = 'expected {"000": "<upload> <number>", ...}'
@@ -19,11 +20,11 @@ EXPECTED = 'expected {"000": "<upload> <number>", ...}'
 
 @dataclass(frozen=True)
 class Lists:
-    """What the lists say.
+    """The contents of the split lists.
 
     Attributes:
-        split_of: split by 3-digit clip. pairs: (target, source) of every official fake, both ways round.
-        differences: what the lists lack of the published ones.
+        split_of: 3-digit clip → split. pairs: (target, donor) of every official fake.
+        differences: what these lists lack of the published ones.
     """
 
     split_of: dict[str, str] = field(default_factory=dict)
@@ -44,7 +45,7 @@ def read_splits(folder: Path) -> Lists:
         path = folder / f"{split}.json"
         if not path.is_file():
             raise CatalogError(
-                "no split list there", where=path, fix="--splits takes the folder with train.json, val.json, test.json"
+                "no such split list", where=path, fix="--splits takes the folder with train.json, val.json, test.json"
             )
         rows = json_list(path)
         if not isinstance(rows, list):
@@ -56,7 +57,7 @@ def read_splits(folder: Path) -> Lists:
                 raise CatalogError(f"not a pair of clips: {str(row)[:80]}", where=path, fix='expected ["000", "003"]')
             for clip in row:
                 if clip in split_of:
-                    raise CatalogError(f"clip {clip} is there twice: in {split_of[clip]} and {split}", where=path)
+                    raise CatalogError(f"clip {clip} is listed twice: in {split_of[clip]} and {split}", where=path)
                 split_of[clip] = split
             pairs |= {(row[0], row[1]), (row[1], row[0])}
         differences += count_difference(PAIRS[split], len(rows), f"pairs of {path.name}")
@@ -64,7 +65,7 @@ def read_splits(folder: Path) -> Lists:
 
 
 def read_sources(root: Path, splits: Path | None) -> dict[str, str]:
-    """Upload by clip, from conversion_dict.json in the data set's folder or near the split lists; {} where it is not.
+    """Clip → upload, from conversion_dict.json in the data set's folder or near the split lists; {} without that file.
 
     Raises:
         CatalogError: the file is broken.
@@ -82,11 +83,10 @@ def read_sources(root: Path, splits: Path | None) -> dict[str, str]:
 
 
 def list_differences(lists: Lists, sources: dict[str, str]) -> list[Problem]:
-    """Clips that are on no split list, and clips whose upload is not named."""
-    found = Problems()
-    every = {f"{number:03d}" for number in range(1000)}
+    """Clips that are on no split list, and clips without an upload."""
+    missing = Problems()
     if lists.split_of:
-        found.extend("of the 1,000 youtube clips are on no split list", every - lists.split_of.keys())
+        missing.extend("of the 1,000 youtube clips are on no split list", CLIPS - lists.split_of.keys())
     if sources:
-        found.extend(f"of the 1,000 youtube clips are not in {SOURCES}", every - sources.keys())
-    return [*lists.differences, *found.counted()]
+        missing.extend(f"of the 1,000 youtube clips are not in {SOURCES}", CLIPS - sources.keys())
+    return [*lists.differences, *missing.counted()]

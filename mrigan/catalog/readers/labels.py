@@ -1,4 +1,4 @@
-"""Label files of strangers: JSON of any size read entry by entry, small lists whole, every fault named."""
+"""Read label files from outside: JSON of any size entry by entry, small lists at once; every error is named."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from typing import Any, TextIO
 from mrigan.errors import CatalogError
 from mrigan.files import text_encoding
 
-CHUNK = 2**22  # characters read at a time: FFHQ's file has 255 MB, FDF's over 1 GB
-MAX_ENTRY = 2**24  # characters of one entry; a real one has a few thousand
-MAX_LIST = 2**26  # bytes of a list that is read whole; the largest published one has 40 kB
+READ_CHARS = 2**22  # read at a time: FFHQ's file has 255 MB, FDF's over 1 GB
+MAX_ENTRY = 2**24  # characters of one entry; real entries have a few thousand
+MAX_LIST = 2**26  # bytes of a list that is read at once; the largest published list has 40 kB
 DELIMITERS = frozenset(" \t\r\n,:}")
 SPACE = re.compile(r"[ \t\r\n]*")
 AGAIN = "copy the file again from the data set"
 
 
 def json_entries(path: Path, expected: str) -> Iterator[tuple[str, Any]]:
-    """(key, value) of the JSON object in a file, one after the other; no more than one entry is held.
+    """(key, value) of the JSON object in a file, one by one; at most one entry is in memory.
 
     Args:
-        expected: what the file should look like, for errors.
+        expected: the expected contents, for errors.
 
     Raises:
-        CatalogError: not there, no JSON, no object, a key twice, or an entry of more than `MAX_ENTRY` characters.
+        CatalogError: no such file, not JSON, not an object, a repeated key, or an entry of more than `MAX_ENTRY`
+            characters.
     """
     seen: set[str] = set()
     try:
@@ -35,7 +36,7 @@ def json_entries(path: Path, expected: str) -> Iterator[tuple[str, Any]]:
         with open(path, encoding=encoding) as file:
             for key, value in _Entries(file, path, expected):
                 if key in seen:
-                    raise CatalogError(f"entry {key!r} is there twice", where=path)
+                    raise CatalogError(f"entry {key!r} is listed twice", where=path)
                 seen.add(key)
                 yield key, value
     except OSError as error:
@@ -48,7 +49,7 @@ def json_list(path: Path) -> Any:
     """The value of a small JSON file.
 
     Raises:
-        CatalogError: not there, too large to be a list, or no JSON.
+        CatalogError: no such file, too large for a list, or not JSON.
     """
     try:
         return json.loads(small_text(path), object_pairs_hook=_no_repeats)
@@ -60,13 +61,14 @@ def small_text(path: Path) -> str:
     """The text of a list.
 
     Raises:
-        CatalogError: not there, too large to be a list, or neither UTF-8 nor UTF-16.
+        CatalogError: no such file, too large for a list, or neither UTF-8 nor UTF-16.
     """
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_LIST + 1)
         if len(data) > MAX_LIST:
-            raise CatalogError(f"larger than {MAX_LIST // 2**20} MiB: this is no list of clips", where=path, fix=AGAIN)
+            what = f"larger than {MAX_LIST // 2**20} MiB: this is not a list of clips"
+            raise CatalogError(what, where=path, fix=AGAIN)
         return data.decode(text_encoding(data[:4]))
     except OSError as error:
         raise CatalogError(f"cannot be read: {error.strerror}", where=path) from None
@@ -75,7 +77,7 @@ def small_text(path: Path) -> str:
 
 
 class _Entries:
-    """Takes the entries of an object off a text that is read piece by piece."""
+    """Parses the entries of a JSON object from a text that is read piece by piece."""
 
     def __init__(self, file: TextIO, path: Path, expected: str) -> None:
         self.file, self.path, self.expected = file, path, expected
@@ -84,7 +86,7 @@ class _Entries:
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         if self._next() != "{":
-            self._value()  # broken JSON is said to be that
+            self._value()  # raises if it is not JSON at all
             raise CatalogError("not a list of clips", where=self.path, fix=self.expected)
         self.at += 1
         while self._next() != "}":
@@ -104,23 +106,23 @@ class _Entries:
             raise ValueError("more text after the object")
 
     def _more(self) -> bool:
-        piece = "" if self.ended else self.file.read(max(CHUNK, len(self.text) - self.at))
+        piece = "" if self.ended else self.file.read(max(READ_CHARS, len(self.text) - self.at))
         self.ended = not piece
         self.text, self.at = self.text[self.at :] + piece, 0
         return bool(piece)
 
     def _next(self) -> str:
-        """The next character that is no space; "" at the end."""
+        """The next character that is not a space; "" at the end."""
         while True:
-            found = SPACE.match(self.text, self.at)
-            self.at = found.end() if found else self.at
+            match = SPACE.match(self.text, self.at)
+            self.at = match.end() if match else self.at
             if self.at < len(self.text):
                 return self.text[self.at]
             if not self._more():
                 return ""
 
     def _value(self) -> Any:
-        """The value that starts here. Only what follows tells that it is whole: `1.5` may be cut after its dot."""
+        """The value that starts here. It is complete only if a delimiter follows: `1.5` may be cut after its dot."""
         self._next()
         while True:
             try:
@@ -131,14 +133,14 @@ class _Entries:
                     return value
             except ValueError:
                 if len(self.text) - self.at > MAX_ENTRY:
-                    raise ValueError(f"broken, or an entry of more than {MAX_ENTRY:,} characters") from None
+                    raise ValueError(f"an entry is broken, or has more than {MAX_ENTRY:,} characters") from None
                 if not self._more():
                     raise
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    data = dict(pairs)
+    if len(data) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} is there twice in one entry")
-    return found
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} is twice in one entry")
+    return data

@@ -1,4 +1,4 @@
-"""Own data: a manifest, as CSV or JSON lines. Only `path` and `label` are required.
+"""Reader of a manifest of own data, as CSV or JSON lines. Only `path` and `label` are required.
 
 Columns: path, label (real, fake, 0, 1, false, true; 1 and true = fake), original (the path of another row), identity or
 targets, donor or donors (several joined by ";", in JSON also lists), method, dataset, compression, name, group, source
@@ -7,7 +7,6 @@ targets, donor or donors (several joined by ";", in JSON also lists), method, da
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,61 +25,33 @@ from mrigan.catalog.readers.manifest_originals import Listed, plain, tie
 from mrigan.catalog.readers.manifest_rows import LAYOUT, Rows
 from mrigan.errors import CatalogError
 
-READ = {
-    "path",
-    "label",
-    "original",
-    "identity",
-    "targets",
-    "donor",
-    "donors",
-    "method",
-    "dataset",
-    "compression",
-    "name",
-    "group",
-    "source",
-    "donor_source",
-    "donor_sources",
-    "split",
-    "official_split",
-}
-PASSED_OVER = {"clip", "family", "frames", "fps", "width", "height", "duration", "codec", "bytes", "sha256", "note"}
-
-
-@dataclass
-class _Found:
-    """What is seen of the rows beside their clips."""
-
-    unknown: set[str] = field(default_factory=set)
-    problems: Problems = field(default_factory=Problems)
+COLUMNS = {"path", "label", "original", "identity", "targets", "donor", "donors", "method", "dataset", "compression",
+           "name", "group", "source", "donor_source", "donor_sources", "split", "official_split"}  # fmt: skip
+IGNORED = {"clip", "family", "frames", "fps", "width", "height", "duration", "codec", "bytes", "sha256", "note"}
 
 
 def read_manifest(manifest: Path, splits: Path | None = None, base: Path | None = None) -> ScanResult:
     """The clips that `manifest` lists; their paths are relative to `base`, by default the manifest's folder.
 
-    People, groups and uploads bind over all data sets of the manifest.
+    All data sets of the manifest share the names of people, groups and uploads.
 
     Raises:
-        CatalogError: unreadable, a required column missing, an unknown label, a path that leads out of `base`, splits
-            filled for some clips only, no clips.
+        CatalogError: unreadable, a missing column, an unknown label, a path out of `base`, splits for some clips only,
+            no clips.
     """
-    no_lists(splits, "manifest", "a column split in the manifest is used as it is")
+    no_lists(splits, "manifest", "the column split of the manifest is used")
     manifest = Path(manifest)
     base = manifest.parent if base is None else Path(base)
     if not manifest.is_file():
-        raise CatalogError("no manifest there", where=manifest, fix=LAYOUT)
+        raise CatalogError("no such manifest", where=manifest, fix=LAYOUT)
     if not base.is_dir():
-        raise CatalogError("no such folder", where=base, fix="--root is the folder that its paths start from")
-    found = _Found()
-    rows = Rows(manifest)
-    listed = _listed(rows, base, found)
-    problems = found.problems
-    for path in sorted(path for path, row in listed.items() if not row.there):
-        problems.add("skipped: listed but not on disk", path)
-    if not any(row.there for row in listed.values()):
-        counted = "; ".join(map(str, problems.counted())) or "the manifest has no rows"
-        raise CatalogError(f"no clips found: {counted}", where=manifest, fix=LAYOUT)
+        raise CatalogError("no such folder", where=base, fix="--root is the folder that the paths are relative to")
+    rows, problems, unknown = Rows(manifest), Problems(), set[str]()
+    listed = _listed(rows, base, unknown)
+    problems.extend("skipped: listed but not on disk", (path for path, row in listed.items() if not row.exists))
+    if not any(row.exists for row in listed.values()):
+        reasons = "; ".join(map(str, problems.counted())) or "the manifest has no rows"
+        raise CatalogError(f"no clips found: {reasons}", where=manifest, fix=LAYOUT)
     tied = tie(listed, base)
     clips, equal = same_numbers(unique(tied.clips, manifest))
     for clip in clips:
@@ -91,13 +62,13 @@ def read_manifest(manifest: Path, splits: Path | None = None, base: Path | None 
         raise CatalogError(
             f"{with_split} of {len(clips)} clips have a split",
             where=manifest,
-            fix="fill the split of every clip, or of none (then splits are drawn by family)",
+            fix="give every clip a split, or no clip (then splits are drawn by family)",
         )
-    named = sorted(name for name in found.unknown if name)
+    named = sorted(name for name in unknown if name)
     notes = [f"columns not used: {', '.join(named)}"] if named else []
     notes += [*rows.notes, *equal, *notes_on_names(clips), *tied.notes]
     if with_split:
-        notes.append("the manifest's own splits are used")
+        notes.append("the splits of the manifest are used")
     datasets = sorted({clip.dataset for clip in clips})
     scope = "+".join(datasets) if len(datasets) > 1 else ""
     return ScanResult(
@@ -112,33 +83,32 @@ def read_manifest(manifest: Path, splits: Path | None = None, base: Path | None 
     )
 
 
-def _listed(rows: Rows, base: Path, found: _Found) -> dict[str, Listed]:
-    """The rows by path."""
+def _listed(rows: Rows, base: Path, unknown: set[str]) -> dict[str, Listed]:
+    """Path → row; columns that are not used are added to `unknown`."""
     listed: dict[str, Listed] = {}
     tree = Tree(base)
     for line, row in rows:
-        found.unknown |= row.keys() - READ - PASSED_OVER
-        where = f"{rows.manifest}, line {line}"
+        unknown |= row.keys() - COLUMNS - IGNORED
         one = _row(row, rows.manifest, line, tree)
         path = one.clip.path
         if path in listed:
             raise CatalogError(
                 f"{path} is listed twice",
-                where=f"{where} and line {listed[path].line}",
-                fix="remove one of the two lines; if their labels differ, find out which one is right",
+                where=f"{rows.manifest}, line {line} and line {listed[path].line}",
+                fix="remove one of the two lines; if their labels differ, check which one is right",
             )
         listed[path] = one
     return listed
 
 
 def _row(row: dict[str, Any], manifest: Path, line: int, tree: Tree) -> Listed:
-    """The clip, not yet tied to its original, and its original as it is named."""
+    """The clip without its original, and the name of its original."""
     where = f"{manifest}, line {line}"
     path = tree.relative(plain(text_of(row, "path", where)))
-    there = tree.has(path, where)
-    if not there and "\\" in path:  # written on Windows
+    exists = tree.has(path, where)
+    if not exists and "\\" in path:  # written on Windows
         path = plain(path.replace("\\", "/"))
-        there = tree.has(path, where)
+        exists = tree.has(path, where)
     original = text_of(row, "original", where)
     label = label_of(row, path, where)
     split = text_of(row, "official_split", where) or text_of(row, "split", where)
@@ -148,7 +118,7 @@ def _row(row: dict[str, Any], manifest: Path, line: int, tree: Tree) -> Listed:
         raise CatalogError(
             f"{path} is real and has an original",
             where=where,
-            fix="leave original empty for reals; clips that belong together can share a group",
+            fix="leave original empty for real clips; to keep clips in one split, give them the same group",
         )
     clip = Clip(
         dataset=text_of(row, "dataset", where) or manifest.stem,
@@ -164,4 +134,4 @@ def _row(row: dict[str, Any], manifest: Path, line: int, tree: Tree) -> Listed:
         donor_sources=people_of(row, ("donor_sources", "donor_source"), where),
         official_split=SPLIT_NAMES.get(split.lower(), ""),
     )
-    return Listed(clip, original if label == "fake" else "", there, line)
+    return Listed(clip, original if label == "fake" else "", exists, line)

@@ -1,8 +1,8 @@
-"""Fakes and their originals in a manifest: names become files, and families hold whatever is of one original.
+"""Find the originals of the fakes in a manifest, and build the families.
 
-A fake may name its original by another Unicode form, letter case or slash, or by its bare name; or name a fake (it is
-then a fake of a fake, of the same family); or name what is not there: fakes of one missing original are one family over
-data sets and compressions.
+A fake may name its original with another Unicode form, letter case or slash, or without folders. It may name a fake:
+then both are in one family. It may name a missing file: all fakes of one missing original are one family, over all data
+sets and compressions.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from mrigan.catalog.clips import ORIGINAL, Clip, clip_id
 from mrigan.catalog.originals import Names, Parts, Union, folded, name_parts, one_original, spellings
 from mrigan.catalog.readers.common import Problems
 
-MAX_FITTING = 20  # files kept of those that one name fits
+MAX_FITTING = 20  # files that are stored for one unclear name
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A row: its clip, its original as it is named ("" = none), whether the file is there, and its line."""
+    """A row: its clip, the name of its original ("" = none), whether its file exists, and its line number."""
 
     clip: Clip
     original: str
-    there: bool
+    exists: bool
     line: int = 0
 
 
 @dataclass
 class Tied:
-    """The clips that are there, with original and family.
+    """The existing clips, with their originals and families.
 
     Attributes:
         unclear, absent: by data set, see `Making`.
@@ -50,94 +50,92 @@ def tie(rows: Mapping[str, Listed], base: Path) -> Tied:
     Args:
         rows: by path. base: the folder that paths start from.
     """
-    made_of = _look_up(rows, base)
-    families = _families(rows, made_of)
-    ids = _family_ids(rows, made_of, families)
-    tied, told = Tied(), Problems()
+    origins = _look_up(rows, base)
+    families = _families(rows, origins)
+    ids = _family_ids(rows, origins, families)
+    tied, problems = Tied(), Problems()
     for path, row in sorted(rows.items()):
-        if not row.there:
+        if not row.exists:
             continue
-        original = _first_original(path, rows, made_of)
+        original = _first_original(path, rows, origins)
         clip, family = row.clip, ids[families.root(_row(path))]
         if original is not None or family != clip.family:
             clip = replace(clip, original=original, family=family)
-        fits = made_of.unclear.get(path)
+        fits, file = origins.unclear.get(path), origins.files.get(path)
         if fits:
             tied.unclear[clip.dataset][clip.family] = fits[:MAX_FITTING]
-            told.add("fakes whose original fits several files (the audit fails)", f"{path}: {row.original}")
-        elif path in made_of.files and rows[made_of.files[path]].clip.label == "fake":
-            told.add("fakes of fakes (of the family of the first original)", path)
-        elif path in made_of.files and made_of.files[path] != _plain(row.original):
-            told.add(
-                "originals found by another spelling or by their bare name", f"{row.original}: {made_of.files[path]}"
-            )
-        if path in made_of.missing and clip.family != _missing_id(row):
+            problems.add("fakes whose original fits several files (the audit fails)", f"{path}: {row.original}")
+        elif file and rows[file].clip.label == "fake":
+            problems.add("fakes of fakes (in the family of the first original)", path)
+        elif file and file != _plain(row.original):
+            problems.add("originals found by another spelling or without their folders", f"{row.original}: {file}")
+        if path in origins.missing and clip.family != _missing_id(row):
             names = tied.absent[clip.dataset].setdefault(clip.family, [])
             names += [row.original] if row.original not in names else []
         tied.clips.append(clip)
-    tied.notes += [str(problem) for problem in told.counted()]
+    tied.notes += [str(problem) for problem in problems.counted()]
     return tied
 
 
 @dataclass
-class _MadeOf:
-    """What the fakes, by path, were made from: a file of the list; a name that fits none; or one that fits several."""
+class _Origins:
+    """Path of a fake → its original: a listed file, the name of a missing file, or a name that fits several files."""
 
     files: dict[str, str] = field(default_factory=dict)
     missing: dict[str, Parts] = field(default_factory=dict)
     unclear: dict[str, list[str]] = field(default_factory=dict)
 
 
-def _look_up(rows: Mapping[str, Listed], base: Path) -> _MadeOf:
+def _look_up(rows: Mapping[str, Listed], base: Path) -> _Origins:
     names = Names(base)
     for path in rows:
         names.add(path)
-    made_of = _MadeOf()
+    origins = _Origins()
     for path, row in rows.items():
         if not row.original:
             continue
         fitting = names.fitting(row.original, path)
         fitting = [other for other in fitting if rows[other].clip.label == "real"] or fitting
         if len(fitting) == 1:
-            made_of.files[path] = fitting[0]
-        elif names.fitting(row.original) != [path]:  # else it names itself, and is as one that names none
-            made_of.missing[path] = spellings(row.original)[-1] or (row.original,)
+            origins.files[path] = fitting[0]
+        elif names.fitting(row.original) != [path]:  # a fake that names itself names no original
+            origins.missing[path] = spellings(row.original)[-1] or (row.original,)
             if fitting:
-                made_of.unclear[path] = sorted(fitting)
-    return made_of
+                origins.unclear[path] = sorted(fitting)
+    return origins
 
 
-def _families(rows: Mapping[str, Listed], made_of: _MadeOf) -> Union:
-    """The rows that belong together."""
+def _families(rows: Mapping[str, Listed], origins: _Origins) -> Union:
+    """The groups of rows and names that belong to one original."""
     families = Union()
     for path, row in rows.items():
         clip = row.clip
         if clip.compression:
             parts = name_parts(path)
             without = _without_compression(parts, clip.compression)
-            if without != parts:  # another compression of the same clip lies beside it
+            if without != parts:  # joins the compressions of one clip
                 families.join(_row(path), _key(without, clip.dataset))
-        if path in made_of.files:
-            families.join(_row(path), _row(made_of.files[path]))
-        elif path in made_of.missing:
-            name = made_of.missing[path]
+        if path in origins.files:
+            families.join(_row(path), _row(origins.files[path]))
+        elif path in origins.missing:
+            name = origins.missing[path]
             families.join(_row(path), _key(name))
             without = _without_compression(name, clip.compression)
             if without != name:
                 families.join(_row(path), _key(without, clip.dataset))
-    missing = {name: path for path, name in made_of.missing.items() if path not in made_of.unclear}
+    missing = {name for path, name in origins.missing.items() if path not in origins.unclear}
     pairs, unclear = one_original(missing)
     for a, b in pairs:
         families.join(_key(a), _key(b))
     _join_by_bare_name(families, rows, missing)
-    for path, name in made_of.missing.items():
+    for path, name in origins.missing.items():
         if name in unclear:
-            made_of.unclear.setdefault(path, ["/".join(other) for other in unclear[name]])
+            origins.unclear.setdefault(path, ["/".join(other) for other in unclear[name]])
     return families
 
 
 def _join_by_bare_name(families: Union, rows: Mapping[str, Listed], missing: Iterable[Parts]) -> None:
-    """One missing original and one real clip of its file name, in another folder, may be the same: on one side."""
+    """Join a missing original with the only real clip of its file name in another folder: they may be the same."""
     reals: dict[str, list[str]] = defaultdict(list)
     absent: dict[str, list[Parts]] = defaultdict(list)
     for name in missing:
@@ -150,36 +148,36 @@ def _join_by_bare_name(families: Union, rows: Mapping[str, Listed], missing: Ite
             families.join(_row(reals[last][0]), _key(names[0]))
 
 
-def _family_ids(rows: Mapping[str, Listed], made_of: _MadeOf, families: Union) -> dict[str, str]:
-    """The id of each family: the first real clip's; else of an original that is missing; else the first fake's."""
+def _family_ids(rows: Mapping[str, Listed], origins: _Origins, families: Union) -> dict[str, str]:
+    """The id of each family: that of its first real clip; else of a missing original; else of its first fake."""
     ids: dict[str, tuple[int, str]] = {}
     for path, row in rows.items():
         clip = row.clip
         if clip.label == "real":
-            found = (0, clip.id)
-        elif path in made_of.missing:
-            found = (1, _missing_id(row))
-        elif row.there:
-            found = (2, clip.id)
+            candidate = (0, clip.id)
+        elif path in origins.missing:
+            candidate = (1, _missing_id(row))
+        elif row.exists:
+            candidate = (2, clip.id)
         else:
             continue
         root = families.root(_row(path))
-        ids[root] = min(ids.get(root, found), found)
+        ids[root] = min(ids.get(root, candidate), candidate)
     return {root: key for root, (_, key) in ids.items()}
 
 
-def _first_original(path: str, rows: Mapping[str, Listed], made_of: _MadeOf) -> str | None:
-    """The id of the real clip that a fake was made from, if need be over other fakes; None where it is not there."""
+def _first_original(path: str, rows: Mapping[str, Listed], origins: _Origins) -> str | None:
+    """The id of the real clip that a fake was made from, through other fakes if needed; None if it is missing."""
     seen = set()
-    while path in made_of.files and path not in seen:
+    while path in origins.files and path not in seen:
         seen.add(path)
-        path = made_of.files[path]
+        path = origins.files[path]
     row = rows[path]
-    return row.clip.id if seen and row.there and row.clip.label == "real" else None
+    return row.clip.id if seen and row.exists and row.clip.label == "real" else None
 
 
 def _without_compression(parts: Parts, compression: str) -> Parts:
-    """A path as it would be in another compression: `x/c23/a_c23.mp4` is `x/a_.mp4`."""
+    """A path without the name of the compression: `x/c23/a_c23.mp4` becomes `x/a_.mp4`."""
     if not compression:
         return parts
     word = re.compile(rf"(?<![^\W_]){re.escape(folded(compression))}(?![^\W_])")
@@ -187,19 +185,19 @@ def _without_compression(parts: Parts, compression: str) -> Parts:
 
 
 def _missing_id(row: Listed) -> str:
-    """What the original of a fake would be called."""
+    """The id that the missing original of a fake would have."""
     return clip_id(row.clip.dataset, ORIGINAL, row.clip.compression, _plain(row.original))
 
 
 def plain(path: str) -> str:
-    """`./a//b.mp4` and `a/b.mp4` are one file; ".." stays, to be refused."""
+    """`./a//b.mp4` as `a/b.mp4`; ".." stays, and is refused later."""
     if "//" in path or "./" in path or path[-1:] in ("/", "."):
         return str(PurePosixPath(path))
     return path
 
 
 def _plain(name: str) -> str:
-    """A name as its family has always been called."""
+    """A name as it stands in the id of its family."""
     return plain(name.replace("\\", "/"))
 
 
@@ -208,5 +206,5 @@ def _row(path: str) -> str:
 
 
 def _key(parts: Parts, dataset: str = "") -> str:
-    """Of what is known by name; by name in one data set where that is given."""
+    """The key of a name, or of a name in one data set."""
     return f"name {dataset} {'/'.join(parts)}"

@@ -1,6 +1,6 @@
-"""The rows of a manifest, whoever wrote it: CSV as spreadsheets and pandas write it, or JSON lines.
+"""Read the rows of a manifest: CSV as spreadsheets and pandas write it, or JSON lines.
 
-A line is read at a time, so that a file that is no manifest costs neither memory nor patience.
+The file is read line by line, so that a file that is not a manifest is refused fast and without much memory.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from mrigan.files import text_encoding
 LAYOUT = "a CSV file with a header or JSON lines; columns path and label (real, fake, 0, 1; 1 = fake) are required"
 REQUIRED = ("path", "label")
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-MAX_LINE = 2**20  # characters; a row has some hundred
-MAX_SHOWN = 200  # characters of a header in an error
+MAX_LINE = 2**20  # characters; real rows have some hundred
+MAX_HEADER = 200  # characters of a header in an error
 ARRAY = "turn it into JSON lines: jq -c '.[]' {name} > clips.jsonl"
 BY_NAME = "turn it into JSON lines: jq -c 'to_entries[] | {{path: .key}} + .value' {name} > clips.jsonl"
-PRETTY = "one object a line is needed: jq -c . {name} > clips.jsonl"
+PRETTY = "write one object per line: jq -c . {name} > clips.jsonl"
 
 
 class Rows:
     """The rows of a manifest; iterate once.
 
     Attributes:
-        notes: what a person should know of how the file was read.
+        notes: hints for the user about the format of the file.
 
     Raises:
-        CatalogError: while iterating: unreadable, no text, a required column missing, a broken row.
+        CatalogError: while iterating: unreadable, not text, a missing column, a broken row.
     """
 
     def __init__(self, manifest: Path) -> None:
@@ -65,7 +65,7 @@ class Rows:
             first += 1
             start = ""
         if start.startswith("["):
-            raise CatalogError("a JSON array, not JSON lines", where=self.manifest, fix=self._advice(ARRAY))
+            raise CatalogError("this is a JSON array, not JSON lines", where=self.manifest, fix=self._advice(ARRAY))
         yield from self._json(lines, first) if start.startswith("{") else self._csv(lines, first)
 
     def _lines(self, text: TextIO) -> Iterator[str]:
@@ -100,7 +100,7 @@ class Rows:
         if len(row) < len(pairs):
             keys = [str(key).strip().lower() for key, _ in pairs]
             twice = next(key for key in keys if keys.count(key) > 1)
-            raise CatalogError(f"{twice} is there twice in one row", where=where)
+            raise CatalogError(f"{twice} is twice in one row", where=where)
         return row
 
     def _csv(self, lines: Iterator[str], before: int) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -121,7 +121,7 @@ class Rows:
                     fields.pop()
                 if len(fields) != len(header):
                     raise CatalogError(
-                        f"a row has {len(fields)} fields where the header has {len(header)} fields",
+                        f"a row has {len(fields)} fields, but the header has {len(header)} fields",
                         where=f"{self.manifest}, line {line}",
                     )
                 row: dict[str, Any] = dict(zip(header, fields, strict=True))
@@ -137,9 +137,9 @@ class Rows:
         missing = [name for name in REQUIRED if name not in header]
         twice = sorted({name for name in header if name and header.count(name) > 1})
         if missing or twice:
-            fault = f"column {' and '.join(missing)} missing" if missing else f"two columns are called {twice[0]}"
+            fault = f"column {' and '.join(missing)} missing" if missing else f"two columns have the name {twice[0]}"
             shown = ", ".join(header) or "(empty)"
-            shown = shown[:MAX_SHOWN] + "…" * (len(shown) > MAX_SHOWN)
+            shown = shown[:MAX_HEADER] + "…" * (len(shown) > MAX_HEADER)
             raise CatalogError(f"{fault}; the header is: {shown}", where=self.manifest, fix=LAYOUT)
 
     def _advice(self, advice: str) -> str:
@@ -154,5 +154,5 @@ def _header(line: str, delimiter: str) -> list[str]:
 
 
 def _is_object(value: Any) -> bool:
-    """Of a value as `object_pairs_hook=list` gives it."""
+    """Whether a value that was parsed with `object_pairs_hook=list` is a JSON object."""
     return isinstance(value, list) and bool(value) and all(isinstance(pair, tuple) for pair in value)

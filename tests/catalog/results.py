@@ -1,4 +1,4 @@
-"""What a scan and an audit told, in the forms that the tests compare."""
+"""The results of a scan and an audit in the form that the tests compare."""
 
 from __future__ import annotations
 
@@ -19,6 +19,3 @@ def problems(result) -> dict[str, int]:
 
 def keys(leaks: list[Leak], kind: str) -> set[str]:
     return {leak.key for leak in leaks if leak.kind == kind}
-
-
-# FaceForensics++
