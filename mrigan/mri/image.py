@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from mrigan.errors import ConfigError
 from mrigan.mri.metrics import METRICS
+from mrigan.mri.ssim import ssim_mri, stored_ssim
 
 COARSE = 1.5 * 2.0**32  # what is added to it in float64 is rounded to 2^-20
 
@@ -35,6 +37,36 @@ def mri_image(original: Tensor, face: Tensor, metric: str = "ssim", **options: A
         InputError: the pictures are too small for the metric.
         ModelError: a learned metric's weight file is missing or does not fit.
     """
+    return _chosen(original, face, metric, options)(original, face).clamp_(0, 255)
+
+
+@torch.no_grad()
+def stored_mri(original: Tensor, face: Tensor, metric: str = "ssim", **options: Any) -> Tensor:
+    """`mri_image` as shards store it: (N, 3, H, W) uint8, the same on every processor.
+
+    Computed in float64 and rounded to 2^-20 before it is rounded to a whole number: then last bits decide nothing, not
+    even where the exact value is halfway between two numbers. SSIM on a CPU runs in float32 (see `stored_ssim`), at a
+    third of the cost: of the exact one's pixels about one in 3,000 is 1 off. Learned metrics run in float32, too, and
+    can differ by 1 between processors.
+
+    Args, raises: as `mri_image`.
+    """
+    function = _chosen(original, face, metric, options)
+    on_cpu = original.device.type == "cpu"
+    if on_cpu and function.func is ssim_mri:
+        return stored_ssim(original, face)
+    # On a CPU one by one: of more pictures nothing stays in a core's cache
+    size = 1 if on_cpu else len(original)
+    out = torch.empty(original.shape, dtype=torch.uint8, device=original.device)
+    for start in range(0, len(original), size or 1):
+        part = slice(start, start + size)
+        image = function(original[part].double(), face[part].double()).double().clamp_(0, 255)
+        out[part] = image.add_(COARSE).sub_(COARSE).round_()
+    return out
+
+
+def _chosen(original: Tensor, face: Tensor, metric: str, options: dict[str, Any]) -> partial[Tensor]:
+    """The metric of that name with its options, once they and the pictures' shapes are right."""
     name = metric.replace("_", "-").lower()
     if name not in METRICS:
         raise ConfigError(f"no perceptual function {metric!r}", where="mri.metric", fix=f"one of: {', '.join(METRICS)}")
@@ -48,25 +80,7 @@ def mri_image(original: Tensor, face: Tensor, metric: str = "ssim", **options: A
     unknown = given.keys() - inspect.signature(function).parameters.keys()
     if unknown:
         raise ConfigError(f"{name} has no option {', '.join(sorted(unknown))}", where="mri", fix="leave it out")
-    return function(original, face, **given).clamp_(0, 255)
-
-
-def stored_mri(original: Tensor, face: Tensor, metric: str = "ssim", **options: Any) -> Tensor:
-    """`mri_image` as shards store it: (N, 3, H, W) uint8, the same on every processor.
-
-    Computed in float64 and rounded to 2^-20 before it is rounded to a whole number: then last bits decide nothing, not
-    even where the exact value is halfway between two numbers. Learned metrics run in float32 and can differ by 1.
-
-    Args, raises: as `mri_image`.
-    """
-    # On a CPU one by one: of more pictures nothing stays in a core's cache
-    size = 1 if original.device.type == "cpu" and original.shape == face.shape else len(original)
-    out = torch.empty(original.shape, dtype=torch.uint8, device=original.device)
-    for start in range(0, len(original), size or 1):
-        part = slice(start, start + size)
-        image = mri_image(original[part].double(), face[part].double(), metric, **options).double()
-        out[part] = image.add_(COARSE).sub_(COARSE).round_()
-    return out
+    return partial(function, **given)
 
 
 def _function(name: str) -> Callable[..., Tensor]:

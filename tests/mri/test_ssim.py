@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -124,9 +125,20 @@ def test_the_stored_mri_is_the_exact_one_rounded() -> None:
     pair = torch.cat([tensor(a), tensor(a)]), torch.cat([tensor(b), tensor(a)])
     found, same = stored_mri(*pair).numpy().transpose(0, 2, 3, 1)
     assert found.dtype == np.uint8
-    halfway = np.abs(exact % 1 - 0.5) < 1e-6
-    assert halfway.mean() < 1e-3
-    np.testing.assert_array_equal(found[~halfway], np.rint(exact)[~halfway])
+    nearly_halfway = np.abs(exact % 1 - 0.5) < 0.01  # float32 tells them no better
+    assert nearly_halfway.mean() < 0.03
+    np.testing.assert_array_equal(found[~nearly_halfway], np.rint(exact)[~nearly_halfway])
+    assert np.abs(found - exact).max() < 0.51
     assert not same.any()
     with pytest.raises(ConfigError, match="shapes"):
         stored_mri(pair[0], pair[1][:1])
+
+
+def test_a_stored_mri_leaves_opencv_as_it_was() -> None:
+    """Its sums are made without what only some processors have, by a setting of the whole process."""
+    a, b = face_pair(40, 30)
+    for before in (True, False):
+        cv2.setUseOptimized(before)
+        stored_mri(tensor(a), tensor(b))
+        assert cv2.useOptimized() == before
+    cv2.setUseOptimized(True)
