@@ -1,7 +1,6 @@
-"""Small JSON files that notice damage: a checksum of all their values stands among them.
+"""Small JSON files with a checksum of all their values, to detect damage.
 
-A value that was edited, or a byte that a disk changed, makes the file unreadable instead of another file. Spaces and
-the order of the keys are not covered: they change nothing.
+A file with an edited value or a flipped byte is refused. Spaces and the order of the keys are not covered.
 """
 
 from __future__ import annotations
@@ -17,28 +16,28 @@ CHECKSUM = "checksum"
 
 
 def write_checked_json(path: str | Path, data: Mapping[str, Any]) -> None:
-    """Write a JSON object with its checksum, atomically; `read_checked_json` gives it back without."""
+    """Write a JSON object and its checksum, atomically."""
     plain = json.loads(json.dumps(dict(data), allow_nan=False))  # as it will be read: tuples are lists, keys are text
     plain.pop(CHECKSUM, None)
     write_json(path, {**plain, CHECKSUM: hash_json(plain)})
 
 
 def read_checked_json(path: str | Path) -> tuple[dict[str, Any], bool]:
-    """The object in a file, and whether it has a checksum: earlier versions wrote none.
+    """The object in a file without its checksum, and whether there was one: earlier versions wrote none.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is damaged; says how.
+        OSError: the file cannot be read.
+        ValueError: the file is damaged; the message says how.
     """
     try:
         data = json.loads(Path(path).read_bytes())
     except RecursionError:
         raise ValueError("its values are nested too deeply") from None
     if not isinstance(data, dict):
-        raise ValueError("it holds no JSON object")
+        raise ValueError("it is not a JSON object")
     if CHECKSUM not in data:
         return data, False
     checksum = data.pop(CHECKSUM)
     if hash_json(data) != checksum:
-        raise ValueError("its values do not match the checksum in it: it was edited or damaged")
+        raise ValueError("checksum mismatch: the file was edited or damaged")
     return data, True

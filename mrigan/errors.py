@@ -1,4 +1,4 @@
-"""Errors a person can act on: what was found, where, and what to do."""
+"""Errors that users can act on: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class MriganError(Exception):
     """Base of every error that Mrigan raises on purpose; the command line prints it without a traceback.
 
     Args:
-        what: what was found, in one sentence.
-        where: the file, key or line it was found in.
-        fix: what the user can do about it.
+        what: what is wrong, in one sentence.
+        where: the file, key or line.
+        fix: what the user can do.
     """
 
     exit_code = 1
@@ -29,7 +29,7 @@ class MriganError(Exception):
 
 
 class ConfigError(MriganError):
-    """A config file, a dotted override or an option is wrong."""
+    """A config file, an override or an option is wrong."""
 
     exit_code = 2
 
@@ -39,7 +39,7 @@ class InputError(MriganError):
 
 
 class OutputError(MriganError):
-    """A result cannot be written where it was to go."""
+    """A result cannot be written to the given path."""
 
 
 class CatalogError(MriganError):
@@ -47,7 +47,7 @@ class CatalogError(MriganError):
 
 
 class ShardError(MriganError):
-    """A shard set is incomplete, damaged, or of another plan."""
+    """A shard set is incomplete, damaged, or belongs to another plan."""
 
 
 class CheckpointError(MriganError):
@@ -59,4 +59,4 @@ class ModelError(MriganError):
 
 
 class TrackingError(MriganError):
-    """MLflow cannot be used, and was wanted; or what is kept for it cannot be sent."""
+    """MLflow is required but cannot be used, or the entries kept for it cannot be sent."""

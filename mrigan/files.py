@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all: atomic writes and content hashes."""
+"""Atomic writes (an output appears complete or not at all), temporary files, process ids, content hashes."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from typing import Any, BinaryIO
 from mrigan.errors import OutputError
 from mrigan.text import printable
 
-TRIAL_BYTES = 1 << 16  # written to find out whether a disk has room
-MAX_LINKS = 40  # symbolic links in a row, as in the kernel
-READER_COMES = 5.0  # seconds that a named pipe's reader may start later than we
-FAILPOINT = "MRIGAN_FAILPOINT"  # environment: "NAME N", for tests; see `failpoint`
+TRIAL_BYTES = 1 << 16  # written to check that the disk has free space
+MAX_LINKS = 40  # symbolic links in a chain, as in the kernel
+MAX_READER_DELAY = 5.0  # seconds that the reader of a named pipe may start later than the writer
+FAILPOINT = "MRIGAN_FAILPOINT"  # environment variable for tests: "NAME N"; see `failpoint`
 _passes = count(1)
 
 
 class Output:
-    """Where one result is written to. Made before the work starts, it finds out at once what could not be written.
+    """The destination of one result. Create it before the work starts: it checks at once that it can be written.
 
-    A regular file is replaced as a whole, and only when the result is complete; of a symbolic link, it is the target
-    that is replaced. What is not a file (a device, a named pipe, a socket, an open descriptor such as /dev/stdout) is
-    kept and written into, also only when the result is complete. A named pipe or a device is open from here on.
+    A regular file is replaced atomically when the result is complete; for a symbolic link, its target is replaced.
+    A device, a named pipe, a socket or an open descriptor such as /dev/stdout is not replaced: the complete result is
+    written into it. A named pipe or a device is opened by the constructor.
 
     Attributes:
-        path: as given. file: the file that is replaced; None where the output is written into.
+        path: as given. file: the file that is replaced; None if the result is written into `path`.
 
     Raises:
-        OutputError: a folder, a link in a circle, a pipe that no process reads, or a device that cannot be opened.
+        OutputError: a folder, a circle of links, a pipe without a reader, or a device that cannot be opened.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -64,10 +64,10 @@ class Output:
             raise not_writable(self.path, error) from None
 
     def try_write(self) -> Output:
-        """Write a few bytes beside the file and remove them again; missing folders are made. Returns itself.
+        """Write a few bytes beside the file and remove them again; creates missing folders. Returns itself.
 
         Raises:
-            OutputError: the folder cannot be made or written to, or the disk is full.
+            OutputError: the folder cannot be created or written to, or the disk is full.
         """
         if self.file is not None:
             beside: Path | None = None
@@ -87,19 +87,19 @@ class Output:
 
     @property
     def is_standard_output(self) -> bool:
-        """Whether this is another name for what the process prints to, such as /dev/stdout."""
+        """Whether this is the standard output of the process, for example as /dev/stdout."""
         try:
             return self._stream is not None and os.path.samestat(os.fstat(self._stream.fileno()), os.fstat(1))
-        except OSError:  # a closed one
+        except OSError:  # it is closed
             return False
 
     def open_stream(self) -> BinaryIO | None:
-        """What is written into, for results that go out piece by piece; None for a file. To be closed by the caller."""
+        """The stream, for results that are written piece by piece; None for a file. The caller closes it."""
         return self._stream
 
     @contextmanager
     def writing(self) -> Iterator[BinaryIO]:
-        """A binary file that can be sought in; it takes its place when the block ends well."""
+        """A seekable binary file; it becomes the output when the block ends without an error."""
         if self.file is None:
             assert self._stream is not None
             with tempfile.TemporaryFile() as complete, self._stream as stream:
@@ -111,7 +111,7 @@ class Output:
         beside = temporary_path(self.file)
         try:
             with open(beside, "xb") as file:
-                if self.file.exists():  # what only its owner may read stays so
+                if self.file.exists():  # keep its permissions
                     os.fchmod(file.fileno(), stat.S_IMODE(self.file.stat().st_mode))
                 failpoint("write.begun", self.file.name)
                 yield file
@@ -123,7 +123,7 @@ class Output:
             except OSError as error:
                 if error.errno != errno.EBUSY:
                     raise
-                shutil.copyfile(beside, self.file)  # mounted by itself, as containers do: nothing else takes its place
+                shutil.copyfile(beside, self.file)  # a bind mount of one file, as in containers, cannot be replaced
                 beside.unlink()
             failpoint("write.replaced", self.file.name)
             sync_folder(self.file.parent)
@@ -133,43 +133,42 @@ class Output:
 
 
 def failpoint(name: str, what: str = "") -> None:
-    """A place at which tests kill this process, as `kill -9` does; it does nothing unless MRIGAN_FAILPOINT is set.
+    """A point where tests kill this process like `kill -9`; does nothing unless MRIGAN_FAILPOINT is set.
 
-    MRIGAN_FAILPOINT="checkpoint 3" kills at the third place whose `name what` begins with "checkpoint"; " 3" at the
-    third of all. Put one before and after each step that makes a result visible or takes one away.
+    MRIGAN_FAILPOINT="checkpoint 3" kills at the third point whose `name what` begins with "checkpoint"; " 3" at the
+    third of all. Put one before and after each step that makes a result visible or removes one.
 
     Args:
-        name: of the place: `room.moment`. what: which file or unit.
+        name: of the point: `room.moment`. what: the file or unit.
     """
-    wanted = os.environ.get(FAILPOINT)
-    if wanted:
-        start, _, number = wanted.rpartition(" ")
+    setting = os.environ.get(FAILPOINT)
+    if setting:
+        start, _, number = setting.rpartition(" ")
         if f"{name} {what}".startswith(start) and next(_passes) == int(number):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager
 def atomic_write(path: str | Path | Output) -> Iterator[BinaryIO]:
-    """Open a temporary binary file beside `path`; fsync and rename it over `path` when the block ends well.
+    """Open a temporary binary file beside `path`; fsync and rename it to `path` when the block ends without an error.
 
-    The temporary name is that of `temporary_path`; on error it goes. What is not a regular file is written into: see
-    `Output`.
+    On an error the temporary file (see `temporary_path`) is removed. For other than regular files see `Output`.
     """
     with (path if isinstance(path, Output) else Output(path)).writing() as file:
         yield file
 
 
 def try_output(path: str | Path) -> None:
-    """Raise OutputError, before the work starts, for a file that cannot be written; what is no file is left alone."""
+    """Raise OutputError, before the work starts, if a file cannot be written; other than files are not checked."""
     if not os.path.exists(path) or os.path.isfile(path):
         Output(path).try_write()
 
 
 def _mode(path: Path) -> int:
-    """The mode bits; those of a regular file where there is none yet, also at the end of a link.
+    """The mode bits of a path or of a link's target; those of a regular file if nothing exists yet.
 
     Raises:
-        OSError: a folder, or a path that leads nowhere.
+        OSError: a folder, or a path that cannot exist.
     """
     try:
         mode = os.stat(path).st_mode
@@ -181,18 +180,18 @@ def _mode(path: Path) -> int:
 
 
 def _open_descriptor(path: Path) -> BinaryIO | None:
-    """A copy of the descriptor that a path such as /dev/stdout or /dev/fd/3 stands for; None for any other path."""
+    """A copy of the descriptor of a path such as /dev/stdout or /dev/fd/3; None for any other path."""
     for _ in range(MAX_LINKS):
         folder = os.path.realpath(path.parent)
         if re.fullmatch(r"/proc/\d+(/task/\d+)?/fd", folder):
             if not folder.startswith(os.path.realpath("/proc/self") + "/"):
-                return open(path, "ab")  # of another process, which goes on writing there
+                return open(path, "ab")  # of another process, which also writes to it
             if path.name == "1" and sys.stdout is not None:
-                sys.stdout.flush()  # what was printed before comes before
+                sys.stdout.flush()  # keep the order of the output
             descriptor = os.dup(int(path.name))
             if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
                 os.close(descriptor)
-                raise OSError(errno.EBADF, "it is open for reading only", str(path))
+                raise OSError(errno.EBADF, "it is open only for reading", str(path))
             return os.fdopen(descriptor, "wb")
         if not path.is_symlink():
             return None
@@ -201,12 +200,12 @@ def _open_descriptor(path: Path) -> BinaryIO | None:
 
 
 def _open_special(path: Path, mode: int) -> BinaryIO:
-    """Open a device, pipe or socket for writing; a pipe gets some seconds for its reader to come."""
+    """Open a device, pipe or socket for writing; waits some seconds for the reader of a pipe."""
     if stat.S_ISSOCK(mode):
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(os.fspath(path))
             return connection.makefile("wb")
-    deadline = time.monotonic() + READER_COMES
+    deadline = time.monotonic() + MAX_READER_DELAY
     while True:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
@@ -216,7 +215,7 @@ def _open_special(path: Path, mode: int) -> BinaryIO:
                 raise
             if time.monotonic() > deadline:
                 raise OSError(errno.ENXIO, "no process reads from this pipe", str(path)) from None
-        time.sleep(0.05)  # a pipe tells nobody when its reader comes
+        time.sleep(0.05)  # there is no event for the arrival of a reader
     os.set_blocking(descriptor, True)
     return os.fdopen(descriptor, "wb")
 
@@ -224,49 +223,49 @@ def _open_special(path: Path, mode: int) -> BinaryIO:
 def not_writable(path: Path, error: OSError) -> OutputError:
     """The error that says why `path` cannot be written, and what to do."""
     fixes = {
-        errno.EISDIR: "give the name of a file in it",
-        errno.ENXIO: "start what reads from it first",
-        errno.EACCES: "give another name for it, or make the folder writable",
-        errno.EROFS: "give another name for it: nothing can be written there",
-        errno.ENOSPC: "make room, or give a file on another disk",
+        errno.EISDIR: "give the name of a file in this folder",
+        errno.ENXIO: "start the program that reads from it first",
+        errno.EACCES: "choose another path, or make the folder writable",
+        errno.EROFS: "choose another path: this file system is read-only",
+        errno.ENOSPC: "free some space, or choose a path on another disk",
     }
     return OutputError(
         f"cannot be written: {error.strerror or error}",
         where=shown(os.fspath(path)),
-        fix=fixes.get(error.errno or 0, "give another name for it"),
+        fix=fixes.get(error.errno or 0, "choose another path"),
     )
 
 
 def temporary_path(path: Path) -> Path:
     """A new name beside `path`: `.NAME.<process space>-<pid>-<random>.tmp`.
 
-    With a dot in front, no reader takes it for a result; and it tells who writes it (see `writer_is_gone`).
+    Readers ignore it because of its dot. It names the process that writes it (see `writer_is_gone`).
     """
     return path.parent / f".{path.name}.{process_space()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
 def writer_is_gone(path: Path) -> bool:
-    """Whether the process that made this `temporary_path` was of this machine and is dead.
+    """Whether the process that made this `temporary_path` was on this machine and is dead.
 
-    False where that cannot be known: of a process on another machine or in another container.
+    False if that is unknown: the process was on another machine or in another container.
     """
     match = re.search(r"\.([0-9a-f]{12})-(\d+)-[0-9a-f]{8}\.tmp$", path.name)
     return match is not None and process_is_gone(match[1], int(match[2]))
 
 
 def process_is_gone(space: str, pid: int) -> bool:
-    """Whether a process of this machine is dead; False where that cannot be known from here (see `process_space`)."""
+    """Whether a process of this machine is dead; False for one in another `process_space`."""
     return space == process_space() and not _alive(pid)
 
 
 @cache
 def process_space() -> str:
-    """12 hex digits that only processes share among which a pid has one meaning: host, its boot, its pid namespace."""
+    """12 hex digits that identify host, boot and pid namespace: within these a pid identifies one process."""
     facts = [socket.gethostname()]
     try:
         facts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
     except OSError:
-        facts.append("")  # not Linux: hosts are told apart by their names alone
+        facts.append("")  # not Linux: only the host's name
     return hash_json(facts)[:12]
 
 
@@ -274,10 +273,10 @@ def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return state not in "ZX"  # Z: dead, but its parent has not noticed
+        return state not in "ZX"  # Z: a zombie
     except ProcessLookupError:
         return False
-    except OSError:  # another user's; or there is no /proc
+    except OSError:  # a process of another user, or no /proc
         return True
 
 
@@ -291,7 +290,7 @@ def sync_folder(folder: str | Path) -> None:
 
 
 def shown(path: str) -> str:
-    """The path as text that can be printed: bytes that are no UTF-8 become �, control characters their escapes."""
+    """The path as printable text: bytes that are not UTF-8 become �, control characters are escaped."""
     return printable(os.fsencode(path).decode("utf-8", "replace"))
 
 
@@ -302,13 +301,12 @@ def write_text(path: str | Path | Output, text: str) -> None:
 
 
 def write_json(path: str | Path | Output, data: Any) -> None:
-    """Write `data` as indented JSON, atomically. NaN and infinities are refused: they are not JSON."""
+    """Write `data` as indented JSON, atomically. NaN and infinities raise ValueError: they are not JSON."""
     write_text(path, json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def text_encoding(start: bytes) -> str:
-    """The encoding of a text, by its first four bytes: UTF-16 as Windows writes it, else UTF-8; a byte order mark is
-    passed over."""
+    """The encoding of a text by its first four bytes: UTF-16 or UTF-8, with or without a byte order mark."""
     if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
     if len(start) >= 2 and 0 in start[:2] and start[:2] != b"\0\0":  # UTF-16 without a mark: ASCII beside NULs

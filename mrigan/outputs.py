@@ -1,7 +1,7 @@
-"""The files that a person names for results: one that Mrigan did not write is not replaced, unless by --force.
+"""Output files that users name: a file that Mrigan did not write is replaced only with --force.
 
-A slip such as `--json VIDEO` or `--annotate MY.mp4 OTHER.mp4` must not cost a file. What Mrigan writes is recognized by
-how it begins, or ends; an empty file belongs to nobody.
+A mistake such as `--json VIDEO` must not destroy a file. Mrigan recognizes its own files by their first or last bytes.
+An empty file may be replaced.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 from mrigan.errors import OutputError
 from mrigan.files import Output, shown
 
-LOOKED_AT = 4096  # bytes at either end
-SOFTWARE = "Mrigan"  # the entry `Software` of our pictures
-VIDEO_NOTE = "annotated by Mrigan"  # the comment of our videos
-GENERATOR = f'<meta name="generator" content="{SOFTWARE}">'  # in our pages, after the charset
+PROBE_BYTES = 4096  # read at the start or the end of a file
+SOFTWARE = "Mrigan"  # the entry `Software` of Mrigan's pictures
+VIDEO_NOTE = "annotated by Mrigan"  # the comment of Mrigan's videos
+GENERATOR = f'<meta name="generator" content="{SOFTWARE}">'  # in Mrigan's pages, after the charset
 
 Recognizer = Callable[[Path], bool]
 
 
 def begins(pattern: bytes) -> Recognizer:
-    """Recognizes files whose first bytes match."""
+    """A recognizer of files whose first bytes match."""
     compiled = re.compile(pattern, re.DOTALL)
     return lambda path: compiled.match(_start(path)) is not None
 
@@ -37,14 +37,14 @@ GENERATOR_FILE = begins(rb'.{8}\{"__metadata__":\{"mrigan":')
 
 
 def annotated_video(path: Path) -> bool:
-    """Recognizes copies with boxes: their comment is the last thing in them."""
+    """Recognizes annotated copies of videos: they end with their comment."""
     with open(path, "rb") as file:
-        file.seek(max(os.path.getsize(path) - LOOKED_AT, 0))
+        file.seek(max(os.path.getsize(path) - PROBE_BYTES, 0))
         return VIDEO_NOTE.encode() in file.read()
 
 
 def own_output(path: str | Path, is_ours: Recognizer, force: bool = False) -> Output:
-    """`Output(path)`, tried, for a result that replaces what is there.
+    """`Output(path).try_write()`, after `refuse_foreign`.
 
     Raises:
         OutputError: see `Output` and `refuse_foreign`.
@@ -55,23 +55,23 @@ def own_output(path: str | Path, is_ours: Recognizer, force: bool = False) -> Ou
 
 
 def refuse_foreign(path: str | Path, is_ours: Recognizer, force: bool = False) -> None:
-    """Raise OutputError where a file lies at `path` that is not empty and that `is_ours` does not recognize."""
+    """Raise OutputError if `path` is a file that is not empty and that `is_ours` does not recognize."""
     path = Path(path)
     if force or not path.is_file() or not path.stat().st_size:
         return
     try:
-        known = is_ours(path)
+        recognized = is_ours(path)
     except OSError as error:
-        raise OutputError(f"cannot be looked at: {error.strerror}", where=shown(os.fspath(path)),
-                          fix="give another name for it") from None  # fmt: skip
-    if not known:
+        what = f"the existing file cannot be read: {error.strerror}"
+        raise OutputError(what, where=shown(os.fspath(path)), fix="choose another path") from None
+    if not recognized:
         raise OutputError(
-            "a file is there that Mrigan did not write for this; it is not touched",
+            "the file exists, and it is not an earlier output of this command; it was not changed",
             where=shown(os.fspath(path)),
-            fix="give another name for it, or --force to replace the file",
+            fix="choose another path, or use --force to replace the file",
         )
 
 
 def _start(path: Path) -> bytes:
     with open(path, "rb") as file:
-        return file.read(LOOKED_AT)
+        return file.read(PROBE_BYTES)

@@ -1,4 +1,4 @@
-"""Long work shows a bar with a rate and an ETA; where there is no terminal, a plain line now and then."""
+"""Progress of long work: a bar with a rate and an ETA on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Advance(Protocol):
-    """What `bar` yields: call it with the number of items done."""
+    """The function that `bar` yields: call it with the number of items done."""
 
     def __call__(self, items: int = 1, note: str = "") -> None: ...
 
@@ -44,9 +44,9 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def bar(description: str, total: int, unit: str = "it", done: int = 0, every: float = 10.0) -> Iterator[Advance]:
-    """Show the progress of `total` items, of which `done` are done already.
+    """Show the progress of `total` items, `done` of which were done before.
 
-    On a terminal a live bar; elsewhere (a log file, Slurm) one line every `every` seconds and one at the end.
+    On a terminal: a live bar. Elsewhere (a log file, Slurm): one line every `every` seconds and one at the end.
     """
     if console.is_terminal:
         columns = (
@@ -57,7 +57,7 @@ def bar(description: str, total: int, unit: str = "it", done: int = 0, every: fl
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
-        # With standard output in a file, Rich would print to the terminal what belongs there.
+        # If standard output is a file, Rich must not redirect it to the terminal.
         with Progress(*columns, console=console, redirect_stdout=_is_terminal(sys.stdout)) as progress:
             task = progress.add_task(printable(description), total=total, completed=done, note="")
 
@@ -86,7 +86,7 @@ def bar(description: str, total: int, unit: str = "it", done: int = 0, every: fl
 
 
 def time_left(items: int, rate: float) -> str:
-    """How long `items` take at `rate` a second: `40 s left`, `12 min left`, `3 h 05 min left`."""
+    """The time for `items` at `rate` per second: `40 s left`, `12 min left`, `3 h 05 min left`."""
     if rate <= 0:
         return "time left unknown"
     seconds = items / rate

@@ -1,6 +1,6 @@
-"""Stopping a job of many processes: signals go to the whole group (Ctrl-C, `scancel`), and the first process decides.
+"""Stop a job of many processes: signals go to the whole group (Ctrl-C, `scancel`), and the main process decides.
 
-Without torch and without the rooms that do the work: a command opens `stopped_by_signals` before it imports them.
+This module does not import torch or other rooms: a command enters `stopped_by_signals` before it imports them.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Any
 from mrigan.errors import ShardError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-TO_GROUPS = (*SIGNALS, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-AGAIN = "start it again to go on"
+GROUP_SIGNALS = (*SIGNALS, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+AGAIN = "run the same command again to continue"
 
 
-class Stopped(ShardError):  # noqa: N818 (nothing is wrong)
-    """A signal stopped the build; started again it goes on."""
+class BuildStopped(ShardError):  # noqa: N818 (not an error)
+    """A signal stopped the build; the same command continues it."""
 
     exit_code = 75
 
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """SIGINT and SIGTERM end the block at once, also in the middle of an import, and are told as `Stopped`.
+    """SIGINT and SIGTERM end the block at once, also in the middle of an import.
 
     Raises:
-        Stopped: a signal came.
+        BuildStopped: a signal came.
     """
     caught: list[int] = []
 
@@ -43,12 +43,12 @@ def stopped_by_signals() -> Iterator[None]:
             yield
         except KeyboardInterrupt:
             name = signal.Signals(caught[0]).name if caught else "SIGINT"
-            raise Stopped(f"stopped by {name}; what is finished is kept", fix=AGAIN) from None
+            raise BuildStopped(f"stopped by {name}; finished units are kept", fix=AGAIN) from None
 
 
 @contextmanager
 def noted_signals() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM fill the list instead of ending the process; outside the main thread nothing is caught."""
+    """SIGINT and SIGTERM are added to the list and do not end the process. Works only in the main thread."""
     caught: list[int] = []
     with _handled_by(lambda number, _frame: caught.append(number)):
         yield caught
@@ -67,11 +67,11 @@ def _handled_by(handler: Any) -> Iterator[None]:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """In the block signals to a group wait. Processes that are started in it hold them back until `accept_signals`.
+    """Block group signals. Processes that are started in the block keep them blocked until `accept_signals`.
 
-    A process that begins has no handlers yet: such a signal would kill it, and the job would fail for the loss of it.
+    A new process has no handlers yet: a signal would kill it, and the job would fail.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_GROUPS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
     try:
         yield
     finally:
@@ -79,5 +79,5 @@ def held_back() -> Iterator[None]:
 
 
 def accept_signals() -> None:
-    """In a process that was started under `held_back`, once its handlers are there."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_GROUPS)
+    """Unblock the signals in a process that was started under `held_back`, after it has set its handlers."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, GROUP_SIGNALS)

@@ -1,7 +1,7 @@
-"""What is printed, and what is logged, is text: no name from outside is markup, an emoji code or a control character.
+"""Printing and logging for all of Mrigan: names from outside are never markup, emoji codes or control characters.
 
-All of Mrigan prints through here, so that no place has to think of it; the linter bans the other ways. A string is one
-line of text. What has a style, or several lines by intent, is a `rich.text.Text` of our own.
+The linter bans other ways to print. A string is one line of text. Text with a style or with several lines is a
+`rich.text.Text`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mrigan.text import printable
 
 
 class Console(RichConsole):
-    """Shows `[/x]`, `:smile:` and control characters letter by letter, in strings, tables, bars and `Text`s.
+    """A Rich console that shows `[/x]`, `:smile:` and control characters literally, also in tables and bars.
 
     Args:
         options: of `rich.console.Console`.
@@ -39,7 +39,7 @@ class Console(RichConsole):
 
 
 class _StandardError(Console):
-    """Standard error. Once nobody reads it any more, the work goes on in silence."""
+    """Standard error. If its reader has gone, the work continues without output."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -52,12 +52,12 @@ def say(text: str, style: str | None = None, *, lines: bool = False) -> None:
     """Print a line to standard error; never fails.
 
     Args:
-        lines: the text is several lines.
+        lines: the text has several lines.
     """
     try:
         shown = Text(printable(text, keep="\n" if lines else ""))
         console.print(shown, style=style, soft_wrap=True)
-    except OSError:  # a full disk behind it
+    except OSError:  # for example a full disk
         console.quiet = True
 
 
@@ -71,22 +71,22 @@ def echo(text: object = "", *, lines: bool = False) -> None:
     """Print a line to standard output.
 
     Args:
-        lines: the text is several lines.
+        lines: the text has several lines.
     """
     sys.stdout.write(printable(str(text), keep="\n" if lines else "") + "\n")
     sys.stdout.flush()
 
 
 def echo_json(data: Any) -> None:
-    r"""Print JSON to standard output; a character that would not be shown as itself is its JSON escape, `\u001b`."""
+    r"""Print JSON to standard output; unprintable characters are JSON escapes, such as `\u001b`."""
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
-    if not text.replace("\n", "").isprintable():  # ends of lines are the layout: in a string they are escaped
+    if not text.replace("\n", "").isprintable():  # the only line ends are those of the layout
         text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
     echo(text, lines=True)
 
 
 class LineFormatter(logging.Formatter):
-    """Log lines as text. A message of several lines is indented, so that none of them can pass for another message."""
+    """Formats log messages. Further lines of a message are indented, so that they do not look like other messages."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
         record.message = printable(record.message, keep="\n").replace("\n", "\n    ")
@@ -94,7 +94,7 @@ class LineFormatter(logging.Formatter):
 
 
 def log_handler(line: str, *, datefmt: str | None = None, **options: Any) -> logging.Handler:
-    """Where log lines go: on a terminal beside the progress bar; elsewhere one line a message, as `line` says.
+    """A log handler: on a terminal, above the progress bar; elsewhere, one line per message in the format `line`.
 
     Args:
         line: a format of `logging`. options: of `rich.logging.RichHandler`.

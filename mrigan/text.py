@@ -1,4 +1,4 @@
-"""Text from outside that can be printed: nothing in it steers a terminal, ends a line, or turns the writing round."""
+"""Make text from outside printable: without control characters, line ends and marks of the writing direction."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""The text with each character that is not shown as itself written as its Python escape.
+    r"""The text with each unprintable character written as its Python escape.
 
-    These are control characters (`\x1b`), ends of lines (`\n`), marks that change the direction of writing (`\u202e`)
-    or are invisible (`\u200b`), and bytes that are not UTF-8 (`\udce9`). Letters, signs and spaces stay.
+    Unprintable are control characters (`\x1b`), line ends (`\n`), marks of the writing direction (`\u202e`), invisible
+    marks (`\u200b`), and bytes that are not UTF-8 (`\udce9`). Letters, signs and spaces stay.
 
     Args:
-        keep: characters that stay all the same, such as "\n".
+        keep: characters that are not escaped, such as "\n".
     """
     if text.isprintable():
         return text
@@ -21,9 +21,9 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def page_text(value: Any) -> Any:
-    """For `finalize` of Jinja: what a page shows of a text from outside is printable, too. Markup stays as it is."""
+    """For Jinja's `finalize`: `printable` of a text that a page shows; markup and other types stay unchanged."""
     return printable(value, keep="\n") if type(value) is str else value
 
 
 def _is_shown(character: str) -> bool:
-    return character.isprintable() or unicodedata.category(character) == "Zs"  # Python calls a wide space unprintable
+    return character.isprintable() or unicodedata.category(character) == "Zs"  # to Python, wide spaces are unprintable

@@ -1,11 +1,11 @@
-"""How many threads a process computes with, and what they do while they wait: settings for OpenMP, made before torch.
+"""OpenMP settings: the number of threads, and that waiting threads sleep. Set before torch is imported.
 
-OpenMP's threads wait for each other by spinning. On a machine that does other work, too, a thread that spins takes the
-core from the one that it waits for, and a training step takes many times as long. So the `mrigan` command and the pages
-in `launch/` and `shards/` let threads sleep while they wait, and start no more of them than the process has cores.
+By default OpenMP's threads spin while they wait for each other. On a loaded machine, a spinning thread takes the core
+from the thread that it waits for, and a training step takes many times as long. Therefore the `mrigan` command and the
+scripts in `launch/` and `shards/` let waiting threads sleep, and start at most one thread per core of the process.
 
-Libraries read these settings when they are loaded, and child processes inherit them. `import mrigan` changes nothing: a
-program of your own calls `settle()` before it imports torch, or sets the variables itself.
+Libraries read these settings when they are loaded, and child processes inherit them. `import mrigan` changes nothing:
+your own program calls `settle()` before it imports torch, or sets the variables itself.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ CPUS, CGROUPS, OWN = Path("/sys/devices/system/cpu"), Path("/sys/fs/cgroup"), Pa
 
 
 def settle(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set what is not set yet: waiting threads sleep, and their number is `cores()`, shared by a node's ranks.
+    """Set the variables that are not set: waiting threads sleep; their number is `cores()` divided by a node's ranks.
 
-    Has no effect on a library that is loaded already.
+    Has no effect on libraries that are already loaded.
     """
-    if not WAITING.keys() & environment.keys():  # else the user has decided how threads wait
+    if not WAITING.keys() & environment.keys():  # else the user decided how threads wait
         environment.update(WAITING)
     ranks = environment.get("LOCAL_WORLD_SIZE", "")
     environment.setdefault(COUNT, str(max(1, cores() // int(ranks)) if ranks.isdigit() and int(ranks) else cores()))
 
 
 def cores() -> int:
-    """Cores that this process may use, at least 1: by its affinity and its control groups' quota, not the machine's.
+    """The cores that this process may use, at least 1, by its CPU affinity and the quota of its control groups.
 
-    Two hardware threads of one core count once, as torch counts them.
+    Two hardware threads of one core count once, as in torch.
     """
     whole = len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
     return max(1, math.ceil(min([whole, *_quotas()])))
 
 
 def _siblings(cpu: int) -> str:
-    """The hardware threads of the core that `cpu` is of, as the kernel lists them."""
+    """The hardware threads of the core of `cpu`, as the kernel lists them."""
     try:
         return (CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip()
     except OSError:
@@ -53,8 +53,8 @@ def _siblings(cpu: int) -> str:
 
 
 def _quotas() -> list[float]:
-    """CPUs that each control group around this process may use at a time, of those that limit it (version 2 and 1)."""
-    found = []
+    """The CPU limits of the control groups (version 2 and 1) that contain this process."""
+    quotas = []
     for line in _text(OWN).splitlines():
         number, controllers, path = line.split(":", 2)
         if number == "0":
@@ -64,8 +64,8 @@ def _quotas() -> list[float]:
         else:
             continue
         for folder in (root, *(root / part for part in _steps(path))):
-            found += _quota(folder)
-    return found
+            quotas += _quota(folder)
+    return quotas
 
 
 def _steps(path: str) -> list[str]:

@@ -72,7 +72,7 @@ def test_a_pipe_is_written_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     reader.join()
     assert read == [b"1-345"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
-    monkeypatch.setattr("mrigan.files.READER_COMES", 0.0)
+    monkeypatch.setattr("mrigan.files.MAX_READER_DELAY", 0.0)
     with pytest.raises(OutputError, match="no process reads from this pipe"):
         Output(tmp_path / "pipe")
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_written_is_known_before(tmp_path: Path) -> None:
             (tmp_path / "circle", "symbolic links"),
             (tmp_path / "file" / "below", "Not a directory"),
             (tmp_path / ("x" * 300), "name too long"),
-            (Path(f"/dev/fd/{reading.fileno()}"), "reading only"),
+            (Path(f"/dev/fd/{reading.fileno()}"), "only for reading"),
             (Path("/dev/fd/9999"), "Bad file descriptor"),
             (Path("/proc/v.json"), "o such file"),  # a folder that takes no file
         ):

@@ -1,6 +1,6 @@
-"""The MRI image (MRI-GAN, section 4.3): a perceptual function f of an original face and a related one, by name.
+"""The MRI image (MRI-GAN, section 4.3): a perceptual function f of an original face and a related face.
 
-Importing this is light: torch is imported with the functions.
+`import mrigan.mri` does not import torch; its functions do.
 """
 
 from __future__ import annotations

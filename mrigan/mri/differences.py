@@ -13,5 +13,5 @@ def l1_mri(original: Tensor, face: Tensor) -> Tensor:
 
 
 def l2_mri(original: Tensor, face: Tensor) -> Tensor:
-    """(a - b)**2 / 255, (N, 3, H, W) in 0...255: the squared difference on the scale of the picture."""
+    """(a - b)**2 / 255, (N, 3, H, W) in 0...255."""
     return (as_float(original) - as_float(face)).square() / 255

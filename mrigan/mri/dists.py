@@ -1,7 +1,7 @@
 """DISTS (Ding, Ma, Wang, Simoncelli 2020): structure and texture similarity of features. Needs a weight file.
 
-DISTS compares means and variances over the whole picture: that is `dists_index`. For a map the same formula is taken
-over local windows (SSIM's 11 x 11 Gaussian, at each stage's own resolution).
+DISTS compares means and variances over the whole picture. For a map, `dists_mri` uses the same formula over local
+windows: SSIM's 11 x 11 Gaussian, at the resolution of each stage.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mrigan.mri.gaussian import blur_mirrored
 C = 1e-6
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHANNELS = (3, *VGG16_CHANNELS)  # the picture itself is the first stage
-SMALLEST = 32  # px
+MIN_SIZE = 32  # px
 HOW = (
     "give mri.weights=FILE.safetensors with features.N.weight and features.N.bias of torchvision's VGG16 (ImageNet) "
     "and alpha and beta of DISTS (weights.pt), merged into one state dict"
@@ -28,13 +28,13 @@ HOW = (
 
 
 def dists_mri(original: Tensor, face: Tensor, weights: str | None = None) -> Tensor:
-    """Local DISTS * 255, the same in all three channels; stages grown to full size (bilinear).
+    """Local DISTS * 255, equal in all three channels; stages are resized to full size (bilinear).
 
     Args:
         weights: a state dict file; see `HOW`.
 
     Raises:
-        ModelError: no weight file, or it lacks tensors.
+        ModelError: no weight file, or a missing tensor.
         InputError: the pictures are smaller than 32 px.
     """
     total = torch.zeros_like(original[:, :1], dtype=torch.float32)
@@ -43,16 +43,11 @@ def dists_mri(original: Tensor, face: Tensor, weights: str | None = None) -> Ten
     return total.expand(-1, 3, -1, -1) * 255
 
 
-def dists_index(a: Tensor, b: Tensor, weights: str) -> Tensor:
-    """The DISTS of each picture, (N,), of (N, 3, H, W) in 0...255; 0 = alike."""
-    losses = _stage_losses(a, b, weights, lambda x: x.mean((2, 3), keepdim=True))
-    return torch.stack(losses).sum(0).view(-1)
-
-
 def _stage_losses(a: Tensor, b: Tensor, weights: str | None, mean: Callable[[Tensor], Tensor]) -> list[Tensor]:
-    """Each stage's part of DISTS, (N, 1, h, w), of means and variances taken by `mean`; see `gaussian.ssim_terms`."""
-    if min(a.shape[-2:]) < SMALLEST:
-        raise InputError(f"DISTS of pictures of {a.shape[-1]} x {a.shape[-2]} px", fix=f"{SMALLEST} px or more")
+    """Each stage's part of DISTS, (N, 1, h, w), with means and variances by `mean`; see `gaussian.ssim_terms`."""
+    if min(a.shape[-2:]) < MIN_SIZE:
+        what = f"pictures of {a.shape[-1]} x {a.shape[-2]} px are too small for DISTS"
+        raise InputError(what, fix=f"give pictures of {MIN_SIZE} px or more")
     tensors = _weights(weights, a.device)
     whole = tensors["alpha"].sum() + tensors["beta"].sum()
     alphas, betas = ((tensors[name] / whole).split(CHANNELS, dim=1) for name in ("alpha", "beta"))

@@ -1,4 +1,4 @@
-"""The convolution stacks that LPIPS and DISTS look at pictures through, from torchvision's weights."""
+"""The convolutional features of LPIPS and DISTS: VGG16 and AlexNet with torchvision's weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALEXNET_CHANNELS = (64, 192, 384, 256, 256)
 
 
 def vgg16(x: Tensor, weights: dict[str, Tensor], pool: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
-    """The output of each of VGG16's five stages (relu1_2, 2_2, 3_3, 4_3, 5_3); `pool` halves between them."""
+    """The outputs of VGG16's five stages (relu1_2, 2_2, 3_3, 4_3, 5_3); `pool` halves the size between stages."""
     for stage, layers in enumerate(VGG16_STAGES):
         if stage:
             x = pool(x)
@@ -28,7 +28,7 @@ def vgg16(x: Tensor, weights: dict[str, Tensor], pool: Callable[[Tensor], Tensor
 
 
 def alexnet(x: Tensor, weights: dict[str, Tensor]) -> Iterator[Tensor]:
-    """The output of each of AlexNet's five convolutions, after its ReLU."""
+    """The outputs of AlexNet's five convolutions, after their ReLU."""
     for layer, stride, padding, pooled in ALEXNET_LAYERS:
         if pooled:
             x = F.max_pool2d(x, 3, 2)
@@ -43,13 +43,13 @@ def metric_weights(
     """The tensors `needed` from the weight file of `metric`, in float32 on `device`.
 
     Raises:
-        ModelError: no file given, or it lacks some; says `how` to make it.
+        ModelError: no file, or a missing tensor; the error says `how` to make the file.
     """
     if path is None:
         raise ModelError(f"{metric} is a learned metric and needs a weight file", where="mri.weights", fix=how)
-    found = read_weights(path)
-    missing = [name for name in needed if name not in found]
+    weights = read_weights(path)
+    missing = [name for name in needed if name not in weights]
     if missing:
-        what = f"lacks {len(missing)} of {len(needed)} tensors that {metric} needs, {missing[0]} for one"
+        what = f"lacks {len(missing)} of {len(needed)} tensors that {metric} needs, for example {missing[0]}"
         raise ModelError(f"the weight file {what}", where=path, fix=how)
-    return {name: found[name].to(device, torch.float32) for name in needed}
+    return {name: weights[name].to(device, torch.float32) for name in needed}

@@ -6,41 +6,41 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-RADIUS, SIGMA = 5, 1.5  # 11 x 11, as Wang et al. 2004; scikit-image calls it sigma 1.5, truncate 3.5
+RADIUS, SIGMA = 5, 1.5  # 11 x 11, as Wang et al. 2004; in scikit-image: sigma 1.5, truncate 3.5
 SIZE = 2 * RADIUS + 1
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # SSIM's constants, for pictures in 0...255
 
 
 def as_float(x: Tensor) -> Tensor:
-    """Pictures in the precision that they are computed in: float64 stays, all else becomes float32."""
+    """Pictures in the precision of the computation: float64 stays float64, other types become float32."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def window(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
-    """The window's 11 weights along one axis, of sum 1."""
+    """The window's 11 weights along one axis; their sum is 1."""
     x = torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float64)
     weights = torch.exp(-x.square() / (2 * SIGMA**2))
     return (weights / weights.sum()).to(device, dtype)
 
 
 def blur(x: Tensor) -> Tensor:
-    """Weighted means over the windows that lie inside the picture: (N, C, H, W) → (N, C, H - 10, W - 10)."""
+    """Weighted means over the windows inside the picture: (N, C, H, W) → (N, C, H - 10, W - 10)."""
     channels = x.shape[1]
-    x = x.contiguous()  # in channels last, a GPU would take cuDNN and TF32: too coarse for differences of squares
+    x = x.contiguous()  # for channels last, a GPU would use cuDNN with TF32: too coarse for differences of squares
     weights = window(x.device, x.dtype).expand(channels, 1, 1, SIZE)
     return F.conv2d(F.conv2d(x, weights, groups=channels), weights.transpose(2, 3), groups=channels)
 
 
 def blur_mirrored(x: Tensor) -> Tensor:
-    """`blur` of the picture continued as in a mirror, so that the size stays: (N, C, H, W) → (N, C, H, W)."""
+    """`blur` of the picture with mirrored borders, so that the size stays: (N, C, H, W) → (N, C, H, W)."""
     return blur(mirror(x, RADIUS))
 
 
 def mirror(x: Tensor, pad: int) -> Tensor:
-    """Continue a picture by `pad` px, the edge pixel repeated: d c b a | a b c d | d c b a; of any size from 1 px.
+    """Pad a picture of any size by `pad` mirrored px, the edge pixel repeated: d c b a | a b c d | d c b a.
 
-    scipy calls this `reflect`, NumPy `symmetric`, OpenCV BORDER_REFLECT; torch has no such padding (its `reflect` does
-    not repeat the edge).
+    This is `reflect` in scipy, `symmetric` in NumPy, BORDER_REFLECT in OpenCV. torch's `reflect` does not repeat the
+    edge.
     """
     return x[..., _mirrored(x.shape[-2], pad, x.device), :][..., _mirrored(x.shape[-1], pad, x.device)]
 
@@ -58,12 +58,12 @@ def ssim_terms(a: Tensor, b: Tensor, *, border: bool, centre: float) -> tuple[Te
 
         S = (q - p) (e - f) / ((q + p) (e + f)),    1 - S = 2 (p e + q f) / ((q + p) (e + f)):
 
-    four filtered maps instead of five, and no difference of nearly equal numbers where a and b are alike; for a = b
-    it is exactly 0.
+    four filtered maps instead of five. There is no difference of nearly equal numbers if a and b are similar, and
+    1 - S is exactly 0 for a = b.
 
     Args:
-        border: True = the mirrored picture, maps of H x W; False = windows inside, maps of (H - 10) x (W - 10).
-        centre: the level subtracted before squaring, since float32 holds squares of small numbers best.
+        border: True = mirrored borders, maps of H x W; False = windows inside, maps of (H - 10) x (W - 10).
+        centre: the level that is subtracted before squaring; float32 is more precise for squares of small numbers.
     """
     d, s = a - b, a + b - 2 * centre
     maps = torch.cat([d, s, d * d, s * s], dim=1)

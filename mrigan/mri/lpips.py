@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018): how far two pictures' features are apart, pixel by pixel. Needs a weight file."""
+"""LPIPS (Zhang et al. 2018): the distance between the features of two pictures at each pixel. Needs a weight file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mrigan.mri.features import (
 )
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of pictures in [-1, 1]
-SMALLEST = 64  # px
+MIN_SIZE = 64  # px
 LINEAR = [f"lin{i}.model.1.weight" for i in range(5)]
 HOW = (
     "give mri.weights=FILE.safetensors with features.N.weight and features.N.bias of torchvision's VGG16 or AlexNet "
@@ -30,13 +30,13 @@ HOW = (
 
 
 def lpips_mri(original: Tensor, face: Tensor, weights: str | None = None) -> Tensor:
-    """The LPIPS distance at each pixel * 255, the same in all three channels; layers grown to full size (bilinear).
+    """The LPIPS distance at each pixel * 255, equal in all three channels; layers are resized to full size (bilinear).
 
     Args:
-        weights: a state dict file, of VGG16 or AlexNet (which of them is seen from its shapes); see `HOW`.
+        weights: a state dict file of VGG16 or AlexNet (its shapes decide); see `HOW`.
 
     Raises:
-        ModelError: no weight file, or it lacks tensors.
+        ModelError: no weight file, or a missing tensor.
         InputError: the pictures are smaller than 64 px.
     """
     return distance_map(original, face, weights).expand(-1, 3, -1, -1) * 255
@@ -44,10 +44,9 @@ def lpips_mri(original: Tensor, face: Tensor, weights: str | None = None) -> Ten
 
 def distance_map(original: Tensor, face: Tensor, weights: str | None) -> Tensor:
     """The LPIPS distance at each pixel, (N, 1, H, W), of pictures (N, 3, H, W) in 0...255."""
-    if min(original.shape[-2:]) < SMALLEST:
-        raise InputError(
-            f"LPIPS of pictures of {original.shape[-1]} x {original.shape[-2]} px", fix=f"{SMALLEST} px or more"
-        )
+    if min(original.shape[-2:]) < MIN_SIZE:
+        what = f"pictures of {original.shape[-1]} x {original.shape[-2]} px are too small for LPIPS"
+        raise InputError(what, fix=f"give pictures of {MIN_SIZE} px or more")
     network = _network(weights, original.device)
     total = torch.zeros_like(original[:, :1], dtype=torch.float32)
     for linear, fa, fb in zip(LINEAR, network(original), network(face), strict=True):
@@ -71,7 +70,8 @@ def _network(path: str | None, device: torch.device) -> _Network:
     linear = metric_weights("lpips", path, LINEAR, HOW, device)
     channels = tuple(linear[name].shape[1] for name in LINEAR)
     if channels not in (VGG16_CHANNELS, ALEXNET_CHANNELS):
-        raise ModelError(f"linear layers of {channels} channels: neither VGG16's nor AlexNet's", where=path, fix=HOW)
+        what = f"the linear layers have {channels} channels, which fit neither VGG16 nor AlexNet"
+        raise ModelError(what, where=path, fix=HOW)
     is_vgg = channels == VGG16_CHANNELS
     layers = [n for stage in VGG16_STAGES for n in stage] if is_vgg else [layer[0] for layer in ALEXNET_LAYERS]
     names = [f"features.{n}.{kind}" for n in layers for kind in ("weight", "bias")]

@@ -1,10 +1,9 @@
-"""Which perceptual functions there are, by name. Without torch: a plan of shards asks for names only."""
+"""The names of the perceptual functions. This module does not import torch: a shard plan needs only the names."""
 
 from __future__ import annotations
 
-# Name → module and function: (original, face, **options) → MRI on the scale 0...255 (0 = alike), not yet clipped. Both
-# pictures come as (N, 3, H, W), uint8 or float. To add a metric: a file with such a function, a line here, an oracle in
-# the tests.
+# Name → module and function (original, face, **options) → MRI in 0...255 (0 = equal), not yet clipped. Both pictures
+# are (N, 3, H, W), uint8 or float. To add a metric: a file with such a function, a line here, an oracle in the tests.
 METRICS: dict[str, str] = {
     "ssim": "ssim.ssim_mri",
     "ms-ssim": "ms_ssim.ms_ssim_mri",

@@ -1,7 +1,7 @@
-"""SSIM (Wang et al. 2004; MRI-GAN, Eq. 7 and 8) as scikit-image computes it, several times as fast.
+"""SSIM (Wang et al. 2004; MRI-GAN, Eq. 7 and 8) as in scikit-image, but several times faster.
 
-The oracle is `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True,
-data_range=255)`: both agree to 1e-3. See `gaussian.ssim_terms` for the algebra.
+The result agrees to 1e-3 with `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+full=True, data_range=255)`. See `gaussian.ssim_terms` for the algebra.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _SETTING = threading.Lock()  # one thread at a time changes how OpenCV computes
 
 
 def ssim_mri(original: Tensor, face: Tensor) -> Tensor:
-    """(1 - S) * 255 (Eq. 8). S may be negative: this reaches 510, which `mri_image` clips to 255."""
+    """(1 - S) * 255 (Eq. 8), up to 510 because S may be negative; `mri_image` clips it to 255."""
     return dissimilarity(original, face).mul_(255)
 
 
 def ssim_index(a: Tensor, b: Tensor) -> Tensor:
-    """The SSIM index of each picture, (N,) float32: the mean of its map without the 5-px border.
+    """The SSIM index of each picture, (N,) float32: the mean of its map without a border of 5 px.
 
     Args:
         a, b: (N, C, H, W), uint8 or float in 0...255.
@@ -36,7 +36,8 @@ def ssim_index(a: Tensor, b: Tensor) -> Tensor:
         InputError: the pictures are smaller than the 11-px window.
     """
     if min(a.shape[-2:]) < SIZE:
-        raise InputError(f"no SSIM index of pictures of {a.shape[-1]} x {a.shape[-2]} px", fix=f"{SIZE} px or more")
+        what = f"pictures of {a.shape[-1]} x {a.shape[-2]} px are too small for SSIM"
+        raise InputError(what, fix=f"give pictures of {SIZE} px or more")
     inside = slice(RADIUS, -RADIUS)
     return 1 - dissimilarity(a, b)[..., inside, inside].mean((1, 2, 3))
 
@@ -45,7 +46,7 @@ def ssim_index(a: Tensor, b: Tensor) -> Tensor:
 def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
     """1 - S, (N, C, H, W) in 0...2, of pictures (N, C, H, W), uint8 or float in 0...255, of any size.
 
-    In float32; in float64 where the pictures are that.
+    Float32, or float64 for float64 pictures.
     """
     return _by_opencv(a, b) if a.device.type == "cpu" else _by_torch(a, b)
 
@@ -56,7 +57,7 @@ def _by_torch(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _by_opencv(a: Tensor, b: Tensor) -> Tensor:
-    """What `_by_torch` computes, 5 times as fast on one CPU thread."""
+    """The same as `_by_torch`, but 5 times faster on one CPU thread."""
     out = np.empty(a.shape, np.float64 if a.dtype == torch.float64 else np.float32)
     for target, plane in zip(_planes(out), _plane_by_plane(a, b), strict=True):
         np.copyto(target, plane)
@@ -64,10 +65,10 @@ def _by_opencv(a: Tensor, b: Tensor) -> Tensor:
 
 
 def stored_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """`ssim_mri` of pictures (N, C, H, W) on a CPU, rounded to uint8, clipped to 255: the same on every x86 processor.
+    """`ssim_mri` of pictures (N, C, H, W) on a CPU, rounded to uint8 and clipped to 255: equal on every x86 processor.
 
-    OpenCV works by the instructions that all of them have. Newer ones fuse a product and a sum, and round once less.
-    That setting is the whole process's; who else uses OpenCV meanwhile is slower, nothing else.
+    OpenCV uses only the instructions that all of them have; newer ones fuse a product and a sum, and round less often.
+    The setting holds for the whole process: other threads that use OpenCV meanwhile are slower, but not wrong.
     """
     import cv2
 
@@ -84,12 +85,12 @@ def stored_ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _plane_by_plane(a: Tensor, b: Tensor) -> Iterator[np.ndarray]:
-    """1 - S of each plane (H, W), until the next is asked for: OpenCV's separable filter, and work in place."""
+    """1 - S of each plane (H, W), valid until the next one: OpenCV's separable filter, computed in place."""
     import cv2
 
     precision, depth = (np.float64, cv2.CV_64F) if a.dtype == torch.float64 else (np.float32, cv2.CV_32F)
     weights: Any = window(dtype=torch.float64).numpy().astype(precision)
-    # with the planes they fit in a core's L2 cache
+    # together with the planes they fit into a core's L2 cache
     d, s, mu_d, mu_s, product = np.empty((5, *a.shape[2:]), precision)
 
     def blur(source: np.ndarray, target: np.ndarray) -> None:

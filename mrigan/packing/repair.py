@@ -96,7 +96,7 @@ def repair_shards(
     Raises:
         ShardError: there is no plan, the folder of the videos is not there, this machine has other libraries than the
             plan, or a unit could not be built.
-        Stopped: by a signal; started again it goes on.
+        BuildStopped: a signal came; the same command continues.
     """
     check = check_shards(out, full, workers, scratch=scratch)
     with open_place(out, scratch) as place:

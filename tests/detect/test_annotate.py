@@ -109,7 +109,7 @@ def test_by_the_command(clips: Path, models: dict[str, Path], tmp_path: Path) ->
     assert video.read_bytes() == before
     other = tmp_path / "other.mp4"
     shutil.copy(clips / "short.mp4", other)
-    with pytest.raises(OutputError, match="did not write"):
+    with pytest.raises(OutputError, match="not an earlier output"):
         run([str(video)], model, Options(), annotate_out=other)
     assert other.read_bytes() == (clips / "short.mp4").read_bytes()
     assert annotated_video(out / "two.verdict.mp4")

@@ -19,10 +19,10 @@ from torchmetrics.functional.image import multiscale_structural_similarity_index
 
 from mrigan.errors import ConfigError, InputError, ModelError
 from mrigan.mri import LEARNED, METRICS, mri_image
-from mrigan.mri.dists import dists_index
+from mrigan.mri.dists import _stage_losses
 from mrigan.mri.image import _function
 from mrigan.mri.lpips import distance_map
-from mrigan.mri.ms_ssim import WEIGHTS, ms_ssim_index
+from mrigan.mri.ms_ssim import WEIGHTS, _scale_losses
 from tests.mri.pictures import face_pair, grow, halve, tensor
 
 PLAIN = ["ssim", "ms-ssim", "l1", "l2", "gmsd"]
@@ -85,7 +85,9 @@ def test_ms_ssim_map_equals_numpy() -> None:
 
 def test_ms_ssim_index_equals_two_libraries() -> None:
     a, b = (tensor(picture).float() for picture in face_pair(192, 208))
-    found = ms_ssim_index(a, b).item()
+    means = [1 - loss[..., 5:-5, 5:-5].mean((2, 3)) for loss in _scale_losses(a, b)]  # without the window's border
+    powers = [mean.clamp(min=0) ** weight for weight, mean in zip(WEIGHTS, means, strict=True)]
+    found = torch.stack(powers).prod(0).mean().item()
     assert abs(found - pytorch_msssim.ms_ssim(a, b, data_range=255).item()) < 1e-4
     assert abs(found - tm_ms_ssim(a, b, data_range=255.0, kernel_size=11, sigma=1.5).item()) < 1e-2  # pads its borders
 
@@ -156,7 +158,9 @@ def test_dists_equals_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     torch.save(state | {"alpha": oracle.alpha.data, "beta": oracle.beta.data}, tmp_path / "dists.pt")
     weights = str(tmp_path / "dists.pt")
     a, b = (torch.cat([tensor(picture), tensor(picture).flip(-1)]) for picture in face_pair(64, 64))
-    torch.testing.assert_close(dists_index(a, b, weights), oracle(a / 255, b / 255), atol=1e-5, rtol=1e-4)
+    losses = _stage_losses(a, b, weights, lambda x: x.mean((2, 3), keepdim=True))  # over the whole picture
+    index = torch.stack(losses).sum(0).view(-1)
+    torch.testing.assert_close(index, oracle(a / 255, b / 255), atol=1e-5, rtol=1e-4)
     fa, fb = ([stage[0].double().numpy() for stage in oracle.forward_once(x[:1] / 255)] for x in (a, b))
     expected = local_dists(fa, fb, *(p.detach().double().numpy().ravel() for p in (oracle.alpha, oracle.beta)))
     found = mri_image(a, b, "dists", weights=weights)
@@ -182,7 +186,7 @@ def test_learned_metrics_say_which_weights_they_want(metric: str, tmp_path: Path
 
 def test_wrong_use_is_refused() -> None:
     a = torch.zeros(1, 3, 64, 64)
-    with pytest.raises(ConfigError, match=r"no perceptual function(.|\n)*ssim, ms-ssim"):
+    with pytest.raises(ConfigError, match=r"unknown perceptual function(.|\n)*ssim, ms-ssim"):
         mri_image(a, a, "sim")
     with pytest.raises(ConfigError, match="same shape"):
         mri_image(a, a[..., :32])
