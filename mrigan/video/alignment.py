@@ -29,7 +29,7 @@ from mrigan.config import PairsConfig
 from mrigan.errors import InputError
 from mrigan.video.evidence import Evidence
 from mrigan.video.frames import Decoded, Frame
-from mrigan.video.geometry import FLAT, Geometry, border_difference, geometries, grey, grey_rim, rim, spread
+from mrigan.video.geometry import FLAT, Geometry, border_difference, geometries, grey, grey_rim, rim
 from mrigan.video.moments import Decision
 from mrigan.video.source import FrameSource, PyAvSource
 from mrigan.video.window import Greys, Window
@@ -153,7 +153,7 @@ class FakeClip:
         paired = self._pair(frame)
         self.alignment.frames[paired.reason.split(":", maxsplit=1)[0]] += 1
         if paired.original is not None:
-            if spread(self._greys(frame)) > FLAT:
+            if self._greys.spread(frame) > FLAT:
                 self._usable += 1
             self.alignment.offsets[paired.fake_index - paired.index] += 1
             self.alignment.differences.append(paired.difference)

@@ -65,10 +65,12 @@ def _luma_points(picture: Any) -> np.ndarray | None:
         return None
     size = picture.width, picture.height
     luma = _taken(picture, 0, size, (0, 0))
+    import cv2
+
     full = form.startswith("yuvj") or form == "gray" or int(picture.color_range) == FULL_RANGE
     other = OTHER_MATRIX.get(int(picture.colorspace))
     if other is None or form == "gray":
-        return luma if full else EXPANDED[luma]
+        return luma if full else cv2.LUT(luma, EXPANDED).ravel()
     grain = {"0": (1, 1), "2": (0, 1), "4": (0, 0)}[form.rstrip("p")[-1]]  # 420, 422, 444: halvings down and across
     colour = [_taken(picture, n, size, grain).astype(np.float32) - 128 for n in (1, 2)]
     grade = 1.0 if full else 255 / 224

@@ -9,7 +9,7 @@ import numpy as np
 
 from mrigan.errors import InputError
 from mrigan.video.frames import Decoded, Frame
-from mrigan.video.geometry import Geometry, grey
+from mrigan.video.geometry import Geometry, grey, spread
 from mrigan.video.points import original_points
 from mrigan.video.source import FrameSource
 
@@ -22,12 +22,20 @@ class Greys:
     def __init__(self) -> None:
         self._frame: Frame | None = None
         self._grey: np.ndarray | None = None
+        self._spread: float | None = None
         self._points: dict[Geometry, np.ndarray] = {}
 
     def __call__(self, frame: Frame) -> np.ndarray:
         if self._grey is None or frame is not self._frame:
-            self._frame, self._grey, self._points = frame, grey(frame.image), {}
+            self._frame, self._grey, self._spread, self._points = frame, grey(frame.image), None, {}
         return self._grey
+
+    def spread(self, frame: Frame) -> float:
+        """See `geometry.spread`."""
+        values = self(frame)
+        if self._spread is None:
+            self._spread = spread(values)
+        return self._spread
 
     def points(self, frame: Frame, geometry: Geometry) -> np.ndarray:
         """The frame's points in a pair's geometry (see `original_points`)."""
