@@ -56,11 +56,20 @@ def cuts(count: int) -> Iterator[tuple[str, np.ndarray]]:
     yield "a frame lost", np.delete(every, count // 2)
     yield "a frame doubled", np.insert(every, count // 2, count // 2)
     yield "ten frames lost", np.delete(every, range(count // 3, count // 3 + 10))
+    for theirs, word in ((20, "down"), (20, "near"), (24, "down"), (24, "up"), (30, "down")):
+        yield f"25 → {theirs} {word}", converted(count, theirs, word)
     yield "5 % slower", (np.arange(int(count * 1.05)) / 1.05).astype(int)
     yield "15 % slower", (np.arange(int(count * 1.15)) / 1.15).astype(int)
     yield "5 % faster", (np.arange(int(count / 1.05)) * 1.05).astype(int)
     yield "reversed", every[::-1]
     yield "another take", every[count // 2 + 5 :]  # against the first half of the original
+
+
+def converted(count: int, rate: int, rounding: str) -> np.ndarray:
+    """The frames that a converter from 25 to `rate` a second takes, as ffmpeg's filter `fps` does."""
+    twice = {"down": 0, "near": 25, "up": 49}[rounding]
+    place = (2 * rate * np.arange(count) + twice) // 50
+    return np.searchsorted(place, np.arange(place[-1] + 1), side="right") - 1
 
 
 @dataclass
@@ -78,7 +87,8 @@ class Seen:
         original, cut = Sight(), Sight()
         for i in wanted:
             original.add(i, self.original.times[i], self.original.points[i])
-        rate = 1 / (self.original.times[wanted[-1]] / wanted[-1]) if wanted[-1] else 25.0
+        pace = int(kind.split()[2]) / 25 if "→" in kind else 1.0
+        rate = pace / (self.original.times[wanted[-1]] / wanted[-1]) if wanted[-1] else 25.0 * pace
         for j, source in enumerate(shown.tolist()):
             cut.add(j, j / rate, self.fake[source])
         targets = decide(original, self.masks, cut, complete=True).targets

@@ -194,6 +194,11 @@ class LagTable:
             self.path = self.path[near]
 
     @property
+    def unsteady(self) -> bool:
+        """Whether the lag changes so often that only long runs are trusted."""
+        return self.changes > max(2, UNSTEADY * len(self.path))
+
+    @property
     def plain(self) -> bool:
         """Whether every frame has its own index."""
         return not self.path.any() and bool((self.base == self.clips.rows).all())
@@ -210,6 +215,11 @@ class LagTable:
     def costs(self, shift: int = 0) -> np.ndarray:
         """The costs along the path, or beside it."""
         return self._costs[np.arange(len(self.path)), self._columns(shift)]
+
+    def present_at(self, lags: np.ndarray) -> np.ndarray:
+        """The rows whose frame at a lag of their own was seen."""
+        columns = np.array([self._place.get(lag, -1) for lag in lags.tolist()])
+        return self.known[np.arange(len(lags)), columns] & (columns >= 0)
 
     def present(self, lag: int | None = None) -> np.ndarray:
         """The rows whose frame at one lag, or on the path, was seen."""
@@ -249,8 +259,7 @@ class LagTable:
         """The rows in long enough runs of one lag, without those near their ends that another run may claim."""
         kept = ~self.gone
         runs = self._runs()
-        unsteady = self.changes > max(2, UNSTEADY * len(self.path))
-        least = min(LONG_RUN if unsteady else MIN_RUN, int(kept.sum()))
+        least = min(LONG_RUN if self.unsteady else MIN_RUN, int(kept.sum()))
         for number, rows in enumerate(runs):
             if len(rows) < least:
                 kept[rows] = False

@@ -10,6 +10,8 @@ change most in the original are compared, each wanted frame of the original with
 2. Lags count from the same index, or from the nearest presentation time where that explains the clip better.
 3. A frame is left out where its lag does not hold for `MIN_RUN` frames, is not clear, or does not fit. In a stretched,
    a reversed and a mirrored fake that is every frame.
+   A fake of another rate has only some of the moments, near their times: which ones, and where, `rates` finds.
+   In any other fake that is read whole, a frame that surely lies between two of the fake's is left out (`bearings`).
 4. A fake whose movements are not those of the original (another take) has no pair.
 5. Where nothing moves that could tell, the fake is taken at lag 0 if no other fits better, and marked `unproven`.
    Before that, the faces themselves are looked at: they may tell that the fake begins early or late.
@@ -24,7 +26,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mrigan.video.bearings import bearings
 from mrigan.video.lags import MIN_RUN, SWITCH, Clips, LagTable, Moving, Sight, clearly
+from mrigan.video.rates import converted, ratio
 
 SAME = 0.8  # correlation of the movements; aligned clips have .96 and more, other takes at most .5
 OF_MANY, CHANCE_OF_MANY = (
@@ -85,7 +89,17 @@ def decide(
     moving = clips.moving()
     tables = [clips.table(base, clips.outside, moving.chosen) for base in bases]
     table = min(tables, key=lambda each: each.price + (SWITCH if each is not tables[0] else 0.0))
+    rate = ratio(rows, original.times, fake.times) if len(tables) > 1 else 1.0
+    if table.base is rows and table.unsteady:
+        table = next((each for each in tables if each.base is not rows), table)
+    if rate != 1.0 and table.base is not rows:
+        kept = converted(table, original.times, fake.times, rate)
+        if moving.enough and table.correlation(kept) >= SAME:
+            return _decision(table, kept, proven=True)
+        return Decision()  # which of two neighbours it is, nobody can tell
     kept = table.kept()
+    if complete:
+        kept &= ~bearings(table, kept).astray
     if table.base is not rows:  # frames by time: of another rate, or with gaps, so not every moment is there
         kept &= ~_between(rows, table.base, original.times, fake.times) & ~table.elsewhere()
     if moving.enough and table.correlation(kept) < SAME:
@@ -96,6 +110,8 @@ def decide(
         return Decision(unsure=True)
     if not complete:
         return Decision(unsure=True)
+    if rate != 1.0:
+        return Decision()
     return _unproven(clips, tables[0], table, moving)
 
 

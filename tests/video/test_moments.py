@@ -102,14 +102,46 @@ def test_slow_movements_are_no_excuse(shown: list[int]) -> None:
     assert len(decided(slow, forged(slow), range(COUNT)).targets) == COUNT / 10
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "rounded", "least"),
+    [
+        (25, 20, 0, 18),
+        (25, 20, 1, 0),
+        (30, 25, 0, 18),
+        (30, 25, 1, 11),
+        (25, 24, 1, 14),
+        (25, 30, 1, 18),
+        (60, 30, 1, 0),
+    ],
+)
+def test_a_fake_of_another_rate_shows_the_frames_that_its_converter_took(
+    ours: int, theirs: int, rounded: int, least: int
+) -> None:
+    """Rounded to the nearest (0) or down (1): then each frame of the fake is the last of its time, not the nearest.
+
+    At 25 → 20 and 60 → 30 frames a second, rounded down, it has none of those that are wanted.
+    """
+    every, place = moments(pace=0.3), [(2 * i * theirs + (1 - rounded) * ours) // (2 * ours) for i in range(COUNT)]
+    shown = [max(i for i in range(COUNT) if place[i] <= j) for j in range(place[-1] + 1)]
+    wanted = range(0, COUNT, 10)
+    original, cut = sight(every[::10], wanted, rate=ours), sight(forged(every)[shown], range(len(shown)), rate=theirs)
+    decision = decide(original, dict.fromkeys(wanted, MASK), cut, complete=True)
+    assert len(decision.targets) >= least
+    assert (decision.proven, bool(decision.targets)) == (least > 0, least > 0)
+    assert all(shown[j] == i for i, j in decision.targets.items())
+
+
 def test_moments_between_the_frames_of_a_fake_have_no_pair() -> None:
-    slow = moments(pace=0.05)
+    slow, slower = moments(pace=0.5), moments(pace=0.05)
     thirds = [int(1.5 * j + 0.5) for j in range(133)]  # two frames of three, as converters take them
     gaps = [i for i in range(COUNT) if i % 30 or i == 0]  # some frames were lost; the others kept their times
-    for shown, times in ((thirds, [j * 1.5 / 25 for j in range(133)]), (gaps, [i / 25 for i in gaps])):
-        targets = decided(slow, forged(slow), shown, times=times).targets
+    at_thirds, at_gaps = [j * 1.5 / 25 for j in range(133)], [i / 25 for i in gaps]
+    for frames, shown, times in ((slow, thirds, at_thirds), (slow, gaps, at_gaps), (slower, gaps, at_gaps)):
+        targets = decided(frames, forged(frames), shown, times=times).targets
         assert len(targets) >= 7
         assert all(shown[j] == i for i, j in targets.items())
+    unclear = decided(slower, forged(slower), thirds, times=at_thirds)
+    assert all(thirds[j] == i for i, j in unclear.targets.items())
 
 
 def test_another_take_and_a_mirrored_fake_have_no_pair() -> None:
