@@ -17,7 +17,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from itertools import count
@@ -25,9 +25,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mrigan.errors import OutputError
+from mrigan.regular import open_regular
 from mrigan.text import printable
 
 TRIAL_BYTES = 1 << 16  # written to check that the disk has free space
+HASH_BYTES = 1 << 20  # read at a time
 MAX_LINKS = 40  # symbolic links in a chain, as in the kernel
 MAX_READER_DELAY = 5.0  # seconds that the reader of a named pipe may start later than the writer
 FAILPOINT = "MRIGAN_FAILPOINT"  # environment variable for tests: "NAME N"; see `failpoint`
@@ -314,10 +316,18 @@ def text_encoding(start: bytes) -> str:
     return "utf-8-sig"
 
 
-def sha256_file(path: str | Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_file(path: str | Path, hashing: Callable[[], None] = lambda: None) -> str:
+    """Hex SHA-256 of a regular file's bytes.
+
+    Args:
+        hashing: called after each `HASH_BYTES`; what it raises ends it.
+    """
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        while chunk := file.read(HASH_BYTES):
+            digest.update(chunk)
+            hashing()
+    return digest.hexdigest()
 
 
 def hash_json(data: Any) -> str:

@@ -46,6 +46,9 @@ def detect(  # noqa: PLR0917 (the command's options)
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, or bf16: faster where the processor can.")] = "fp32",
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = as many as help.")] = 0,
+    seconds_per_file: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="A file that takes longer is unreadable; 0 = no limit.")
+    ] = 3600.0,
     force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
 ) -> None:
     """Judge videos: fake, real or undecided. Each verdict is printed when it is known. Exit codes: 0 all answered, 3
@@ -54,6 +57,7 @@ def detect(  # noqa: PLR0917 (the command's options)
     from mrigan.detect import Options
     from mrigan.detect.case import Case, command_line
     from mrigan.detect.command import run
+    from mrigan.time_limit import leave
 
     options = Options(
         pictures=image,
@@ -63,6 +67,7 @@ def detect(  # noqa: PLR0917 (the command's options)
         device=device,
         precision=precision,
         rule=rule,
+        seconds_per_file=seconds_per_file,
     )
     code = run(
         paths,
@@ -77,4 +82,4 @@ def detect(  # noqa: PLR0917 (the command's options)
         recursive=recursive,
         force=force,
     )
-    raise typer.Exit(code)
+    leave(code)

@@ -5,8 +5,9 @@ from inspect import signature
 from types import ModuleType
 from typing import Any
 
-from mrigan.detect.judge import Judge, Judged, Options, detect_paths
+from mrigan.detect.judge import Judge, Judged, detect_paths
 from mrigan.detect.model import Model, detect, load_model
+from mrigan.detect.options import Options
 from mrigan.detect.typed import FaceScore, PersonVerdict, Verdict
 from mrigan.detect.verdict import SCHEMA_VERSION
 

@@ -11,7 +11,8 @@ from mrigan.detect.case import Case
 from mrigan.detect.inputs import Input, expand
 from mrigan.detect.interrupts import Interrupts
 from mrigan.detect.journal import Journal
-from mrigan.detect.judge import Judge, Judged, Options
+from mrigan.detect.judge import Judge, Judged
+from mrigan.detect.options import Options
 from mrigan.detect.results import Destinations, Results
 from mrigan.detect.wording import validated
 from mrigan.errors import InputError

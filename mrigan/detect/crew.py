@@ -7,8 +7,10 @@ from typing import Any
 
 from mrigan.detect.findings import Findings, Progress, expected_frames
 from mrigan.detect.inputs import Input, fingerprint
-from mrigan.detect.judge import Judge, Judged, Options
+from mrigan.detect.judge import Judge, Judged
+from mrigan.detect.options import Options
 from mrigan.errors import ModelError
+from mrigan.packing.file_clock import FileClock
 from mrigan.packing.workers import Busy, Died, Done, run_tasks
 from mrigan.progress import bar
 from mrigan.threads import cores
@@ -28,14 +30,15 @@ class Crew:
         self, inputs: list[Input], examples: int = 0, stop: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[Input, Judged]]:
         """Judge the inputs, in any order, under a progress bar; ends early when `stop()` turns true."""
-        expected = {item: expected_frames(item, self.judge.config.every) for item in inputs}
+        expected = dict(zip(inputs, expected_frames(inputs, self.judge.config.every), strict=True))
         done = dict.fromkeys(inputs, 0)
         threads = max(1, cores() // self.workers)
         setup = (str(self.judge.folder), self.judge.name, self.judge.options, examples, threads)
         with bar("looking at frames", sum(expected.values()), "frames") as advance:
             outcomes = run_tasks(
-                _worker, setup, [(item, expected[item]) for item in inputs], workers=self.workers, stop=stop
-            )
+                _worker, setup, [(item, expected[item]) for item in inputs], workers=self.workers, stop=stop,
+                seconds_per_file=self.judge.options.seconds_per_file,
+            )  # fmt: skip
             files = 0
             for outcome in outcomes:
                 item = outcome.task[0]
@@ -50,6 +53,9 @@ class Crew:
                         raise outcome.error
                     files += 1
                     _move(advance, done, item, expected[item], f"({files} of {len(inputs)} files done)")
+                    if outcome.late:
+                        yield item, self.judge.answer(item, self.judge.too_late())
+                        continue
                     error = f"judging it failed each time: {outcome.reason}"
                     yield item, self.judge.answer(item, Findings(error=error, file=fingerprint(item.path)))
 
@@ -78,6 +84,7 @@ def _worker(
             seen += items
             report(seen)
 
-        return next(judge.judge([item], [expected], examples, progress))
+        with FileClock(report) as clock:
+            return next(judge.judge([item], [expected], examples, progress, at=clock.at))
 
     return work

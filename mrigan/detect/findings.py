@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +15,7 @@ from mrigan.config import FacesConfig
 from mrigan.detect.inputs import Input, fingerprint, refuse_url
 from mrigan.detect.pictures import Album, Example, FrameView, Scene
 from mrigan.errors import InputError, ModelError
+from mrigan.time_limit import GLANCE, within
 from mrigan.video import (
     BrokenVideo,
     DamagedVideo,
@@ -45,6 +47,10 @@ class Progress(Protocol):
     """Called with the number of frames looked at."""
 
     def __call__(self, items: int = 1, note: str = "") -> None: ...
+
+
+def in_silence(items: int = 1, note: str = "") -> None:
+    """Progress that nobody is shown."""
 
 
 @dataclass
@@ -92,14 +98,20 @@ class Findings:
         return [1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x)) for x in self.logits]
 
 
-def expected_frames(item: Input, every: int) -> int:
-    """How many frames will be looked at, for a progress bar; 0 where the file does not say."""
-    if item.picture:
-        return 1
-    try:
-        return math.ceil((_total_frames(probe(item.path)) or 0) / every)
-    except InputError:
-        return 0
+def expected_frames(inputs: Sequence[Input], every: int) -> list[int]:
+    """How many frames of each input will be looked at, for a progress bar; 0 where the file does not say.
+
+    From a file on that does not answer, 0 of all.
+    """
+    expected = [int(item.picture) for item in inputs]
+    for i, item in enumerate(inputs):
+        with suppress(InputError):
+            try:
+                if not item.picture:
+                    expected[i] = math.ceil((_total_frames(within(GLANCE, probe, item.path)) or 0) / every)
+            except TimeoutError:
+                break
+    return expected
 
 
 def look_at(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from mrigan.detect.lists import listed_paths
 from mrigan.detect.patterns import matching
 from mrigan.errors import InputError
 from mrigan.files import sha256_file, shown
-from mrigan.video.stills import is_picture
+from mrigan.time_limit import GLANCE, file_status, within
+from mrigan.video.stills import PICTURE_SUFFIXES, is_picture
 
 LARGEST_UNREADABLE = 4 << 30  # bytes that are hashed of a file that could not be judged
 
@@ -59,7 +60,7 @@ def expand(
         else:
             files = [path]
         for file in files:
-            first = inputs.setdefault(_identity(file), Input(file, pictures or is_picture(file)))
+            first = inputs.setdefault(_identity(file), Input(file, pictures or looks_like_picture(file)))
             if first.path != file:
                 skipped.append(f"{shown(file)}: the same file as {shown(first.path)}")
             elif file in given:
@@ -71,10 +72,18 @@ def expand(
 def _identity(path: str) -> Hashable:
     """The same for all names of one file: links, `./`, folders by two ways; a file that is not there is its path."""
     try:
-        status = os.stat(path)
+        status = file_status(path)
     except (OSError, ValueError):
         return path
     return status.st_dev, status.st_ino
+
+
+def looks_like_picture(path: str) -> bool:
+    """`is_picture`; by its name where the file does not answer."""
+    try:
+        return within(GLANCE, is_picture, path)
+    except TimeoutError:
+        return os.path.splitext(path)[1].lower() in PICTURE_SUFFIXES
 
 
 def _listed(paths: Iterable[str]) -> Iterator[str]:
@@ -121,7 +130,7 @@ def _left_out(entry: os.DirEntry[str], recursive: bool) -> str:
     if entry.is_dir():
         return "a link to a folder; give it by itself" if recursive else "a sub-folder; --recursive includes it"
     suffix = os.path.splitext(entry.name)[1].lower()
-    if suffix in VIDEO_SUFFIXES or is_picture(entry.path):
+    if suffix in VIDEO_SUFFIXES or looks_like_picture(entry.path):
         return ""
     return "neither a video nor a picture by its name"
 
@@ -129,24 +138,29 @@ def _left_out(entry: os.DirEntry[str], recursive: bool) -> str:
 def fingerprint(path: str) -> dict[str, int] | None:
     """Size in bytes and time of the last change in ns: what tells that a file is the one judged before."""
     try:
-        status = os.stat(path)
+        status = file_status(path)
     except (OSError, ValueError):
         return None
     return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
 
 
-def identify(path: str, before: dict[str, int] | None, readable: bool) -> dict[str, Any] | None:
+def identify(
+    path: str, before: dict[str, int] | None, readable: bool, hashing: Callable[[], None] = lambda: None
+) -> dict[str, Any] | None:
     """The `fingerprint` that a file had `before` it was judged, and the `sha256` of its bytes.
 
     The SHA-256 is None where it cannot be known: the file has changed since, is no regular file, or could not be
     judged and is so large that it may be nothing but holes.
+
+    Args:
+        hashing: called again and again while the file is hashed; what it raises ends that.
     """
     if before is None:
         return None
     sha256 = None
     if os.path.isfile(path) and (readable or before["bytes"] <= LARGEST_UNREADABLE):
         try:
-            sha256 = sha256_file(path)
+            sha256 = sha256_file(path, hashing)
         except OSError:
             sha256 = None
     return {**before, "sha256": sha256 if fingerprint(path) == before else None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from mrigan import __version__
 from mrigan.config import FacesConfig, from_dict
 from mrigan.detect.choice import choose_model
-from mrigan.detect.findings import Findings, Progress, Scorer, expected_frames, find
+from mrigan.detect.findings import Findings, Progress, Scorer, expected_frames, find, in_silence
 from mrigan.detect.inputs import Input, expand, identify
+from mrigan.detect.options import Options
 from mrigan.detect.pictures import Example
-from mrigan.detect.rule import PAPERS, choose_rule
+from mrigan.detect.rule import choose_rule
 from mrigan.detect.verdict import verdict, warnings
+from mrigan.detect.watched import judge_watched
 from mrigan.errors import ConfigError, ModelError
 from mrigan.evaluation.calibration import calibrate
 from mrigan.evaluation.rates import exact_interval
@@ -31,30 +33,6 @@ COUNTS = ("fakes", "fakes_found", "fake_families", "reals", "reals_called_fake",
 
 if TYPE_CHECKING:
     from mrigan.models.bundle import Bundle
-
-
-@dataclass(frozen=True)
-class Options:
-    """How inputs are looked at.
-
-    Args:
-        pictures: every file is a picture.
-        cropped: every picture is one face, cut out already.
-        small_faces: look for faces in frames of full size: slower, but finds those below 3 % of the width.
-        every: one frame in so many; 0 = as the model was trained.
-        device: auto, cpu, cuda or cuda:N.
-        precision: fp32, or bf16: up to some times as fast where the processor or GPU multiplies bf16 by itself, and
-            probabilities that differ in the third digit.
-        rule: that judges a video, one of those that the model stores; `fraction` is the paper's.
-    """
-
-    pictures: bool = False
-    cropped: bool = False
-    small_faces: bool = False
-    every: int = 0
-    device: str = "auto"
-    precision: str = "fp32"
-    rule: str = PAPERS
 
 
 @dataclass(frozen=True)
@@ -155,37 +133,59 @@ class Judge:
         Args:
             examples: faces kept of each input, to be shown.
         """
-        expected = [expected_frames(item, self.config.every) for item in inputs]
+        expected = expected_frames(inputs, self.config.every)
         with bar("looking at frames", sum(expected), "frames") as advance:
-            yield from self.judge(inputs, expected, examples, advance)
+            yield from judge_watched(self, inputs, expected, examples, advance)
 
-    def judge(self, inputs: list[Input], expected: list[int], examples: int, progress: Progress) -> Iterator[Judged]:
-        """As `each`, without a bar of its own.
+    def judge(
+        self,
+        inputs: Sequence[Input],
+        expected: Sequence[int],
+        examples: int,
+        progress: Progress,
+        *,
+        at: Callable[[str], None] = lambda file: None,
+        late: Collection[Input] = (),
+    ) -> Iterator[Judged]:
+        """As `each`, without a bar of its own and without a limit of time.
 
         Args:
-            expected: frames that each input is expected to have.
+            expected: frames that each input is expected to have. at: is told the file that is read next.
+            late: inputs that are not opened, because they took too long.
         """
         scorer = Scorer(self.bundle, self.config, examples)
         waiting: deque[tuple[int, Input, Findings]] = deque()
         for number, (item, frames) in enumerate(zip(inputs, expected, strict=True)):
             done = f"{number} of {len(inputs)} files done, " if len(inputs) > 1 else ""
             counter = _Counter(progress, f"({done}now {shown(os.path.basename(item.path))})", frames)
-            waiting.append((number, item, find(item, number, scorer, self.detector, counter)))
+            at(item.path)
+            findings = self.too_late() if item in late else find(item, number, scorer, self.detector, counter)
+            waiting.append((number, item, findings))
             counter.finish()
             while waiting and not scorer.waits_for(waiting[0][0]):
-                yield self._judged(scorer, *waiting.popleft())
+                at(waiting[0][1].path)
+                yield self._judged(scorer, *waiting.popleft(), progress)
         scorer.flush()
         while waiting:
-            yield self._judged(scorer, *waiting.popleft())
+            at(waiting[0][1].path)
+            yield self._judged(scorer, *waiting.popleft(), progress)
 
-    def _judged(self, scorer: Scorer, number: int, item: Input, findings: Findings) -> Judged:
-        return self.answer(item, scorer.complete(findings, number))
+    def _judged(self, scorer: Scorer, number: int, item: Input, findings: Findings, progress: Progress) -> Judged:
+        return self.answer(item, scorer.complete(findings, number), progress)
 
-    def answer(self, item: Input, findings: Findings) -> Judged:
+    def too_late(self) -> Findings:
+        """What is known of an input that took too long: nothing, and nobody touches it again."""
+        limit = self.options.seconds_per_file
+        return Findings(
+            error=f"judging it took longer than {limit:g} s on this machine; --seconds-per-file is the limit"
+        )
+
+    def answer(self, item: Input, findings: Findings, progress: Progress = in_silence) -> Judged:
         """The verdict on what was found."""
+        name = shown(os.path.basename(item.path))
         result = verdict(
             item.path,
-            identify(item.path, findings.file, findings.frames > 0),
+            identify(item.path, findings.file, findings.frames > 0, lambda: progress(0, f"(SHA-256 of {name})")),
             findings,
             picture=item.picture,
             thresholds=self.bundle.thresholds,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from mrigan.errors import InputError
 from mrigan.files import shown, text_encoding
+from mrigan.regular import open_regular
 
 MAX_LIST = 2**26  # bytes; a list of a million paths has about as many
 
@@ -22,12 +23,12 @@ def listed_paths(path: str) -> Iterator[str]:
     """
     fix = "give a file of one path a line"
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_LIST + 1)
     except OSError as error:
         raise InputError(f"the list cannot be read: {error.strerror}", where=shown(path), fix=fix) from None
     if len(data) > MAX_LIST:
-        raise InputError(f"the list is larger than {MAX_LIST // 2**20} MiB", where=shown(path), fix=fix)
+        raise InputError(f"the list is larger than {MAX_LIST // 2**20} MiB, the limit", where=shown(path), fix=fix)
     encoding = text_encoding(data[:4])
     try:
         if encoding.startswith("utf-16"):

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrigan.detect.choice import choose_model
-from mrigan.detect.inputs import Input, files_in_folder
-from mrigan.detect.judge import Judge, Options, pick_device, trained_on
+from mrigan.detect.findings import in_silence
+from mrigan.detect.inputs import Input, files_in_folder, looks_like_picture
+from mrigan.detect.judge import Judge, pick_device, trained_on
+from mrigan.detect.options import Options
 from mrigan.detect.rule import PAPERS
 from mrigan.detect.typed import Verdict
+from mrigan.detect.watched import judge_watched
 from mrigan.errors import InputError, ModelError
 from mrigan.video import resize_face
-from mrigan.video.stills import is_picture, read_picture
+from mrigan.video.stills import read_picture
 
 if TYPE_CHECKING:
     from mrigan.models.bundle import Bundle
@@ -96,7 +99,8 @@ class Model:
 
     def judge(self, inputs: Sequence[Input], options: Options | None = None) -> list[dict[str, Any]]:
         """The verdicts on these inputs as JSON values, in order."""
-        judged = self._judge(options or self._options).judge(list(inputs), [0] * len(inputs), 0, _in_silence)
+        judge = self._judge(options or self._options)
+        judged = judge_watched(judge, inputs, [0] * len(inputs), 0, in_silence)
         return [one.verdict for one in judged]
 
     def _judge(self, options: Options) -> Judge:
@@ -178,7 +182,7 @@ def detect(
 
 def literal_input(path: str, pictures: bool = False) -> Input:
     """The input of this very name."""
-    return Input(path, pictures or is_picture(path))
+    return Input(path, pictures or looks_like_picture(path))
 
 
 def _inputs(paths: Paths, recursive: bool, pictures: bool) -> Iterator[Input]:
@@ -192,10 +196,6 @@ def _inputs(paths: Paths, recursive: bool, pictures: bool) -> Iterator[Input]:
             yield literal_input(file, pictures)
         for line in skipped:
             log.info("left out: %s", line)
-
-
-def _in_silence(items: int = 1, note: str = "") -> None:
-    """Progress that nobody is shown."""
 
 
 def _listed(faces: Any) -> Iterable[Any]:

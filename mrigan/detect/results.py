@@ -20,6 +20,7 @@ from mrigan.errors import ConfigError, MriganError, OutputError
 from mrigan.files import Output, shown, write_text
 from mrigan.outputs import PAGE, VERDICTS, annotated_video, own_output, refuse_foreign
 from mrigan.terminal import echo, say
+from mrigan.time_limit import file_status
 
 if TYPE_CHECKING:
     from mrigan.detect.case import Case
@@ -223,6 +224,6 @@ def _keep_apart(kept: Sequence[str], outputs: Sequence[str | Path]) -> None:
 
 def _status(path: str | Path) -> os.stat_result | None:
     try:
-        return os.stat(path)
+        return file_status(path)
     except (OSError, ValueError):
         return None

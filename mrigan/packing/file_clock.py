@@ -48,7 +48,7 @@ class FileClock:
         self._thread.join()
 
     def at(self, file: str) -> None:
-        """From now on the time counts for this file."""
+        """From now on the time counts for this file; "" = for none."""
         with self._lock:
             self._count()
             is_new, self._file = file not in self._seconds, file

@@ -33,7 +33,7 @@ from mrigan.packing.tools import Stages, Tools
 from mrigan.threads import settle
 from mrigan.time_limit import within
 
-ANSWER = 60.0  # seconds in which the folder of the videos must answer
+FOLDER_ANSWERS = 60.0  # seconds in which the folder of the videos must answer
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ def require_videos(plan: Plan) -> None:
     """Raise ShardError where the videos are gone altogether: else each clip would count as a broken one."""
     for dataset, root in plan.roots.items():
         try:
-            if within(ANSWER, _holds_something, root):
+            if within(FOLDER_ANSWERS, _holds_something, root):
                 continue
             what = "is empty"  # what an unmounted folder looks like
         except TimeoutError:
-            what = f"does not answer for {ANSWER:.0f} s"
+            what = f"does not answer for {FOLDER_ANSWERS:.0f} s"
         except OSError as error:
             what = f"is not there ({error.strerror})"
         raise ShardError(

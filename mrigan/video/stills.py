@@ -15,13 +15,17 @@ from mrigan.video.container import check_size
 from mrigan.video.frames import Frame
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
+MAX_FILE_BYTES = (
+    2**30
+)  # of a file: 67 megapixels of 16 bits without compression are 0.4 GiB; Pillow reads some formats whole
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")  # Pillow's; none of them runs or opens anything else
 
 
 def is_picture(path: str) -> bool:
     """Whether the file begins like a picture, or is called like one."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or not status.st_size:  # a file of the kernel has no size, and may wait
             return False
         with open(path, "rb") as file:
             head = file.read(32)
@@ -52,6 +56,12 @@ def read_picture(path: str) -> tuple[np.ndarray, int]:
         raise InputError("a picture must be a regular file", where=shown(path))
     if status.st_size == 0:
         raise InputError("the file is empty (zero bytes)", where=shown(path), fix="copy or download it again")
+    if status.st_size > MAX_FILE_BYTES:
+        raise InputError(
+            f"a picture of {status.st_size / 2**30:.1f} GiB; {MAX_FILE_BYTES // 2**30} GiB is the limit",
+            where=shown(path),
+            fix="scale the picture down first",
+        )
     try:
         with Image.open(path, formats=FORMATS) as opened:
             check_size(*opened.size, where=shown(path))

@@ -10,6 +10,7 @@ from pathlib import Path
 from mrigan.config import FacesConfig
 from mrigan.errors import InputError
 from mrigan.files import atomic_write, hash_json
+from mrigan.regular import open_regular
 from mrigan.video.faces import Face, FaceTable
 
 # The settings that find faces
@@ -27,7 +28,7 @@ def fingerprint(path: str | Path) -> tuple[int, str]:
         InputError: the clip cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             digest = hashlib.sha256(file.read(HEAD))
             file.seek(max(size - HEAD, 0))

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from mrigan.errors import CatalogError
 from mrigan.files import text_encoding
+from mrigan.regular import open_regular
 
 READ_CHARS = 2**22  # read at a time: FFHQ's file has 255 MB, FDF's over 1 GB
 MAX_ENTRY = 2**24  # characters of one entry; real entries have a few thousand
@@ -31,7 +32,7 @@ def json_entries(path: Path, expected: str) -> Iterator[tuple[str, Any]]:
     """
     seen: set[str] = set()
     try:
-        with open(path, "rb") as start:
+        with open_regular(path) as start:
             encoding = text_encoding(start.read(4))
         with open(path, encoding=encoding) as file:
             for key, value in _Entries(file, path, expected):
@@ -64,7 +65,7 @@ def small_text(path: Path) -> str:
         CatalogError: no such file, too large for a list, or neither UTF-8 nor UTF-16.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_LIST + 1)
         if len(data) > MAX_LIST:
             what = f"larger than {MAX_LIST // 2**20} MiB: this is not a list of clips"
