@@ -13,30 +13,38 @@ from mrigan.terminal import echo
 
 def evaluate(
     *,
-    more: Annotated[list[str] | None, typer.Argument(metavar="[...]", help="More of --shards or --scores.")] = None,
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[...]", help="More shard folders or score files.")
+    ] = None,
     model: Annotated[list[str] | None, typer.Option(help="Folder or models:/NAME@ALIAS; repeatable.")] = None,
-    shards: Annotated[list[str] | None, typer.Option(help="Shard folders to score, or URLs of them.")] = None,
-    cache: Annotated[str, typer.Option(help="A folder on a local disk, to stage the shards in; for URLs.")] = "",
-    scores: Annotated[list[Path] | None, typer.Option(help="Score files, to make the report again.")] = None,
+    shards: Annotated[list[str] | None, typer.Option(help="Shard folders to score, or their URLs.")] = None,
+    cache: Annotated[str, typer.Option(help="A folder on a local disk for shards at a URL.")] = "",
+    scores: Annotated[list[Path] | None, typer.Option(help="Score files to make a report of.")] = None,
     split: Annotated[str, typer.Option(help="The split of the shards to score.")] = "test",
-    thresholds: Annotated[str, typer.Option(metavar="FRAME,FRACTION", help="Instead of the models' own.")] = "",
-    batch_size: Annotated[int, typer.Option(min=1, help="Faces a forward pass.")] = 64,
+    thresholds: Annotated[
+        str, typer.Option(metavar="FRAME,FRACTION", help="Use these instead of the models' thresholds.")
+    ] = "",
+    batch_size: Annotated[int, typer.Option(min=1, help="Faces per forward pass.")] = 64,
     workers: Annotated[int, typer.Option(min=0, help="Loader processes.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     gan: Annotated[list[Path] | None, typer.Option(help="run.dir of `mrigan train gan`; repeatable.")] = None,
-    robustness: Annotated[bool, typer.Option("--robustness", help="Score the faces made worse, in 50 ways.")] = False,
-    faces: Annotated[int, typer.Option(min=1, help="--robustness: about so many faces, of whole videos.")] = 500,
-    track: Annotated[bool, typer.Option(help="Log a run a model in MLflow (mlflow.db or MLFLOW_TRACKING_URI).")] = True,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Score degraded faces: 10 corruptions, 5 severities.")
+    ] = False,
+    faces: Annotated[int, typer.Option(min=1, help="--robustness: number of faces, rounded to whole videos.")] = 500,
+    track: Annotated[
+        bool, typer.Option(help="Log a run per model in MLflow (mlflow.db or MLFLOW_TRACKING_URI).")
+    ] = True,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")],
     force: ForceOption = False,
 ) -> None:
-    """Score models on shards, or take score files, and write scores.parquet, metrics.json and index.html.
+    """Score models on shards, or read score files, and write scores.parquet, metrics.json and index.html.
 
-    Several score files or shard folders become one report; of several data sets it compares the figures on each.
+    Several score files or shard folders become one report; it compares the metrics on several data sets.
 
-    With --robustness instead: robustness.html, a table and curves; stopped, the same command goes on.
+    With --robustness: robustness.html, a table and curves. The same command continues an interrupted run.
 
-    With --gan and --shards: gan.html, the curves of these trainings and what their generators draw.
+    With --gan and --shards: gan.html, the curves of these trainings and examples of their generators.
     """
     from mrigan.config import TrackingConfig
     from mrigan.errors import ConfigError
@@ -88,19 +96,19 @@ def evaluate(
             "evaluate takes --model and --shards, or --gan and --shards, or --scores", fix="mrigan evaluate --help"
         )
     Console().print(headline(metrics), *data_set_tables(metrics))
-    said = training_lines((f"{r['model']} on {r['split']}:", r["training"]) for r in metrics["results"])
-    for bad, line in said:
+    lines = training_lines((f"{r['model']} on {r['split']}:", r["training"]) for r in metrics["results"])
+    for bad, line in lines:
         echo(f"{'warning: ' if bad else ''}{line}")
     echo(f"report: {out / 'index.html'}")
 
 
 def _folders(shards: list[str], cache: str, split: str) -> list[Path]:
-    """The folders on this machine that hold the shards; those at a URL are staged in `cache` first."""
+    """The local folders of the shards; shards at a URL are first copied to `cache`."""
     from mrigan.data import local_folders
     from mrigan.errors import ConfigError
 
-    away = [folder for folder in shards if "://" in folder and not folder.startswith("file://")]
-    if away and not cache:
-        raise ConfigError("--shards is a URL, and shards are read from a local disk", where=away[0],
+    remote = [folder for folder in shards if "://" in folder and not folder.startswith("file://")]
+    if remote and not cache:
+        raise ConfigError("--shards is a URL, but shards are read from a local disk", where=remote[0],
                           fix="give --cache DIR, a folder on a disk of this machine")  # fmt: skip
     return local_folders(shards, cache, (split,))

@@ -22,8 +22,8 @@ import numpy as np
 from mrigan.config import FacesConfig
 from mrigan.detect.findings import Findings
 from mrigan.detect.rule import Rule, papers_rule
-from mrigan.evaluation.calibration import LARGEST, calibrate, sigmoid
-from mrigan.evaluation.limits import LIMITS, NO_LIMIT, beyond, limit_passed, reason_to_doubt
+from mrigan.evaluation.calibration import MAX_LOGIT, calibrate, sigmoid
+from mrigan.evaluation.limits import LIMITS, NO_LIMIT, beyond, limit_passed, reason_not_judged
 
 SCHEMA_VERSION = 1
 MIN_FACES = 3  # of a video, where the model does not say; a picture needs one
@@ -60,7 +60,7 @@ def verdict(
 
     Args:
         path: as given. file: its size, time of change and SHA-256 (see `identify`), None where it is not there.
-        thresholds: `frame`, `fraction`. doubt: the model's calibration and limits (see `mrigan.evaluation.doubt`).
+        thresholds: `frame`, `fraction`. doubt: the model's calibration and limits (see `mrigan.evaluation.fit_limits`).
         config: how the faces were looked for.
         model: what is said about the model.
         rule: instead of the paper's.
@@ -77,7 +77,7 @@ def verdict(
     elif len(probs) < needed:
         reason = "too_few_faces"
     else:
-        reason = reason_to_doubt(limits, findings.measures)
+        reason = reason_not_judged(limits, findings.measures)
     passed = limit_passed(limits, findings.measures) if reason in DOUBTS else None
     probability, spread = estimate(frames, np.array(findings.logits), calibration)
     return {
@@ -132,7 +132,7 @@ def estimate(
     """The probability of fake and its 95 % interval (see above); None without a face, and without two frames."""
     if not len(logits):
         return None, None
-    values = np.clip(logits, -LARGEST, LARGEST) if calibration else sigmoid(logits)
+    values = np.clip(logits, -MAX_LOGIT, MAX_LOGIT) if calibration else sigmoid(logits)
     restate = (lambda x: calibrate(calibration, x)) if calibration else (lambda x: np.clip(x, 0, 1))
     spread = interval(frames, values)
     mean = math.fsum(values) / len(values)
@@ -185,7 +185,7 @@ def _persons(
         p, t = probs[mine], times[mine]
         reason: str | None = "too_few_faces"
         if len(p) >= needed:
-            reason = reason_to_doubt(limits, {name: values[mine] for name, values in findings.measures.items()})
+            reason = reason_not_judged(limits, {name: values[mine] for name, values in findings.measures.items()})
         probability, spread = estimate(frames[mine].tolist(), logits[mine], calibration)
         persons.append(
             {

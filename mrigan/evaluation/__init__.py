@@ -1,6 +1,6 @@
-"""Scores in, figures out: metrics of faces and videos, the threshold search, and the report. Never touches a model.
+"""Metrics of faces and videos, the threshold search and the report, all computed from scores; no model is used here.
 
-What it offers is listed in `__init__.pyi`, and imported when it is first used: a verdict needs little of it.
+`__init__.pyi` lists the public names. Each is imported when it is first used.
 """
 
 import lazy_loader

@@ -1,7 +1,7 @@
-"""From the faces of a video to one score, by name. A score lies within 0..1; higher means fake.
+"""Strategies that turn the faces of a video into one score, 0..1; higher means fake.
 
-`fraction` is the paper's rule (MRI-GAN, section 5); the others are what users of such detectors compare it with. All
-take every video of a table at once: (N,) probabilities and the video that each belongs to.
+`fraction` is the paper's rule (MRI-GAN, section 5); the others are common alternatives. Each strategy computes all
+videos of a table at once, from (N,) probabilities of faces and the (N,) index of each face's video.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrigan.errors import ConfigError, InputError
-from mrigan.evaluation.calibration import LARGEST, sigmoid
+from mrigan.evaluation.calibration import MAX_LOGIT, sigmoid
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
-FAKE_CERTAIN, REAL_CERTAIN = 0.8, 0.2  # what the confident mean calls certain (Seferbekov, winner of the DFDC, 2020)
+FAKE_CERTAIN, REAL_CERTAIN = 0.8, 0.2  # for the confident mean (Seferbekov, winner of the DFDC, 2020)
 FAKE_SHARE, REAL_SHARE, FAKE_FACES = 0.4, 0.9, 11
-ROUNDING = 1e-9  # .07 * 100 is 7.000000000000001: a fraction that is met exactly must count as met
+ROUNDING = 1e-9  # .07 * 100 is 7.000000000000001: a fraction that is reached exactly must count as reached
 TOP = 0.2  # of a video's faces, at least one
-LEAST_LEARNED = 20  # videos of each class
+MIN_LEARNED_VIDEOS = 20  # of each class
 FEATURES = ("mean", "std", "q10", "q50", "q90", "most", "faces")  # of the logits; faces: log of their number
 
 
 def aggregate(
     name: str, probs: ArrayLike, videos: ArrayLike, count: int, settings: Mapping[str, Any] | None = None
 ) -> Floats:
-    """One score a video.
+    """One score per video.
 
     Args:
         name: `fraction`, `mean`, `mean_logit`, `confident_mean`, `top` or `learned`.
-        probs: (N,) of all faces, 0..1. videos: (N,) number of the video of each, 0..count-1.
-        settings: `{"frame": …}` for `fraction`; what `fit_learned` gave for `learned`.
+        probs: (N,) of all faces, 0..1. videos: (N,) index of each face's video, 0..count-1.
+        settings: `{"frame": …}` for `fraction`; the result of `fit_learned` for `learned`.
 
     Returns:
-        (count,) scores; NaN where a video has no face.
+        (count,) scores; NaN for a video without a face.
 
     Raises:
-        ConfigError: no such strategy, or its settings are missing.
+        ConfigError: unknown strategy, or a missing setting.
     """
     if name not in STRATEGIES:
-        raise ConfigError(f"no aggregation {name!r}", fix=f"use one of: {', '.join(STRATEGIES)}")
+        raise ConfigError(f"unknown aggregation {name!r}", fix=f"use one of: {', '.join(STRATEGIES)}")
     p, codes = np.asarray(probs, np.float64), np.asarray(videos, np.int64)
     try:
         scores = STRATEGIES[name](p, codes, count, settings or {})
@@ -52,19 +52,20 @@ def aggregate(
 
 
 def fit_learned(labels: ArrayLike, probs: ArrayLike, videos: ArrayLike) -> dict[str, Any]:
-    """A logistic regression on how the logits of a video's faces are spread, fitted on validation at equal odds.
+    """Fit a logistic regression on `FEATURES` of each video's logits, on validation, with equal class weights.
 
     Args:
-        labels: (K,) of the videos, 1 = fake; each has a face. probs: (N,). videos: (N,) 0..K-1.
+        labels: (K,) of the videos, 1 = fake; each video has a face. probs: (N,). videos: (N,) 0..K-1.
 
     Raises:
-        InputError: less than 20 videos of a class.
+        InputError: fewer than 20 videos of a class.
     """
     from sklearn.linear_model import LogisticRegression
 
     y, codes = np.asarray(labels, bool), np.asarray(videos, np.int64)
-    if min(y.sum(), (~y).sum()) < LEAST_LEARNED:
-        raise InputError(f"{y.sum()} fakes and {(~y).sum()} reals are too few to learn from: {LEAST_LEARNED} of each")
+    if min(y.sum(), (~y).sum()) < MIN_LEARNED_VIDEOS:
+        what = f"{y.sum()} fakes and {(~y).sum()} reals are too few to learn a rule"
+        raise InputError(what, fix=f"give at least {MIN_LEARNED_VIDEOS} of each")
     x = _features(np.asarray(probs, np.float64), codes, len(y))
     center, spread = x.mean(0), np.maximum(x.std(0), 1e-6)
     model = LogisticRegression(class_weight="balanced", max_iter=1000).fit((x - center) / spread, y)
@@ -74,9 +75,11 @@ def fit_learned(labels: ArrayLike, probs: ArrayLike, videos: ArrayLike) -> dict[
 
 
 def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
-    """The score from which a video is called fake with the best balanced accuracy; the middle of the widest gap where
-    several are equally good. On validation only. 0.5 where only one class is there, and where no cut does better than
-    calling all videos alike."""
+    """The threshold with the best balanced accuracy on validation videos; a video is fake from this score on.
+
+    If several thresholds are equally good: the middle of the widest gap between scores. 0.5 if there is only one class,
+    or if no threshold is better than one answer for all videos.
+    """
     y, s = np.asarray(labels, bool), np.asarray(scores, np.float64)
     if y.all() or not y.any():
         return 0.5
@@ -105,8 +108,8 @@ def _mean_logit(p: Floats, codes: Codes, count: int, _: Mapping[str, Any]) -> Fl
 
 
 def _confident_mean(p: Floats, codes: Codes, count: int, _: Mapping[str, Any]) -> Floats:
-    """The mean of the certainly fake faces where they are many, of the certainly real ones where they are nearly all,
-    else of all."""
+    """The mean of the certainly fake faces if they are many; of the certainly real faces if they are nearly all; else
+    of all faces."""
     faces = np.bincount(codes, minlength=count)
     fake, real = p > FAKE_CERTAIN, p < REAL_CERTAIN
     fakes, reals = (np.bincount(codes[chosen], minlength=count) for chosen in (fake, real))
@@ -118,9 +121,9 @@ def _confident_mean(p: Floats, codes: Codes, count: int, _: Mapping[str, Any]) -
 
 
 def _top(p: Floats, codes: Codes, count: int, _: Mapping[str, Any]) -> Floats:
-    """The mean of the most suspicious fifth: a forgery may show in few frames."""
+    """The mean of the highest fifth, because a forgery may be visible in few frames."""
     order, first, faces = _by_video(p, codes, count)
-    rank = np.arange(len(p)) - first[codes[order]]  # 0 = the least suspicious of its video
+    rank = np.arange(len(p)) - first[codes[order]]  # 0 = the lowest of its video
     kept = order[rank >= (faces - np.ceil(TOP * faces))[codes[order]]]
     return _mean(p[kept], codes[kept], count)
 
@@ -141,7 +144,7 @@ STRATEGIES: dict[str, Callable[[Floats, Codes, int, Mapping[str, Any]], Floats]]
 
 
 def _features(p: Floats, codes: Codes, count: int) -> Floats:
-    """(count, 7) FEATURES of each video's logits; zeros without a face."""
+    """(count, 7) FEATURES of each video's logits; zeros for a video without a face."""
     x = _logits(p)
     order, first, faces = _by_video(x, codes, count)
     ordered, none = np.append(x[order], 0.0), faces == 0
@@ -149,7 +152,7 @@ def _features(p: Floats, codes: Codes, count: int) -> Floats:
     variance = np.maximum(_mean(x**2, codes, count) - mean**2, 0)
     columns = [mean, np.sqrt(variance)]
     for q in (0.1, 0.5, 0.9, 1.0):
-        at = first + q * np.maximum(faces - 1, 0)  # straight between neighbours, as numpy.quantile
+        at = first + q * np.maximum(faces - 1, 0)  # linear between neighbours, as numpy.quantile
         low = np.floor(at).astype(np.int64)
         high = np.minimum(low + 1, first + np.maximum(faces - 1, 0))
         columns.append(ordered[low] + (at - low) * (ordered[high] - ordered[low]))
@@ -157,7 +160,7 @@ def _features(p: Floats, codes: Codes, count: int) -> Floats:
 
 
 def _by_video(values: Floats, codes: Codes, count: int) -> tuple[Codes, Codes, Codes]:
-    """Rows sorted by video, then value; the first such row of each video; the faces of each."""
+    """The order of rows by video and value; the first position of each video; the number of faces of each."""
     faces = np.bincount(codes, minlength=count)
     return np.lexsort((values, codes)), np.cumsum(faces) - faces, faces
 
@@ -168,4 +171,4 @@ def _mean(values: Floats, codes: Codes, count: int) -> Floats:
 
 def _logits(p: Floats) -> Floats:
     with np.errstate(divide="ignore"):
-        return np.clip(np.log(p) - np.log1p(-np.asarray(p)), -LARGEST, LARGEST)
+        return np.clip(np.log(p) - np.log1p(-np.asarray(p)), -MAX_LOGIT, MAX_LOGIT)

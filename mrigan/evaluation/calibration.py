@@ -1,8 +1,7 @@
-"""Scores to probabilities that mean what they say: temperature, Platt and isotonic scaling, fitted on validation.
+"""Calibrate scores to probabilities: temperature, Platt and isotonic scaling, fitted on validation.
 
-A calibrator is a small JSON object that travels with the model. It is fitted at equal odds: reals and fakes weigh the
-same, however many there were, so that its probability is that of a fake where one video in two is one. `at_prior`
-restates it for other odds.
+A calibrator is a small JSON object in the model's folder. It is fitted at equal odds: real and fake videos have equal
+total weight, so its probability holds if half of the videos are fake. `at_prior` converts it to other odds.
 """
 
 from __future__ import annotations
@@ -17,47 +16,48 @@ from mrigan.errors import InputError, ModelError
 
 Fit = Callable[[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]], dict[str, Any]]
 KINDS = ("temperature", "platt", "isotonic")
-LEAST = 5  # videos of each class; isotonic scaling needs LEAST_ISOTONIC
-LEAST_ISOTONIC = 50
-EDGE = 1e-6  # a step function fitted to few videos says 0 and 1; nothing is that sure
-LARGEST = 15.0  # logits beyond are no surer, and overflow
+MIN_VIDEOS = 5  # of each class
+MIN_ISOTONIC_VIDEOS = 50  # of each class
+EDGE = 1e-6  # smallest probability; a step function fitted to few videos would give 0 and 1
+MAX_LOGIT = 15.0  # larger logits mean no more certainty, and overflow
 
 
 def fit_calibrator(kind: str, labels: ArrayLike, logits: ArrayLike) -> dict[str, Any]:
     """Fit one kind of scaling at equal odds.
 
     Args:
-        kind: `temperature` (sigmoid(x / T); Guo et al. 2017), `platt` (sigmoid(a x + b)), or `isotonic` (a rising step
-            function, straight between its steps).
+        kind: `temperature` (sigmoid(x / T); Guo et al. 2017), `platt` (sigmoid(a x + b)), or `isotonic` (an increasing
+            function, linear between its points).
         labels: (N,) 1 = fake. logits: (N,) finite scores of validation videos (or faces).
 
     Returns:
         `{"kind", "videos", …}` with `temperature`, or `slope` and `intercept`, or `x` and `y` (lists).
 
     Raises:
-        InputError: an unknown kind, too few of a class, or a score that is no number.
+        InputError: an unknown kind, too few videos of a class, or a score that is not finite.
     """
     if kind not in KINDS:
-        raise InputError(f"no calibration {kind!r}", fix=f"use one of: {', '.join(KINDS)}")
+        raise InputError(f"unknown calibration {kind!r}", fix=f"use one of: {', '.join(KINDS)}")
     y, x = np.asarray(labels, bool), np.asarray(logits, np.float64)
     if not np.isfinite(x).all():
-        raise InputError("a score is no finite number")
-    least = LEAST_ISOTONIC if kind == "isotonic" else LEAST
-    if min(y.sum(), (~y).sum()) < least:
-        raise InputError(f"{y.sum()} fakes and {(~y).sum()} reals are too few for {kind} scaling: {least} of each")
-    x = x.clip(-LARGEST, LARGEST)
+        raise InputError("a score is not a finite number")
+    needed = MIN_ISOTONIC_VIDEOS if kind == "isotonic" else MIN_VIDEOS
+    if min(y.sum(), (~y).sum()) < needed:
+        what = f"{y.sum()} fakes and {(~y).sum()} reals are too few for {kind} scaling, which needs {needed} of each"
+        raise InputError(what)
+    x = x.clip(-MAX_LOGIT, MAX_LOGIT)
     weights = np.where(y, 0.5 / y.mean(), 0.5 / (~y).mean())
     fit: dict[str, Fit] = {"temperature": _temperature, "platt": _platt, "isotonic": _isotonic}
     return {"kind": kind, "videos": len(y), **fit[kind](y, x, weights)}
 
 
 def calibrate(calibrator: Mapping[str, Any], logits: ArrayLike) -> NDArray[np.float64]:
-    """Probabilities of fake (N,) at equal odds of (N,) logits.
+    """(N,) probabilities of fake, at equal odds, for (N,) logits.
 
     Raises:
         ModelError: not a calibrator.
     """
-    x = np.asarray(logits, np.float64).clip(-LARGEST, LARGEST)
+    x = np.asarray(logits, np.float64).clip(-MAX_LOGIT, MAX_LOGIT)
     try:
         match calibrator["kind"]:
             case "temperature":
@@ -73,9 +73,9 @@ def calibrate(calibrator: Mapping[str, Any], logits: ArrayLike) -> NDArray[np.fl
 
 
 def at_prior(probs: ArrayLike, prior: float) -> NDArray[np.float64]:
-    """Probabilities at equal odds, restated for a world in which a share `prior` of the videos is fake (Bayes)."""
+    """Convert probabilities at equal odds to those if a share `prior` of the videos is fake (Bayes' rule)."""
     if not 0 < prior < 1:
-        raise InputError(f"a prior of {prior} leaves nothing to decide", fix="give a share between 0 and 1")
+        raise InputError(f"the prior is {prior}", fix="give a share between 0 and 1")
     p = np.asarray(probs, np.float64)
     fake, real = p * prior, (1 - p) * (1 - prior)
     return fake / (fake + real)
@@ -84,44 +84,44 @@ def at_prior(probs: ArrayLike, prior: float) -> NDArray[np.float64]:
 def choose_calibrator(
     labels: ArrayLike, logits: ArrayLike, groups: ArrayLike, folds: int = 5, seed: int = 0
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """The kind whose probabilities have the least log-loss on validation videos that it was not fitted to.
+    """Choose the kind of calibration with the lowest log-loss in cross-validation over families.
 
     Args:
-        labels, logits: (N,) as in `fit_calibrator`. groups: (N,) family of each: none is on both sides of a fold.
+        labels, logits: (N,) as in `fit_calibrator`. groups: (N,) family of each; a family is in one fold only.
 
     Returns:
-        The calibrator, fitted on all, and the held-out log-loss (nats, equal odds) of each kind that could be fitted
-        and of `none` (the sigmoid of the score as it is).
+        The calibrator, fitted on all videos; and the held-out log-loss (nats, equal odds) of each kind that could be
+        fitted, and of `none` (the sigmoid of the uncalibrated score).
 
     Raises:
-        InputError: too few of a class for any kind.
+        InputError: too few videos of a class for any kind.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     y, x, codes = np.asarray(labels, bool), np.asarray(logits, np.float64), np.asarray(groups)
     folds = min(folds, len(np.unique(codes[y])), len(np.unique(codes[~y])))
     if folds < 2:
-        raise InputError("calibration needs fakes and reals of two families at least")
+        raise InputError("calibration needs fakes and reals of at least two families")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     parts = list(splitter.split(x, y, codes))
-    losses = {"none": balanced_log_loss(y, sigmoid(x.clip(-LARGEST, LARGEST)))}
+    losses = {"none": balanced_log_loss(y, sigmoid(x.clip(-MAX_LOGIT, MAX_LOGIT)))}
     for kind in KINDS:
         held_out = np.full(len(y), np.nan)
         try:
             for train, test in parts:
                 held_out[test] = calibrate(fit_calibrator(kind, y[train], x[train]), x[test])
         except InputError:
-            continue  # too few videos for this kind; the others are tried
+            continue  # too few videos for this kind
         losses[kind] = balanced_log_loss(y, held_out)
     if len(losses) == 1:
-        fit_calibrator("temperature", y, x)  # says what there is too little of
+        fit_calibrator("temperature", y, x)  # raises if a class has too few videos
         raise InputError("too few videos in a fold to choose a calibration", fix="validate on more videos")
     best = min((kind for kind in KINDS if kind in losses), key=losses.__getitem__)
     return fit_calibrator(best, y, x), losses
 
 
 def balanced_log_loss(labels: ArrayLike, probs: ArrayLike) -> float:
-    """Mean negative log-likelihood (nats) of each class, averaged over the two."""
+    """The mean negative log-likelihood (nats) of each class, averaged over both classes."""
     y, p = np.asarray(labels, bool), np.asarray(probs, np.float64).clip(EDGE, 1 - EDGE)
     return float((-np.log(p[y]).mean() - np.log(1 - p[~y]).mean()) / 2)
 
@@ -129,7 +129,7 @@ def balanced_log_loss(labels: ArrayLike, probs: ArrayLike) -> float:
 def sigmoid(x: ArrayLike) -> NDArray[np.float64]:
     """1 / (1 + exp(-x))."""
     values = np.asarray(x, np.float64)
-    small = np.exp(-np.abs(values))  # never too large; SciPy's would cost a verdict more than all else in this room
+    small = np.exp(-np.abs(values))  # cannot overflow; importing SciPy would slow down a verdict
     return np.where(values >= 0, 1 / (1 + small), small / (1 + small))
 
 
@@ -146,7 +146,7 @@ def _temperature(y: NDArray[np.bool_], x: NDArray[np.float64], weights: NDArray[
 def _platt(y: NDArray[np.bool_], x: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, Any]:
     from sklearn.linear_model import LogisticRegression
 
-    # Platt's prior of one more video in each class: without it, scores that part the classes have no best slope.
+    # Platt's prior of one more video in each class: without it, perfectly separated classes have no best slope.
     fakes, reals = y.sum(), (~y).sum()
     soft = np.where(y, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
     rows = np.concatenate([x, x])[:, None]

@@ -1,4 +1,4 @@
-"""Is a detector better than chance? By the interval of its AUC over families; by shuffled labels where they are few."""
+"""Test whether a detector is better than chance: by the interval of its AUC, or by shuffled labels for few families."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mrigan.evaluation.calibration import sigmoid
 from mrigan.evaluation.curves import Ranking
-from mrigan.evaluation.doubt import mean_logits
+from mrigan.evaluation.fit_limits import mean_logits
 from mrigan.evaluation.intervals import MIN_CLUSTERS, bootstrap
 from mrigan.evaluation.metrics import one_class
 from mrigan.evaluation.schema import VIDEO, faces_only, group_codes
@@ -20,10 +20,10 @@ SHUFFLES, ALPHA = 999, 0.025  # one-sided: the lower end of a 95 % interval
 
 @dataclass(frozen=True)
 class Skill:
-    """Whether the videos' scores tell fakes from reals, and the sentence that says why.
+    """Whether the scores separate fake from real videos better than chance, and a sentence that says why.
 
     Attributes:
-        auc: of the videos' mean logits; None with one class only.
+        auc: of the videos' mean logits; None if there is only one class.
     """
 
     auc: float | None
@@ -32,11 +32,12 @@ class Skill:
 
 
 def skill(scores: pa.Table) -> Skill:
-    """Whether a model is better than chance on validation.
+    """Test whether a model is better than chance on validation.
 
-    With ten families of each class: when the 95 % interval of the videos' AUC, drawn by families, lies above .5. With
-    fewer no interval is drawn; then when at most 2.5 % of 999 shuffles of the labels give as high an AUC. Labels are
-    shuffled within families, and families of one class are exchanged whole: videos of a family are alike.
+    With at least ten families of each class: yes, if the 95 % interval of the videos' AUC, bootstrapped over families,
+    is above .5. With fewer families: yes, if at most 2.5 % of 999 shuffles of the labels reach this AUC. Labels are
+    shuffled within families, and families with one class are exchanged as a whole, because videos of a family are not
+    independent.
 
     Args:
         scores: a checked table of one model, validation rows.
@@ -51,17 +52,17 @@ def skill(scores: pa.Table) -> Skill:
     score = sigmoid(mean_logits(faces["logit"].to_numpy(), codes, len(first)))
     auc = float(Ranking(y, score).curve().auc()[0])
     of_class = [len(np.unique(families[rows])) for rows in (y, ~y)]
-    told = f"AUC {auc:.2f} of {len(y)} validation videos of {len(np.unique(families))} families"
+    summary = f"AUC {auc:.2f} of {len(y)} validation videos of {len(np.unique(families))} families"
     if min(of_class) >= MIN_CLUSTERS:
         low, high = bootstrap(y, score, score > 0.5, families)["auc"]
-        return Skill(auc, bool(low > 0.5), f"{told} (95 %: {low:.2f} to {high:.2f})")
+        return Skill(auc, bool(low > 0.5), f"{summary} (95 %: {low:.2f} to {high:.2f})")
     p = _shuffled(y, score, families, auc)
-    few = f"{told}, too few for an interval; {100 * p:.1f} % of shuffled labels give as much"
-    return Skill(auc, bool(p <= ALPHA), f"{few}, and {100 * ALPHA:g} % is the limit")
+    few = f"{summary}, too few for an interval; {100 * p:.1f} % of shuffled labels reach this AUC"
+    return Skill(auc, bool(p <= ALPHA), f"{few}, and the limit is {100 * ALPHA:g} %")
 
 
 def _shuffled(y: NDArray[np.bool_], score: NDArray[np.float64], families: NDArray[np.int64], auc: float) -> float:
-    """The share of shuffles, the labels as they are among them, whose AUC is at least `auc`."""
+    """The share of shuffles, including the true labels, whose AUC is at least `auc`."""
     from scipy.stats import rankdata
 
     rng, ranks = np.random.default_rng(0), rankdata(score)
@@ -77,6 +78,6 @@ def _shuffled(y: NDArray[np.bool_], score: NDArray[np.float64], families: NDArra
             labels[rows] = y[pure[other][0]]
         fakes = int(labels.sum())
         if 0 < fakes < len(labels):
-            above = ranks[labels].sum() - fakes * (fakes + 1) / 2  # pairs in which the fake is the higher one
+            above = ranks[labels].sum() - fakes * (fakes + 1) / 2  # pairs in which the fake has the higher score
             reached += above / (fakes * (len(labels) - fakes)) >= auc - 1e-12
     return reached / (SHUFFLES + 1)

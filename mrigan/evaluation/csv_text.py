@@ -1,4 +1,4 @@
-"""Tables as CSV that a spreadsheet takes for data: a name that begins like a formula is not run."""
+"""Write tables as CSV in which a spreadsheet runs no formula."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-QUOTE = "'"  # what spreadsheets put before a text
-FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the wide forms count, too
+QUOTE = "'"  # spreadsheets write it before a text
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # spreadsheets accept the wide forms too
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """The rows as CSV. A text that begins like a formula, or with an apostrophe, gets one apostrophe in front.
+    """The rows as CSV. A text that begins like a formula or with an apostrophe gets an apostrophe in front.
 
-    Numbers stay numbers, also -0.5. So the text of a cell is the cell without its first apostrophe, if it begins with
-    one: `frame["dataset"].str.removeprefix("'")` in pandas.
+    Numbers stay numbers, also -0.5. To read a text back, remove its first apostrophe:
+    `frame["dataset"].str.removeprefix("'")` in pandas.
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([[_cell(value) for value in row] for row in rows])

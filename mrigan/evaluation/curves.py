@@ -1,7 +1,7 @@
-"""Ranking figures of weighted scores, for many weightings at once: what a bootstrap needs, without sorting again.
+"""Ranking metrics of weighted scores, for many weightings at once. A bootstrap uses them to sort the scores only once.
 
-A weight is how often a row was drawn. Fake is the positive class; higher scores mean fake. The figures equal those of
-scikit-learn on rows that are really repeated.
+A weight is the number of times that a row was drawn. Fake is the positive class; higher scores mean fake. The metrics
+equal those of scikit-learn on repeated rows.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ FPR_POINTS = {"tpr_at_fpr_1": 0.01, "tpr_at_fpr_10": 0.1}
 
 @dataclass(frozen=True)
 class Curve:
-    """The ROC curves of B weightings: (B, T + 1) counts of what scores above each of T thresholds, from none to all.
+    """The ROC curves of B weightings, at T + 1 thresholds from the highest (no row is fake) to the lowest (all are).
 
     Attributes:
-        fp, tp: reals and fakes (weighted counts) called fake, rising along the last axis from 0.
+        fp, tp: (B, T + 1) weighted counts of real and fake rows that are called fake; they rise along the last axis.
     """
 
     fp: Floats
@@ -37,18 +37,18 @@ class Curve:
         return self.tp[:, -1]
 
     def auc(self) -> Floats:
-        """(B,) area under the ROC curve; NaN where a class has no weight."""
+        """(B,) area under the ROC curve; NaN if a class has no weight."""
         area = (np.diff(self.fp, axis=-1) * (self.tp[:, 1:] + self.tp[:, :-1])).sum(-1) / 2
         return _divide(area, self.reals * self.fakes)
 
     def ap(self) -> Floats:
-        """(B,) average precision, as scikit-learn defines it: sum of (R_n - R_n-1) P_n."""
+        """(B,) average precision as in scikit-learn: the sum of (R_n - R_n-1) P_n."""
         called = self.tp[:, 1:] + self.fp[:, 1:]
         precision = _divide(self.tp[:, 1:], called, empty=0.0)
         return _divide((np.diff(self.tp, axis=-1) * precision).sum(-1), self.fakes)
 
     def eer(self) -> Floats:
-        """(B,) equal error rate: where the curve, straight between its points, meets FPR = FNR."""
+        """(B,) equal error rate: where the curve, linear between its points, meets FPR = FNR."""
         fpr, tpr = self._rates()
         gap = fpr + tpr - 1  # rises from -1 to 1
         after = np.argmax(gap >= 0, axis=-1)[:, None]
@@ -59,17 +59,17 @@ class Curve:
         return at(fpr, before) + share * (at(fpr, after) - at(fpr, before))
 
     def tpr_at_fpr(self, fpr: float) -> Floats:
-        """(B,) the most fakes found by a threshold that calls no more than `fpr` of the reals fake."""
-        rates, found = self._rates()
-        best = np.where(rates <= fpr + 1e-12, found, 0).max(-1)
-        return np.where(np.isnan(found[:, -1] + rates[:, -1]), np.nan, best)
+        """(B,) the highest true-positive rate of a threshold whose false-positive rate is at most `fpr`."""
+        fprs, tprs = self._rates()
+        best = np.where(fprs <= fpr + 1e-12, tprs, 0).max(-1)
+        return np.where(np.isnan(tprs[:, -1] + fprs[:, -1]), np.nan, best)
 
     def _rates(self) -> tuple[Floats, Floats]:
         return _divide(self.fp, self.reals[:, None]), _divide(self.tp, self.fakes[:, None])
 
 
 class Ranking:
-    """Scores sorted once; `curve` weighs them anew.
+    """Sorts scores once; `curve` applies weights.
 
     Args:
         labels: (N,) 1 = fake, 0 = real.
@@ -84,7 +84,7 @@ class Ranking:
         self.ends = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1) if len(ordered) else np.zeros(0, int)
 
     def curve(self, weights: Floats | None = None) -> Curve:
-        """The curves of (B, N) weights; of the rows as they are without weights (B = 1)."""
+        """The curves of (B, N) weights; None = one weighting, all 1."""
         rows = np.ones((1, len(self.fake))) if weights is None else weights[:, self.order]
         zero = np.zeros((len(rows), 1))
         tp = np.cumsum(rows * self.fake, axis=-1)[:, self.ends]
@@ -93,8 +93,8 @@ class Ranking:
 
 
 def expected_calibration_error(labels: ArrayLike, probs: ArrayLike, bins: int = 15) -> float:
-    """ECE: how far probability and frequency lie apart, over `bins` equal intervals of 0..1, weighted by their rows
-    (Naeini et al. 2015; the bins as torchmetrics has them)."""
+    """ECE: the mean distance between probability and frequency in `bins` equal intervals of 0..1, weighted by their
+    rows (Naeini et al. 2015; the same bins as torchmetrics)."""
     y, p = np.asarray(labels, np.float64), np.asarray(probs, np.float64)
     if not len(y):
         return float("nan")
@@ -104,5 +104,5 @@ def expected_calibration_error(labels: ArrayLike, probs: ArrayLike, bins: int = 
 
 
 def _divide(part: Floats, whole: Floats, empty: float = np.nan) -> Floats:
-    """Part / whole; `empty` where whole is zero."""
+    """part / whole; `empty` where whole is 0."""
     return np.divide(part, whole, out=np.full(np.broadcast_shapes(part.shape, whole.shape), empty), where=whole > 0)

@@ -1,4 +1,4 @@
-"""How a model does on each data set: rows that stand side by side where scores come from several of them."""
+"""The metrics of a model on each data set, and the table that compares data sets."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from mrigan.evaluation.intervals import intervals_of
 from mrigan.evaluation.metrics import frame_metrics
 from mrigan.evaluation.videos import video_metrics
 
-SHOWN = {"auc": "AUC", "eer": "EER", "balanced_accuracy": "Balanced accuracy"}  # of videos
+COLUMNS = {"auc": "AUC", "eer": "EER", "balanced_accuracy": "Balanced accuracy"}  # of videos
 
 
 def data_set_rows(
     faces: pa.Table, videos: pa.Table, threshold: float, whole: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Figures of one model on every (data set, compression), with intervals of their own.
+    """The metrics of one model on every (data set, compression), with intervals.
 
     Args:
         faces, videos: see `Result`. threshold: of a face.
-        whole: the model's `frame`, `video` and `intervals` over all of them: its row where there is only one.
+        whole: the model's `frame`, `video` and `intervals` over all data sets, used if there is only one.
 
     Returns:
-        `{"dataset", "compression", "frame", "video", "intervals"}` each, by name.
+        `{"dataset", "compression", "frame", "video", "intervals"}` each, sorted by name.
     """
     sources = sorted({(v["dataset"], v["compression"]) for v in videos.select(["dataset", "compression"]).to_pylist()})
     rows: list[dict[str, Any]] = []
@@ -48,22 +48,22 @@ def of_source(table: pa.Table, dataset: str, compression: str) -> pa.Table:
 
 
 def across(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The cross-data-set table of one split: a row a data set; empty where there is only one.
+    """The cross-data-set table of one split: a row per data set; empty if there is only one.
 
     Args:
-        results: of one split, as metrics.json holds them; each has a `model` and its `data_sets`.
+        results: of one split, as in metrics.json; each has a `model` and its `data_sets`.
 
     Returns:
         `{"name", "dataset", "compression", "real", "fake", "models": [row of `data_set_rows` or None, in the order of
         the results]}`.
     """
-    found: dict[tuple[str, str], list[Mapping[str, Any] | None]] = {}
+    sources: dict[tuple[str, str], list[Mapping[str, Any] | None]] = {}
     for number, result in enumerate(results):
         for row in result["data_sets"]:
-            rows = found.setdefault((row["dataset"], row["compression"]), [None] * len(results))
+            rows = sources.setdefault((row["dataset"], row["compression"]), [None] * len(results))
             rows[number] = row
     table = []
-    for (dataset, compression), rows in sorted(found.items()) if len(found) > 1 else []:
+    for (dataset, compression), rows in sorted(sources.items()) if len(sources) > 1 else []:
         video = next(row["video"] for row in rows if row is not None)
         counts = {"real": video["real"], "fake": video["fake"]}
         name = f"{dataset} {compression}".strip()

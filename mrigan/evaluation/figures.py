@@ -1,5 +1,6 @@
-"""The figures of the report: ROC curves, confusion matrices, histograms of scores. Each is drawn once, and comes out as
-a PNG for slides and as an inline SVG whose colours follow the page's light or dark theme.
+"""The figures of the report: ROC curves, confusion matrices, histograms of scores.
+
+Each is drawn once and saved as a PNG and as an inline SVG whose colours follow the page's light or dark theme.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ if TYPE_CHECKING:
 
 INK, MUTED, LINE, PAPER = "#1d2126", "#667079", "#d8dde2", "#fffffe"
 REAL, FAKE = "#2f7d95", "#c7502f"
-MODELS = ("#3b5b92", "#b8742a", "#4d8a5b", "#8a4f7d", "#7a6a4f", "#a33b4a")  # a line each, apart in lightness as well
+MODELS = ("#3b5b92", "#b8742a", "#4d8a5b", "#8a4f7d", "#7a6a4f", "#a33b4a")  # they differ in lightness too
 DASHES = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (1, 1)), (0, (8, 3)))
 THEME = {INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper", REAL: "real", FAKE: "fake"} | {
     color: f"model-{i}" for i, color in enumerate(MODELS)
 }
 STYLE: dict[Any, Any] = {
-    "text.parse_math": False,  # a model may be named a$b$c
-    "svg.fonttype": "none",  # text stays text: it can be selected and takes the page's font
-    "svg.hashsalt": "mrigan",  # the same figure gives the same bytes
+    "text.parse_math": False,  # a model's name may be a$b$c
+    "svg.fonttype": "none",  # text stays selectable text in the page's font
+    "svg.hashsalt": "mrigan",  # equal figures have equal bytes
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.edgecolor": LINE,
@@ -54,7 +55,7 @@ MAX_POINTS = 400  # of a drawn curve
 
 
 def entries(axes: Axes) -> dict[str, list[Any]]:
-    """What a legend shows: all that has a label, also one that begins with "_", which Matplotlib would leave out."""
+    """The legend entries of all labelled artists, also of labels with a leading "_", which Matplotlib would skip."""
     drawn = [(artist, str(artist.get_label())) for artist in [*axes.lines, *axes.patches, *axes.collections]]
     handles, labels = zip(*((artist, label) for artist, label in drawn if not label.startswith("_child")), strict=True)
     return {"handles": list(handles), "labels": list(labels)}
@@ -68,21 +69,21 @@ def draw(figure: Callable[[], Figure]) -> tuple[bytes, str]:
     from matplotlib.text import Text
 
     with mpl.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in another script: the page's fonts have it
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the page's fonts have other scripts
         drawn = figure()
-        for text in drawn.findobj(Text):  # names of models and data sets among them
+        for text in drawn.findobj(Text):  # names of models and data sets come from outside
             text.set_text(printable(text.get_text(), keep="\n"))
-        # The canvases and not savefig, which would lay out and draw everything once more for each file.
+        # Canvases instead of savefig, which would lay out and draw everything again for each file.
         png, svg = io.BytesIO(), io.StringIO()
         FigureCanvasAgg(drawn).print_png(png, metadata={"Software": SOFTWARE})
-        drawn.set_layout_engine("none")  # the first drawing has laid it out
-        drawn.patch.set_visible(False)  # the page's own ground shows through
+        drawn.set_layout_engine("none")  # the layout is done
+        drawn.patch.set_visible(False)  # show the page's background
         FigureCanvasSVG(drawn).print_svg(svg, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return png.getvalue(), _inline(svg.getvalue())
 
 
 def roc_figure(results: Sequence[Result]) -> Figure:
-    """ROC curves of faces and of videos, a line a model; the dot is where the model's thresholds put its verdicts."""
+    """ROC curves of faces and of videos, a line per model; the dot marks the verdicts at the model's thresholds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.4, 4.3), layout="constrained")
@@ -97,7 +98,7 @@ def roc_figure(results: Sequence[Result]) -> Figure:
                 axes.plot([], [], color=color, label=f"{result.model}: {one_class(labels).split(':')[0]}")
                 continue
             fpr, tpr = _thinned(*roc(labels, probs))
-            label = f"{result.model}  {_digits(metrics['auc'])}"
+            label = f"{result.model}  {metrics['auc']:.3f}"
             dashes = DASHES[number % len(DASHES)]
             axes.plot(fpr, tpr, color=color, linestyle=dashes, linewidth=1.8, label=label, clip_on=False, zorder=3)
             axes.plot(
@@ -118,7 +119,7 @@ def roc_figure(results: Sequence[Result]) -> Figure:
 
 
 def confusion_figure(results: Sequence[Result]) -> Figure:
-    """Confusion matrices, a row a model: faces at the frame threshold, videos by the fraction rule."""
+    """Confusion matrices, a row per model: faces at the frame threshold, videos by the fraction rule."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.4, 0.5 + 2.5 * len(results)), layout="constrained")
@@ -132,7 +133,7 @@ def confusion_figure(results: Sequence[Result]) -> Figure:
 
 
 def histogram_figure(results: Sequence[Result]) -> Figure:
-    """How the probabilities of reals and fakes are spread, each class adding up to 100 %; a row a model."""
+    """Histograms of the probabilities of real and fake, each class adding up to 100 %; a row per model."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.4, 0.4 + 2.3 * len(results)), layout="constrained")
@@ -157,7 +158,7 @@ def histogram_figure(results: Sequence[Result]) -> Figure:
 
 
 def _matrix(axes: Axes, counts: np.ndarray) -> None:
-    """A 2 × 2 matrix, rows true and columns said, shaded by the share of its row."""
+    """A 2 × 2 matrix (rows: true class, columns: verdict), shaded by the share of its row."""
     from matplotlib.patches import Rectangle
 
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -168,7 +169,7 @@ def _matrix(axes: Axes, counts: np.ndarray) -> None:
         share = f"{100 * shares[i, j]:.1f} %" if counts[i].sum() else "none"
         axes.text(j + 0.5, i + 0.72, share, ha="center", va="center", fontsize=8.5)
     axes.set(xlim=(0, 2), ylim=(2, 0), xticks=[0.5, 1.5], yticks=[0.5, 1.5])
-    axes.set_xticklabels(["said real", "said fake"])
+    axes.set_xticklabels(["called real", "called fake"])
     axes.set_yticklabels(["real", "fake"])
     axes.tick_params(length=0)
     for side in ("left", "bottom"):
@@ -176,13 +177,13 @@ def _matrix(axes: Axes, counts: np.ndarray) -> None:
 
 
 def level_scores(result: Result, level: str) -> tuple[np.ndarray, np.ndarray]:
-    """(labels, probabilities) of a result's faces, or of its videos that have a face."""
+    """(labels, probabilities) of a result's faces, or of its videos with a face."""
     table = result.faces if level == "frame" else result.videos.filter(result.videos["prob"].is_valid())
     return table["label"].to_numpy().astype(bool), table["prob"].to_numpy()
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most MAX_POINTS points of a rising curve, evenly spread along it."""
+    """At most MAX_POINTS points of an increasing curve, evenly spaced along it."""
     if len(x) <= MAX_POINTS:
         return x, y
     along = np.linspace(0, (x + y)[-1], MAX_POINTS)
@@ -190,12 +191,8 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x[keep], y[keep]
 
 
-def _digits(value: float) -> str:
-    return f"{value:.3f}"
-
-
 def _inline(svg: str) -> str:
-    """The SVG element alone, its colours named, without ids that would repeat in a page of several figures."""
+    """The SVG element with named colours, and without ids that would not be unique in a page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)

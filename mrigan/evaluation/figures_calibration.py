@@ -1,4 +1,4 @@
-"""Two more figures of the report: what probabilities are worth, and what the threshold search found."""
+"""Two more figures of the report: the reliability diagram, and the grid of the threshold search."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ BINS = 10
 
 
 def reliability_figure(results: Sequence[Result]) -> Figure:
-    """How often what is called fake with a probability is fake: the diagonal is right, below it is overconfident."""
+    """Reliability diagram: the share of fakes over the probability of fake. On the diagonal the probabilities are
+    right; below it the model is overconfident."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.4, 4.3), layout="constrained")
@@ -29,23 +30,23 @@ def reliability_figure(results: Sequence[Result]) -> Figure:
             labels, probs = level_scores(result, level)
             index = np.clip(np.ceil(probs * BINS).astype(int) - 1, 0, BINS - 1)
             count = np.bincount(index, minlength=BINS)
-            there = count > 0
-            said = np.bincount(index, probs, BINS)[there] / count[there]
-            true = np.bincount(index, labels, BINS)[there] / count[there]
+            used = count > 0
+            mean = np.bincount(index, probs, BINS)[used] / count[used]
+            share = np.bincount(index, labels, BINS)[used] / count[used]
             color, ece = MODELS[number % len(MODELS)], getattr(result, level)["ece"]
             label = f"{result.model}  {'–' if ece is None else f'{ece:.3f}'}"
-            axes.plot(said, true, color=color, linestyle=DASHES[number % len(DASHES)], linewidth=1.4, label=label)
-            size = 12 + 330 * count[there] / max(count.sum(), 1)
-            axes.scatter(said, true, s=size, color=color, edgecolor=PAPER, linewidth=0.8, zorder=3, clip_on=False)
+            axes.plot(mean, share, color=color, linestyle=DASHES[number % len(DASHES)], linewidth=1.4, label=label)
+            size = 12 + 330 * count[used] / max(count.sum(), 1)
+            axes.scatter(mean, share, s=size, color=color, edgecolor=PAPER, linewidth=0.8, zorder=3, clip_on=False)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=title)
-        axes.set(xlabel="probability of fake that is said", ylabel="share that is fake")
+        axes.set(xlabel="predicted probability of fake", ylabel="share of fakes")
         axes.grid(color=LINE, linewidth=0.5, alpha=0.7)
         axes.legend(**entries(axes), loc="upper left", title="ECE", alignment="left", handlelength=2.2)
     return figure
 
 
 def grid_figure(results: Sequence[Result]) -> Figure:
-    """Balanced accuracy on validation of all 42 settings, a panel a model; the frame marks the chosen one."""
+    """Balanced accuracy on validation for all 42 settings, a panel per model; a frame marks the chosen setting."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 

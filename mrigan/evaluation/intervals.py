@@ -1,14 +1,14 @@
-"""How sure a figure is: bootstrap over families, and DeLong's test of two systems on one test set.
+"""Confidence intervals by a bootstrap over families, and DeLong's test of two models on one test set.
 
-Faces of a video, and videos of a family, are alike: a bootstrap that draws them one by one would find intervals that
-are far too narrow. Whole clusters are drawn: people where the data set names enough of them, else families. Where
-families are not known, or too few, there is no interval, not a narrow one.
+Faces of a video, and videos of a family, are not independent: a bootstrap over single faces or videos would give far
+too narrow intervals. Therefore whole clusters are drawn: people if the data set names enough of them, else families.
+If families are unknown or too few, there is no interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,73 +22,71 @@ from mrigan.evaluation.rates import exact_interval, rate_intervals
 from mrigan.evaluation.schema import VIDEO, group_codes
 
 DRAWS, COVERAGE = 1000, 0.95
-MIN_CLUSTERS = 10  # of each class; fewer say little of how the figure would differ on other data
-UNKNOWN = "unknown"  # instead of what is drawn, where the scores name no family
+MIN_CLUSTERS = 10  # of each class; with fewer, an interval says little about other data
+UNKNOWN = "unknown"  # the kind of cluster if the scores name no family
 BOUNDED = ("auc", "ap", "eer", "tpr_at_fpr_1", "tpr_at_fpr_10", "balanced_accuracy")  # within 0..1
-CHUNK = 4_000_000  # weights at a time: 32 MB
-WORK = 200_000_000  # rows times draws; larger tables get fewer draws
-LEAST_DRAWS = 200
+MAX_WEIGHTS = 4_000_000  # at a time: 32 MB
+MAX_WORK = 200_000_000  # rows times draws; larger tables get fewer draws
+MIN_DRAWS = 200
 
 
 def kind_of_clusters(table: pa.Table) -> str:
-    """What is drawn whole: `group` (people) where every row has one and there are ten of each class at least, else
-    `family` where every row has one, else `unknown`: then nothing is drawn."""
-    if all(table["group"].unique().to_pylist()) and _least_of_a_class(table["label"], clusters_of(table, "group")) >= (
-        MIN_CLUSTERS
-    ):
+    """The kind of cluster for the bootstrap: `group` (people) if every row has one and each class has at least ten;
+    else `family` if every row has one; else `unknown` (no bootstrap)."""
+    groups = all(table["group"].unique().to_pylist())
+    if groups and min(_clusters_by_class(table["label"], clusters_of(table, "group"))) >= MIN_CLUSTERS:
         return "group"
     return "family" if table.num_rows and all(table["family"].unique().to_pylist()) else UNKNOWN
 
 
 def clusters_of(table: pa.Table, kind: str) -> NDArray[np.int64]:
-    """(N,) the cluster of each row of a checked table; `kind` as in `kind_of_clusters`, a video each if `unknown`."""
+    """(N,) the cluster of each row of a checked table, by `kind_of_clusters`; each video is a cluster if `unknown`."""
     return group_codes(table, VIDEO if kind == UNKNOWN else ("dataset", kind))[0]
 
 
 def intervals_of(faces: pa.Table, videos: pa.Table, threshold: float) -> dict[str, Any]:
-    """95 % intervals of the figures of one model: rates by `rate_intervals`, the others by drawing whole clusters.
+    """95 % intervals of the metrics of one model: rates by `rate_intervals`, the others by a bootstrap over clusters.
 
-    With fewer than ten clusters of a class nothing is drawn: such intervals come out too narrow. Rates have theirs
-    always; of scores that name no family they take each video for itself.
+    With fewer than ten clusters of a class there is no bootstrap, because its intervals would be too narrow. Rates
+    always have intervals; if the scores name no family, each video counts as independent.
 
     Args:
         faces: scores, without rows of videos that have no face. videos: see `video_table`. threshold: of a face.
 
     Returns:
-        `over` (what is drawn, or `unknown`), `clusters` (how many), `missing` (why nothing is drawn, or empty), `frame`
-        and `video`: `{figure: [low, high]}`, see `bootstrap` and `rate_intervals`.
+        `over` (the kind of cluster, or `unknown`), `clusters` (their number), `missing` (why there is no bootstrap, or
+        empty), `frame` and `video`: `{metric: [low, high]}`, see `bootstrap` and `rate_intervals`.
     """
     kind = kind_of_clusters(videos)
     judged = videos.filter(pc.greater(videos["faces"], 0))
-    said = pc.equal(judged["verdict"], "fake").to_numpy(zero_copy_only=False)
+    verdicts = pc.equal(judged["verdict"], "fake").to_numpy(zero_copy_only=False)
     levels = {
         "frame": (faces, faces["prob"].to_numpy() > threshold, clusters_of(faces, kind)),
-        "video": (judged, said, clusters_of(judged, kind)),
+        "video": (judged, verdicts, clusters_of(judged, kind)),
     }
-    missing = _why_nothing_is_drawn(kind, judged["label"], levels["video"][2])
-    drawn: dict[str, Any] = {level: {} for level in levels}
+    missing = _why_no_bootstrap(kind, judged["label"], levels["video"][2])
+    intervals: dict[str, Any] = {level: {} for level in levels}
     for level, (table, called, clusters) in levels.items():
         if not missing:
-            drawn[level] = bootstrap(table["label"], table["prob"], called, clusters)
-        drawn[level] |= rate_intervals(table["label"], called, clusters)
+            intervals[level] = bootstrap(table["label"], table["prob"], called, clusters)
+        intervals[level] |= rate_intervals(table["label"], called, clusters)
     count = int(clusters_of(videos, kind).max(initial=-1)) + 1
-    return {"over": kind, "clusters": count, "missing": missing, **drawn}
+    return {"over": kind, "clusters": count, "missing": missing, **intervals}
 
 
-def _why_nothing_is_drawn(kind: str, labels: ArrayLike, clusters: NDArray[np.int64]) -> str:
+def _why_no_bootstrap(kind: str, labels: ArrayLike, clusters: NDArray[np.int64]) -> str:
     if kind == UNKNOWN:
         return "the scores name no family (column `family`) of some videos"
-    y = np.asarray(labels, bool)
-    fakes, reals = (len(np.unique(clusters[rows])) for rows in (y, ~y))
+    fakes, reals = _clusters_by_class(labels, clusters)
     if min(fakes, reals) >= MIN_CLUSTERS:
         return ""
-    return f"there are fakes of {fakes} families and reals of {reals}, and it takes {MIN_CLUSTERS} of each"
+    return f"there are fakes of {fakes} families and reals of {reals}, but {MIN_CLUSTERS} of each are needed"
 
 
-def _least_of_a_class(labels: ArrayLike, clusters: NDArray[np.int64]) -> int:
-    """In how many clusters there are fakes, or reals where these are fewer."""
+def _clusters_by_class(labels: ArrayLike, clusters: NDArray[np.int64]) -> tuple[int, int]:
+    """The number of clusters with fakes, and with reals."""
     y = np.asarray(labels, bool)
-    return min(len(np.unique(clusters[rows])) for rows in (y, ~y))
+    return len(np.unique(clusters[y])), len(np.unique(clusters[~y]))
 
 
 def bootstrap(
@@ -100,29 +98,28 @@ def bootstrap(
     draws: int = 0,
     seed: int = 0,
 ) -> dict[str, list[float]]:
-    """95 % percentile intervals of the figures of one system, clusters drawn with replacement.
+    """95 % percentile intervals of the metrics of one model; clusters are drawn with replacement.
 
     Args:
         labels: (N,) 1 = fake. probs: (N,) 0..1. called_fake: (N,) the verdicts.
-        clusters: (N,) rows of one number are drawn together.
-        draws: 0 = 1,000, and fewer (200 at least) above 200,000 rows.
+        clusters: (N,) rows with the same number are drawn together.
+        draws: 0 = 1,000, or fewer (at least 200) above 200,000 rows.
 
     Returns:
-        `{figure: [low, high]}` of `auc ap eer tpr_at_fpr_1 tpr_at_fpr_10 log_loss brier balanced_accuracy`. A figure
-        that is undefined in more than one draw of ten is left out: there is too little data to say. Where all draws
-        give one value (an AUC of 1), the interval is the exact one of that rate over the clusters of the rarer class:
-        draws cannot show what none of the clusters holds. Empty with fewer than two clusters.
+        `{metric: [low, high]}` of `auc ap eer tpr_at_fpr_1 tpr_at_fpr_10 log_loss brier balanced_accuracy`. A metric
+        that is undefined in more than one of ten draws is left out. If all draws give one value (for example an AUC of
+        1), the interval is the exact one of a rate over the clusters of the rarer class, because draws cannot show
+        errors that no cluster has. Empty with fewer than two clusters.
     """
-    y, p, said = np.asarray(labels, bool), np.asarray(probs, np.float64), np.asarray(called_fake, bool)
+    y, p, called = np.asarray(labels, bool), np.asarray(probs, np.float64), np.asarray(called_fake, bool)
     _, codes = np.unique(np.asarray(clusters), return_inverse=True)
     count = int(codes.max()) + 1 if len(codes) else 0
     if count < 2:
         return {}
-    draws = draws or int(np.clip(WORK // len(y), LEAST_DRAWS, DRAWS))
-    ranking, found = Ranking(y, p), []
-    for weights in _draws(codes, count, draws, seed):
-        found.append(_figures(ranking, y, p, said, weights))
-    columns = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    draws = draws or int(np.clip(MAX_WORK // len(y), MIN_DRAWS, DRAWS))
+    ranking = Ranking(y, p)
+    parts = [_figures(ranking, y, p, called, weights) for weights in _draws(codes, count, draws, seed)]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     tails = [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]
     intervals = {
         name: [float(v) for v in np.nanquantile(values, tails)]
@@ -131,27 +128,27 @@ def bootstrap(
     }
     for name, (low, high) in intervals.items():
         if name in BOUNDED and high - low < 1e-12:
-            intervals[name] = list(exact_interval(low, _least_of_a_class(y, codes)))
+            intervals[name] = list(exact_interval(low, min(_clusters_by_class(y, codes))))
     return intervals
 
 
 def _draws(codes: NDArray[np.int64], count: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """(B, N) how often each row is drawn, some draws at a time; the draws do not depend on how many at a time."""
+    """(B, N) how often each row is drawn, B draws at a time; the draws do not depend on B."""
     rng = np.random.default_rng(seed)
     share = np.full(count, 1 / count)
-    step = max(1, CHUNK // max(len(codes), 1))
+    step = max(1, MAX_WEIGHTS // max(len(codes), 1))
     for start in range(0, draws, step):
         times = rng.multinomial(count, share, size=min(step, draws - start))
         yield times[:, codes].astype(np.float64)
 
 
 def _figures(
-    ranking: Ranking, y: NDArray[np.bool_], p: NDArray[np.float64], said: NDArray[np.bool_], w: NDArray[np.float64]
+    ranking: Ranking, y: NDArray[np.bool_], p: NDArray[np.float64], called: NDArray[np.bool_], w: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
     curve = ranking.curve(w)
     with np.errstate(divide="ignore", invalid="ignore"):
         loss = -np.log(np.clip(np.where(y, p, 1 - p), np.finfo(np.float64).eps, 1))
-        tpr, tnr = w @ (y & said) / (w @ y), w @ (~y & ~said) / (w @ ~y)
+        tpr, tnr = w @ (y & called) / (w @ y), w @ (~y & ~called) / (w @ ~y)
         total = w.sum(-1)
         return {
             "auc": curve.auc(),
@@ -167,13 +164,13 @@ def _figures(
 def _clustered(
     of_fakes: NDArray[np.float64], of_reals: NDArray[np.float64], fake: NDArray[np.bool_], clusters: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """(2, 2) covariance of the two AUCs by Obuchowski (1997), of the centred components (2, m) and (2, n)."""
+    """(2, 2) covariance of the two AUCs by Obuchowski (1997), from the centred components (2, m) and (2, n)."""
     _, codes = np.unique(clusters, return_inverse=True)
     count = int(codes.max()) + 1
-    with_fakes, with_reals = (len(np.unique(codes[rows])) for rows in (fake, ~fake))
+    with_fakes, with_reals = _clusters_by_class(fake, codes)
     if min(with_fakes, with_reals) < MIN_CLUSTERS:
-        raise InputError(f"fakes of {with_fakes} families and reals of {with_reals} are too few to compare two systems",
-                         fix=f"at least {MIN_CLUSTERS} of each")  # fmt: skip
+        what = f"fakes of {with_fakes} families and reals of {with_reals} are too few to compare two models"
+        raise InputError(what, fix=f"give at least {MIN_CLUSTERS} of each")
     f = np.stack([np.bincount(codes[fake], row, count) for row in of_fakes]) / of_fakes.shape[1]
     r = np.stack([np.bincount(codes[~fake], row, count) for row in of_reals]) / of_reals.shape[1]
     mixed = f @ r.T * count / (count - 1)
@@ -182,11 +179,11 @@ def _clustered(
 
 @dataclass(frozen=True)
 class DeLong:
-    """Two AUCs on one test set, and whether they differ.
+    """The AUCs of two models on one test set, and whether they differ.
 
     Attributes:
-        auc: of the first and of the second system. difference: first minus second.
-        interval: 95 % of the difference. p: two-sided, of the difference being zero.
+        auc: of the first and of the second model. difference: first minus second.
+        interval: the 95 % interval of the difference. p: two-sided, for a difference of zero.
     """
 
     auc: tuple[float, float]
@@ -194,21 +191,17 @@ class DeLong:
     interval: tuple[float, float]
     p: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """As metrics.json keeps it."""
-        return asdict(self)
-
 
 def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike, clusters: ArrayLike | None = None) -> DeLong:
-    """DeLong, DeLong and Clarke-Pearson (1988), by midranks (Sun and Xu 2014): O(n log n); with clusters, Obuchowski
-    (1997), whose variance counts what the rows of a cluster have in common.
+    """DeLong, DeLong and Clarke-Pearson (1988), by midranks (Sun and Xu 2014): O(n log n). With clusters, the variance
+    is that of Obuchowski (1997), for rows that are not independent.
 
     Args:
-        labels: (N,) 1 = fake. first, second: (N,) scores of the two systems on the same rows.
-        clusters: (N,) rows of one number belong together (videos of a family); None = all rows are independent.
+        labels: (N,) 1 = fake. first, second: (N,) scores of the two models on the same rows.
+        clusters: (N,) rows with the same number belong together (videos of a family); None = all are independent.
 
     Raises:
-        InputError: less than two fakes or reals, or of less than `MIN_CLUSTERS` clusters.
+        InputError: fewer than two fakes or reals, or fewer than `MIN_CLUSTERS` clusters of a class.
     """
     from scipy.stats import norm, rankdata
 
@@ -216,9 +209,9 @@ def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike, clusters: Arr
     scores = np.stack([np.asarray(first, np.float64), np.asarray(second, np.float64)])
     m, n = int(fake.sum()), int((~fake).sum())
     if min(m, n) < 2:
-        raise InputError(f"{m} fakes and {n} reals are too few to compare two systems", fix="at least two of each")
+        raise InputError(f"{m} fakes and {n} reals are too few to compare two models", fix="give at least two of each")
     among_all = rankdata(scores, axis=1)
-    of_fakes = (among_all[:, fake] - rankdata(scores[:, fake], axis=1)) / n  # (2, m) reals that each fake beats
+    of_fakes = (among_all[:, fake] - rankdata(scores[:, fake], axis=1)) / n  # (2, m) share of reals below each fake
     of_reals = 1 - (among_all[:, ~fake] - rankdata(scores[:, ~fake], axis=1)) / m  # (2, n)
     auc = of_fakes.mean(1)
     if clusters is None:
@@ -227,7 +220,7 @@ def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike, clusters: Arr
         covariance = _clustered(of_fakes - auc[:, None], of_reals - auc[:, None], fake, np.asarray(clusters))
     spread = np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0))
     difference = float(auc[0] - auc[1])
-    same = spread < 1e-12 and abs(difference) < 1e-12  # one ranking: nothing to divide by
+    same = spread < 1e-12 and abs(difference) < 1e-12  # equal rankings: avoid 0 / 0
     p = 1.0 if same else float(2 * norm.sf(abs(difference) / max(spread, 1e-12)))
     half = float(norm.ppf((1 + COVERAGE) / 2) * spread)
     return DeLong((float(auc[0]), float(auc[1])), difference, (difference - half, difference + half), p)

@@ -1,4 +1,4 @@
-"""The limits of what a model can judge, applied to the faces of a video; `mrigan.evaluation.doubt` finds them."""
+"""Apply the limits of a model to the faces of a video; `mrigan.evaluation.fit_limits` finds the limits."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-SHARE = 0.5  # a video of which more than this lies beyond a limit is not judged
+SHARE = 0.5  # a video is not judged if more than this share of its faces is beyond a limit
 LIMITS = {"side": ("min_side", "too_small"), "sharpness": ("min_sharpness", "too_blurred"),
           "distance": ("max_distance", "out_of_range"), "colour": ("min_colour", "out_of_range")}  # fmt: skip
-NO_LIMIT = (  # what a verdict of a model without a limit on the distance must say first
-    "no limit known: this model cannot tell faces unlike those that it learned from, and calls them real or fake too"
+NO_LIMIT = (  # for verdicts of a model without a limit of the distance
+    "no limit known: this model cannot recognize faces that differ from its training faces, and judges them too"
 )
 
 
 def beyond(limits: Mapping[str, float], measures: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.bool_]]:
-    """By measure, which faces lie beyond its limit: `{"side": (N,), …}`, those that have one."""
-    found = {}
+    """Measure → which faces are beyond its limit: `{"side": (N,), …}`, for the measures that have a limit."""
+    result = {}
     for name, (limit, _) in LIMITS.items():
         if limit in limits and name in measures:
             values = np.asarray(measures[name])
-            found[name] = values > limits[limit] if limit.startswith("max") else values < limits[limit]
-    return found
+            result[name] = values > limits[limit] if limit.startswith("max") else values < limits[limit]
+    return result
 
 
 def limit_passed(limits: Mapping[str, float], measures: Mapping[str, NDArray[np.float64]]) -> str | None:
-    """The first limit (`min_side`, …) that more than `share` of these faces lie beyond; they are then not judged."""
+    """The first limit (`min_side`, …) that more than `share` of these faces exceed; such a video is not judged."""
     for name, faces in beyond(limits, measures).items():
         if len(faces) and faces.mean() > limits.get("share", SHARE):
             return LIMITS[name][0]
     return None
 
 
-def reason_to_doubt(limits: Mapping[str, float], measures: Mapping[str, NDArray[np.float64]]) -> str | None:
-    """Why a video with these faces is not judged, by `limit_passed`: `too_small`, `too_blurred` or `out_of_range`."""
+def reason_not_judged(limits: Mapping[str, float], measures: Mapping[str, NDArray[np.float64]]) -> str | None:
+    """Why a video with these faces is not judged (`too_small`, `too_blurred`, `out_of_range`); None = it is judged."""
     return dict(LIMITS.values()).get(limit_passed(limits, measures) or "")

@@ -1,4 +1,4 @@
-"""Frame-level figures. Fake is the positive class; a figure that is not defined is None, with the reason beside it."""
+"""Frame-level metrics. Fake is the positive class. An undefined metric is None, and its reason is in `undefined`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ PROBABILITIES = ("log_loss", "brier", "ece")  # need one row
 
 
 def frame_metrics(labels: ArrayLike, probs: ArrayLike, threshold: float = 0.5) -> dict[str, Any]:
-    """All figures of one set of scored faces (or of anything else with a label and a probability).
+    """All metrics of a set of scored faces (or of other items with a label and a probability).
 
     Args:
         labels: (N,) 1 = fake, 0 = real.
         probs: (N,) probability of fake, 0..1.
-        threshold: a face is called fake when prob > threshold (section 5).
+        threshold: a face is called fake if prob > threshold (section 5).
 
     Returns:
         `n fake real threshold`, `auc eer ap tpr_at_fpr_1 tpr_at_fpr_10 log_loss brier ece`, `tp fp tn fn` (counts),
-        `tpr fpr tnr fnr accuracy
-        balanced_accuracy f1 precision` (0..1), and `undefined`: {name: reason} for every figure that is None.
+        `tpr fpr tnr fnr accuracy balanced_accuracy f1 precision` (0..1), and `undefined`: {name: reason} of every
+        metric that is None.
 
     Raises:
         InputError: lengths differ, a label is not 0 or 1, or a probability is NaN or outside 0..1.
@@ -39,7 +39,7 @@ def frame_metrics(labels: ArrayLike, probs: ArrayLike, threshold: float = 0.5) -
 
 def ranking_metrics(labels: ArrayLike, probs: ArrayLike) -> tuple[dict[str, float | None], dict[str, str]]:
     """AUC, EER, average precision, TPR at FPR 1 % and 10 %, log-loss (nats), Brier score and expected calibration error
-    (15 bins) of (N,) probabilities: (figures, reasons of undefined ones)."""
+    (15 bins) of (N,) probabilities: (metrics, reasons of undefined ones)."""
     y, p = _checked(labels, probs)
     figures: dict[str, float | None] = dict.fromkeys((*RANKINGS, *PROBABILITIES))
     reason = one_class(y)
@@ -56,7 +56,7 @@ def ranking_metrics(labels: ArrayLike, probs: ArrayLike) -> tuple[dict[str, floa
 
 
 def decision_metrics(labels: ArrayLike, called_fake: ArrayLike) -> tuple[dict[str, int | float | None], dict[str, str]]:
-    """Figures of (N,) yes-or-no answers: the four counts and the rates made of them. Returns (figures, reasons)."""
+    """Metrics of (N,) verdicts, the four counts and their rates: (metrics, reasons of undefined ones)."""
     y, fake = np.asarray(labels, bool), np.asarray(called_fake, bool)
     tp, fp = int((y & fake).sum()), int((~y & fake).sum())
     tn, fn = int((~y & ~fake).sum()), int((y & ~fake).sum())
@@ -84,7 +84,7 @@ def decision_metrics(labels: ArrayLike, called_fake: ArrayLike) -> tuple[dict[st
 
 
 def roc(labels: ArrayLike, probs: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The ROC curve: (false-positive rates, true-positive rates), both rising from 0 to 1. Needs both classes."""
+    """The ROC curve: (false-positive rates, true-positive rates), both increasing from 0 to 1. Needs both classes."""
     from sklearn.metrics import roc_curve
 
     fpr, tpr, _ = roc_curve(np.asarray(labels, bool), np.asarray(probs, np.float64))
@@ -92,23 +92,23 @@ def roc(labels: ArrayLike, probs: ArrayLike) -> tuple[NDArray[np.float64], NDArr
 
 
 def one_class(labels: NDArray[np.bool_]) -> str:
-    """Why a figure that needs reals and fakes is not defined here; empty when it is."""
+    """Why a metric that needs both classes is undefined; empty if both classes exist."""
     if not len(labels):
         return "nothing was scored"
     if labels.all():
-        return "only fakes: there is no real to tell them from"
-    return "" if labels.any() else "only reals: there is no fake to tell them from"
+        return "only fakes: there is no real"
+    return "" if labels.any() else "only reals: there is no fake"
 
 
 def numbers(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """The defined figures alone, as floats: what a tracker logs."""
+    """The defined metrics as floats, for a tracker."""
     return {prefix + k: float(v) for k, v in metrics.items() if isinstance(v, int | float) and not isinstance(v, bool)}
 
 
 def _checked(labels: ArrayLike, probs: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     y, p = np.asarray(labels), np.asarray(probs, np.float64)
     if y.ndim != 1 or y.shape != p.shape:
-        raise InputError(f"labels {y.shape} and probabilities {p.shape} are not two rows of one length")
+        raise InputError(f"labels {y.shape} and probabilities {p.shape} are not vectors of one length")
     if not np.isin(y, (0, 1)).all():
         raise InputError(f"labels are 0 (real) or 1 (fake), not {y[~np.isin(y, (0, 1))][0]}")
     if not ((p >= 0) & (p <= 1)).all():  # NaN fails too

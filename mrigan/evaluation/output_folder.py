@@ -1,4 +1,4 @@
-"""The folder of a report: files of other programs in it are not replaced."""
+"""Check the folder of a report before the work starts: files of other programs in it are not replaced."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GANS: dict[str, Recognizer] = {"gan.html": PAGE}
 
 
 def try_folder(out: Path, files: dict[str, Recognizer], force: bool = False) -> None:
-    """Raise OutputError, before the work starts, where the folder cannot be written, or one of the files is foreign."""
+    """Raise OutputError if the folder cannot be written, or if one of the files was written by another program."""
     for name, is_ours in files.items():
         refuse_foreign(out / name, is_ours, force)
     for name in files:

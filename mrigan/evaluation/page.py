@@ -1,4 +1,4 @@
-"""The page of an evaluation: models side by side, figures, a table by source, and the videos that went wrong."""
+"""The page of an evaluation: models side by side, figures, a table by source, and the videos with wrong verdicts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from mrigan.evaluation.schema import VIDEO
 from mrigan.evaluation.terminal import training_lines
 from mrigan.text import page_text
 
-FEW = 30  # videos of a class; below, a figure moves by several points with one video
-WORST = 10  # videos listed
+FEW_VIDEOS = 30  # of a class; with fewer, one video changes a metric by several points
+MAX_LISTED = 10  # videos
 
 
 def templates() -> Environment:
-    """The templates of this room's pages; whatever they are given is shown as text."""
+    """The templates of this room's pages; all values are escaped."""
     return Environment(
         loader=PackageLoader("mrigan.evaluation", "."),
         autoescape=True,
@@ -49,7 +49,7 @@ def render(
     Args:
         by_split: the results, in the order of the page.
         figures: SVG elements by split and name (see `mrigan.evaluation.report.FIGURES`).
-        left_out: videos that were never put before a model, by reason.
+        left_out: by reason, the number of videos that are not in the shards.
         comparisons: see `mrigan.evaluation.comparison.compare`.
         training: see `mrigan.evaluation.evaluate`.
     """
@@ -67,7 +67,7 @@ def render(
             "strategies": strategy_rows(results),
             "persons": person_rows(results),
             "comparisons": comparison_lines([pair for pair in comparisons if pair["split"] == split]),
-            "drawn": _drawn(results[0]),
+            "about_intervals": _about_intervals(results[0]),
             "mistakes": [listing for result in results for listing in _mistakes(result)],
         }
         for split, results in by_split.items()
@@ -90,53 +90,54 @@ def _summary(by_split: Mapping[str, Sequence[Result]], left_out: Mapping[str, in
         )
     if left_out:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
-        lines.append(f"Not in here, because the shards leave them out: {reasons}.")
+        lines.append(f"Not evaluated, because these videos are not in the shards: {reasons}.")
     return lines
 
 
 def _warnings(results: Sequence[Result]) -> list[str]:
     warnings = []
     few = min(min(r.video["real"], r.video["fake"]) for r in results)
-    if few < FEW:
+    if few < FEW_VIDEOS:
         warnings.append(
-            f"Only {few} video{'s' * (few != 1)} of one class: one more or less moves these figures by several points."
+            f"Only {few} video{'s' * (few != 1)} of one class: a single video changes these metrics by several points."
         )
     if len({(r.video["n"], r.frame["n"]) for r in results}) > 1:
-        warnings.append("The models were not scored on the same faces; their columns are not strictly comparable.")
+        warnings.append("The models were not scored on the same faces, so their columns are not strictly comparable.")
     for r in results:
         if r.split in VALIDATION and not str(r.thresholds["source"]).startswith(("default", "given")):
             warnings.append(
-                f"The thresholds of {r.model} come from validation scores, perhaps these very ones: here its verdicts "
-                "look better than they are."
+                f"The thresholds of {r.model} come from validation scores, perhaps from these: then its verdicts look "
+                "better here than they are."
             )
     return warnings
 
 
-def _drawn(result: Result) -> str:
-    """What the intervals rest on, in sentences."""
+def _about_intervals(result: Result) -> str:
+    """How the intervals were computed, in one or two sentences."""
     count, over, missing = (result.intervals[key] for key in ("clusters", "over", "missing"))
-    exact = "exact (Clopper-Pearson) intervals, a family counted once"
+    unit = {"group": "person (or other group)", "family": "family"}.get(over, "video")
+    exact = f"exact (Clopper-Pearson) intervals, in which each {unit} counts once"
     if missing:
-        alone = exact if over == "family" else "exact (Clopper-Pearson) intervals, each video taken for itself"
-        return f"Small: rates have {alone}. The other figures have none: {missing}."
+        return f"Small numbers: rates have {exact}. The other metrics have no interval: {missing}."
     names = {"group": "people (or other groups)", "family": "families of an original and its fakes"}
-    exact = exact if over == "family" else exact.replace("a family", "each of them")
-    return f"Small: 95 % intervals, by drawing {count:,} {names[over]} with replacement; rates have {exact}."
+    return f"Small numbers: 95 % intervals by a bootstrap over {count:,} {names[over]}; rates have {exact}."
 
 
 def _mistakes(result: Result) -> list[dict[str, Any]]:
-    """The videos with a wrong verdict, the worst first, and those without one."""
+    """The videos with a wrong verdict, the worst first, and the videos without a verdict."""
     videos = [_video(row) for row in result.videos.to_pylist()]
     wrong = [v for v in videos if v["verdict"] not in ("undecided", v["truth"])]
     wrong.sort(key=lambda v: -v["wrongness"])
-    silent = [v for v in videos if v["verdict"] == "undecided"]
+    undecided = [v for v in videos if v["verdict"] == "undecided"]
     listings = []
     if wrong:
-        note = f"{len(wrong)} wrong verdicts; the {min(len(wrong), WORST)} furthest off by mean probability."
-        listings.append({"title": f"{result.model}: what it got most wrong", "note": note, "videos": wrong[:WORST]})
-    if silent:
-        note = f"{len(silent)} videos got no verdict" + (f"; the first {WORST}." if len(silent) > WORST else ".")
-        listings.append({"title": f"{result.model}: no face found", "note": note, "videos": silent[:WORST]})
+        shown = wrong[:MAX_LISTED]
+        note = f"{len(wrong)} wrong verdicts; these {len(shown)} have the largest error of the mean probability."
+        listings.append({"title": f"{result.model}: worst errors", "note": note, "videos": shown})
+    if undecided:
+        first = f"; the first {MAX_LISTED}." if len(undecided) > MAX_LISTED else "."
+        note = f"{len(undecided)} videos have no verdict{first}"
+        listings.append({"title": f"{result.model}: no face found", "note": note, "videos": undecided[:MAX_LISTED]})
     return listings
 
 

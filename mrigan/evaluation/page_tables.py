@@ -1,15 +1,15 @@
-"""The tables of an evaluation's page: models side by side, each figure with its 95 % interval, best ones marked."""
+"""The tables of the evaluation page: models side by side, metrics with 95 % intervals, the best ones marked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mrigan.evaluation.data_sets import SHOWN, across
+from mrigan.evaluation.data_sets import COLUMNS, across
 from mrigan.evaluation.results import Result
 
-WORST_PERSONS = 10
-RISING, FALLING = 1, -1  # which value is the better one, when models stand side by side
+MAX_PERSONS = 10
+RISING, FALLING = 1, -1  # higher, or lower, is better
 FIGURES = (
     ("auc", "AUC", RISING),
     ("eer", "EER", FALLING),
@@ -28,7 +28,7 @@ FIGURES = (
     ("precision", "Precision", RISING),
     ("f1", "F1", RISING),
 )
-DECIDED = ("balanced_accuracy", "accuracy", "tpr", "tnr", "fpr", "fnr", "precision", "f1")  # figures of yes-or-no
+DECIDED = ("balanced_accuracy", "accuracy", "tpr", "tnr", "fpr", "fnr", "precision", "f1")  # metrics of verdicts
 FALLS = {key for key, _, better in FIGURES if better == FALLING}
 OF_VIDEOS = (
     ("fraction_auc", "AUC by fraction", RISING),
@@ -38,20 +38,20 @@ OF_VIDEOS = (
 
 
 def main_tables(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Figures of videos, of faces, and the thresholds: a column a model."""
+    """The tables of videos, of faces, and of thresholds: a column per model."""
     videos = [_row(name, results, "video", key, better) for key, name, better in (*FIGURES, *OF_VIDEOS)]
-    silent = [f"{sum(r.video['undecided'].values()):,}" for r in results]
+    undecided = [f"{sum(r.video['undecided'].values()):,}" for r in results]
     counts = [f"{r.video['n']:,}" for r in results]
     faces = [_row(name, results, "frame", key, better) for key, name, better in FIGURES]
     thresholds = [
         _texts("Frame threshold", [f"{r.thresholds['frame']:g}" for r in results]),
         _texts("Fraction", [f"{r.thresholds['fraction']:g}" for r in results]),
-        _texts("Where from", [str(r.thresholds["source"]) for r in results]),
+        _texts("Source", [str(r.thresholds["source"]) for r in results]),
     ]
     return [
         {
             "title": "Videos",
-            "rows": [*videos, _texts("Without a face", silent), _texts("Videos", counts)],
+            "rows": [*videos, _texts("Without a face", undecided), _texts("Videos", counts)],
             "prose": False,
         },
         {"title": "Faces", "rows": [*faces, _texts("Faces", [f"{r.frame['n']:,}" for r in results])], "prose": False},
@@ -73,7 +73,7 @@ def _row(name: str, results: Sequence[Result], level: str, key: str, better: int
 
 
 def _one_answer(metrics: Mapping[str, Any]) -> bool:
-    """Whether fakes and reals all got one answer: a TPR of 1 beside a TNR of 0 is no skill, and never the best."""
+    """Whether fakes and reals all got the same verdict: then a TPR of 1 is not marked as the best."""
     positive, negative = metrics["tp"] + metrics["fp"], metrics["tn"] + metrics["fn"]
     return bool(metrics["fake"] and metrics["real"] and not (positive and negative))
 
@@ -85,8 +85,8 @@ def _texts(name: str, texts: Sequence[str]) -> dict[str, Any]:
 def _cell(
     metrics: Mapping[str, Any], key: str, intervals: Mapping[str, Sequence[float]] | None = None
 ) -> dict[str, Any]:
-    reason, found = metrics["undefined"].get(key, ""), (intervals or {}).get(key)
-    interval = "–".join(_short(v) for v in found) if found and metrics[key] is not None else ""
+    reason, bounds = metrics["undefined"].get(key, ""), (intervals or {}).get(key)
+    interval = "–".join(_short(v) for v in bounds) if bounds and metrics[key] is not None else ""
     return {"text": digits(metrics[key]), "interval": interval, "reason": reason, "best": False}
 
 
@@ -100,7 +100,7 @@ def _short(value: float) -> str:
 
 
 def source_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Each kind of fake against the reals of its own source, a row a model."""
+    """Each kind of fake against the reals of the same source, a row per model."""
     rows = []
     for result in results:
         for group in result.groups:
@@ -117,24 +117,23 @@ def source_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def data_set_table(results: Sequence[Result]) -> dict[str, Any] | None:
-    """Figures of videos by data set, `SHOWN` a model: how each does where it was not trained. None for a single data
-    set."""
+    """Metrics of videos by data set, `COLUMNS` per model. None for a single data set."""
     rows = across([{"model": r.model, "data_sets": r.data_sets} for r in results])
     if not rows:
         return None
-    missing: dict[str, Any] = dict.fromkeys(SHOWN) | {"undefined": dict.fromkeys(SHOWN, "not scored on it")}
+    missing: dict[str, Any] = dict.fromkeys(COLUMNS) | {"undefined": dict.fromkeys(COLUMNS, "not scored on it")}
     for row in rows:
         row["cells"] = [
-            _cell(missing, key) if of is None else _cell(of["video"], key, of["intervals"]["video"])
-            for of in row["models"]
-            for key in SHOWN
+            _cell(missing, key) if model is None else _cell(model["video"], key, model["intervals"]["video"])
+            for model in row["models"]
+            for key in COLUMNS
         ]
-    names = [f"{name} ↓" if key in FALLS else name for key, name in SHOWN.items()]
+    names = [f"{name} ↓" if key in FALLS else name for key, name in COLUMNS.items()]
     return {"rows": rows, "measures": names}
 
 
 def strategy_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Ways to judge a video, a row a strategy and model."""
+    """The rules that judge a video, a row per strategy and model."""
     keys = ("auc", "balanced_accuracy", "tpr", "tnr")
     rows = [
         {
@@ -151,7 +150,7 @@ def strategy_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def person_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """The people (or groups) whose videos are judged worst, by accuracy; empty where nobody is known."""
+    """The people (or groups) with the lowest accuracy; empty if people are unknown."""
     rows = [
         {
             "model": result.model,
@@ -164,11 +163,11 @@ def person_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
         for result in results
         for person in result.persons
     ]
-    return sorted(rows, key=lambda row: row["accuracy"])[:WORST_PERSONS]
+    return sorted(rows, key=lambda row: row["accuracy"])[:MAX_PERSONS]
 
 
 def comparison_lines(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What DeLong's test says of each pair, in a sentence."""
+    """The result of DeLong's test for each pair of models, in a sentence."""
     lines = []
     for pair in comparisons:
         names = f"{pair['first']} and {pair['second']}"
@@ -176,10 +175,10 @@ def comparison_lines(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
             lines.append(f"{names} cannot be compared: {pair['undefined']}.")
             continue
         low, high = pair["interval"]
-        told = "differ" if pair["p"] < 0.05 else "cannot be told apart"
+        verb = "differ significantly" if pair["p"] < 0.05 else "do not differ significantly"
         p = "p < .001" if pair["p"] < 0.001 else f"p = {pair['p']:.3f}"
         lines.append(
-            f"{names} {told} on {pair['videos']:,} common videos: AUC {pair['auc'][0]:.3f} and {pair['auc'][1]:.3f}, "
+            f"{names} {verb} on {pair['videos']:,} common videos: AUC {pair['auc'][0]:.3f} and {pair['auc'][1]:.3f}, "
             f"difference {pair['difference']:+.3f} (95 % {low:+.3f} to {high:+.3f}), {p} by DeLong's test."
         )
     return lines

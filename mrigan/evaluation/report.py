@@ -1,4 +1,4 @@
-"""The report of an evaluation: scores.parquet, metrics.json, figures as PNG, and one page that needs nothing else."""
+"""The report of an evaluation: scores.parquet, metrics.json, figures as PNG, and a self-contained page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIGURES = {
     "scores": histogram_figure,
     "confusion": confusion_figure,
     "reliability": reliability_figure,
-    "thresholds": grid_figure,  # where any model has validation scores
+    "thresholds": grid_figure,  # if any model has validation scores
 }
 
 UNKNOWN = {"state": "unknown", "says": "does not say what it was trained on"}
@@ -42,21 +42,20 @@ def evaluate(
     left_out: Mapping[str, int] | None = None,
     training: Training | None = None,
 ) -> dict[str, Any]:
-    """Measure one or several models on a scores table and write the report into `out`.
+    """Compute the metrics of one or several models from a scores table, and write the report into `out`.
 
     Args:
-        scores: a scores table (see `mrigan.evaluation.schema`); models are told apart by their `model` column.
-        thresholds: `{"frame": …, "fraction": …}` for all models, or a dict of them by model. A model that has none gets
-            those that fit its validation scores best, or .5 and .5 where there are none.
-        out: folder; gets scores.parquet, metrics.json (last), index.html, figures/*.png and tables/SPLIT/*.csv, each
-            whole or not at all.
-        validation_scores: scores to search thresholds on; without them the validation rows of `scores`.
-        left_out: videos that were never put before a model, by reason (unchanged fakes, misaligned ones): the page says
-            how many.
-        training: by model and split, what the model's training has to do with the split: `{"state": …, "says": …}`.
+        scores: a scores table (see `mrigan.evaluation.schema`); the column `model` names the model.
+        thresholds: `{"frame": …, "fraction": …}` for all models, or a dict of them by model. A model without thresholds
+            gets the best ones on its validation scores, or .5 and .5 without validation scores.
+        out: folder for scores.parquet, metrics.json (written last), index.html, figures/*.png and tables/SPLIT/*.csv;
+            each file is written atomically.
+        validation_scores: scores to search thresholds on; by default the validation rows of `scores`.
+        left_out: by reason, the number of videos that are not in the shards (unchanged or misaligned fakes).
+        training: by model and split, whether the model was trained on the split: `{"state": …, "says": …}`.
 
     Returns:
-        What metrics.json holds: `{"schema_version": 1, "left_out": {reason: videos}, "results": [{model, split,
+        The content of metrics.json: `{"schema_version": 1, "left_out": {reason: videos}, "results": [{model, split,
         thresholds, frame, video, groups, persons, intervals, strategies, training}], "comparisons": [see `compare`]}`.
 
     Raises:
@@ -72,13 +71,13 @@ def evaluate(
     for result in results:
         by_split.setdefault(result.split, []).append(result)
     left_out = dict(left_out or {})
-    drawn = {split: _figures(mine) for split, mine in by_split.items()}
-    comparisons = [pair for mine in by_split.values() for pair in compare(mine)]
-    svgs = {split: {name: svg for name, (_, svg) in figures.items()} for split, figures in drawn.items()}
+    figures_of = {split: _figures(of_split) for split, of_split in by_split.items()}
+    comparisons = [pair for of_split in by_split.values() for pair in compare(of_split)]
+    svgs = {split: {name: svg for name, (_, svg) in figures.items()} for split, figures in figures_of.items()}
     about: dict[str, dict[str, Mapping[str, str]]] = {}
     for result in results:
-        known = (training or {}).get(result.model, {})
-        about.setdefault(result.model, {})[result.split] = known.get(result.split, UNKNOWN)
+        by_model = (training or {}).get(result.model, {})
+        about.setdefault(result.model, {})[result.split] = by_model.get(result.split, UNKNOWN)
     page = render(by_split, svgs, left_out, comparisons, about)
     metrics = {
         "schema_version": 1,
@@ -86,8 +85,9 @@ def evaluate(
         "results": [result.to_dict() | {"training": about[result.model][result.split]} for result in results],
         "comparisons": comparisons,
     }
-    _keep_scores(scores, out / "scores.parquet")
-    for split, figures in drawn.items():
+    if not _holds(out / "scores.parquet", scores):
+        write_scores(scores, out / "scores.parquet")
+    for split, figures in figures_of.items():
         for name, (png, _) in figures.items():
             with atomic_write(out / "figures" / f"{_file_name(split)}-{name}.png") as file:
                 file.write(png)
@@ -108,8 +108,10 @@ def _figures(results: Sequence[Result]) -> dict[str, tuple[bytes, str]]:
 def evaluate_files(
     files: Sequence[str | Path], out: str | Path, thresholds: Thresholds | None = None
 ) -> dict[str, Any]:
-    """Make the report again from score files. Thresholds: the given ones, else those that a metrics.json beside a score
-    file holds for its models, else as `evaluate` finds them.
+    """Make the report again from score files.
+
+    Args:
+        thresholds: by default those in the metrics.json beside a score file; without that file, see `evaluate`.
 
     Raises:
         ConfigError: the report would overwrite one of the files.
@@ -118,21 +120,20 @@ def evaluate_files(
     target = Path(out) / "scores.parquet"
     if target.resolve() in {Path(file).resolve() for file in files} and not _holds(target, scores):
         raise ConfigError("the report would overwrite its own input", where=target, fix="choose another folder with -o")
-    remembered: dict[str, Thresholds] = {}
+    earlier: dict[str, Thresholds] = {}
     left_out: Counter[str] = Counter()
     training: dict[str, dict[str, Mapping[str, str]]] = {}
     for folder in dict.fromkeys(Path(file).resolve().parent for file in files):
-        before = _before(folder / "metrics.json")
-        remembered |= before[0]
-        left_out.update(before[1])
-        for model, splits in before[2].items():
+        of_models, counts, trained = _read_metrics(folder / "metrics.json")
+        earlier |= of_models
+        left_out.update(counts)
+        for model, splits in trained.items():
             training.setdefault(model, {}).update(splits)
-    return evaluate(scores, thresholds or remembered or None, out, left_out=left_out, training=training)
+    return evaluate(scores, thresholds or earlier or None, out, left_out=left_out, training=training)
 
 
-def _before(path: Path) -> tuple[dict[str, Thresholds], dict[str, int], dict[str, dict[str, Mapping[str, str]]]]:
-    """The thresholds of each model, the videos left out, and what each was trained on, of a metrics.json; nothing where
-    there is none."""
+def _read_metrics(path: Path) -> tuple[dict[str, Thresholds], dict[str, int], dict[str, dict[str, Mapping[str, str]]]]:
+    """`thresholds` by model, `left_out` and `training` of a metrics.json; empty without that file."""
     if not path.is_file():
         return {}, {}, {}
     try:
@@ -149,13 +150,8 @@ def _before(path: Path) -> tuple[dict[str, Thresholds], dict[str, int], dict[str
         raise InputError(f"not a metrics.json of `mrigan evaluate`: {error}", where=path, fix=fix) from None
 
 
-def _keep_scores(scores: pa.Table, path: Path) -> None:
-    if not _holds(path, scores):
-        write_scores(scores, path)
-
-
 def _holds(path: Path, scores: pa.Table) -> bool:
-    """Whether a file has exactly these rows, in this order."""
+    """Whether a file has exactly these rows in this order."""
     if not path.is_file():
         return False
     try:

@@ -1,4 +1,4 @@
-"""All figures of a scores table: one result a (model, split), with its thresholds and a row a (data set, method)."""
+"""All metrics of a scores table: a `Result` per (model, split), with its thresholds and a row per source."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ Thresholds = Mapping[str, Any]  # frame, fraction, source
 
 @dataclass(frozen=True)
 class Result:
-    """What one model did on one split."""
+    """The metrics of one model on one split."""
 
     model: str
     split: str
     thresholds: Thresholds
-    faces: pa.Table  # scores, without the rows of videos in which no face was found
+    faces: pa.Table  # scores, without the rows of videos without a face
     videos: pa.Table  # see `video_table`
     frame: dict[str, Any]
     video: dict[str, Any]
     groups: list[dict[str, Any]]
     data_sets: list[dict[str, Any]]  # see `data_set_rows`
     persons: list[dict[str, Any]]
-    intervals: dict[str, Any]  # `over` (what is drawn), `clusters` (how many), `frame` and `video`: see `bootstrap`
+    intervals: dict[str, Any]  # see `intervals_of`
     strategies: list[dict[str, Any]]  # see `compare_strategies`
-    grid: Grid | None  # of its validation scores, where there are any of both classes
+    grid: Grid | None  # of its validation scores, if these have both classes
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures, as metrics.json keeps them."""
+        """The metrics as in metrics.json."""
         names = [field.name for field in fields(self) if field.name not in ("faces", "videos", "grid")]
         grid = {"grid": None if self.grid is None else self.grid.to_dict()}
         return {name: getattr(self, name) for name in names} | grid
 
 
 def measure(scores: pa.Table, thresholds: Mapping[str, Thresholds], validation: pa.Table | None = None) -> list[Result]:
-    """Figures of every (split, model) of a checked scores table, test first.
+    """The metrics of every (split, model) of a checked scores table, the test split first.
 
     Args:
-        thresholds: an entry a model.
-        validation: where the strategies find their thresholds; without it the validation rows of `scores`.
+        thresholds: by model.
+        validation: scores to find the thresholds of the strategies; by default the validation rows of `scores`.
     """
     validation = validation_rows(scores) if validation is None else validation
     pairs = scores.group_by(["split", "model"], use_threads=False).aggregate([]).to_pylist()
@@ -61,8 +61,8 @@ def measure(scores: pa.Table, thresholds: Mapping[str, Thresholds], validation: 
     results = []
     for pair in pairs:
         model, split = pair["model"], pair["split"]
-        mine = scores.filter(pc.and_(pc.equal(scores["model"], model), pc.equal(scores["split"], split)))
-        faces, videos = faces_only(mine), video_table(mine, thresholds[model])
+        rows = scores.filter(pc.and_(pc.equal(scores["model"], model), pc.equal(scores["split"], split)))
+        faces, videos = faces_only(rows), video_table(rows, thresholds[model])
         whole = {
             "frame": frame_metrics(faces["label"], faces["prob"], thresholds[model]["frame"]),
             "video": video_metrics(videos),
@@ -81,7 +81,7 @@ def measure(scores: pa.Table, thresholds: Mapping[str, Thresholds], validation: 
                 data_sets=data_set_rows(faces, videos, thresholds[model]["frame"], whole),
                 persons=_persons(videos),
                 intervals=whole["intervals"],
-                strategies=compare_strategies(mine, _of_model(validation, model), thresholds[model]),
+                strategies=compare_strategies(rows, _of_model(validation, model), thresholds[model]),
                 grid=_grid(_of_model(validation, model)),
             )
         )
@@ -93,22 +93,22 @@ def choose_thresholds(
     given: Thresholds | Mapping[str, Thresholds] | None = None,
     validation_scores: pa.Table | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """The thresholds of each model: the given ones; else searched on its validation scores, or on the validation rows
-    of `scores`; else .5 and .5, which is said.
+    """The thresholds of each model: the given ones; else those searched on validation scores; else .5 and .5. `source`
+    says which.
 
     Args:
         scores: a checked scores table.
         given: `{"frame": …, "fraction": …}` for every model, or `{model: {"frame": …, "fraction": …}}`.
-        validation_scores: a checked scores table; not a row of the test split.
+        validation_scores: a checked scores table without test rows; by default the validation rows of `scores`.
 
     Raises:
         ConfigError: a threshold outside 0..1.
     """
     chosen: dict[str, dict[str, Any]] = {}
     for model in sorted(pc.unique(scores["model"]).to_pylist()):
-        mine: Any = given if given and "frame" in given else (given or {}).get(model)
-        if mine:
-            chosen[model] = {**mine, "source": mine.get("source", "given")}
+        of_model: Any = given if given and "frame" in given else (given or {}).get(model)
+        if of_model:
+            chosen[model] = {**of_model, "source": of_model.get("source", "given")}
         else:
             chosen[model] = _searched(model, scores, validation_scores)
         for name in ("frame", "fraction"):
@@ -132,17 +132,17 @@ def _grid(validation: pa.Table) -> Grid | None:
 
 
 def _persons(videos: pa.Table) -> list[dict[str, Any]]:
-    """Figures of the videos of each person (or other group), where these are known."""
-    known = videos.filter(pc.not_equal(videos["group"], ""))
-    codes, first = group_codes(known, ("dataset", "group"))
-    label = known["label"].to_numpy().astype(bool)
-    verdict = np.array(known["verdict"].to_pylist())
+    """The metrics of the videos of each known person (or other group)."""
+    named = videos.filter(pc.not_equal(videos["group"], ""))
+    codes, first = group_codes(named, ("dataset", "group"))
+    label = named["label"].to_numpy().astype(bool)
+    verdict = np.array(named["verdict"].to_pylist())
     rows = []
-    for code, names in enumerate(known.select(["dataset", "group"]).take(first).to_pylist()):
-        y, said = label[codes == code], verdict[codes == code]
-        judged = said != "undecided"
-        figures, why = decision_metrics(y[judged], said[judged] == "fake")
-        right = ((said == "fake") & y) | ((said == "real") & ~y)
+    for code, names in enumerate(named.select(["dataset", "group"]).take(first).to_pylist()):
+        y, verdicts = label[codes == code], verdict[codes == code]
+        judged = verdicts != "undecided"
+        figures, why = decision_metrics(y[judged], verdicts[judged] == "fake")
+        right = ((verdicts == "fake") & y) | ((verdicts == "real") & ~y)
         counts = {"n": len(y), "fake": int(y.sum()), "real": int((~y).sum()), "undecided": int((~judged).sum())}
         rates = {name: figures[name] for name in ("tpr", "tnr")}
         undefined = {name: reason for name, reason in why.items() if name in rates}
@@ -159,19 +159,18 @@ def _searched(model: str, scores: pa.Table, validation: pa.Table | None) -> dict
 
 
 def _groups(faces: pa.Table, videos: pa.Table, threshold: float) -> list[dict[str, Any]]:
-    """Each kind of fake against the reals of its own data set and compression; reals without a fake for themselves.
+    """Each kind of fake against the reals of the same data set and compression; reals alone if there are no fakes.
 
-    A detector can learn where a picture comes from instead of whether it is forged; only rows within one source show
-    the difference.
+    A detector may learn to recognize the source of a picture instead of a forgery. Only rows within one source show it.
     """
     rows = []
     sources = sorted({(v["dataset"], v["compression"]) for v in videos.select(["dataset", "compression"]).to_pylist()})
     for dataset, compression in sources:
-        ours = [of_source(table, dataset, compression) for table in (faces, videos)]
-        methods = sorted(pc.unique(ours[1].filter(pc.equal(ours[1]["label"], 1))["method"]).to_pylist())
-        subsets = [(method, [_against_reals(table, method) for table in ours]) for method in methods]
+        tables = [of_source(table, dataset, compression) for table in (faces, videos)]
+        methods = sorted(pc.unique(tables[1].filter(pc.equal(tables[1]["label"], 1))["method"]).to_pylist())
+        subsets = [(method, [_against_reals(table, method) for table in tables]) for method in methods]
         if len(methods) != 1:
-            subsets.append(("all" if methods else "original", ours))
+            subsets.append(("all" if methods else "original", tables))
         for method, (f, v) in subsets:
             frame, video = frame_metrics(f["label"], f["prob"], threshold), video_metrics(v)
             rows.append(

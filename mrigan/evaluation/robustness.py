@@ -1,4 +1,4 @@
-"""How figures fall when the faces get worse: a table and curves over severities, from scores alone."""
+"""The robustness report: tables and curves of metrics over the severity of corruptions, computed from scores."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ SCHEMA = pa.schema([*CHECKED, ("corruption", pa.string()), ("severity", pa.int32
 Levels = Mapping[str, tuple[Sequence[float], str]]
 FIGURES = {"auc": "AUC of videos", "frame_auc": "AUC of faces", "balanced_accuracy": "Balanced accuracy",
            "tpr": "TPR", "tnr": "TNR"}  # fmt: skip
-TABLES = {  # of the page, and what it says of each
-    "auc": "How well fakes and reals can still be told apart, whatever the thresholds.",
-    "balanced_accuracy": "Of videos, by the model's own thresholds. Where it falls and the AUC stays, the scores have "
-    "shifted: nearly everything is called real, or fake. TPR and TNR in robustness.csv say which.",
+TABLES = {  # of the page, with an explanation
+    "auc": "How well the scores still separate fakes from reals, independent of thresholds.",
+    "balanced_accuracy": "Of videos, at the model's thresholds. If it falls while the AUC stays, the scores have "
+    "shifted: nearly all videos are called real, or fake. TPR and TNR in robustness.csv show which.",
 }
 
 
 def measure_robustness(scores: pa.Table, thresholds: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Figures of every (model, corruption, severity), the clean faces first.
+    """The metrics of every (model, corruption, severity), the clean faces first.
 
     Args:
         scores: of `SCHEMA`; the same faces under every corruption. thresholds: `frame` and `fraction` by model.
 
     Returns:
         `{"model", "corruption", "severity", "faces", "videos", "frame_auc", "auc", "balanced_accuracy", "tpr",
-        "tnr"}` each; figures None where only one class is there.
+        "tnr"}` each; metrics are None if there is only one class.
     """
     keys = scores.group_by(["model", "corruption", "severity"], use_threads=False).aggregate([]).to_pylist()
     rows = []
     for key in keys:
-        mine = scores
+        chosen = scores
         for name, value in key.items():
-            mine = mine.filter(pc.equal(mine[name], value))
-        limits = thresholds[key["model"]]
-        frame = frame_metrics(mine["label"], mine["prob"], limits["frame"])
-        video = video_metrics(video_table(mine.select(CHECKED.names), limits))
+            chosen = chosen.filter(pc.equal(chosen[name], value))
+        of_model = thresholds[key["model"]]
+        frame = frame_metrics(chosen["label"], chosen["prob"], of_model["frame"])
+        video = video_metrics(video_table(chosen.select(CHECKED.names), of_model))
         rows.append({**key, "faces": frame["n"], "videos": video["n"], "frame_auc": frame["auc"]}
                     | {name: video[name] for name in ("auc", "balanced_accuracy", "tpr", "tnr")})  # fmt: skip
     order = list(dict.fromkeys(row["corruption"] for row in rows))
@@ -69,7 +69,7 @@ def write_robustness(
     """Write robustness.parquet, .csv, .json, .png and .html into `out`.
 
     Args:
-        levels: the five levels and their unit, by corruption.
+        levels: by corruption, its five levels and their unit.
     """
     import pyarrow.parquet as pq
 
@@ -91,7 +91,7 @@ def write_robustness(
 
 
 def robustness_figure(rows: Sequence[Mapping[str, Any]], levels: Levels) -> Figure:
-    """AUC of videos over severity, a panel a corruption, a line a model; severity 0 is the clean face."""
+    """AUC of videos over severity, a panel per corruption, a line per model; severity 0 is the clean face."""
     from matplotlib.figure import Figure
 
     kinds = [kind for kind in levels if any(row["corruption"] == kind for row in rows)]
@@ -105,10 +105,10 @@ def robustness_figure(rows: Sequence[Mapping[str, Any]], levels: Levels) -> Figu
     for axes, kind in zip(panels.flat, kinds, strict=False):
         axes.axhline(0.5, color=LINE, linewidth=1)
         for number, model in enumerate(models):
-            mine = [
+            points = [
                 r for r in rows if r["model"] == model and r["corruption"] in (CLEAN, kind) and r["auc"] is not None
             ]
-            x, y = [r["severity"] for r in mine], [r["auc"] for r in mine]
+            x, y = [r["severity"] for r in points], [r["auc"] for r in points]
             axes.plot(x, y, color=MODELS[number % len(MODELS)], linestyle=DASHES[number % len(DASHES)], linewidth=1.6,
                       marker="o", markersize=3, label=model, clip_on=False)  # fmt: skip
         values, unit = levels[kind]
@@ -124,17 +124,17 @@ def robustness_figure(rows: Sequence[Mapping[str, Any]], levels: Levels) -> Figu
 
 
 def _by_kind(rows: Sequence[Mapping[str, Any]], levels: Levels, key: str) -> list[dict[str, Any]]:
-    """A table of the page: a line a (corruption, model) with the figure `key` at each severity."""
+    """A table of the page: a line per (corruption, model) with the metric `key` at each severity."""
     models = list(dict.fromkeys(row["model"] for row in rows))
-    found = {(r["model"], r["corruption"], r["severity"]): r for r in rows}
+    by_key = {(r["model"], r["corruption"], r["severity"]): r for r in rows}
     lines = []
     for kind, (values, unit) in levels.items():
         for model in models:
-            cells = [found.get((model, CLEAN, 0))] + [found.get((model, kind, s)) for s in range(1, 6)]
+            cells = [by_key.get((model, CLEAN, 0))] + [by_key.get((model, kind, s)) for s in range(1, 6)]
             figures = [None if cell is None else cell[key] for cell in cells]
             if any(figure is not None for figure in figures[1:]):
-                known = np.array([np.nan if figure is None else figure for figure in figures])
-                fall = float(np.nanmean(known[1:]) - known[0])
+                numbers = np.array([np.nan if figure is None else figure for figure in figures])
+                fall = float(np.nanmean(numbers[1:]) - numbers[0])
                 steps, texts = ", ".join(f"{v:g}" for v in values), ["–" if f is None else f"{f:.3f}" for f in figures]
                 lines.append({"kind": kind, "levels": steps, "unit": unit, "model": model, "figures": texts,
                               "fall": f"{fall:+.3f}"})  # fmt: skip

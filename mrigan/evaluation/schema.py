@@ -1,8 +1,8 @@
 """The columns of the scores table, and how its rows are grouped.
 
-A video is (data set, method, compression, name); two methods may use one file name. A video in which no face was
-found has one row with `frame = -1`, `person = -1` and null `time`, `logit`, `prob`: it is no prediction, and it is
-counted. `family` and `group` (the people in it) may be absent; with them, intervals are drawn over families or people.
+(data set, method, compression, name) identify a video. A video without a face has one row with `frame = -1`,
+`person = -1` and null `time`, `logit`, `prob`: it is counted, but it is not a prediction. The columns `family` and
+`group` (people) are optional; intervals need them.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ SCORES_SCHEMA = pa.schema(
         ("model", pa.string()),
     ]
 )
-OPTIONAL = pa.schema([("family", pa.string()), ("group", pa.string())])  # empty = not known
+OPTIONAL = pa.schema([("family", pa.string()), ("group", pa.string())])  # empty = unknown
 CHECKED = pa.schema([*SCORES_SCHEMA, *OPTIONAL])  # the columns of a checked table
 NULLABLE = ("time", "logit", "prob")
 
 
 def group_codes(table: pa.Table, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Number the distinct rows of `columns` as they appear: (code of each row (N,), first row of each code (K,))."""
+    """Number the distinct rows of `columns` in order of appearance: ((N,) code of each row, (K,) first row of each)."""
     codes = np.zeros(table.num_rows, np.int64)
     for name in columns:
         column = table[name].combine_chunks()
@@ -50,5 +50,5 @@ def group_codes(table: pa.Table, columns: Sequence[str]) -> tuple[np.ndarray, np
 
 
 def faces_only(table: pa.Table) -> pa.Table:
-    """The rows that are faces: without those of videos in which none was found."""
+    """The rows of faces, without the rows of videos without a face."""
     return table.filter(pc.greater_equal(table["frame"], 0))

@@ -1,4 +1,4 @@
-"""Reading, checking and writing the scores table: one row a face, all that evaluation ever reads."""
+"""Read, check and write the scores table, one row per face. It is the only input of the evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mrigan.evaluation.calibration import sigmoid
 from mrigan.evaluation.schema import CHECKED, NULLABLE, OPTIONAL, SCORES_SCHEMA, VIDEO, group_codes
 from mrigan.files import atomic_write
 
-MAX_CONTRADICTION = 0.01  # between prob and sigmoid(logit): more than rounding to two digits explains
+MAX_CONTRADICTION = 0.01  # between prob and sigmoid(logit); allows for rounding to two digits
 
 
 def read_scores(files: str | Path | Sequence[str | Path]) -> pa.Table:
@@ -27,7 +27,7 @@ def read_scores(files: str | Path | Sequence[str | Path]) -> pa.Table:
         A table of `CHECKED` columns in canonical order (see `check_scores`).
 
     Raises:
-        InputError: a file is missing or no table, or a row is wrong; the file and the row are named.
+        InputError: a file is missing or not a table, or a row is wrong; the error names the file and the row.
     """
     paths = [Path(f) for f in ([files] if isinstance(files, str | Path) else files)]
     if not paths:
@@ -45,12 +45,12 @@ def write_scores(table: pa.Table, path: str | Path) -> None:
 def check_scores(table: pa.Table, where: str | Path = "scores") -> pa.Table:
     """Check a scores table and return it cast to the `CHECKED` columns, sorted by model, video, frame and person.
 
-    Rows are counted from 0. Checked: columns, types, nulls and NaN, probabilities within 0..1 that are the sigmoid of
-    their logits (to .01, so that rounded files pass), labels 0 or 1, one label and one split a video, no face scored
-    twice by a model, no video that has faces and is also marked as without a face.
+    Checks: columns, types, nulls and NaN; probabilities within 0..1 that are the sigmoid of their logits (to .01, so
+    that rounded files pass); labels 0 or 1; one label and one split per video; no face scored twice by a model; no
+    video with faces that is also marked as having none.
 
     Raises:
-        InputError: what is wrong, in which file and row.
+        InputError: what is wrong, in which file and row; rows are counted from 0.
     """
     table = _cast(table, where)
     return _check(table, _Rows([(where, table.num_rows)]))
@@ -102,7 +102,7 @@ def _cast(table: pa.Table, where: str | Path) -> pa.Table:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Where each row of a joined table came from."""
+    """Maps the rows of a joined table to their files."""
 
     files: list[tuple[str | Path, int]]  # name, rows
 
@@ -144,7 +144,7 @@ def _check_values(table: pa.Table, rows: _Rows) -> None:
 
 
 def _check_logits(table: pa.Table, rows: _Rows) -> None:
-    """Each prob is the sigmoid of its logit: some figures are made from the one, some from the other."""
+    """Check that each prob is the sigmoid of its logit, because some metrics use the one and some the other."""
     logit, prob = (table[name].fill_null(np.nan).to_numpy() for name in ("logit", "prob"))
     wrong = np.abs(sigmoid(logit) - prob) > MAX_CONTRADICTION
     if wrong.any():
@@ -153,24 +153,24 @@ def _check_logits(table: pa.Table, rows: _Rows) -> None:
             f"logit {logit[row]:.6g} and prob {prob[row]:.6g} contradict each other: "
             f"the sigmoid of the logit is {float(sigmoid(logit[row])):.6g}"
         )
-        fix = "write prob = 1 / (1 + exp(-logit)), the probability of fake; in a calibrated file, restate the logit too"
+        fix = "write prob = 1 / (1 + exp(-logit)), the probability of fake; in a calibrated file, change both"
         _refuse(pa.chunked_array([pa.array(wrong)]), what, table, rows, fix)
 
 
 def _check_videos(table: pa.Table, rows: _Rows) -> None:
-    """One label and one split a video, whichever model scored it."""
+    """Check that each video has one label and one split."""
     codes, first = group_codes(table, VIDEO)
     for column in ("label", "split"):
         values, _ = group_codes(table, (column,))
         differs = np.flatnonzero(values != values[first][codes])
         if len(differs):
             row = int(differs[0])
-            found = [f"{table[column][r].as_py()!r} in {rows.name(r)}" for r in (int(first[codes[row]]), row)]
-            raise InputError(f"video {_video(table, row)} has two {column}s: {', '.join(found)}", where=rows.where())
+            both = [f"{table[column][r].as_py()!r} in {rows.name(r)}" for r in (int(first[codes[row]]), row)]
+            raise InputError(f"video {_video(table, row)} has two {column}s: {', '.join(both)}", where=rows.where())
 
 
 def _check_faces(table: pa.Table, rows: _Rows) -> None:
-    """No face twice a model, and no video with faces that is also said to have none."""
+    """Check that no model scored a face twice, and that no video with faces is also marked as having none."""
     codes, first = group_codes(table, ("model", *VIDEO, "frame", "person"))
     repeated = np.flatnonzero(first[codes] != np.arange(table.num_rows))
     if len(repeated):
@@ -191,10 +191,10 @@ def _check_faces(table: pa.Table, rows: _Rows) -> None:
 
 
 def _refuse(wrong: pa.ChunkedArray, what: str, table: pa.Table, rows: _Rows, fix: str | None = None) -> None:
-    found = np.flatnonzero(wrong.fill_null(False).to_numpy())
-    if len(found):
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        row = int(found[0])
+    wrong_rows = np.flatnonzero(wrong.fill_null(False).to_numpy())
+    if len(wrong_rows):
+        more = f" (and {len(wrong_rows) - 1} more)" if len(wrong_rows) > 1 else ""
+        row = int(wrong_rows[0])
         raise InputError(f"{rows.name(row)}{more}, video {_video(table, row)}: {what}", where=rows.where(), fix=fix)
 
 

@@ -1,4 +1,4 @@
-"""How videos would be judged by other rules than the paper's: each with a threshold of its own, found on validation."""
+"""Compare the paper's rule for videos with other rules, each with its own threshold from validation."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from mrigan.evaluation.aggregation import ROUNDING, STRATEGIES, aggregate, best_
 from mrigan.evaluation.metrics import decision_metrics, ranking_metrics
 from mrigan.evaluation.schema import VIDEO, faces_only, group_codes
 
-SHOWN = ("auc", "ap", "eer")
+RANKED = ("auc", "ap", "eer")
 
 
 def compare_strategies(scores: pa.Table, validation: pa.Table, thresholds: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row a strategy (see `mrigan.evaluation.aggregation`), on the videos that have a face.
+    """A row per strategy (see `mrigan.evaluation.aggregation`), on the videos with a face.
 
     Args:
-        scores: a checked scores table of one model. validation: the same model's validation rows, maybe none.
-        thresholds: `frame` and `fraction`, which the `fraction` strategy takes.
+        scores: a checked scores table of one model. validation: the same model's validation rows, may be empty.
+        thresholds: `frame` and `fraction`, for the `fraction` strategy.
 
     Returns:
-        `strategy`, `threshold` (None where there is no validation to find it on), `auc ap eer tpr tnr
-        balanced_accuracy`, and `undefined` {figure: reason}. A strategy that cannot be fitted is left out.
+        `strategy`, `threshold` (None without validation rows), `auc ap eer tpr tnr balanced_accuracy`, and `undefined`
+        {metric: reason}. A strategy that cannot be fitted is left out.
     """
     rows = []
     labels, probs, codes = _videos(scores)
@@ -49,7 +49,7 @@ def compare_strategies(scores: pa.Table, validation: pa.Table, thresholds: Mappi
         else:
             threshold = best_threshold(val[0], aggregate(name, val[1], val[2], len(val[0]), settings))
         figures, why = ranking_metrics(labels, scored)
-        row: dict[str, Any] = {"strategy": name, "threshold": threshold, **{key: figures[key] for key in SHOWN}}
+        row: dict[str, Any] = {"strategy": name, "threshold": threshold, **{key: figures[key] for key in RANKED}}
         decided = ("tpr", "tnr", "balanced_accuracy")
         if threshold is None:
             row |= dict.fromkeys(decided)
@@ -63,7 +63,7 @@ def compare_strategies(scores: pa.Table, validation: pa.Table, thresholds: Mappi
 
 
 def _videos(scores: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels (K,) of the videos that have a face, probabilities (N,) of the faces, and the video (N,) of each."""
+    """Labels (K,) of the videos with a face, probabilities (N,) of the faces, and the video index (N,) of each."""
     faces = faces_only(scores)
     codes, first = group_codes(faces, VIDEO)
     return faces["label"].to_numpy()[first].astype(bool), faces["prob"].to_numpy(), codes

@@ -1,4 +1,4 @@
-"""The report's tables as CSV files: what goes into a paper or a spreadsheet."""
+"""The report's tables as CSV files, for a paper or a spreadsheet."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mrigan.evaluation.csv_text import csv_text
-from mrigan.evaluation.data_sets import SHOWN, across
+from mrigan.evaluation.data_sets import COLUMNS, across
 from mrigan.evaluation.results import Result
 from mrigan.files import write_text
 
-TABLE_1 = {  # the ten rows of MRI-GAN's Table 1, by its names
+TABLE_1 = {  # the ten rows of MRI-GAN's Table 1, with its names
     "True Positive Rate (TPR)": "tpr",
     "False Negative Rate (FNR)": "fnr",
     "False Positive Rate (FPR)": "fpr",
@@ -26,9 +26,8 @@ TABLE_1 = {  # the ten rows of MRI-GAN's Table 1, by its names
 
 
 def write_tables(folder: Path, results: Sequence[Result]) -> None:
-    """Write the tables of one split: Table 1 (of videos, with 95 % intervals where there are), Table 2 (the thresholds
-    and where they come from), every source, the other rules for a video, and the data sets side by side where there
-    are several. Empty fields: not defined."""
+    """Write the tables of one split: Table 1 (videos, with 95 % intervals), Table 2 (the thresholds and their sources),
+    the sources, the other rules for a video, and, if there are several, the data sets. Empty fields are undefined."""
     header = [name for r in results for name in (r.model, f"{r.model} low", f"{r.model} high")]
     rows: list[list[Any]] = [["Metric", *header]]
     for name, key in TABLE_1.items():
@@ -54,17 +53,17 @@ def write_tables(folder: Path, results: Sequence[Result]) -> None:
 
 
 def _data_sets(rows: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[list[Any]]:
-    """A line a data set; of each model its figures, each followed by its interval, and its coverage."""
-    columns = [name for key in SHOWN for name in (key, f"{key} low", f"{key} high")] + ["coverage"]
+    """A line per data set; for each model its metrics, each with its interval, and its coverage."""
+    columns = [name for key in COLUMNS for name in (key, f"{key} low", f"{key} high")] + ["coverage"]
     header = ["dataset", "compression", "real", "fake", *(f"{model} {name}" for model in models for name in columns)]
     lines: list[list[Any]] = [header]
     for row in rows:
         line = [row[key] for key in header[:4]]
-        for of in row["models"]:
-            for key in SHOWN:
-                found = (None, None) if of is None else of["intervals"]["video"].get(key, (None, None))
-                line += [None if of is None else of["video"][key], *found]
-            line.append(None if of is None else of["video"]["coverage"])
+        for model in row["models"]:
+            for key in COLUMNS:
+                bounds = (None, None) if model is None else model["intervals"]["video"].get(key, (None, None))
+                line += [None if model is None else model["video"][key], *bounds]
+            line.append(None if model is None else model["video"]["coverage"])
         lines.append(line)
     return lines
 

@@ -1,23 +1,23 @@
-"""The few figures that a terminal shows when an evaluation ends."""
+"""The tables that a terminal shows at the end of an evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mrigan.evaluation.data_sets import SHOWN as MEASURES
-from mrigan.evaluation.data_sets import across
+from mrigan.evaluation.data_sets import COLUMNS, across
+from mrigan.evaluation.page_tables import digits
 from mrigan.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-SHOWN = {"auc": "AUC", "balanced_accuracy": "bal. accuracy", "tpr": "TPR", "tnr": "TNR", "coverage": "coverage"}
+ROWS = {"auc": "AUC", "balanced_accuracy": "bal. accuracy", "tpr": "TPR", "tnr": "TNR", "coverage": "coverage"}
 
 
 def headline(metrics: Mapping[str, Any]) -> Table:
-    """A Rich table of a metrics.json: a column a model and split; figures of videos, and the AUC of faces."""
+    """A Rich table of metrics.json with a column per model and split: metrics of videos, and the AUC of faces."""
     from rich.box import SIMPLE
     from rich.table import Column, Table
 
@@ -25,17 +25,17 @@ def headline(metrics: Mapping[str, Any]) -> Table:
     names = [_lines(result["model"], result["split"]) for result in results]
     table = Table("", *(Column(name, justify="right", overflow="fold") for name in names), box=SIMPLE)
     table.add_row("videos", *(str(result["video"]["n"]) for result in results))
-    for key, name in SHOWN.items():
-        table.add_row(name, *(_digits(result["video"][key]) for result in results))
-    table.add_row("AUC of faces", *(_digits(result["frame"]["auc"]) for result in results))
+    for key, name in ROWS.items():
+        table.add_row(name, *(digits(result["video"][key]) for result in results))
+    table.add_row("AUC of faces", *(digits(result["frame"]["auc"]) for result in results))
     return table
 
 
 def training_lines(training: Iterable[tuple[str, Mapping[str, str]]]) -> list[tuple[bool, str]]:
-    """Whether it is a warning, and a line: what each model's training has to do with what it was scored on.
+    """(whether it is a warning, line) for each model: whether it was trained on the videos that it was scored on.
 
     Args:
-        training: models, and what metrics.json says of them.
+        training: (model, `training` of metrics.json).
     """
     return [
         (about["state"] in ("trained", "chosen", "shared"), f"{model} {about['says']}.") for model, about in training
@@ -43,8 +43,8 @@ def training_lines(training: Iterable[tuple[str, Mapping[str, str]]]) -> list[tu
 
 
 def data_set_tables(metrics: Mapping[str, Any]) -> list[Table]:
-    """A Rich table a split of which the scores come from several data sets: a column a model; of each data set the
-    figures of videos, with 95 % intervals where there are."""
+    """For each split with several data sets a Rich table with a column per model: metrics of the videos of each data
+    set, with 95 % intervals."""
     from rich.box import SIMPLE
     from rich.table import Column, Table
 
@@ -58,8 +58,8 @@ def data_set_tables(metrics: Mapping[str, Any]) -> list[Table]:
         table = Table(Column("data set", overflow="fold"), "", *models, box=SIMPLE)
         for row in rows:
             name = _lines(row["name"], f"{row['real']} real, {row['fake']} fake")
-            columns = (_lines(*(_with_interval(of, key) for key in MEASURES)) for of in row["models"])
-            table.add_row(name, _lines(*MEASURES.values()), *columns)
+            columns = (_lines(*(_with_interval(model, key) for key in COLUMNS)) for model in row["models"])
+            table.add_row(name, _lines(*COLUMNS.values()), *columns)
             table.add_section()
         tables.append(table)
     return tables
@@ -77,8 +77,4 @@ def _with_interval(row: Mapping[str, Any] | None, key: str) -> str:
         return "–"
     interval = row["intervals"]["video"].get(key)
     spread = f"  {interval[0]:.2f}–{interval[1]:.2f}" if interval and row["video"][key] is not None else ""
-    return _digits(row["video"][key]) + spread
-
-
-def _digits(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return digits(row["video"][key]) + spread

@@ -1,4 +1,4 @@
-"""The grid search for FAKE_FRAME_THRESHOLD and FAKE_FRACTION (MRI-GAN, section 5, Table 2), on validation only."""
+"""The grid search of FAKE_FRAME_THRESHOLD and FAKE_FRACTION (MRI-GAN, section 5, Table 2), on validation only."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ FRACTION_GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 @dataclass(frozen=True)
 class Grid:
-    """Every setting of the search, frame thresholds along the first axis: Table 2 comes from its best.
+    """The results of all settings, frame thresholds along the first axis; Table 2 is the best setting.
 
     Attributes:
-        tpr, tnr: (6, 7) rates of the videos that have a face; NaN where `reason` says that a class is missing.
-        videos: with a face. splits: their names.
-        fakes: of the videos. fake_families, real_families: how many independent ones each class has.
+        tpr, tnr: (6, 7) rates of the videos with a face; NaN if a class is missing (see `reason`).
+        videos: the number of videos with a face. splits: their names.
+        fakes: the number of fakes. fake_families, real_families: the number of families of each class.
     """
 
     tpr: NDArray[np.float64]
@@ -39,8 +39,8 @@ class Grid:
     real_families: int = 0
 
     def counts(self, i: int, j: int) -> dict[str, int]:
-        """What the rates of one setting are made of: `fakes`, `fakes_found`, `fake_families`, `reals`,
-        `reals_called_fake`, `real_families`; videos, and families of which they come."""
+        """The counts behind the rates of one setting: `fakes`, `fakes_found`, `fake_families`, `reals`,
+        `reals_called_fake`, `real_families` (videos, or families)."""
         reals = self.videos - self.fakes
         return {
             "fakes": self.fakes,
@@ -53,11 +53,11 @@ class Grid:
 
     @property
     def balanced_accuracy(self) -> NDArray[np.float64]:
-        """(6, 7) mean of the two rates."""
+        """(6, 7) the mean of TPR and TNR."""
         return (self.tpr + self.tnr) / 2
 
     def to_dict(self) -> dict[str, Any]:
-        """As metrics.json keeps it."""
+        """As in metrics.json."""
         rates = {name: getattr(self, name).tolist() for name in ("tpr", "tnr", "balanced_accuracy")}
         return {
             "frame": [*FRAME_GRID],
@@ -76,11 +76,12 @@ def threshold_grid(scores: pa.Table) -> Grid:
     """
     if pc.any(pc.equal(pc.utf8_lower(scores["split"]), "test")).as_py():
         raise InputError(
-            "thresholds are never searched on test scores", fix="give validation scores, or the thresholds themselves"
+            "thresholds must not be searched on test scores", fix="give validation scores, or the thresholds themselves"
         )
     models = pc.unique(scores["model"]).to_pylist()
     if len(models) > 1:
-        raise InputError(f"thresholds belong to one model, and these scores are of {', '.join(sorted(models))}")
+        what = f"thresholds belong to one model, but these scores are of {', '.join(sorted(models))}"
+        raise InputError(what, fix="give the scores of one model")
     codes, first = group_codes(scores, VIDEO)
     labels = scores["label"].to_numpy()[first].astype(bool)
     face = scores["frame"].to_numpy() >= 0
@@ -96,29 +97,28 @@ def threshold_grid(scores: pa.Table) -> Grid:
         return Grid(np.full(shape, np.nan), np.full(shape, np.nan), len(labels), splits, reason)
     fake = enough(called[:, None, :], faces, np.array(FRACTION_GRID)[None, :, None])  # (6, 7, V)
     tpr, tnr = fake[..., labels].mean(-1), 1 - fake[..., ~labels].mean(-1)
-    known = "family" in scores.column_names  # a table that nobody has checked may lack it
-    names = scores["family"].take(first[predicted]).to_pylist() if known else [""] * len(labels)
+    has_families = "family" in scores.column_names  # an unchecked table may lack it
+    names = scores["family"].take(first[predicted]).to_pylist() if has_families else [""] * len(labels)
     families = np.array([name or f"video {i}" for i, name in enumerate(names)])
     of_fakes, of_reals = (len(set(families[rows])) for rows in (labels, ~labels))
     return Grid(tpr, tnr, len(labels), splits, "", int(labels.sum()), of_fakes, of_reals)
 
 
 def refuse_shared_families(validation: pa.Table, scores: pa.Table) -> None:
-    """Raise InputError where thresholds would be searched on families that are judged by them in another split."""
+    """Raise InputError if a family in the validation rows is also in another split."""
     searched = _families(validation)
     splits = pa.array(sorted(set(pc.unique(validation["split"]).to_pylist())))
     others = scores.filter(pc.invert(pc.is_in(scores["split"], splits)))
     shared = sorted(searched & _families(others))
     if shared:
         raise InputError(
-            f"thresholds would be searched on {len(shared)} families that are in another split too: "
-            f"{', '.join(shared[:3])}",
+            f"{len(shared)} families of the validation scores are also in another split: {', '.join(shared[:3])}",
             fix="split again by family (`mrigan catalog scan`, `audit`), or give --thresholds FRAME,FRACTION",
         )
 
 
 def _families(scores: pa.Table) -> set[str]:
-    """The known families; a name that is no catalog's id means something within its data set only."""
+    """The named families; a name that is not a catalog id is unique only within its data set."""
     if "family" not in scores.column_names:
         return set()
     codes = scores.select(["dataset", "family"]).group_by(["dataset", "family"]).aggregate([])
@@ -129,52 +129,50 @@ def _families(scores: pa.Table) -> set[str]:
 def search_thresholds(scores: pa.Table) -> dict[str, Any]:
     """The setting of the grid with the best balanced accuracy over videos.
 
-    Of several equally good settings the one nearest to the middle of them all, in steps of the grid, is taken: it is
-    the last to turn bad when the scores shift. A remaining tie goes to the lower frame threshold, then the lower
-    fraction.
+    Of several equally good settings, the one nearest to their mean (in steps of the grid) is chosen, because it is the
+    most robust if the scores shift. A remaining tie goes to the lower frame threshold, then to the lower fraction.
 
     Args:
-        scores: a checked scores table of one model, validation rows only. Videos without a face have no say.
+        scores: a checked scores table of one model, validation rows only. Videos without a face are ignored.
 
     Returns:
         `frame`, `fraction`, `balanced_accuracy`, `tpr`, `tnr`, `videos` (with a face), `counts` (see `Grid.counts`),
-        `ties` (settings equally good), `source`. The defaults (.5, .5) come back, with `reason` saying why, where no
-        setting beats calling all videos alike, and where one class only is there: nothing can then be searched, and
-        the figures are None.
+        `ties` (the number of equally good settings), `source`. The defaults (.5, .5), with the `reason`, if no setting
+        is better than one verdict for all videos, or if there is only one class; then the metrics are None.
 
     Raises:
         InputError: test rows, or several models.
     """
-    found = threshold_grid(scores)
-    if found.reason:
+    grid = threshold_grid(scores)
+    if grid.reason:
         return {
             **DEFAULT_THRESHOLDS,
             "balanced_accuracy": None,
             "tpr": None,
             "tnr": None,
-            "videos": found.videos,
+            "videos": grid.videos,
             "counts": None,
             "ties": 0,
-            "source": f"default: the {found.splits} scores cannot be searched",
-            "reason": found.reason,
+            "source": f"default: the {grid.splits} scores cannot be searched",
+            "reason": grid.reason,
         }
-    balanced = found.balanced_accuracy
-    if balanced.max() <= 0.5 + 1e-12:  # as good as calling every video real, or every one fake
-        i, j = (grid.index(DEFAULT_THRESHOLDS[n]) for grid, n in ((FRAME_GRID, "frame"), (FRACTION_GRID, "fraction")))
-        ties, source = 0, f"default: no setting beats chance on {found.videos} {found.splits} videos"
-        why = {"reason": "no setting does better than calling all videos real, or all fake"}
+    balanced = grid.balanced_accuracy
+    if balanced.max() <= 0.5 + 1e-12:  # as good as one verdict for all videos
+        i, j = FRAME_GRID.index(DEFAULT_THRESHOLDS["frame"]), FRACTION_GRID.index(DEFAULT_THRESHOLDS["fraction"])
+        ties, source = 0, f"default: no setting beats chance on {grid.videos} {grid.splits} videos"
+        why = {"reason": "no setting is better than calling all videos real, or all fake"}
     else:
         best = np.argwhere(np.isclose(balanced, balanced.max(), rtol=0, atol=1e-12))  # (K, 2), frame first
         i, j = best[np.argmin(((best - best.mean(0)) ** 2).sum(1).round(9))]
-        ties, source, why = len(best), f"searched on {found.videos} {found.splits} videos", {}
+        ties, source, why = len(best), f"searched on {grid.videos} {grid.splits} videos", {}
     return {
         "frame": FRAME_GRID[i],
         "fraction": FRACTION_GRID[j],
         "balanced_accuracy": float(balanced[i, j]),
-        "tpr": float(found.tpr[i, j]),
-        "tnr": float(found.tnr[i, j]),
-        "videos": found.videos,
-        "counts": found.counts(i, j),
+        "tpr": float(grid.tpr[i, j]),
+        "tnr": float(grid.tnr[i, j]),
+        "videos": grid.videos,
+        "counts": grid.counts(i, j),
         "ties": ties,
         "source": source,
         **why,

@@ -1,4 +1,4 @@
-"""MRI-GAN's Figures 5 to 9: losses and the mean SSIM over the steps of one or several runs."""
+"""MRI-GAN's Figures 5 to 9: losses and mean SSIM over the steps of one or several runs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PANELS = {  # number of the paper's figure, what it shows, and the key in metric
     8: ("Mean SSIM of held-out MRIs", "val/ssim"),
     9: ("Loss of D", "train/discriminator"),
 }
-POINTS = 60  # a drawn line is the mean over so many stretches
+MAX_POINTS = 60  # of a smoothed line; each is the mean over a part of the steps
 
 
 @dataclass(frozen=True)
 class GanRun:
-    """What a training folder tells.
+    """The metrics of a training folder.
 
     Attributes:
         name: the folder's name with τ. tau: of Eq. 12. rows: of metrics.jsonl.
@@ -40,16 +40,16 @@ class GanRun:
     rows: list[dict[str, Any]]
 
     def series(self, key: str) -> tuple[np.ndarray, np.ndarray]:
-        """(steps, values) of the lines that have `key`."""
-        known = [(row["step"], row[key]) for row in self.rows if row.get(key) is not None]
-        return tuple(np.array(known, np.float64).reshape(-1, 2).T)  # type: ignore[return-value]
+        """(steps, values) of the rows that have `key`."""
+        points = [(row["step"], row[key]) for row in self.rows if row.get(key) is not None]
+        return tuple(np.array(points, np.float64).reshape(-1, 2).T)  # type: ignore[return-value]
 
 
 def read_run(folder: str | Path) -> GanRun:
     """Read `config.json` and `metrics.jsonl` of a `run.dir` of `mrigan train gan`.
 
     Raises:
-        InputError: it is none.
+        InputError: the folder is not such a run.
     """
     folder = Path(folder)
     try:
@@ -57,16 +57,16 @@ def read_run(folder: str | Path) -> GanRun:
         config = config.get("config", config)
         tau = float(config["loss"]["tau"])
         lines = (folder / "metrics.jsonl").read_bytes().splitlines()
-        rows = [json.loads(line) for line in lines if line.endswith(b"}")]  # the last one may be half written
+        rows = [json.loads(line) for line in lines if line.endswith(b"}")]  # the last line may be incomplete
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"no run of MRI-GAN: {error}", where=folder, fix="give the run.dir of `mrigan train gan`"
+            f"not a run of MRI-GAN: {error}", where=folder, fix="give the run.dir of `mrigan train gan`"
         ) from None
     return GanRun(f"{folder.resolve().name} (tau {tau:g})", tau, folder, rows)
 
 
 def curves_figure(runs: Sequence[GanRun]) -> Figure:
-    """A panel a figure of the paper, a line a run: single steps faintly, their running mean strongly."""
+    """One panel per figure of the paper, one line per run: faint single steps and a strong smoothed line."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.4, 5.2), layout="constrained")
@@ -75,9 +75,9 @@ def curves_figure(runs: Sequence[GanRun]) -> Figure:
         for i, run in enumerate(runs):
             steps, values = run.series(key)
             color = MODELS[i % len(MODELS)]
-            if len(steps) > POINTS:
+            if len(steps) > MAX_POINTS:
                 axes.plot(steps, values, color=color, linewidth=0.6, alpha=0.3)
-            x, y = _stretches(steps, values)
+            x, y = _smoothed(steps, values)
             axes.plot(x, y, color=color, linestyle=DASHES[i % len(DASHES)], linewidth=1.6, label=run.name)
         axes.set(title=f"{title} (Fig. {number})", xlabel="step")
         axes.grid(color=LINE, linewidth=0.5, alpha=0.7)
@@ -88,7 +88,7 @@ def curves_figure(runs: Sequence[GanRun]) -> Figure:
     return figure
 
 
-def _stretches(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means of at most POINTS stretches of a series."""
-    parts = [part for part in np.array_split(np.arange(len(x)), POINTS) if len(part)]
+def _smoothed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The means of at most MAX_POINTS parts of a series."""
+    parts = [part for part in np.array_split(np.arange(len(x)), MAX_POINTS) if len(part)]
     return np.array([x[p].mean() for p in parts]), np.array([y[p].mean() for p in parts])

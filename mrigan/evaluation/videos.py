@@ -1,8 +1,8 @@
-"""From faces to videos: the fraction rule and video-level figures (MRI-GAN, section 5).
+"""The fraction rule and video-level metrics (MRI-GAN, section 5).
 
-A video is called fake when at least `fraction` of its faces have prob > `frame`. For figures that rank (AUC, EER, AP,
-log-loss) its score is the mean probability of its faces: a mean of already thresholded answers would throw the
-ranking away. The share of faces above `frame`, on which the verdict stands, is ranked too, as `fraction_auc`.
+A video is called fake if at least `fraction` of its faces have prob > `frame`. For AUC, EER, AP and log-loss, the score
+of a video is the mean probability of its faces, because thresholded answers lose the ranking. `fraction_auc` ranks the
+share of faces above `frame`, on which the verdict is based.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DEFAULT_THRESHOLDS = {"frame": 0.5, "fraction": 0.5}
 
 
 def enough(fake_faces: ArrayLike, faces: ArrayLike, fraction: ArrayLike) -> NDArray[np.bool_]:
-    """The second half of the rule: is #(prob > frame) >= fraction * #faces? Broadcasts. No face is never enough."""
+    """Whether #(prob > frame) >= fraction * #faces; broadcasts. False without faces."""
     n = np.asarray(faces)
     return (np.asarray(fake_faces) >= np.asarray(fraction) * n - ROUNDING) & (n > 0)
 
@@ -37,16 +37,16 @@ def video_verdict(probs: ArrayLike, thresholds: Mapping[str, Any]) -> str:
 
 
 def video_table(scores: pa.Table, thresholds: Mapping[str, Any] = DEFAULT_THRESHOLDS) -> pa.Table:
-    """One row a (model, video), sorted by them.
+    """One row per (model, video), sorted.
 
     Args:
         scores: a checked scores table.
-        thresholds: `frame` (a face counts as fake above it) and `fraction` (of the faces).
+        thresholds: `frame` (a face above it counts as fake) and `fraction` (of the faces).
 
     Returns:
         Columns `model dataset method compression name split label family group`, `faces` (count), `prob` (mean over the
-        faces, null without one), `fraction` (of the faces with prob > frame, null without one), `verdict` (fake, real
-        or undecided).
+        faces, null without a face), `fraction` (of the faces with prob > frame, null without a face), `verdict` (fake,
+        real or undecided).
     """
     codes, first = group_codes(scores, ("model", *VIDEO))
     face = scores["frame"].to_numpy() >= 0
@@ -61,7 +61,7 @@ def video_table(scores: pa.Table, thresholds: Mapping[str, Any] = DEFAULT_THRESH
     table = scores.take(first).select(["model", *VIDEO, "split", "label", *OPTIONAL.names])
     for name, column in {
         "faces": pa.array(faces, pa.int32()),
-        "prob": pa.array(np.clip(total / divisor, 0, 1), mask=none),  # a sum of ones may round above their count
+        "prob": pa.array(np.clip(total / divisor, 0, 1), mask=none),  # a sum of ones may be rounded up
         "fraction": pa.array(called / divisor, mask=none),
         "verdict": pa.array(verdict.tolist(), pa.string()),
     }.items():
@@ -70,14 +70,14 @@ def video_table(scores: pa.Table, thresholds: Mapping[str, Any] = DEFAULT_THRESH
 
 
 def video_metrics(videos: pa.Table) -> dict[str, Any]:
-    """Figures of a `video_table` of one model.
+    """The metrics of a `video_table` of one model.
 
-    Videos without a face are no predictions: they are in `n` and `coverage`, and in no rate but `accuracy_of_all`,
-    where they count as not answered rightly.
+    Videos without a face are not predictions. They count in `n` and `coverage`, and as wrong in `accuracy_of_all`; no
+    other rate includes them.
 
     Returns:
-        `n fake real` (videos), `predicted`, `undecided` {real, fake}, `coverage` (predicted / n); over the predicted
-        ones `auc eer ap log_loss` (of the mean probability), `fraction_auc`, the counts and rates of the verdicts as
+        `n fake real` (videos), `predicted`, `undecided` {real, fake}, `coverage` (predicted / n); of the predicted
+        videos `auc eer ap log_loss` (of the mean probability), `fraction_auc`, the counts and rates of the verdicts as
         in `frame_metrics`; `accuracy_of_all`; and `undefined` {name: reason}.
     """
     predicted = videos.filter(pc.greater(videos["faces"], 0))

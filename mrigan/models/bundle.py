@@ -53,7 +53,7 @@ class Bundle:
         familiarity: how far a face is from held-out faces that it knows, or None. known: the same for the training
             faces, where too few were held out, or None.
         precision: "fp32", or "bf16" for the networks' large sums (the last layer stays in float32).
-        doubt: calibration, rules and limits (see `mrigan.evaluation.doubt`); maybe empty.
+        doubt: calibration, rules and limits (see `mrigan.evaluation.fit_limits`); maybe empty.
         meta: the whole model.json, with `provenance`.
     """
 

@@ -1,5 +1,5 @@
 """What a finished detector is told of its own limits: measured on held-out faces and, where these are few, on training
-faces (see `mrigan.evaluation.doubt`)."""
+faces (see `mrigan.evaluation.fit_limits`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from mrigan.config import FacesConfig
 from mrigan.data import ShardSet, eval_batches
-from mrigan.evaluation.doubt import LEAST_FAMILIES, fit_doubt
+from mrigan.evaluation.fit_limits import MIN_FAMILIES, fit_limits
 from mrigan.models import Bundle
 from mrigan.models.familiarity import Familiarity, fit_familiarity
 from mrigan.models.known_faces import KnownFaces, fit_known_faces
@@ -29,7 +29,7 @@ COLOUR_SHARE = 0.25  # of the colour of the palest training family: compression 
 
 @dataclass(frozen=True)
 class Doubt:
-    """What travels with the model: see `Bundle` for `familiarity` and `known`, `fit_doubt` for `told`."""
+    """What travels with the model: see `Bundle` for `familiarity` and `known`, `fit_limits` for `told`."""
 
     familiarity: Familiarity | None
     known: KnownFaces | None
@@ -54,12 +54,12 @@ def learn_to_doubt(bundle: Bundle, train: ShardSet, held_out: ShardSet, scores: 
     families = _families(held_out, ids)
     known, others = hidden[families % 2 == 0], hidden[families % 2 == 1]
     familiarity = None
-    enough = families.max(initial=-1) + 1 >= LEAST_FAMILIES
+    enough = families.max(initial=-1) + 1 >= MIN_FAMILIES
     if enough and min(len(known), len(others)) >= LEAST:
         familiarity = fit_familiarity(known)
         measures["distance"] = familiarity.distance(others).numpy()
     limits, remembered = _of_training(bundle, train, workers, remember=familiarity is None)
-    return Doubt(familiarity, remembered, fit_doubt(scores, measures, limits))
+    return Doubt(familiarity, remembered, fit_limits(scores, measures, limits))
 
 
 def _of_training(

@@ -65,7 +65,7 @@ def evaluate_robustness(
     videos = _choose(opened, faces)
     conditions = [(CLEAN, 0), *((name, severity) for name in corruptions for severity in SEVERITIES)]
     parts = Parts(Path(out) / PARTS, _identity(bundles, opened, faces, chosen))
-    tables = {condition: parts.known(_name(*condition)) for condition in conditions}
+    tables = {condition: parts.load(_name(*condition)) for condition in conditions}
     missing = [condition for condition, table in tables.items() if table is None]
     if len(missing) < len(conditions):
         log.info(
@@ -78,7 +78,7 @@ def evaluate_robustness(
                 scored += _score_video(opened, ids, bundles, name, severity)
                 advance(len(ids))
             tables[name, severity] = pa.concat_tables(scored)
-            parts.keep(_name(name, severity), tables[name, severity])
+            parts.save(_name(name, severity), tables[name, severity])
     limits = {name: dict(thresholds or own_thresholds(bundle)) for name, bundle in bundles.items()}
     levels = {name: (CORRUPTIONS[name].levels, CORRUPTIONS[name].unit) for name in corruptions}
     rows = write_robustness(pa.concat_tables(list(tables.values())), limits, levels, Path(out))

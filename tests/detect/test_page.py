@@ -121,7 +121,7 @@ def test_several_files(judged: list[Judged]) -> None:
     assert "2 fake, 0 real, 2 undecided" in page.text
     words = " ".join(page.text.split())
     assert "75 % of the fakes found; 50 % of the reals called fake; of how many, the model does not say" in words
-    assert "Warning: no limit known: this model cannot tell faces unlike those that it learned from" in words
+    assert "Warning: no limit known: this model cannot recognize faces that differ from its training faces" in words
     assert "The model learned from data that it does not name." in words
     pictures = page.all("img")
     # Each face beside its MRI; of three people the frame, the close-up, and the latter with the MRI; strips of two.

@@ -134,7 +134,7 @@ def test_the_page_holds_together_and_needs_nothing_else(report):
         "searched on",
         "no face found",
         "DeLong",
-        "Small:",
+        "Small numbers:",
     ):
         assert text in page.text
 
@@ -166,7 +166,7 @@ def test_thresholds_come_from_where_they_should():
     assert chosen({"other": {"frame": 0.7, "fraction": 0.2}})[2].startswith("default")
     with pytest.raises(ConfigError, match=r"frame threshold of m is 1\.5"):
         chosen({"frame": 1.5, "fraction": 0.3})
-    with pytest.raises(InputError, match="never searched on test"):
+    with pytest.raises(InputError, match="must not be searched on test"):
         chosen(None, validation_scores=scores)
 
 

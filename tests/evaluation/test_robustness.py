@@ -109,9 +109,9 @@ def test_interrupted_it_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: 
 def test_parts_of_other_work_do_not_count(tmp_path: Path) -> None:
     table = pa.table({"prob": [0.1, 0.9]})
     parts = Parts(tmp_path / "parts", {"models": {"m": "abc"}, "faces": 500})
-    assert parts.known("blur-1") is None
-    parts.keep("blur-1", table)
-    assert Parts(tmp_path / "parts", {"faces": 500, "models": {"m": "abc"}}).known("blur-1") == table
-    assert Parts(tmp_path / "parts", {"models": {"m": "abd"}, "faces": 500}).known("blur-1") is None
+    assert parts.load("blur-1") is None
+    parts.save("blur-1", table)
+    assert Parts(tmp_path / "parts", {"faces": 500, "models": {"m": "abc"}}).load("blur-1") == table
+    assert Parts(tmp_path / "parts", {"models": {"m": "abd"}, "faces": 500}).load("blur-1") is None
     parts.clear()
     assert not (tmp_path / "parts").exists()

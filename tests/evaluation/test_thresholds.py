@@ -48,7 +48,7 @@ def test_equally_good_settings_give_the_middle_one():
 
 def test_test_scores_are_refused():
     rows = video("a", 0, [0.1], split="val") + video("b", 1, [0.9], split="val") + video("c", 1, [0.9], split="test")
-    with pytest.raises(InputError, match="never searched on test"):
+    with pytest.raises(InputError, match="must not be searched on test"):
         search_thresholds(check_scores(table(rows)))
 
 
@@ -77,7 +77,7 @@ def test_calling_all_videos_alike_is_never_the_best_setting(probs):
     rows = [r for i in range(12) for r in video(f"{i}", i % 2, [probs[i % 2]] * 4, split="val")]
     got = search_thresholds(check_scores(table(rows)))
     assert (got["frame"], got["fraction"], got["ties"]) == (0.5, 0.5, 0)
-    assert "no setting does better than calling all videos" in got["reason"]
+    assert "no setting is better than calling all videos" in got["reason"]
     assert got["source"] == "default: no setting beats chance on 12 val videos"
     assert best_threshold([0, 1] * 6, list(probs) * 6) == 0.5
 
@@ -101,7 +101,7 @@ def test_thresholds_are_not_searched_on_families_that_they_judge():
         return choose_thresholds(check_scores(scores))["m"]
 
     for shared in (("x", "y", "y", "z"), ("s/o/-/x", "y", "z", "s/o/-/x")):
-        with pytest.raises(InputError, match="searched on 1 families that are in another split too"):
+        with pytest.raises(InputError, match="1 families of the validation scores are also in another split"):
             chosen(*shared)
     assert chosen("x", "y", "z", "y")["source"] == "searched on 2 val videos"  # bare names differ between data sets
     assert chosen("", "", "", "")["source"] == "searched on 2 val videos"  # not known

@@ -97,7 +97,7 @@ def test_sharpness_is_measured_on_the_held_out_faces(
     face_run: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With families enough, the limit is the sharpness below which one face in a hundred lies."""
-    monkeypatch.setattr("mrigan.evaluation.doubt.LEAST_FAMILIES", 1)
+    monkeypatch.setattr("mrigan.evaluation.fit_limits.MIN_FAMILIES", 1)
     held_out, bundle = ShardSet.open([str(shards)], "val"), load_bundle(face_run / "model")
     scores = score_shards(bundle, held_out, workers=0, device="cpu", progress=False)
     doubt = learn_to_doubt(bundle, ShardSet.open([str(shards)], "train"), held_out, scores).told

@@ -1,8 +1,7 @@
-"""What a model must know of itself to doubt: a calibration, other rules' thresholds, and the limits of what it knows.
+"""Fit what model.json stores beside the weights: the calibration, the thresholds of other rules, and the limits.
 
-All is fitted on validation faces that the model has not trained on, and travels with it in model.json. Two limits come
-from the training faces: how colourless a face may be, and, where too few families were held out to say more, how far a
-face may lie from those that the model has seen.
+All are fitted on validation faces. Two limits come from the training faces: the minimum colour of a face and, if too
+few families were held out, the maximum distance of a face from the training faces.
 """
 
 from __future__ import annotations
@@ -16,30 +15,30 @@ from numpy.typing import NDArray
 
 from mrigan.errors import InputError
 from mrigan.evaluation.aggregation import STRATEGIES, aggregate, best_threshold, fit_learned
-from mrigan.evaluation.calibration import LARGEST, LEAST, choose_calibrator
+from mrigan.evaluation.calibration import MAX_LOGIT, MIN_VIDEOS, choose_calibrator
 from mrigan.evaluation.limits import LIMITS, SHARE
 from mrigan.evaluation.schema import VIDEO, faces_only, group_codes
 
-QUANTILE = 0.01  # of the validation faces lie beyond each limit
+QUANTILE = 0.01  # of the validation faces are beyond each limit
 MIN_FACES = 3  # of a video
-LEAST_FAMILIES = 20  # on validation; how a few people look is no limit of what a detector can judge
+MIN_FAMILIES = 20  # on validation; a few people do not show the limits of a detector
 
 
-def fit_doubt(
+def fit_limits(
     scores: pa.Table, measures: Mapping[str, NDArray[np.float64]], from_training: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
-    """Calibration, rules and limits of one model.
+    """The calibration, rules and limits of one model.
 
     Args:
         scores: a checked scores table, validation rows of one model.
         measures: `side` (px), `sharpness`, `distance`, each (N,) of validation faces in any order; some may be missing.
-        from_training: limits that the training faces set, where validation sets none.
+        from_training: limits from the training faces, used where validation gives none.
 
     Returns:
-        `calibration`: a calibrator of the mean logit of a video's faces, None with the reason in `uncalibrated`;
-        `calibration_log_loss`: held-out, by kind; `rules`: `{name: {"threshold", "settings"}}`, from 5 videos
-        of each class on; `limits`: `{"min_faces", "share", "min_side", "min_sharpness", "max_distance"}`, the last
-        three from 20 families on, and those of `from_training`; `from_training`: the names of these.
+        `calibration`: a calibrator of the mean logit of a video's faces, or None with the reason in `uncalibrated`;
+        `calibration_log_loss`: held-out, by kind; `rules`: `{name: {"threshold", "settings"}}`, with at least 5 videos
+        of each class; `limits`: `{"min_faces", "share", "min_side", "min_sharpness", "max_distance"}`, the last three
+        with at least 20 families, and those of `from_training`; `from_training`: the names of these.
     """
     faces = faces_only(scores)
     codes, first = group_codes(faces, VIDEO)
@@ -47,23 +46,22 @@ def fit_doubt(
     probs = faces["prob"].to_numpy()
     families = faces["family"].take(first).to_pylist()
     groups = [family or str(i) for i, family in enumerate(families)]
-    known = measures if len(set(groups)) >= LEAST_FAMILIES else {}
-    limits = _limits(known)
+    limits = _limits(measures if len(set(groups)) >= MIN_FAMILIES else {})
     added = {name: value for name, value in (from_training or {}).items() if name not in limits}
-    doubt: dict[str, Any] = {"rules": _rules(labels, probs, codes), "limits": limits | added}
-    doubt["from_training"] = sorted(added)
+    fitted: dict[str, Any] = {"rules": _rules(labels, probs, codes), "limits": limits | added}
+    fitted["from_training"] = sorted(added)
     try:
-        doubt["calibration"], doubt["calibration_log_loss"] = choose_calibrator(
+        fitted["calibration"], fitted["calibration_log_loss"] = choose_calibrator(
             labels, mean_logits(faces["logit"].to_numpy(), codes, len(first)), groups
         )
     except InputError as error:
-        doubt |= {"calibration": None, "uncalibrated": error.what}
-    return doubt
+        fitted |= {"calibration": None, "uncalibrated": error.what}
+    return fitted
 
 
 def mean_logits(logits: NDArray[np.float64], videos: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """(count,) the mean of each video's logits, none of them beyond ±15: what a calibrator takes."""
-    clipped = np.clip(logits, -LARGEST, LARGEST)
+    """(count,) the mean of each video's logits, clipped to ±15: the input of a calibrator."""
+    clipped = np.clip(logits, -MAX_LOGIT, MAX_LOGIT)
     return np.bincount(videos, clipped, count) / np.maximum(np.bincount(videos, minlength=count), 1)
 
 
@@ -77,9 +75,9 @@ def _limits(measures: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
 
 
 def _rules(labels: NDArray[np.bool_], probs: NDArray[np.float64], codes: NDArray[np.int64]) -> dict[str, Any]:
-    """A threshold of every strategy but `fraction`, whose pair the model has already; none from a handful of videos."""
+    """The threshold of every strategy except `fraction`, whose thresholds the model has; {} with too few videos."""
     rules: dict[str, Any] = {}
-    if min(labels.sum(), (~labels).sum()) < LEAST:
+    if min(labels.sum(), (~labels).sum()) < MIN_VIDEOS:
         return rules
     for name in STRATEGIES:
         settings: dict[str, Any] = {}

@@ -11,8 +11,8 @@ from scipy.special import expit
 from mrigan.evaluation import check_scores
 from mrigan.evaluation.aggregation import STRATEGIES, aggregate
 from mrigan.evaluation.calibration import calibrate
-from mrigan.evaluation.doubt import fit_doubt, mean_logits
-from mrigan.evaluation.limits import reason_to_doubt
+from mrigan.evaluation.fit_limits import fit_limits, mean_logits
+from mrigan.evaluation.limits import reason_not_judged
 from tests.evaluation.tables import table, video
 
 
@@ -33,7 +33,7 @@ def test_everything_is_fitted_and_is_json() -> None:
         "distance": rng.gamma(9, 1, 1000),
     }
     scores = check_scores(table(validation(200)))
-    doubt = json.loads(json.dumps(fit_doubt(scores, measures)))
+    doubt = json.loads(json.dumps(fit_limits(scores, measures)))
     assert set(doubt["rules"]) == set(STRATEGIES) - {"fraction"}
     assert doubt["limits"]["min_side"] == pytest.approx(np.quantile(measures["side"], 0.01))
     assert doubt["limits"]["max_distance"] == pytest.approx(np.quantile(measures["distance"], 0.99))
@@ -55,18 +55,18 @@ def test_everything_is_fitted_and_is_json() -> None:
 
 
 def test_too_little_is_said_and_the_rest_is_fitted() -> None:
-    doubt = fit_doubt(check_scores(table(validation(6))), {})
+    doubt = fit_limits(check_scores(table(validation(6))), {})
     assert doubt["calibration"] is None
     assert "too few" in doubt["uncalibrated"]
     assert doubt["limits"] == {"min_faces": 3, "share": 0.5}
     assert doubt["rules"] == {}  # a threshold from three reals is luck
-    assert fit_doubt(check_scores(table(video("a", 1, [0.9], split="val"))), {})["rules"] == {}
+    assert fit_limits(check_scores(table(video("a", 1, [0.9], split="val"))), {})["rules"] == {}
 
 
 def test_most_faces_beyond_a_limit_are_a_reason() -> None:
     limits = {"share": 0.5, "min_side": 40.0, "max_distance": 3.0}
-    assert reason_to_doubt(limits, {"side": np.array([10, 10, 90.0])}) == "too_small"
-    assert reason_to_doubt(limits, {"side": np.array([10, 90.0])}) is None
-    assert reason_to_doubt(limits, {"side": np.array([90.0]), "distance": np.array([9.0])}) == "out_of_range"
-    assert reason_to_doubt({}, {"side": np.array([1.0])}) is None
-    assert reason_to_doubt(limits, {"side": np.zeros(0)}) is None
+    assert reason_not_judged(limits, {"side": np.array([10, 10, 90.0])}) == "too_small"
+    assert reason_not_judged(limits, {"side": np.array([10, 90.0])}) is None
+    assert reason_not_judged(limits, {"side": np.array([90.0]), "distance": np.array([9.0])}) == "out_of_range"
+    assert reason_not_judged({}, {"side": np.array([1.0])}) is None
+    assert reason_not_judged(limits, {"side": np.zeros(0)}) is None
