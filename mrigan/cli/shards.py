@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from mrigan.cli.options import ForceOption
 from mrigan.stopping import stopped_by_signals
@@ -14,6 +15,7 @@ from mrigan.terminal import echo, echo_json
 if TYPE_CHECKING:
     from mrigan.files import Output
 
+INPUTS = ("size", "content")
 app = typer.Typer(no_args_is_help=True, help="Faces and MRIs in WebDataset tar shards: plan, build, verify.")
 
 
@@ -138,12 +140,31 @@ def shards_watch(
         echo(line)
 
 
-@app.command("verify")
+class _VerifyCommand(TyperCommand):
+    """`--inputs` alone stands for `--inputs=size`, wherever it is among the words."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        following = [*args[1:], ""]
+        alone = (word == "--inputs" and after not in INPUTS for word, after in zip(args, following, strict=True))
+        return super().parse_args(
+            ctx, ["--inputs=size" if one else word for word, one in zip(args, alone, strict=True)]
+        )
+
+
+@app.command("verify", cls=_VerifyCommand)
 def shards_verify(
     out: ShardFolder,
     *,
     sample: Annotated[bool, typer.Option("--sample", help="Sizes and some samples of each shard only.")] = False,
-    inputs: Annotated[bool, typer.Option("--inputs", help="Are the clips still those of the samples, too?")] = False,
+    inputs: Annotated[
+        str,
+        typer.Option(
+            "--inputs",
+            metavar="[size|content]",
+            help="Are the clips still those of the samples, too? size (also without a value): by size and time, and "
+            "content where these changed. content: by every byte.",
+        ),
+    ] = "",
     workers: WorkersOption = 0,
     scratch: ScratchOption = "",
     json_out: JsonOption = None,

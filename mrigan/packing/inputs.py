@@ -19,11 +19,12 @@ import pyarrow.parquet as pq
 from mrigan.catalog import Clip
 from mrigan.config import VideoConfig, differences
 from mrigan.errors import InputError, ShardError
-from mrigan.files import atomic_write
+from mrigan.files import atomic_write, sha256_file
 from mrigan.mri import LEARNED
 from mrigan.packing.journal import node_name
 from mrigan.packing.layout import Layout
 from mrigan.packing.plan_file import Plan, Unit
+from mrigan.progress import bar
 from mrigan.video import fingerprint
 
 SCHEMA = pa.schema([("clip", pa.string()), ("bytes", pa.int64()), ("mtime_ns", pa.int64())])
@@ -154,7 +155,8 @@ def refuse_changed_inputs(plan: Plan, units: Sequence[Unit], but: Collection[str
 
 
 def fingerprints(plan: Plan, unit: Unit, at: Callable[[str], None], unread: Container[str]) -> dict[str, str | None]:
-    """Content of each clip of a unit as `size-digest` (first and last 64 KiB), None where it cannot be read.
+    """Content of each clip of a unit as `size-digest-sha256`, None where it cannot be read: the digest is of the first
+    and last 64 KiB, the SHA-256 of every byte, which the build has just read. Sets of before have no SHA-256.
 
     Args:
         at: is told the file that is opened next. unread: clips (ids) that are not opened.
@@ -162,8 +164,31 @@ def fingerprints(plan: Plan, unit: Unit, at: Callable[[str], None], unread: Cont
     found: dict[str, str | None] = {}
     for clip in _clips([unit]):
         at(os.fsdecode(plan.path(clip)))
-        found[clip.id] = None if clip.id in unread else clip_fingerprint(plan.path(clip))
+        found[clip.id] = None if clip.id in unread else whole_fingerprint(plan.path(clip))
     return found
+
+
+def whole_fingerprint(path: Path) -> str | None:
+    """`size-digest-sha256` of a file, None where it cannot be read."""
+    quick, sha256 = clip_fingerprint(path), _sha256(path)
+    return f"{quick}-{sha256}" if quick and sha256 else None
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return sha256_file(path)
+    except OSError:
+        return None
+
+
+def is_content(path: Path, content: str, whole: bool = False) -> bool:
+    """Whether a file is still what a fingerprint was made of.
+
+    Args:
+        whole: compare every byte, where the fingerprint has their SHA-256; else size, first and last 64 KiB.
+    """
+    size, digest, *sha256 = content.split("-")
+    return clip_fingerprint(path) == f"{size}-{digest}" and (not whole or not sha256 or _sha256(path) == sha256[0])
 
 
 def clip_fingerprint(path: Path) -> str | None:
@@ -175,21 +200,28 @@ def clip_fingerprint(path: Path) -> str | None:
     return f"{size}-{digest}"
 
 
-def changed_contents(plan: Plan, made_of: dict[str, str | None]) -> list[Clip]:
+def changed_contents(plan: Plan, made_of: dict[str, str | None], whole: bool = False) -> list[Clip]:
     """Clips whose content is no longer what their samples were made of.
-
-    Only clips of another size or time than the plan's are opened.
 
     Args:
         made_of: fingerprints by clip id, as the units' markers have them.
+        whole: read every byte of every clip; else only clips of another size or time than the plan's are opened.
     """
     known = read_inputs(plan.layout)
     clips = [clip for clip in _clips(plan.units) if made_of.get(clip.id)]
     suspects = [clip for clip, facts in zip(clips, _look(plan, clips), strict=True)
-                if facts not in (ABSENT, known.get(clip.id))]  # fmt: skip
-    with ThreadPoolExecutor(THREADS) as pool:
-        now = pool.map(lambda clip: clip_fingerprint(plan.path(clip)), suspects)
-        return [clip for clip, content in zip(suspects, now, strict=True) if content != made_of[clip.id]]
+                if facts != ABSENT and (whole or facts != known.get(clip.id))]  # fmt: skip
+    with bar("clips", len(suspects), unit="clips") as advance, ThreadPoolExecutor(THREADS) as pool:
+        same = []
+        for one in pool.map(lambda clip: is_content(plan.path(clip), made_of[clip.id] or "", whole), suspects):
+            same.append(one)
+            advance()
+        return [clip for clip, one in zip(suspects, same, strict=True) if not one]
+
+
+def without_sha256(made_of: dict[str, str | None]) -> int:
+    """Of how many clips only size, first and last 64 KiB are known."""
+    return sum(content.count("-") == 1 for content in made_of.values() if content)
 
 
 def _clips(units: Iterable[Unit]) -> Iterable[Clip]:

@@ -15,15 +15,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mrigan.errors import ShardError
+from mrigan.errors import ConfigError, ShardError
 from mrigan.files import sha256_file
-from mrigan.packing.inputs import changed_contents
+from mrigan.packing.inputs import changed_contents, without_sha256
 from mrigan.packing.layout import Layout
 from mrigan.packing.manifest import read_manifest
 from mrigan.packing.plan_file import Plan, load_plan, unit_names
 from mrigan.packing.reading import Reading, reading
 from mrigan.packing.shard_check import Damage, UnitCheck, check_unit, read_json
 from mrigan.progress import bar
+
+INPUTS = ("size", "content")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Check:
         units, shards, samples, bytes: of the whole set, as far as it is built. looked_at: samples that were decoded.
         failed: units by the number of their clips that could not be read when they were built.
         unbuilt: units that were never built.
+        unproven: clips that should be compared by every byte, and were built before a SHA-256 was recorded.
         seconds: that it took.
     """
 
@@ -51,6 +54,7 @@ class Check:
     looked_at: int = 0
     failed: dict[str, int] = field(default_factory=dict)
     unbuilt: list[str] = field(default_factory=list)
+    unproven: int = 0
     seconds: float = 0.0
 
     @property
@@ -65,6 +69,9 @@ class Check:
         """For a person: each damage, and a line that sums up."""
         lines = [str(damage) for damage in self.damages]
         lines += [f"{clip}: is no longer the clip that its samples were made of" for clip in self.changed]
+        if self.unproven:
+            lines.append(f"{self.unproven} clips have no SHA-256 on record, as in all older sets: of them size, first "
+                         "and last 64 KiB were compared")  # fmt: skip
         looked = "every byte" if self.full else f"{self.looked_at} samples and all sizes and indices"
         facts = f"{self.shards} shards of {self.units} units, {self.samples} samples, {_size(self.bytes)}"
         if self.failed:
@@ -81,7 +88,7 @@ def verify_shards(out: str | Path, full: bool = True, workers: int = 0) -> list[
 
 
 def check_shards(
-    out: str | Path, full: bool = True, workers: int = 0, inputs: bool = False, scratch: str | Path = ""
+    out: str | Path, full: bool = True, workers: int = 0, inputs: str = "", scratch: str | Path = ""
 ) -> Check:
     """Check a set against its plan, its units' markers and its manifest.
 
@@ -89,17 +96,21 @@ def check_shards(
         out: the folder of the set, or a URL.
         full: hash every shard, check and decode every sample; else sizes, indices and some samples a shard.
         workers: threads (reading, hashing and decoding leave the interpreter's lock), 0 = one a CPU core.
-        inputs: look whether the clips are still those that the samples were made of, too.
+        inputs: one of `INPUTS`: look whether the clips are still those that the samples were made of, too. `size`:
+            where size or time has changed; `content`: every byte of every clip.
         scratch: folder of this machine for copies of what lies at a URL, "" = the system's.
 
     Raises:
+        ConfigError: no such way to look at inputs.
         ShardError: there is no plan, so nothing to check against; or nobody answers at the URL.
     """
+    if inputs not in ("", *INPUTS):
+        raise ConfigError(f"no way to look at inputs: {inputs}", where="--inputs", fix=" or ".join(INPUTS))
     with reading(out, scratch) as there:
         return _check(there, full, workers, inputs)
 
 
-def _check(there: Reading, full: bool, workers: int, inputs: bool) -> Check:
+def _check(there: Reading, full: bool, workers: int, inputs: str) -> Check:
     started, folder = time.monotonic(), there.layout.root
     plan, names = load_plan(folder, only=()), unit_names(folder)
     checks: list[UnitCheck] = []
@@ -115,7 +126,8 @@ def _check(there: Reading, full: bool, workers: int, inputs: bool) -> Check:
     damages = [damage for check in checks for damage in check.damages]
     damages += [*_strangers(there, plan, known), *_whole(layout, plan, checks)]
     made_of = {clip: content for check in checks for clip, content in check.made_of.items()}
-    changed = [clip.path for clip in changed_contents(load_plan(folder), made_of)] if inputs else []
+    whole = inputs == "content"
+    changed = [clip.path for clip in changed_contents(load_plan(folder), made_of, whole)] if inputs else []
     return Check(
         there.where, plan.hash, full, damages, changed, units=len(names), shards=len(known),
         samples=sum(shard["samples"] for check in checks for shard in check.shards),
@@ -123,6 +135,7 @@ def _check(there: Reading, full: bool, workers: int, inputs: bool) -> Check:
         looked_at=sum(check.looked_at for check in checks),
         failed={check.unit: check.failed for check in checks if check.failed},
         unbuilt=[check.unit for check in checks if not check.built] if not finished else [],
+        unproven=without_sha256(made_of) if whole else 0,
         seconds=time.monotonic() - started,
     )  # fmt: skip
 

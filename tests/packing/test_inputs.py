@@ -12,11 +12,22 @@ from pathlib import Path
 
 import cv2
 import pytest
+from typer.testing import CliRunner
 
 from mrigan.catalog import Catalog, read_catalog, write_catalog
+from mrigan.cli import app
 from mrigan.errors import ShardError
 from mrigan.packing import Plan, build_shards, check_shards, load_plan, plan_shards, read_rows
-from mrigan.packing.inputs import absent_inputs, libraries, read_inputs, refuse_other_libraries
+from mrigan.packing.inputs import (
+    absent_inputs,
+    is_content,
+    libraries,
+    read_inputs,
+    refuse_other_libraries,
+    whole_fingerprint,
+    without_sha256,
+)
+from mrigan.packing.verify import Check
 from tests.packing.conftest import PNG, Built, config
 
 Own = tuple[Path, Callable[[], Plan], Path]  # the videos, plan anew, the shard folder
@@ -90,11 +101,48 @@ def test_verify_tells_clips_that_are_no_longer_those_of_the_samples(own: Own) ->
     videos, _, out = own
     build_shards(out, workers=1)
     os.utime(videos / "smith.mp4")  # touched, and still the same
-    assert check_shards(out, workers=1, inputs=True).ok
+    assert check_shards(out, workers=1, inputs="size").ok
     change(videos / "smith-swap.mp4", longer=False)
-    check = check_shards(out, workers=1, inputs=True)
+    check = check_shards(out, workers=1, inputs="size")
     assert (check.changed, check.damages, check.ok) == (["smith-swap.mp4"], [], False)
     assert check_shards(out, workers=1).ok
+
+
+def test_verify_by_content_sees_what_size_time_and_both_ends_do_not(own: Own) -> None:
+    videos, plan, out = own
+    clip = videos / "smith-swap.mp4"
+    padding = 2**18  # in a box that players skip
+    clip.write_bytes(clip.read_bytes() + padding.to_bytes(4) + b"free" + bytes(padding - 8))
+    plan()
+    build_shards(out, workers=1)
+    assert verify(out, "--inputs=content") == 0
+    about, data = clip.stat(), bytearray(clip.read_bytes())
+    data[-(2**17)] ^= 1
+    clip.write_bytes(data)
+    os.utime(clip, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert verify(out, "--inputs") == verify("--inputs", out) == verify(out, "--inputs", "size") == 0
+    assert verify("--inputs", "content", out) == verify(out, "--inputs=content", "--sample") == 1
+    assert check_shards(out, workers=1, inputs="content").changed == ["smith-swap.mp4"]
+    assert verify(out, "--inputs=time") == 1
+
+
+def verify(*words: object) -> int:
+    """Exit code of the command."""
+    return CliRunner().invoke(app, ["shards", "verify", *map(str, words)]).exit_code
+
+
+def test_of_older_sets_verify_says_what_it_cannot_see(tmp_path: Path) -> None:
+    """Their fingerprints have no SHA-256."""
+    clip = tmp_path / "clip"
+    clip.write_bytes(bytes(2**18))
+    whole = whole_fingerprint(clip)
+    assert whole is not None
+    older = whole.rpartition("-")[0]
+    clip.write_bytes(bytes(2**17) + b"x" + bytes(2**17 - 1))
+    assert [is_content(clip, made_of, whole=True) for made_of in (whole, older)] == [False, True]
+    assert is_content(clip, whole)  # by size and both ends
+    assert without_sha256({"a": whole, "b": older, "c": None}) == 1
+    assert "1 clips have no SHA-256" in Check("", "", True, [], unproven=1).lines()[0]
 
 
 def test_other_libraries_are_refused_by_name(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
