@@ -22,6 +22,9 @@ from mrigan.video.lags import FLOOR, LagTable
 REACH = 3  # frames each way that may show what the frame itself shows
 STEP = 1.0  # grey levels squared: less is no step
 WAY = 0.25  # of the way to a neighbour, from which on a frame is not where it should be
+CERTAIN = 2.7  # standard errors, seen from both sides; aligned clips stay below 2.6
+DRIFT = 0.1  # of a frame, of a whole clip: aligned clips have at most .05
+SCATTERED = 1.1  # standard errors, root mean square over a clip; aligned clips have at most .95
 NEAR = 0.4  # of the way, with that error, up to which it surely is
 POINTS = 10  # independent places that the noise of a few hundred is worth
 SURE = 2.0  # standard errors
@@ -41,9 +44,39 @@ class Bearings:
 
     @property
     def astray(self) -> np.ndarray:
-        """The rows that surely lie elsewhere."""
+        """The rows that surely lie elsewhere, by themselves or as a run."""
         far = np.abs(self.way)
-        return np.asarray(((far > WAY) & (far > SURE * self.error)).any(1))
+        found = ((far > WAY) & (far > SURE * self.error)).any(1)
+        later, weight = self._later()
+        found |= np.abs(later) > np.maximum(WAY * weight, CERTAIN * np.sqrt(weight))
+        for sign in (1, -1):
+            sums = np.concatenate([[0.0], np.cumsum(sign * later - WAY * weight)])
+            first = np.minimum.accumulate(sums)  # the best run that ends at each row begins where the sum was least
+            end = int((sums - first).argmax())
+            run = slice(int(sums[: end + 1].argmin()), end)
+            if abs(later[run].sum()) > CERTAIN * np.sqrt(weight[run].sum()):
+                found[run] = True
+        return np.asarray(found)
+
+    def out_of_step(self, rows: np.ndarray) -> bool:
+        """Whether some rows do not lie at their frames of the fake on the whole, though none of them surely."""
+        later, weight = (each[rows] for each in self._later())
+        seen = weight > 0
+        if not seen.any():
+            return False
+        spread = np.sqrt((later[seen] ** 2 / weight[seen]).mean())
+        total, all_weight = later.sum(), weight.sum()
+        return bool(spread > SCATTERED or abs(total) > max(DRIFT * all_weight, CERTAIN * np.sqrt(all_weight)))
+
+    def _later(self) -> tuple[np.ndarray, np.ndarray]:
+        """How much later than its frame of the fake each row lies, in frames, times its weight; and that weight.
+
+        Noise turns both ways outwards alike, and so cancels out.
+        """
+        weight = 1 / self.error**2
+        both = np.isfinite(self.way).all(1)
+        later = np.where(both, self.way[:, 1] * weight[:, 1] - self.way[:, 0] * weight[:, 0], 0.0)
+        return later, np.where(both, weight.sum(1), 0.0)
 
     @property
     def sure(self) -> np.ndarray:
@@ -62,6 +95,7 @@ def bearings(table: LagTable, kept: np.ndarray) -> Bearings:
     way = np.full((len(targets), 2), np.nan)
     step = np.full((len(targets), 2), np.nan)
     here = np.full(len(targets), np.nan)
+    kept = kept & table.present()
     for row, target in enumerate(targets.tolist()):
         if target not in place:
             continue
@@ -87,5 +121,5 @@ def bearings(table: LagTable, kept: np.ndarray) -> Bearings:
                     way[row, side] = (1 - (difference(ours, frame(index)) - here[row]) / length) / 2
                     step[row, side] = length
                     break
-    usual = float(np.nanmedian(here[kept])) if kept.any() else 0.0
+    usual = float(np.median(here[kept])) if kept.any() else 0.0
     return Bearings(np.round(way, 6), np.sqrt((usual + FLOOR) / (POINTS * step)))

@@ -37,6 +37,10 @@ OF_MANY, CHANCE_OF_MANY = (
 )  # log units, standard errors: where one of hundreds of lags fits better
 FACES_TELL = 0.3  # in log units: by so much must the faces fit better at another lag
 FEW_ELSEWHERE = 0.2  # of a clip's frames; where more fit better elsewhere, it shows other moments
+STEADY, MOSTLY = (
+    2,
+    0.75,
+)  # changes of the lag, part of the frames with one lag; with more and less, only what is sure is taken
 NEARLY = 1.1  # times half a frame: what containers round off
 APART = 0.45  # of the time between two frames of the original: what is further from a frame is another moment
 ALIKE = 0.9
@@ -98,10 +102,13 @@ def decide(
             return _decision(table, kept, proven=True)
         return Decision()  # which of two neighbours it is, nobody can tell
     kept = table.kept()
-    if complete:
-        kept &= ~bearings(table, kept).astray
     if table.base is not rows:  # frames by time: of another rate, or with gaps, so not every moment is there
         kept &= ~_between(rows, table.base, original.times, fake.times) & ~table.elsewhere()
+    if complete:
+        found = bearings(table, kept)
+        if found.out_of_step(kept):
+            return Decision()
+        kept &= ~found.astray if _steady(table) else found.sure
     if moving.enough and table.correlation(kept) < SAME:
         return Decision() if complete else Decision(unsure=True)  # another take, or not found among half of the frames
     if moving.enough and table.stands_out(kept):
@@ -113,6 +120,12 @@ def decide(
     if rate != 1.0:
         return Decision()
     return _unproven(clips, tables[0], table, moving)
+
+
+def _steady(table: LagTable) -> bool:
+    """Whether frames were lost or doubled seldom, or never."""
+    _, counts = np.unique(table.path[~table.gone], return_counts=True)
+    return table.changes <= STEADY or bool(counts.max(initial=0) >= MOSTLY * counts.sum())
 
 
 def _unproven(clips: Clips, plain: LagTable, best: LagTable, moving: Moving) -> Decision:
@@ -140,7 +153,10 @@ def _unproven(clips: Clips, plain: LagTable, best: LagTable, moving: Moving) -> 
     if plain.beaten(rows, slightly=moving.enough):
         return Decision()
     if moving.enough:  # then single frames tell, too
-        elsewhere = plain.elsewhere()
+        found = bearings(plain, rows)
+        if found.out_of_step(rows):
+            return Decision()
+        elsewhere = plain.elsewhere() | found.astray
         if elsewhere[rows].mean() > FEW_ELSEWHERE:
             return Decision()
         rows &= ~elsewhere

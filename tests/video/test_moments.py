@@ -102,6 +102,16 @@ def test_slow_movements_are_no_excuse(shown: list[int]) -> None:
     assert len(decided(slow, forged(slow), range(COUNT)).targets) == COUNT / 10
 
 
+def test_frames_lost_and_doubled_in_turn_under_noise_are_no_pairs() -> None:
+    """Single frames tell nothing then, and some runs of one lag seem to hold by chance."""
+    slow = moments(pace=0.03)
+    shown = sorted([i for i in range(COUNT) if i % 20 != 5] + [i for i in range(COUNT) if i % 20 == 11])
+    noisy = forged(slow) + np.random.default_rng(5).normal(0, 3, slow.shape)
+    targets = decided(slow, noisy, shown).targets
+    assert all(shown[j] == i for i, j in targets.items())
+    assert len(decided(slow, noisy, range(COUNT)).targets) >= 19
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "rounded", "least"),
     [
