@@ -32,6 +32,7 @@ UNITS = {"grey": 0.15, "grey_tight": 0.2, "edges": 0.4, "edges_tight": 0.45, "la
 MOST = 5.0  # units of one part
 SHOT = 32  # px of a frame's grey picture
 SLACK = 5  # of these px each way, that the camera may have moved
+SHARES = 1024  # about the sum of the weights that smooth colours
 LIGHT, CHROMA = (8, 0, 256), (12, 92, 164)  # bins, from, to of a frame's colours in Lab
 
 
@@ -114,9 +115,10 @@ def shot_of(small: np.ndarray) -> Shot:
     for channel, (bins, low, high) in zip(lab.T, (LIGHT, CHROMA, CHROMA), strict=True):
         place = place * bins + np.clip((channel - low) * bins // (high - low), 0, bins - 1)
     shape = LIGHT[0], CHROMA[0], CHROMA[0]
-    counts = np.bincount(place, minlength=int(np.prod(shape))).reshape(shape).astype(np.float32)
+    counts = np.bincount(place, minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)
     colours = _smoothed(counts).ravel()
-    return Shot(_shrunk(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), SHOT), colours / colours.sum())
+    spread = (colours / colours.sum()).astype(np.float32)
+    return Shot(_shrunk(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), SHOT), spread)
 
 
 def shot_difference(a: Shot, b: Shot) -> float:
@@ -139,14 +141,24 @@ def _on_grid(value: float) -> float:
 
 
 def _smoothed(counts: np.ndarray) -> np.ndarray:
-    """A Gaussian of one bin along each axis: colours near each other count as alike."""
-    weights = np.exp(-0.5 * np.arange(-4, 5, dtype=np.float32) ** 2)
-    weights /= weights.sum()
-    for axis in range(counts.ndim):
-        padded = np.pad(counts, [(4, 4) if a == axis else (0, 0) for a in range(counts.ndim)], mode="edge")
-        length = counts.shape[axis]
-        counts = sum(w * padded.take(range(i, i + length), axis) for i, w in enumerate(weights))
+    """A Gaussian of one bin along each axis: colours near each other count as alike.
+
+    Its weights are whole numbers, so float64 has the sums exactly, in whatever order a processor makes them.
+    """
+    for axis, length in enumerate(counts.shape):
+        counts = np.moveaxis(np.tensordot(_smoothing(length), counts, (1, axis)), 0, axis)
     return counts
+
+
+@lru_cache(maxsize=4)
+def _smoothing(length: int) -> np.ndarray:
+    """(length, length): what each bin gives to each; at the ends, what lies beyond counts as the last bin."""
+    weights = np.exp(-0.5 * np.arange(-4, 5) ** 2)
+    weights = np.rint(weights * (SHARES / weights.sum()))
+    given = np.zeros((length, length))
+    for bin_ in range(length):
+        np.add.at(given[bin_], np.clip(np.arange(bin_ - 4, bin_ + 5), 0, length - 1), weights)
+    return given
 
 
 def _reduced(image: Picture) -> np.ndarray:

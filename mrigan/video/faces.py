@@ -128,7 +128,7 @@ class FaceDetector:
 
     def _run(self, images: list[Picture]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Boxes (n, 5) with probability and points (n, 5, 2) of pictures of one size."""
-        from mrigan.video.mtcnn import OutsideError
+        from mrigan.video.areas import OutsideError
 
         if min(images[0].shape[:2]) < self.config.min_face:
             return [(np.zeros((0, 5)), np.zeros((0, 5, 2)))] * len(images)  # no level in the image pyramid

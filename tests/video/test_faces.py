@@ -23,9 +23,9 @@ from mrigan.video import (
     read_frames,
     write_faces,
 )
+from mrigan.video.areas import OutsideError
 from mrigan.video.faces import PROB_GRID, Detection
 from mrigan.video.geometry import GRID
-from mrigan.video.mtcnn import OutsideError
 from mrigan.video.tracks import iou
 from tests.clips import counter_frames, write_clip
 

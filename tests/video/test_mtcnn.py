@@ -14,7 +14,8 @@ from skimage import data
 from torch.nn.functional import interpolate, max_pool2d
 
 from mrigan.video import read_frames
-from mrigan.video.mtcnn import Cascade, OutsideError, _pooled, averages, crops, summed
+from mrigan.video.areas import OutsideError, averages, crops, summed
+from mrigan.video.mtcnn import Cascade, _pooled
 from mrigan.video.mtcnn_networks import load_networks
 
 STRICT, LENIENT = (0.85, 0.95, 0.95), (0.5, 0.4, 0.3)
