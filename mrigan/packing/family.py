@@ -43,6 +43,7 @@ from mrigan.video import (
     follow,
     pyav_source,
 )
+from mrigan.video.geometry import one_is_grey
 from mrigan.video.picture import Picture, to_host
 
 log = logging.getLogger(__name__)
@@ -277,8 +278,8 @@ class _Family:
                 row.status, row.reason = "dropped", "misaligned"  # only the faces were alike, and this one is not
                 fake.items.append(row)
                 continue
-            if not differs:
-                row.status, row.reason = "dropped", "unchanged"
+            if not differs or (self.pairs and one_is_grey(ours, theirs)):
+                row.status, row.reason = "dropped", "colourless" if differs else "unchanged"
                 fake.items.append(row)
                 continue
             native, size = self.treated.native(box, paired.geometry.size, paired.fake_size)

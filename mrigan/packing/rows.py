@@ -38,8 +38,8 @@ class Row:
         key: of the sample (see `sample_key`), or of the clip for a clip-level row.
         person, frame: -1 for a row about a whole clip. time: seconds, of the clip's own frame.
         status: ok (stored), dropped (looked at, left out on purpose) or failed (could not be read).
-        reason: "" or "alignment: unproven" of a stored face; unchanged | outside_frame | misaligned… | no_face |
-            missing_original | unreadable: ….
+        reason: "" or "alignment: unproven" of a stored face; unchanged | colourless | outside_frame | misaligned… |
+            no_face | missing_original | unreadable: ….
         width, height: px of the frame as displayed, -1 where nothing is stored.
         face_px: width of the face's box in native px, without the margin; NaN where nothing is stored.
         shard: file name, "" where nothing is stored.

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from mrigan.config import PairsConfig
-from mrigan.video.picture import Picture, is_array
+from mrigan.video.picture import Picture, is_array, to_host
 
 GRID = 1 / 64  # px: boxes and points are multiples of it, so that the last bits of a processor or a batch do not matter
 FLAT = 8.0  # of 255, standard deviation: darker or emptier frames match in every geometry and tell nothing
+GREY, COLOURED = 3.0, 10.0  # of 255, mean of the largest minus the smallest channel: skin has 30 and more
+GREY_STEP = 4  # px between two that are looked at
 INSIDE = 0.9  # of a box's area must lie in a cut-out fake's window
 
 
@@ -126,6 +128,16 @@ def changed(original_face: Picture, fake_face: Picture, config: PairsConfig) -> 
 
     difference = cv2.absdiff(grey(original_face), grey(fake_face))
     return int(np.count_nonzero(difference > config.changed_by)) > config.changed_pixels
+
+
+def one_is_grey(a: Picture, b: Picture) -> bool:
+    """Whether one of two (h, w, 3) uint8 faces has colours, and the other has none.
+
+    Their MRI would show that the colours were taken away, which any converter does, more than it shows the forgery.
+    """
+    few = [to_host(face[::GREY_STEP, ::GREY_STEP]).astype(np.int16) for face in (a, b)]
+    colours = [float((face.max(2) - face.min(2)).mean()) for face in few]
+    return min(colours) < GREY and max(colours) > COLOURED
 
 
 def spread(values: np.ndarray) -> float:

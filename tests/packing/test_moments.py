@@ -123,3 +123,14 @@ def test_what_nothing_proves_is_marked_and_counted(tmp_path: Path) -> None:
             about = [json.loads(tar.extractfile(one).read()) for one in tar if one.name.endswith(".json")]
         marks |= {(one["label"], one.get("alignment")) for one in about}
     assert marks == {("real", None), ("fake", "unproven")}
+
+
+@pytest.mark.parametrize("grey", ["fake", "original"])
+def test_an_mri_of_missing_colours_is_not_stored(tmp_path: Path, grey: str) -> None:
+    person = portraits()[0]
+    clips = {name: person.frames(11, forged=name != "original") for name in ("original", "fake", "other")}
+    clips[grey] = [image.mean(2, keepdims=True).repeat(3, 2).astype(np.uint8) for image in clips[grey]]
+    rows = built(write_set(tmp_path / "clips", clips))
+    assert reasons(rows["fake"]) == {("dropped", "colourless")}
+    assert {status for status, _ in reasons(rows["other"])} == {"ok" if grey == "fake" else "dropped"}
+    assert {status for status, _ in reasons(rows["original"])} == {"ok"}
