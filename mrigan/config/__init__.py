@@ -4,7 +4,8 @@
 the closest one.
 """
 
-from mrigan.config.load import config_path, differences, flatten, from_dict, load_config, to_dict
+from typing import TYPE_CHECKING, Any
+
 from mrigan.config.shards import (
     FacesConfig,
     LimitsConfig,
@@ -34,6 +35,10 @@ from mrigan.config.training import (
     TrackingConfig,
     TrainConfig,
 )
+from mrigan.config.typed import differences, flatten, from_dict, to_dict
+
+if TYPE_CHECKING:
+    from mrigan.config.load import config_path, load_config
 
 __all__ = [
     "CheckpointConfig",
@@ -68,3 +73,11 @@ __all__ = [
     "load_config",
     "to_dict",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("config_path", "load_config"):  # with OmegaConf, which a verdict does not need
+        from mrigan.config import load
+
+        return getattr(load, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

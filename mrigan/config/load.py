@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
@@ -12,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
+from mrigan.config.typed import flatten, from_dict, to_dict
 from mrigan.errors import ConfigError
 
 C = TypeVar("C")
@@ -58,8 +58,7 @@ def load_config(
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         raise ConfigError(f"{key} has no value", where=path, fix=f"give it: {key}=...") from None
-    _check_values(config, "", path)
-    return config  # type: ignore[return-value]
+    return from_dict(schema, to_dict(config), path)
 
 
 def origins(schema: Any, path: str | Path | None, overrides: list[str] | None = None) -> dict[str, str]:
@@ -72,64 +71,6 @@ def origins(schema: Any, path: str | Path | None, overrides: list[str] | None = 
     for where, layer in _layers(schema, path, overrides or []):
         found |= dict.fromkeys(flatten(OmegaConf.to_container(layer)), where)  # type: ignore[arg-type]
     return found
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """A config dataclass as plain nested dicts: what checkpoints, plans and MLflow keep."""
-    return dataclasses.asdict(config)
-
-
-def from_dict(schema: type[C], data: dict[str, Any]) -> C:
-    """The inverse of `to_dict`.
-
-    Raises:
-        ConfigError: an unknown key, a wrong type, or a value out of bounds.
-    """
-    try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), data))
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"no {schema.__name__}: {str(error).splitlines()[0]}") from None
-    _check_values(config, "", schema.__name__)
-    return config  # type: ignore[return-value]
-
-
-def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as `{"train.steps": 10, ...}`."""
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat.update(flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
-
-
-def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Lines `key: old → new` for every leaf that differs."""
-    a, b = flatten(old), flatten(new)
-    changed = [key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
-    return [f"{key}: {a.get(key, '(absent)')} → {b.get(key, '(absent)')}" for key in changed]
-
-
-def _check_values(config: Any, prefix: str, where: Any) -> None:
-    for item in dataclasses.fields(config):
-        key, value = prefix + item.name, getattr(config, item.name)
-        _check_finite(key, value, where)
-        if dataclasses.is_dataclass(value):
-            _check_values(value, f"{key}.", where)
-        elif value == "" and item.default == "???":
-            raise ConfigError(f"{key} has no value", where=where, fix=f"give it: {key}=...")
-        elif value not in item.metadata.get("choices", (value,)):
-            raise ConfigError(f"{key}={value}", where=where, fix=f"use one of: {', '.join(item.metadata['choices'])}")
-        elif "least" in item.metadata and value < item.metadata["least"]:
-            raise ConfigError(f"{key}={value}", where=where, fix=f"use at least {item.metadata['least']}")
-
-
-def _check_finite(key: str, value: Any, where: Any) -> None:
-    """Raise ConfigError for NaN and infinities, in lists and mappings too: no setting means anything by them."""
-    if isinstance(value, float) and not math.isfinite(value):
-        what = "not a number" if math.isnan(value) else "not a finite number"
-        raise ConfigError(f"{key}={value}: {what}", where=where, fix=f"give a number: {key}=...")
-    if isinstance(value, list | tuple | dict):
-        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            _check_finite(f"{key}.{name}", inner, where)
 
 
 def _chain(path: Path) -> list[Path]:

@@ -17,9 +17,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
-from mrigan.config.load import flatten, to_dict
 from mrigan.config.shards import ShardsConfig
 from mrigan.config.training import DetectorConfig, GanConfig
+from mrigan.config.typed import flatten, to_dict
 
 SCHEMAS: dict[str, Any] = {"gan": GanConfig, "detector": DetectorConfig, "shards": ShardsConfig}
 KINDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
@@ -117,9 +117,17 @@ def _values(kind: Any, metadata: Any) -> str:
     if "choices" in metadata:
         return ", ".join(f"`{word}`" for word in metadata["choices"])
     if get_origin(kind) is list:
-        return {str: "list of texts", float: "list of numbers"}[get_args(kind)[0]]
-    named = KINDS.get(kind) or "text or nothing"
+        named = {str: "list of texts", float: "list of numbers"}[get_args(kind)[0]]
+        named = named.replace("list of", f"list of {metadata['length']}") if "length" in metadata else named
+    else:
+        named = KINDS.get(kind) or "text or nothing"
+    if "most" in metadata:
+        return f"{named}, {_plain(metadata['least'])} to {_plain(metadata['most'])}"
     return f"{named}, at least {metadata['least']:g}" if "least" in metadata else named
+
+
+def _plain(number: float) -> str:
+    return f"{number:,}"
 
 
 def _as_yaml(value: Any) -> str:

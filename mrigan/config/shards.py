@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mrigan.config.fields import at_least, choice
+from mrigan.config.fields import at_least, choice, within
 
 
 @dataclass
 class FacesConfig:
     """How faces are found and cut (MRI-GAN, section 3)."""
 
-    every: int = at_least(1, 10)  # frames; a frame is used when index % every == 0
-    long_side: int = at_least(0, 640)  # px, the frame is shrunk to this for detection; 0 = full size
-    min_face: int = 20  # px, at detection size
-    thresholds: list[float] = field(default_factory=lambda: [0.85, 0.95, 0.95])  # MTCNN's P-, R- and O-Net
-    factor: float = 0.709  # MTCNN's image pyramid
-    margin: float = 0.1  # of the box's width and height, added on each side
-    size: int = at_least(16, 256)  # px, side of the stored square face
-    resize: str = "area"  # the named step that makes size x size
-    max_persons: int = at_least(1, 8)  # faces a frame, largest first
+    every: int = within(1, 100_000, 10)  # frames; a frame is used when index % every == 0
+    long_side: int = within(0, 16_384, 640)  # px, the frame is shrunk to this for detection; 0 = full size
+    min_face: int = within(10, 4096, 20)  # px, at detection size
+    thresholds: list[float] = within(0, 1, [0.85, 0.95, 0.95], length=3)  # MTCNN's P-, R- and O-Net
+    factor: float = within(0.1, 0.9, 0.709)  # MTCNN's image pyramid
+    margin: float = within(0, 2, 0.1)  # of the box's width and height, added on each side
+    size: int = within(16, 2048, 256)  # px, side of the stored square face
+    resize: str = choice("area")  # the named step that makes size x size
+    max_persons: int = within(1, 100, 8)  # faces a frame, largest first
     cropped: bool = False  # every picture is one face, cut out already: none is looked for, no margin is added
 
 

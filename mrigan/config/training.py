@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mrigan.config.fields import at_least, choice
+from mrigan.config.fields import at_least, choice, within
+
+DETECTOR_SIZE, DETECTOR_HIDDEN = (32, 1024), (1, 65_536)  # least and most, of trainings and of finished models
+GENERATOR_SIZE, GENERATOR_WIDTH = (8, 4096), (1, 1024)
 
 
 @dataclass
@@ -47,9 +50,9 @@ class DetectorDataConfig(DataConfig):
 
 @dataclass
 class GanModelConfig:
-    size: int = 256  # px, a power of two; the depth is log2(size)
-    width: int = 64  # channels of the first layer, of G and D
-    dropout: float = 0.5  # of G at level 4 and deeper: the only source of noise (section 4.5)
+    size: int = within(*GENERATOR_SIZE, 256)  # px, a power of two; the depth is log2(size)
+    width: int = within(*GENERATOR_WIDTH, 64)  # channels of the first layer, of G and D
+    dropout: float = within(0, 1, 0.5)  # of G at level 4 and deeper: the only source of noise (section 4.5)
     ema_half_life: float = at_least(0, 0.0)  # images; above 0 the averaged G is evaluated and becomes the model
 
 
@@ -168,10 +171,10 @@ class DetectorModelConfig:
     # Where the backbone starts from; it must be given: a safetensors file, package:efficientnet-lite0 (the weights that
     # this package ships), or random
     weights: str = ""
-    size: int = 224  # px
-    hidden: int = 128  # units of the head's first layer
-    dropout: float = 0.5  # of the head
-    drop_path: float = 0.2  # stochastic depth of the backbone
+    size: int = within(*DETECTOR_SIZE, 224)  # px
+    hidden: int = within(*DETECTOR_HIDDEN, 128)  # units of the head's first layer
+    dropout: float = within(0, 1, 0.5)  # of the head
+    drop_path: float = within(0, 1, 0.2)  # stochastic depth of the backbone
     generator: str = ""  # G.safetensors: needed when data.input=mri; with face it is carried for explanation only
 
 

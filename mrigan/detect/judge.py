@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrigan import __version__
-from mrigan.config import FacesConfig, from_dict
+from mrigan.config import FacesConfig
+from mrigan.config.model_card import DETECTOR_FILE, DataCard, DoubtCard, given
 from mrigan.detect.choice import choose_model
 from mrigan.detect.findings import Findings, Progress, Scorer, expected_frames, find, in_silence
 from mrigan.detect.inputs import Input, expand, identify
@@ -20,8 +20,7 @@ from mrigan.detect.pictures import Example
 from mrigan.detect.rule import choose_rule
 from mrigan.detect.verdict import verdict, warnings
 from mrigan.detect.watched import judge_watched
-from mrigan.errors import ConfigError, ModelError
-from mrigan.evaluation.calibration import calibrate
+from mrigan.errors import ConfigError
 from mrigan.evaluation.rates import exact_interval
 from mrigan.progress import bar
 from mrigan.video import INFERENCE_THRESHOLDS, FaceDetector
@@ -97,7 +96,7 @@ class Judge:
         self.name = name or chosen
         device = pick_device(options.device)
         self.bundle = replace(model.to(device), precision=options.precision)
-        trained = trained_on(model)
+        trained = model.faces
         if trained.cropped and not options.cropped:
             raise ConfigError(
                 f"{self.name} was trained on faces that were cut already (faces.cropped): how wide to cut them out "
@@ -112,9 +111,9 @@ class Judge:
             thresholds=list(INFERENCE_THRESHOLDS),
         )
         self.detector = None if options.cropped else FaceDetector(self.config, device)
-        self.doubt = _doubts(model)
+        self.doubt = _doubts(model.card.doubt)
         self.about = about_model(model, self.name, self.config)
-        self.rule = choose_rule(options.rule, model.thresholds, _part(model.doubt, "rules"))
+        self.rule = choose_rule(options.rule, model.thresholds, given(model.card.doubt)["rules"])
         self.about |= {"cropped": options.cropped, "precision": options.precision, "rule": self.rule.name}
 
     @property
@@ -214,56 +213,28 @@ class _Counter:
         self(self._left)
 
 
-def trained_on(bundle: Bundle) -> FacesConfig:
-    """How the faces were cut that the model was trained on.
-
-    Raises:
-        ModelError: model.json says something that cannot be.
-    """
-    try:
-        config = from_dict(FacesConfig, bundle.faces)
-    except ConfigError as error:
-        raise ModelError(
-            f"model.json has unusable face settings: {error.what}", fix="give a model folder as a training wrote it"
-        ) from None
-    if config.size > 4096 or not 0 <= config.margin <= 2:
-        raise ModelError(
-            f"model.json has unusable face settings: {bundle.faces}", fix="give a model folder as a training wrote it"
-        )
-    return config
-
-
-def _doubts(bundle: Bundle) -> dict[str, Any]:
-    """The model's calibration and limits.
-
-    Raises:
-        ModelError: model.json says something that cannot be.
-    """
-    limits, calibration = _part(bundle.doubt, "limits"), bundle.doubt.get("calibration")
-    wrong = [name for name, value in limits.items() if not isinstance(value, int | float) or not math.isfinite(value)]
-    if wrong or not isinstance(calibration, dict | None):
-        what = f"limits of {', '.join(map(str, wrong))}" if wrong else "calibration"
-        raise ModelError(f"model.json has an unusable {what}", fix="give a model folder as a training wrote it")
-    if calibration:
-        calibrate(calibration, [0.0])
-    return {"limits": dict(limits), "calibration": calibration}
+def _doubts(doubt: DoubtCard) -> dict[str, Any]:
+    """The model's calibration and limits, as `verdict` takes them."""
+    calibration = None if doubt.calibration is None else given(doubt.calibration)
+    return {"limits": given(doubt.limits), "calibration": calibration}
 
 
 def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any]:
     """What a verdict says of the model that gave it."""
-    provenance, files = _part(bundle.meta, "provenance"), _part(bundle.meta, "files")
-    thresholds = _part(provenance, "thresholds")
+    card = bundle.card
+    thresholds = card.provenance.get("thresholds") or {}
+    sums = {file: card.files[file].sha256 for file in sorted(card.files)}
     return {
         "name": name,
         "input": bundle.input,
         "generator": bundle.generator is not None,
-        "backbone": str(_part(bundle.meta, "detector").get("backbone", "")),
-        "sha256": str(_part(files, "detector.safetensors").get("sha256", "")),
-        "files": {name: str(_part(files, name).get("sha256", "")) for name in sorted(map(str, files))},
-        "provenance": {k: v for k, v in provenance.items() if isinstance(v, str | int | float) and v != ""},
-        "thresholds_source": str(thresholds.get("source", "")),
-        "learned_from": learned_from(bundle.meta),
-        "data": _plain(_part(bundle.meta, "data")),
+        "backbone": card.detector.backbone,
+        "sha256": sums.get(DETECTOR_FILE, ""),
+        "files": sums,
+        "provenance": {k: v for k, v in card.provenance.items() if isinstance(v, str | int | float) and v != ""},
+        "thresholds_source": thresholds.get("source", ""),
+        "learned_from": learned_from(card.data),
+        "data": {} if card.data == DataCard() else given(card.data),
         "validation": validation_of(thresholds),
         "faces": {
             "every": config.every,
@@ -277,48 +248,24 @@ def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any
     }
 
 
-def learned_from(meta: Mapping[str, Any]) -> str | None:
+def learned_from(data: DataCard) -> str | None:
     """In a few words, what a model says that it learned from; None where it does not."""
-    data = _part(meta, "data")
-    names = data.get("datasets")
-    told = data.get("about") or ", ".join(map(str, names if isinstance(names, list) else []))
-    families = _part(data, "training").get("families")
-    if not isinstance(told, str) or not told.strip():
-        return None
-    text = " ".join(told.split())[:MAX_ABOUT]
-    return f"{text} ({families} families)" if isinstance(families, int) else text
+    text = " ".join((data.about or ", ".join(data.datasets)).split())[:MAX_ABOUT]
+    families = data.training.families
+    return f"{text} ({families} families)" if text and families is not None else text or None
 
 
 def validation_of(thresholds: Mapping[str, Any]) -> dict[str, Any]:
     """The rates on the videos that chose the thresholds, what they are made of, and their exact 95 % intervals."""
-    seen: dict[str, Any] = {k: thresholds[k] for k in ("tpr", "tnr") if isinstance(thresholds.get(k), float)}
-    counts = _part(thresholds, "counts")
-    if not all(isinstance(counts.get(key), int) and counts[key] >= 0 for key in COUNTS) or len(seen) < 2:
+    seen: dict[str, Any] = {k: thresholds[k] for k in ("tpr", "tnr") if thresholds.get(k) is not None}
+    counts = thresholds.get("counts") or {}
+    if not set(COUNTS) <= counts.keys() or len(seen) < 2:
         return seen
     intervals = {
         "tpr_interval": exact_interval(seen["tpr"], min(counts["fakes"], counts["fake_families"])),
         "tnr_interval": exact_interval(seen["tnr"], min(counts["reals"], counts["real_families"])),
     }
     return seen | {key: counts[key] for key in COUNTS} | {name: list(pair) for name, pair in intervals.items()}
-
-
-def _plain(data: Mapping[str, Any], depth: int = 2) -> dict[str, Any]:
-    """The texts, numbers and lists of texts of a part of model.json, which nobody has checked."""
-    kept: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, str | int):
-            kept[key] = value
-        elif isinstance(value, list):
-            kept[key] = [item for item in value if isinstance(item, str)]
-        elif isinstance(value, Mapping) and depth:
-            kept[key] = _plain(value, depth - 1)
-    return kept
-
-
-def _part(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A mapping inside model.json, whose less important parts nobody has checked."""
-    part = data.get(key)
-    return part if isinstance(part, Mapping) else {}
 
 
 def pick_device(name: str) -> str:

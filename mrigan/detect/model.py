@@ -15,7 +15,7 @@ import numpy as np
 from mrigan.detect.choice import choose_model
 from mrigan.detect.findings import in_silence
 from mrigan.detect.inputs import Input, files_in_folder, looks_like_picture
-from mrigan.detect.judge import Judge, pick_device, trained_on
+from mrigan.detect.judge import Judge, pick_device
 from mrigan.detect.options import Options
 from mrigan.detect.rule import PAPERS
 from mrigan.detect.typed import Verdict
@@ -41,13 +41,13 @@ class Model:
         name: as verdicts call it. input: what the detector looks at, the "face", or the "mri" predicted from it.
         thresholds: `frame` and `fraction`: a video is fake when at least `fraction` of its faces have a probability
             above `frame`. face_size: px, the side that faces are brought to.
-        bundle: the networks, and all of model.json.
+        bundle: the networks, and all of model.json as `bundle.card`.
     """
 
     def __init__(self, bundle: Bundle, name: str, *, device: str = "auto", precision: str = "fp32") -> None:
         self.name, self._options = name, Options(device=device, precision=precision)
         self._judges: dict[Options, Judge] = {}
-        self._faces = trained_on(bundle)
+        self._faces = bundle.faces
         # Checks device and precision, too; the networks are moved once.
         self.bundle = Judge(bundle, replace(self._options, cropped=True), name=name).bundle
         self.input, self.thresholds = bundle.input, dict(bundle.thresholds)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mrigan.errors import ConfigError, ModelError
-from mrigan.mri.weights import read_weights
+from mrigan.weights import read_weights
 
 RANDOM = "random"
 LITE0 = "package:efficientnet-lite0"

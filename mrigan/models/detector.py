@@ -13,7 +13,6 @@ from mrigan.errors import ConfigError
 from mrigan.models.backbone_weights import RANDOM, load_backbone_weights
 from mrigan.models.efficientnet import EfficientNet, is_known
 
-SMALLEST, LARGEST_HIDDEN = 32, 65536
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -51,13 +50,6 @@ class Detector(nn.Module):
         trained: bool = False,
     ) -> None:
         super().__init__()
-        whole = isinstance(size, int) and isinstance(hidden, int)
-        if not (whole and size >= SMALLEST and 1 <= hidden <= LARGEST_HIDDEN):
-            raise ConfigError(
-                f"a detector of size {size!r} and hidden {hidden!r}",
-                where="model",
-                fix=f"whole numbers, size of {SMALLEST} or more, hidden of 1...{LARGEST_HIDDEN}",
-            )
         self.settings: dict[str, Any] = {
             "backbone": backbone,
             "size": size,
@@ -74,8 +66,8 @@ class Detector(nn.Module):
         self.head = nn.Sequential(
             nn.Linear(self.backbone.head_hidden_size, hidden), nn.Dropout(dropout), nn.ReLU(), nn.Linear(hidden, 1)
         )
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):  # also where the rest has no memory yet
+            self.register_buffer(name, torch.tensor(values, device="cpu").view(3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Logits (N,) of `pictures`, (N, 3, h, w) float in 0...1."""

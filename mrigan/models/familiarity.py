@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mrigan.errors import ModelError
+from mrigan.weights import SafetensorsFile
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,16 @@ class Familiarity:
         return {"mean": self.mean.contiguous(), "whitening": self.whitening.contiguous()}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor], hidden: int) -> Familiarity:
-        """The inverse of `tensors`.
+    def from_file(cls, file: SafetensorsFile, hidden: int, sha256: str = "") -> Familiarity:
+        """The inverse of `tensors`, for a detector with so many hidden units.
 
         Raises:
-            ModelError: they are missing, or not of a detector with so many hidden units.
+            ModelError: the file is of another detector, is not the one of `sha256`, or is damaged.
         """
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        if shapes != {"mean": (hidden,), "whitening": (hidden, hidden)}:
-            raise ModelError(f"the familiarity of a detector of {hidden} hidden units cannot have {shapes}")
-        return cls(tensors["mean"], tensors["whitening"])
+        file.check(
+            {"mean": torch.empty(hidden, device="meta"), "whitening": torch.empty(hidden, hidden, device="meta")}
+        )
+        return cls(**file.load(sha256))
 
 
 def fit_familiarity(hidden: Tensor) -> Familiarity:

@@ -82,7 +82,7 @@ class Head(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, 3, 4, padding=1)
-        self.register_buffer("taps", torch.tensor(TAPS, dtype=torch.float32), persistent=False)
+        self.register_buffer("taps", torch.tensor(TAPS, dtype=torch.float32, device="cpu"), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # the sums in float32

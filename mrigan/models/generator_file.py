@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from mrigan.config import from_dict
+from mrigan.config.fields import limited, within
+from mrigan.config.training import GENERATOR_SIZE, GENERATOR_WIDTH
 from mrigan.errors import ConfigError, ModelError
 from mrigan.files import atomic_write
+from mrigan.foreign_files import parse_json
+from mrigan.models.building import build
 from mrigan.models.generator import Generator
+from mrigan.weights import SafetensorsFile
 
 FORMAT, VERSION = "mrigan-generator", 1
 KEY = "mrigan"  # of the metadata
-LARGEST_SIZE, LARGEST_WIDTH = 4096, 1024  # beyond these a damaged file asks for more memory than a machine has
+
+
+@dataclass(frozen=True)
+class GeneratorCard:
+    """What the metadata say of a generator."""
+
+    format: str = limited(FORMAT, choices=(FORMAT,), required=True)
+    format_version: int = within(VERSION, VERSION, VERSION, required=True)
+    size: int = within(*GENERATOR_SIZE, 256, required=True)  # px
+    width: int = within(*GENERATOR_WIDTH, 64, required=True)  # channels of the first level
+    dropout: float = within(0, 1, 0.5, required=True)
+    extra: dict[str, Any] = limited({})
 
 
 def save_generator(path: str | Path, G: Generator, extra: dict[str, Any] | None = None) -> None:
@@ -39,31 +56,28 @@ def generator_metadata(G: Generator, extra: dict[str, Any] | None = None) -> dic
     return {KEY: json.dumps(facts, sort_keys=True)}
 
 
-def load_generator(path: str | Path) -> Generator:
+def load_generator(path: str | Path, sha256: str = "") -> Generator:
     """The generator in `path`, on the CPU, in eval mode.
+
+    Args:
+        sha256: that the file must have; "" = any.
 
     Raises:
         ModelError: there is no such file, it is damaged, or it is not one of Mrigan's generators.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            G = _build(_facts(file.metadata()), path)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except FileNotFoundError:
-        raise ModelError("there is no such generator file", where=path, fix=_FIX) from None
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"the generator file cannot be read: {error}", where=path, fix=_FIX) from None
-    try:
-        G.load_state_dict(state)
-    except RuntimeError as error:
-        raise ModelError(f"the weights do not fit the network: {error}", where=path, fix=_FIX) from None
-    return G.eval()
+    with SafetensorsFile(path, _FIX) as file:
+        card = _card(file)
+        return build(lambda: Generator(card.size, card.width, card.dropout), file, sha256).eval()
 
 
 def generator_info(path: str | Path) -> dict[str, Any]:
-    """What `save_generator` was given as `extra`."""
-    with safe_open(path, framework="pt") as file:
-        return _facts(file.metadata()).get("extra", {})
+    """What `save_generator` was given as `extra`.
+
+    Raises:
+        ModelError: as `load_generator`.
+    """
+    with SafetensorsFile(path, _FIX) as file:
+        return _card(file).extra
 
 
 _FIX = (
@@ -72,27 +86,15 @@ _FIX = (
 )
 
 
-def _facts(metadata: dict[str, str] | None) -> dict[str, Any]:
+def _card(file: SafetensorsFile) -> GeneratorCard:
     try:
-        facts = json.loads((metadata or {}).get(KEY, "{}"))
-    except (ValueError, RecursionError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
-
-
-def _build(metadata: dict[str, Any], path: str | Path) -> Generator:
-    if metadata.get("format") != FORMAT:
-        raise ModelError("the file holds no Mrigan generator", where=path, fix=_FIX)
-    if metadata.get("format_version") != VERSION:
-        raise ModelError(
-            f"format version {metadata.get('format_version')} is not known (known: {VERSION})",
-            where=path,
-            fix="use the Mrigan version that wrote it, or a newer one",
-        )
+        facts = parse_json(file.metadata[KEY])
+        if facts["format"] != FORMAT:
+            raise KeyError
+    except (ValueError, KeyError, TypeError):
+        raise ModelError("the file holds no Mrigan generator", where=file.path, fix=_FIX) from None
     try:
-        size, width, dropout = int(metadata["size"]), int(metadata["width"]), float(metadata["dropout"])
-        if size > LARGEST_SIZE or width > LARGEST_WIDTH:
-            raise ConfigError(f"size {size}, width {width}")
-        return Generator(size, width, dropout)
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
-        raise ModelError(f"the generator file's metadata is wrong: {error}", where=path, fix=_FIX) from None
+        return from_dict(GeneratorCard, facts)
+    except ConfigError as error:
+        raise ModelError(f"the generator file's metadata is wrong: {error.what}", where=file.path,
+                         fix=f"{_FIX}; a newer file needs a newer Mrigan") from None  # fmt: skip

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mrigan.errors import ModelError
+from mrigan.weights import SafetensorsFile
 
 GRID = 8  # places along a side, at most
 LAYERS = 2  # of the backbone
@@ -30,6 +31,7 @@ SHRINKAGE = 0.1  # of the channels' covariance towards a sphere
 MIN_FAMILIES = 3
 PARTS = ("maps", "mean", "whitening", "scale")  # of a layer in the file
 UNIT = "unit"
+MAX_FACES = 4096  # remembered; trainings keep 256
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ class KnownFaces:
         """(N,) float32 distances of faces with these maps, on the CPU; 1 = the training family furthest from others."""
         total, parts = torch.zeros(len(next(iter(maps.values())))), 0
         for name, layer in self.layers.items():
+            if maps[name].shape[1:] != layer.maps.shape[1:]:
+                raise ModelError(f"the known faces of the model are not of its layer {name}",
+                                 fix="give a model folder as a training wrote it")  # fmt: skip
             for k, (known, seen) in enumerate(zip(self._views[name], layer.views(maps[name].cpu()), strict=True)):
                 total += _gaps(seen, known).amin(2).mean(0) / layer.scale[k]
                 parts += 1
@@ -78,30 +83,39 @@ class KnownFaces:
         return {name: tensor.contiguous() for name, tensor in kept.items()} | {UNIT: torch.tensor(self.unit)}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor], backbone: nn.Module) -> KnownFaces:
+    def from_file(cls, file: SafetensorsFile, backbone: nn.Module, sha256: str = "") -> KnownFaces:
         """The inverse of `tensors`.
 
         Raises:
-            ModelError: they are incomplete, of impossible shapes, or of layers that the backbone does not have.
+            ModelError: they are incomplete, of impossible shapes, or of layers that the backbone does not have; the
+                file is not the one of `sha256`, or is damaged.
         """
-        names = sorted({name.rpartition("/")[0] for name in tensors if name != UNIT})
+        names = sorted({name.rpartition("/")[0] for name in file.tensors if name != UNIT})
+        expected = {UNIT: torch.empty((), device="meta")}
         try:
-            layers = {name: Layer(**{part: tensors[f"{name}/{part}"] for part in PARTS}) for name in names}
-            unit = float(tensors[UNIT])
-            for name, layer in layers.items():
+            for name in names:
                 backbone.get_submodule(name)
-                n, c, h, w = layer.maps.shape
-                if (layer.mean.shape, layer.whitening.shape, layer.scale.shape) != (
-                    (c,),
-                    (c, c),
-                    (2,),
-                ) or not n * h * w:
-                    raise ValueError(f"the shapes of {name} do not fit")
-            if len(tensors) != 1 + len(PARTS) * len(names) or not layers or not unit > 0:
-                raise ValueError("not what a training writes")
-        except (KeyError, ValueError, RuntimeError, AttributeError) as error:
-            raise ModelError(f"the known faces of the model cannot be used: {error}") from None
-        return cls(layers, unit)
+                n, c, h, w = file.tensors[f"{name}/maps"].shape
+                if not (1 <= n <= MAX_FACES and 1 <= h == w <= GRID and c):
+                    raise ValueError(f"{name} has maps of {n} × {c} × {h} × {w}")
+                shapes = zip(PARTS, ((n, c, h, w), (c,), (c, c), (2,)), strict=True)
+                expected |= {f"{name}/{part}": torch.empty(shape, device="meta", dtype=_dtype(part))
+                             for part, shape in shapes}  # fmt: skip
+            if not names:
+                raise ValueError("there are none")
+            file.check(expected)
+            tensors = file.load(sha256)
+            layers = {name: Layer(**{part: tensors[f"{name}/{part}"] for part in PARTS}) for name in names}
+            if min(float(tensors[UNIT]), *(float(layer.scale.min()) for layer in layers.values())) <= 0:
+                raise ValueError("a unit or scale is not above 0")
+        except (KeyError, ValueError, AttributeError, ModelError) as error:
+            said = error.what if isinstance(error, ModelError) else error
+            raise ModelError(f"the known faces of the model cannot be used: {said}", where=file.path) from None
+        return cls(layers, float(tensors[UNIT]))
+
+
+def _dtype(part: str) -> torch.dtype:
+    return torch.float16 if part == "maps" else torch.float32
 
 
 def layers_of(backbone: nn.Module, picture: Tensor) -> list[str]:
@@ -138,8 +152,14 @@ def activations(backbone: nn.Module, names: Sequence[str]) -> Iterator[dict[str,
             handle.remove()
 
 
-def coarse(maps: Tensor) -> Tensor:
-    """(N, C, h, w) float32 with h and w of 8 at most."""
+def coarse(maps: Any) -> Tensor:
+    """(N, C, h, w) float32 with h and w of 8 at most.
+
+    Raises:
+        ModelError: what a layer gives are no such maps.
+    """
+    if not isinstance(maps, Tensor) or maps.ndim != 4:
+        raise ModelError("a layer of the known faces gives no maps", fix="give a model folder as a training wrote it")
     side = min(GRID, maps.shape[2])
     return F.adaptive_avg_pool2d(maps.float(), (side, side))
 

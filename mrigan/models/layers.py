@@ -49,9 +49,9 @@ class Up(nn.Module):
 
 
 def init_weights(network: nn.Module) -> None:
-    """Draw every convolution's weights from N(0, 0.02) and set its bias to 0."""
+    """Draw every convolution's weights from N(0, 0.02) and set its bias to 0; not where there is no memory yet."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and not module.weight.is_meta:
             nn.init.normal_(module.weight, 0.0, INIT_STD)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

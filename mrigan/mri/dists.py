@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mrigan.errors import InputError
-from mrigan.mri.features import VGG16_CHANNELS, VGG16_STAGES, metric_weights, vgg16
+from mrigan.mri.features import VGG16_CHANNELS, Shape, metric_weights, vgg16, vgg16_shapes
 from mrigan.mri.gaussian import blur_mirrored
 
 C = 1e-6
@@ -78,6 +78,5 @@ def _l2_pool(x: Tensor) -> Tensor:
 
 @lru_cache(maxsize=2)
 def _weights(path: str | None, device: torch.device) -> dict[str, Tensor]:
-    layers = [n for stage in VGG16_STAGES for n in stage]
-    names = ["alpha", "beta", *(f"features.{n}.{kind}" for n in layers for kind in ("weight", "bias"))]
-    return metric_weights("dists", path, names, HOW, device)
+    each: Shape = (1, sum(CHANNELS), 1, 1)
+    return metric_weights("dists", path, {"alpha": each, "beta": each, **vgg16_shapes()}, HOW, device)

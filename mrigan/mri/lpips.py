@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from mrigan.errors import InputError, ModelError
 from mrigan.mri.features import (
     ALEXNET_CHANNELS,
-    ALEXNET_LAYERS,
     VGG16_CHANNELS,
-    VGG16_STAGES,
     alexnet,
+    alexnet_shapes,
     metric_weights,
     vgg16,
+    vgg16_shapes,
 )
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of pictures in [-1, 1]
@@ -67,15 +67,14 @@ class _Network(NamedTuple):
 
 @lru_cache(maxsize=2)
 def _network(path: str | None, device: torch.device) -> _Network:
-    linear = metric_weights("lpips", path, LINEAR, HOW, device)
-    channels = tuple(linear[name].shape[1] for name in LINEAR)
-    if channels not in (VGG16_CHANNELS, ALEXNET_CHANNELS):
-        what = f"the linear layers have {channels} channels, which fit neither VGG16 nor AlexNet"
+    linear = metric_weights("lpips", path, dict.fromkeys(LINEAR), HOW, device)
+    shapes = [tuple(linear[name].shape) for name in LINEAR]
+    is_vgg = shapes == [(1, channels, 1, 1) for channels in VGG16_CHANNELS]
+    if not is_vgg and shapes != [(1, channels, 1, 1) for channels in ALEXNET_CHANNELS]:
+        what = f"the linear layers have the shapes {shapes}, which fit neither VGG16 nor AlexNet"
         raise ModelError(what, where=path, fix=HOW)
-    is_vgg = channels == VGG16_CHANNELS
-    layers = [n for stage in VGG16_STAGES for n in stage] if is_vgg else [layer[0] for layer in ALEXNET_LAYERS]
-    names = [f"features.{n}.{kind}" for n in layers for kind in ("weight", "bias")]
-    return _Network(is_vgg, linear | metric_weights("lpips", path, names, HOW, device))
+    needed = vgg16_shapes() if is_vgg else alexnet_shapes()
+    return _Network(is_vgg, linear | metric_weights("lpips", path, needed, HOW, device))
 
 
 def _unit(features: Tensor) -> Tensor:

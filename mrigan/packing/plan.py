@@ -108,13 +108,7 @@ def what_decides(config: ShardsConfig, catalog_hash: str) -> dict[str, Any]:
 
 def check_config(config: ShardsConfig) -> None:
     """Raise ConfigError where a setting names something that does not exist."""
-    from mrigan.video.crops import RESIZE
-
     pack = config.pack
-    if config.faces.resize not in RESIZE:
-        raise ConfigError(
-            f"no such step: {config.faces.resize}", where="faces.resize", fix=f"one of {', '.join(RESIZE)}"
-        )
     wrong = [split for split in pack.splits if split not in SPLITS]
     if wrong or not pack.splits:
         raise ConfigError(

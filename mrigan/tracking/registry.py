@@ -6,11 +6,10 @@ A model is a folder (model.json and safetensors). The registry keeps it as an ML
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,23 +81,30 @@ def register_run(run: str | Path, uri: str = "") -> tuple[str, int]:
         The registered name, `mrigan-face` or `mrigan-mri`, and the version, a `candidate`.
 
     Raises:
-        ModelError: there is no model, or the registry cannot be used.
+        ModelError: there is no model, it cannot be used, or the registry cannot be used.
     """
+    from mrigan.models.bundle import load_bundle
+
     folder = resolve(run, uri)
-    try:
-        meta = json.loads((folder / MODEL_FILE).read_bytes())
-        name, provenance = f"mrigan-{meta['input']}", dict(meta.get("provenance") or {})
-    except (OSError, ValueError, KeyError, TypeError):
-        name, provenance = "", {}
-    if name not in NAMES:
-        raise ModelError(f"{MODEL_FILE} describes no detector", where=folder, fix="give a run's folder, or its model/")
-    tags = {key: provenance[key] for key in ("data_hash", "step") if key in provenance}
+    card = load_bundle(folder).card
+    _refuse_links(folder, card.files)
+    name, provenance = f"mrigan-{card.input}", card.provenance
+    tags: dict[str, Any] = {key: provenance[key] for key in ("data_hash", "step") if key in provenance}
     try:
         client = open_store(uri)
         run_id = _known_run(client, provenance.get("mlflow_run_id"))
         return name, register_version(client, folder, name, run_id, tags)
     except store_errors() as error:
         raise _unusable(error, uri) from error
+
+
+def _refuse_links(folder: Path, listed: Collection[str]) -> None:
+    """Raise ModelError for what must not be copied beside a model: a link, which may lead to a private file, a pipe or
+    a device. A listed file may be a link: what it leads to is known by its checksum."""
+    for path in sorted(folder.rglob("*")):
+        known = path.parent == folder and path.name in (MODEL_FILE, *listed)
+        if not known and (path.is_symlink() or not (path.is_file() or path.is_dir())):
+            raise ModelError("the folder holds something that is no file, or a link", where=path, fix="remove it")
 
 
 def _known_run(client: MlflowClient, run_id: Any) -> str | None:

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from mrigan.config import FacesConfig
 from mrigan.data import ShardSet, eval_batches
 from mrigan.evaluation.fit_limits import MIN_FAMILIES, fit_limits
 from mrigan.models import Bundle
@@ -69,7 +68,7 @@ def _of_training(
     ids = _spread(_families(train, np.arange(len(train))), MOST_KNOWN)
     families = np.unique(_families(train, ids), return_inverse=True)[1]
     faces, colours = [], []
-    size = int(bundle.faces.get("size", FacesConfig().size))
+    size = bundle.faces.size
     with eval_batches(train, ids, BATCH, workers=workers, size=size, mri=False) as batches:
         for batch in batches:
             face = batch.face.cpu()
@@ -105,7 +104,7 @@ def _spread(families: np.ndarray, most: int) -> np.ndarray:
 
 def _look(bundle: Bundle, shards: ShardSet, ids: np.ndarray, workers: int) -> tuple[torch.Tensor, np.ndarray]:
     """The detector's hidden layer (N, H) and the sharpness (N,) of the samples `ids`."""
-    size = int(bundle.faces.get("size", FacesConfig().size))
+    size = bundle.faces.size
     hidden, sharp = [], []
     was_training = bundle.detector.training
     with eval_batches(shards, ids, BATCH, workers=workers, size=size, mri=False) as batches:

@@ -70,7 +70,7 @@ def evaluate_models(
     ]
     own = {name: own_thresholds(bundle) for name, bundle in bundles.items()}
     absent = left_out(opened.folders, split, scored[0])
-    known = {name: trained_on(bundle.meta.get("provenance", {}), opened) for name, bundle in bundles.items()}
+    known = {name: trained_on(bundle.card.provenance, opened) for name, bundle in bundles.items()}
     training = {name: {split: says} for name, says in known.items()}
     metrics = evaluate(pa.concat_tables(scored), thresholds or own, out, left_out=absent, training=training)
     if tracking is not None:
@@ -115,8 +115,8 @@ def model_names(models: Sequence[str | Path]) -> list[str]:
 
 def own_thresholds(bundle: Bundle) -> dict[str, Any]:
     """The thresholds that travel with a model, and what its provenance says of them."""
-    searched = bundle.meta.get("provenance", {}).get("thresholds")
-    source = searched.get("source") if isinstance(searched, dict) else None
+    searched = bundle.card.provenance.get("thresholds")
+    source = searched.get("source") if searched else None
     return {**bundle.thresholds, "source": f"the model's own, {source}" if source else "the model's own"}
 
 
@@ -124,6 +124,6 @@ def _warn_of_other_faces(name: str, bundle: Bundle, folders: Sequence[Path]) -> 
     for folder in folders:
         faces = face_settings([str(folder)])
         for key in CUT:
-            theirs, ours = faces[key], bundle.faces.get(key)
-            if ours is not None and theirs != ours:
+            theirs, ours = faces[key], getattr(bundle.faces, key)
+            if theirs != ours:
                 log.warning("%s was trained on faces with %s %s; those in %s have %s", name, key, ours, folder, theirs)

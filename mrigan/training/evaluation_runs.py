@@ -31,7 +31,7 @@ def track_evaluation(
     for result in metrics["results"]:
         name, split = result["model"], result["split"]
         bundle = bundles[name]
-        provenance = bundle.meta.get("provenance", {})
+        provenance = bundle.card.provenance
         tags = {
             "kind": "evaluation",
             "data_hash": shards.hash,

@@ -50,7 +50,7 @@ def _write_model(job: Job[DetectorConfig], validation: Validation, scores: pa.Ta
         bundle.detector,
         bundle.input,
         bundle.generator,
-        faces=bundle.faces,
+        faces=to_dict(bundle.faces),
         thresholds={name: thresholds[name] for name in ("frame", "fraction")},
         provenance=provenance,
         familiarity=doubt.familiarity,

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from mrigan import __version__
-from mrigan.config import FacesConfig
+from mrigan.config.model_card import given
 from mrigan.data import ShardSet, check_separate
 from mrigan.data.decode import decode, resize
 from mrigan.engine.distributed import choose_device
@@ -94,7 +94,7 @@ def _identity(bundles: Mapping[str, Bundle], shards: ShardSet, faces: int, devic
     """All that the scores depend on: the models' files, the samples, how many are drawn, and the program."""
     return {
         "mrigan": __version__,
-        "models": {name: bundle.meta.get("files") for name, bundle in bundles.items()},
+        "models": {name: given(bundle.card)["files"] for name, bundle in bundles.items()},
         "shards": shards.hash,
         "split": shards.split,
         "faces": faces,
@@ -155,7 +155,7 @@ def _worse(shards: ShardSet, ids: np.ndarray, clip: list[np.ndarray], name: str,
 
 def _scores(shards: ShardSet, ids: np.ndarray, faces: list[np.ndarray], bundle: Bundle) -> dict[str, Any]:
     """The columns of a scores table of these faces, without the model's name."""
-    size = int(bundle.faces.get("size", FacesConfig().size))
+    size = bundle.faces.size
     pictures = np.stack([resize(face, size) for face in faces]).transpose(0, 3, 1, 2)
     logits = bundle.score(torch.from_numpy(np.ascontiguousarray(pictures)), BATCH).double()
     names, at = (*VIDEO, "split", "person", "frame", "time", *OPTIONAL.names), pa.array(ids)

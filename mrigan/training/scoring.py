@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from mrigan.config import FacesConfig
 from mrigan.data import ShardSet, eval_batches
 from mrigan.engine.distributed import choose_device
 from mrigan.evaluation.schema import CHECKED, OPTIONAL, VIDEO
@@ -67,7 +66,7 @@ def score_faces(
     """
     parts = [torch.zeros(0)]
     shown = bar("scoring faces", len(ids), "faces") if progress else nullcontext(lambda items=1, note="": None)
-    size = int(bundle.faces.get("size", FacesConfig().size))
+    size = bundle.faces.size
     with eval_batches(shards, ids, batch_size, workers=workers, size=size, mri=False) as batches, shown as advance:
         for batch in batches:
             parts.append(bundle.score(batch.face, batch_size))

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrigan.config import DetectorConfig
+from mrigan.config import DetectorConfig, FacesConfig, from_dict
+from mrigan.config.model_card import ModelCard
 from mrigan.engine.distributed import interleave
 from mrigan.engine.interface import Engine
 from mrigan.evaluation import frame_metrics
@@ -27,7 +28,7 @@ class Validation:
         self.job, self.engine = job, engine
         detector = engine.whole()
         assert isinstance(detector, Detector)
-        self.bundle = Bundle(detector, G, job.config.data.input, faces, {})
+        self.bundle = Bundle(detector, G, ModelCard(input=job.config.data.input, faces=from_dict(FacesConfig, faces)))
         wanted = job.config.eval.faces or len(job.val)
         self.ids = np.unique(np.linspace(0, len(job.val) - 1, min(wanted, len(job.val))).astype(np.int64))
 

@@ -11,6 +11,7 @@ from scipy import special
 from scipy.stats import binomtest
 
 from mrigan.config import FacesConfig
+from mrigan.config.model_card import Counts, DataCard
 from mrigan.detect.findings import Findings
 from mrigan.detect.judge import learned_from, validation_of
 from mrigan.detect.lines import verdict_line
@@ -143,12 +144,11 @@ def test_a_model_says_what_it_learned_from_and_that_it_knows_no_limit() -> None:
     assert result["learned_from"] is None
     assert verdict_line(result).endswith("the model learned from data that it does not name")
     assert judged(findings([0.9] * 6), max_distance=3.0)["warnings"] == []
-    told = learned_from({"data": {"datasets": ["celeb-df", "dfdc"], "training": {"families": 412}}})
+    told = learned_from(DataCard(datasets=["celeb-df", "dfdc"], training=Counts(families=412)))
     assert told == "celeb-df, dfdc (412 families)"
-    about = {"about": " invented\npeople ", "datasets": ["dfdc"], "training": {"families": 16}}
-    assert learned_from({"data": about}) == "invented people (16 families)"
-    for nothing in ({}, {"data": 3}, {"data": {"about": ["x"], "datasets": {"a": 1}}}):
-        assert learned_from(nothing) is None
+    about = DataCard(about=" invented\npeople ", datasets=["dfdc"], training=Counts(families=16))
+    assert learned_from(about) == "invented people (16 families)"
+    assert learned_from(DataCard()) is None
     assert verdict_line(result | {"learned_from": told}).endswith(
         "; the model learned from celeb-df, dfdc (412 families)"
     )

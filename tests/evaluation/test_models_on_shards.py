@@ -199,7 +199,7 @@ def test_what_a_model_was_trained_on_is_said(models, shards, tmp_path):
 
 def _evaluate(model: Path, shards: Path, run: Path, provenance: dict, out: Path):
     bundle = load_bundle(model)
-    save_bundle(run / "model", bundle.detector, "face", faces=bundle.faces, thresholds=bundle.thresholds,
+    save_bundle(run / "model", bundle.detector, "face", faces=to_dict(bundle.faces), thresholds=bundle.thresholds,
                 provenance=provenance)  # fmt: skip
     command = ["evaluate", "--model", run / "model", "--shards", shards, "-o", out, "--workers", 0]
     result = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*map(str, command), "--no-track"])

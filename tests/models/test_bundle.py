@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mrigan.config import FacesConfig
+from mrigan.config.model_card import ModelCard
 from mrigan.errors import ConfigError, ModelError
 from mrigan.models import Detector, Generator, load_bundle, predict_mri, save_bundle
 from mrigan.models.bundle import Bundle
@@ -40,9 +41,9 @@ def test_what_was_saved_is_loaded(tmp_path: Path, networks: tuple[Detector, Gene
     bundle = load_bundle(saved(tmp_path / "model", networks))
     assert bundle.input == "mri"
     assert bundle.thresholds == THRESHOLDS
-    assert FacesConfig(**bundle.faces) == FacesConfig()
-    assert bundle.meta["provenance"] == {"run": "r1"}
-    assert bundle.meta["schema_version"] == 1
+    assert bundle.faces == FacesConfig()
+    assert bundle.card.provenance == {"run": "r1"}
+    assert bundle.card.schema_version == 1
     assert sorted(p.name for p in (tmp_path / "model").iterdir()) == [
         "detector.safetensors",
         "generator.safetensors",
@@ -63,7 +64,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path, networks: tuple[Detector, Gene
 
 def test_prediction_is_in_eval_mode(networks: tuple[Detector, Generator]) -> None:
     detector, G = networks
-    bundle = Bundle(detector.train(), G.train(), "mri", {}, THRESHOLDS)
+    bundle = Bundle(detector.train(), G.train(), ModelCard(input="mri"))
     first, second = bundle.predict(FACES), bundle.predict(FACES)
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])  # type: ignore[arg-type]
@@ -102,7 +103,7 @@ def test_an_older_bundle_is_replaced_but_nothing_else(tmp_path: Path, networks: 
 def test_a_failed_save_leaves_the_older_bundle(tmp_path: Path, networks: tuple[Detector, Generator]) -> None:
     saved(tmp_path / "model", networks)
     before = (tmp_path / "model" / "model.json").read_bytes()
-    with pytest.raises(ValueError, match=r"nan|JSON"):
+    with pytest.raises(ConfigError, match=r"provenance\.loss=nan: not a number"):
         save_bundle(tmp_path / "model", networks[0], faces={}, thresholds=THRESHOLDS, provenance={"loss": float("nan")})
     assert (tmp_path / "model" / "model.json").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["model"]

@@ -14,6 +14,7 @@ from mrigan.config import FacesConfig, to_dict
 from mrigan.errors import ModelError
 from mrigan.models import Detector, load_bundle, save_bundle
 from mrigan.models.familiarity import Familiarity, fit_familiarity
+from mrigan.weights import SafetensorsFile
 
 
 def test_the_distance_is_mahalanobis() -> None:
@@ -40,12 +41,15 @@ def test_a_bundle_keeps_it(tmp_path: Path) -> None:
     save_bundle(tmp_path / "m", detector, faces=to_dict(FacesConfig()), thresholds={"frame": 0.5, "fraction": 0.5},
                 familiarity=known, doubt=limits)  # fmt: skip
     loaded = load_bundle(tmp_path / "m")
-    assert loaded.doubt == limits
+    assert loaded.card.doubt.limits.min_faces == 3
     assert loaded.familiarity is not None
     assert torch.equal(loaded.familiarity.whitening, known.whitening)
     faces = torch.randint(0, 256, (5, 3, 64, 64), dtype=torch.uint8)
     logits, hidden = loaded.examine(faces, batch_size=2)
     assert torch.allclose(logits, loaded.score(faces), atol=1e-6)
     assert loaded.familiarity.distance(hidden).shape == (5,)
-    with pytest.raises(ModelError, match="8 hidden units"):
-        Familiarity.from_tensors({"mean": torch.zeros(3)}, 8)
+    with (
+        SafetensorsFile(tmp_path / "m" / "familiarity.safetensors") as file,
+        pytest.raises(ModelError, match="the network has"),
+    ):
+        Familiarity.from_file(file, 9)

@@ -124,11 +124,11 @@ def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
     state = {key: value[:8, :8].clone() for key, value in Published(4).state_dict().items() if "weight" in key}
     for content, message in [
         ({"state_dict": {}}, "no generator_state_dict"),
-        ([1, 2], "holds a list"),
+        ([1, 2], "contains a list"),
         ({"generator_state_dict": {"conv.weight": torch.zeros(1)}}, "unknown keys: conv.weight"),
         ({"generator_state_dict": {}}, "down1 is missing"),
         ({"generator_state_dict": state}, "not the published generator"),
-        ({"generator_state_dict": state | {"final.2.bias": torch.tensor([1.0, float("nan"), 0])}}, "not finite"),
+        ({"generator_state_dict": state | {"final.2.bias": torch.tensor([1.0, float("nan"), 0])}}, "NaN or infinite"),
     ]:
         torch.save(content, path)
         with pytest.raises(ModelError, match=message):
@@ -309,7 +309,7 @@ def test_damaged_and_foreign_generator_files_are_refused(tmp_path: Path) -> None
     save_file({key: value for key, value in state.items() if "head" not in key}, path, {"mrigan": json.dumps(ours)})
     with pytest.raises(ModelError, match="do not fit"):
         load_generator(path)
-    with pytest.raises(ModelError, match="no such generator"):
+    with pytest.raises(ModelError, match="no such weight file"):
         load_generator(tmp_path / "none.safetensors")
     with pytest.raises(ModelError):
         load_generator(tmp_path)

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mrigan.config import FacesConfig, to_dict
+from mrigan.config.model_card import ModelCard
 from mrigan.errors import ModelError
 from mrigan.files import sha256_file, write_json
 from mrigan.models import Bundle, Detector, Generator, load_bundle, save_bundle
@@ -72,7 +73,7 @@ def test_the_layers_keep_a_place_for_16_px(backbone: str) -> None:
     detector = Detector(backbone, size=64, hidden=8, drop_path=0).eval()
     names = layers_of(detector.backbone, torch.zeros(1, 3, 64, 64))
     assert len(names) == 2
-    maps = Bundle(detector, None, "face", {"size": 64}, {}).maps_of(torch.zeros(3, 3, 64, 64, dtype=torch.uint8))
+    maps = Bundle(detector, None, ModelCard()).maps_of(torch.zeros(3, 3, 64, 64, dtype=torch.uint8))
     assert list(maps) == names
     assert all(len(kept) == 3 and 4 <= kept.shape[2] <= 8 for kept in maps.values())
 
@@ -85,13 +86,13 @@ def test_a_network_without_places_has_no_layers() -> None:
 def test_a_bundle_keeps_the_known_faces(input: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     detector = Detector("test_efficientnet.r160_in1k", size=64, hidden=8)
-    bundle = Bundle(detector, Generator(size=64, width=8) if input == "mri" else None, input, {"size": 64}, {})
+    bundle = Bundle(detector, Generator(size=64, width=8) if input == "mri" else None, ModelCard(input=input))
     training = torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8)
     known = fit_known_faces(bundle.maps_of(training), FAMILIES)
     save_bundle(tmp_path / "m", detector, input, bundle.generator, faces=to_dict(FacesConfig()),
                 thresholds={"frame": 0.5, "fraction": 0.5}, known=known, data={"about": "noise"})  # fmt: skip
     loaded = load_bundle(tmp_path / "m")
-    assert loaded.meta["data"] == {"about": "noise"}
+    assert loaded.card.data.about == "noise"
     faces = torch.cat([training[:2], torch.full((1, 3, 64, 64), 255, dtype=torch.uint8)])
     logits, distances = loaded.weigh(faces)
     assert torch.allclose(logits, loaded.score(faces), atol=1e-5)

@@ -19,6 +19,7 @@ import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
 from mrigan.config import DetectorConfig, TrackingConfig
+from mrigan.config.model_card import given
 from mrigan.data import Batch, ShardSet
 from mrigan.engine.distributed import World
 from mrigan.engine.precision import Precision
@@ -63,8 +64,8 @@ def mri_run(shards: Path, generator: Path, tmp_path_factory: pytest.TempPathFact
 def test_the_model_of_a_face_run(face_run: Path, shards: Path) -> None:
     assert status(face_run)["state"] == "finished"
     bundle = load_bundle(face_run / "model")
-    assert (bundle.input, bundle.generator, bundle.faces["size"]) == ("face", None, 64)
-    provenance = bundle.meta["provenance"]
+    assert (bundle.input, bundle.generator, bundle.faces.size) == ("face", None, 64)
+    provenance = bundle.card.provenance
     assert provenance["data_hash"] == ShardSet.open([str(shards)], "train").hash
     assert provenance["config"]["train"]["steps"] == 10
     best = json.loads((face_run / "checkpoints" / "best.json").read_bytes())
@@ -78,8 +79,8 @@ def test_the_model_of_a_face_run(face_run: Path, shards: Path) -> None:
 def test_a_model_of_few_people_sets_its_limits_by_the_training_faces(face_run: Path, shards: Path) -> None:
     """How a handful of held-out people look is no limit of what can be judged; what was too little is said."""
     bundle = load_bundle(face_run / "model")
-    doubt, training = bundle.doubt, ShardSet.open([str(shards)], "train")
-    limits = dict(doubt["limits"])
+    doubt, training = bundle.card.doubt, ShardSet.open([str(shards)], "train")
+    limits = given(doubt.limits)
     assert bundle.familiarity is None
     assert bundle.known is not None
     assert limits.pop("max_distance") == MAX_DISTANCE
@@ -89,8 +90,8 @@ def test_a_model_of_few_people_sets_its_limits_by_the_training_faces(face_run: P
     _, distances = bundle.weigh(torch.from_numpy(faces.transpose(0, 3, 1, 2).copy()))
     assert distances is not None
     assert distances.numpy() == pytest.approx(0, abs=0.02)  # it has seen these very faces
-    assert doubt["calibration"] is None
-    assert "too few" in doubt["uncalibrated"] or "two families" in doubt["uncalibrated"]
+    assert doubt.calibration is None
+    assert "too few" in doubt.uncalibrated or "two families" in doubt.uncalibrated
 
 
 def test_sharpness_is_measured_on_the_held_out_faces(
@@ -232,7 +233,7 @@ def test_killed_and_started_again(shards: Path, face_run: Path, tmp_path: Path) 
 def test_mris_need_a_generator(shards: Path, tmp_path: Path, generator: Path, mri_run: Path) -> None:
     with pytest.raises(ConfigError, match=r"model\.generator"):
         run_detector(shards, tmp_path / "run", "data.input=mri")
-    with pytest.raises(ModelError, match="no such generator"):
+    with pytest.raises(ModelError, match="no such weight file"):
         run_detector(shards, tmp_path / "run", "data.input=mri", f"model.generator={tmp_path / 'G.safetensors'}")
     assert not (tmp_path / "run").exists()
     other = tmp_path / "other.safetensors"

@@ -1,0 +1,193 @@
+"""model.json, typed: what a finished detector says of itself. Each field has its type and range (see `typed`), so that
+a model from elsewhere is checked before anything is built of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from mrigan.config.fields import at_least, choice, limited, within
+from mrigan.config.shards import FacesConfig
+from mrigan.config.training import DETECTOR_HIDDEN, DETECTOR_SIZE
+from mrigan.errors import ConfigError
+
+SCHEMA_VERSION = 1
+KIND = "mrigan-detector"
+INPUTS = ("face", "mri")
+DETECTOR_FILE, GENERATOR_FILE, FAMILIARITY_FILE, KNOWN_FILE = WEIGHT_FILES = tuple(
+    f"{name}.safetensors" for name in ("detector", "generator", "familiarity", "known_faces")
+)
+MAX_LOGIT = 1e6  # of what a calibration or a rule computes with
+CALIBRATIONS = {"temperature": ("temperature",), "platt": ("slope", "intercept"), "isotonic": ("x", "y")}
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """What `mrigan.models.Detector` is built with; the defaults are those of its arguments."""
+
+    backbone: str = limited("tf_efficientnet_b0", pattern=r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?", length=100, required=True)
+    size: int = within(*DETECTOR_SIZE, 224)  # px
+    hidden: int = within(*DETECTOR_HIDDEN, 128)
+    dropout: float = within(0, 1, 0.5)
+    drop_path: float = within(0, 1, 0.2)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """A video is fake when at least the share `fraction` of its faces has a probability above `frame`."""
+
+    frame: float = within(0, 1, 0.5, required=True)
+    fraction: float = within(0, 1, 0.5, required=True)
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file beside model.json."""
+
+    sha256: str = limited("", pattern="[0-9a-f]{64}", required=True)
+    bytes: int | None = at_least(0, None)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """See `mrigan.evaluation.calibration`: one of the three kinds, with what it needs."""
+
+    kind: str = choice(*CALIBRATIONS)
+    videos: int = at_least(0, 0)
+    temperature: float | None = within(1e-6, MAX_LOGIT, None)
+    slope: float | None = within(0, MAX_LOGIT, None)
+    intercept: float | None = within(-MAX_LOGIT, MAX_LOGIT, None)
+    x: list[float] | None = within(-MAX_LOGIT, MAX_LOGIT, None)
+    y: list[float] | None = within(0, 1, None)
+
+    def __post_init__(self) -> None:
+        for name in CALIBRATIONS[self.kind]:
+            if getattr(self, name) is None:
+                raise ConfigError(f"doubt.calibration.{name} is missing, which {self.kind} scaling needs")
+        if self.kind == "isotonic":
+            x, y = self.x or [], self.y or []
+            if not x or len(x) != len(y) or x != sorted(x):
+                raise ConfigError("doubt.calibration.x and y are not equally many numbers, x in rising order")
+
+
+@dataclass(frozen=True)
+class RuleSettings:
+    """What the rule `learned` computes with; other rules need nothing."""
+
+    weights: dict[str, float] | None = within(-MAX_LOGIT, MAX_LOGIT, None)
+    intercept: float | None = within(-MAX_LOGIT, MAX_LOGIT, None)
+
+
+@dataclass(frozen=True)
+class StoredRule:
+    """See `mrigan.detect.rule`."""
+
+    threshold: float = within(0, 1, 0.5, required=True)
+    settings: RuleSettings = limited(RuleSettings)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """See `mrigan.evaluation.limits`; None = no such limit is known."""
+
+    min_faces: int | None = within(1, 10_000, None)  # of a video
+    share: float | None = within(0, 1, None)  # of the faces, that must lie beyond a limit
+    min_side: float | None = within(0, 1e5, None)  # px
+    min_sharpness: float | None = within(0, 1e9, None)
+    max_distance: float | None = within(0, 1e9, None)
+    min_colour: float | None = within(0, 255, None)
+
+
+@dataclass(frozen=True)
+class DoubtCard:
+    """What the model knows of its own limits (see `mrigan.evaluation.fit_limits`)."""
+
+    calibration: Calibration | None = None
+    uncalibrated: str = ""  # why there is no calibration
+    calibration_log_loss: dict[str, float] = limited({}, least=0)
+    rules: dict[str, StoredRule] = limited({})
+    limits: Limits = limited(Limits)
+    from_training: list[str] = limited([])
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of a part of the data."""
+
+    families: int | None = at_least(0, None)
+    real: int | None = at_least(0, None)  # videos
+    fake: int | None = at_least(0, None)  # videos
+    faces: int | None = at_least(0, None)
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """What the model learned from (see `mrigan.training.learned`)."""
+
+    about: str = ""  # in words
+    datasets: list[str] = limited([])
+    training: Counts = limited(Counts)
+    validation: Counts = limited(Counts)
+
+
+@dataclass(frozen=True)
+class ThresholdCounts:
+    """Videos and families on which thresholds were searched."""
+
+    fakes: int = at_least(0, 0)
+    fakes_found: int = at_least(0, 0)
+    fake_families: int = at_least(0, 0)
+    reals: int = at_least(0, 0)
+    reals_called_fake: int = at_least(0, 0)
+    real_families: int = at_least(0, 0)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What is known of some keys of `search_thresholds`' result."""
+
+    source: str = ""
+    tpr: float | None = within(0, 1, None)
+    tnr: float | None = within(0, 1, None)
+    counts: dict[str, Any] | None = limited(None, typed=ThresholdCounts)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is known of some keys of `provenance`; the others are free."""
+
+    mlflow_run_id: str | None = None
+    code_version: str | None = None
+    data_hash: str | None = None
+    step: int | None = at_least(0, None)
+    config: dict[str, Any] | None = None
+    thresholds: dict[str, Any] | None = limited(None, typed=Searched)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All of model.json."""
+
+    schema_version: int = within(SCHEMA_VERSION, SCHEMA_VERSION, SCHEMA_VERSION, required=True)
+    kind: str = limited(KIND, choices=(KIND,), required=True)
+    input: str = limited("face", choices=INPUTS, required=True)
+    detector: DetectorSettings = limited(DetectorSettings, required=True)
+    faces: FacesConfig = limited(FacesConfig, required=True)
+    thresholds: Thresholds = limited(Thresholds, required=True)
+    files: dict[str, StoredFile] = limited({}, required=True)
+    doubt: DoubtCard = limited(DoubtCard)
+    data: DataCard = limited(DataCard)
+    provenance: dict[str, Any] = limited({}, typed=Provenance)
+
+    def __post_init__(self) -> None:
+        for name in self.files:
+            if name not in WEIGHT_FILES:
+                raise ConfigError(f"files lists {name!r:.60}, and a model holds only {', '.join(WEIGHT_FILES)}")
+
+
+def given(part: Any) -> dict[str, Any]:
+    """A part of the card as JSON values, without what is None."""
+    return dataclasses.asdict(
+        part, dict_factory=lambda pairs: {name: value for name, value in pairs if value is not None}
+    )

@@ -1,0 +1,169 @@
+"""A detector in memory: faces in, logits, MRIs and distances out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mrigan.config import FacesConfig
+from mrigan.config.model_card import ModelCard, given
+from mrigan.models.detector import Detector
+from mrigan.models.familiarity import Familiarity
+from mrigan.models.generator import Generator
+from mrigan.models.known_faces import KnownFaces, activations, coarse, layers_of
+from mrigan.models.predict import predict_mri
+
+IN_CACHE = 8  # faces in one pass on a CPU: of more, what the layers make no longer stays in its cache
+
+
+@dataclass
+class Bundle:
+    """A detector ready to score faces. `to(device)` moves its networks.
+
+    Attributes:
+        generator: draws the MRIs that the detector looks at, or that are shown beside its verdict; None = neither.
+        card: all of model.json.
+        familiarity: how far a face is from held-out faces that it knows, or None. known: the same for the training
+            faces, where too few were held out, or None.
+        precision: "fp32", or "bf16" for the networks' large sums (the last layer stays in float32).
+    """
+
+    detector: Detector
+    generator: Generator | None
+    card: ModelCard
+    familiarity: Familiarity | None = None
+    precision: str = "fp32"
+    known: KnownFaces | None = None
+
+    @property
+    def input(self) -> str:
+        """What the detector looks at: the "face", or the "mri" that `generator` predicts from it."""
+        return self.card.input
+
+    @property
+    def faces(self) -> FacesConfig:
+        """How the training faces were found and cut."""
+        return self.card.faces
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """`frame` and `fraction`: a video is fake when at least `fraction` of its faces are above `frame`."""
+        return dict(given(self.card.thresholds))
+
+    def to(self, device: torch.device | str) -> Bundle:
+        """Move the networks, and lay them out channels last, which convolutions are fastest on; returns itself."""
+        for network in (self.detector, self.generator):
+            if network is not None:
+                network.to(device).to(memory_format=torch.channels_last)
+        return self
+
+    def predict(self, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor | None]:
+        """Probabilities of being fake, (N,) float32 in 0...1, and MRIs (N, 3, S, S) uint8 where there is a generator.
+
+        Args:
+            faces: (N, 3, H, W) uint8, cut and resized as `faces` says; on any device. Results are on the CPU.
+        """
+        logits, mris = self._run(faces, batch_size, self.generator is not None)
+        return torch.sigmoid(logits), mris
+
+    def score(self, faces: Tensor, batch_size: int = 32) -> Tensor:
+        """Logits (N,) float32 of `faces`, as in `predict`."""
+        return self._run(faces, batch_size, self.input == "mri")[0]
+
+    @torch.inference_mode()
+    def examine(self, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor]:
+        """Logits (N,) float32 and the detector's hidden layer (N, H) float32 of `faces`, on the CPU."""
+        logits, hidden = [torch.zeros(0)], [torch.zeros((0, self.detector.settings["hidden"]))]
+        for picture, _ in self._pictures(faces, batch_size, self.input == "mri"):
+            embedded = self._embed(picture)
+            logits.append(self.detector.judge(embedded).cpu())
+            hidden.append(embedded.cpu())
+        return torch.cat(logits), torch.cat(hidden)
+
+    def weigh(self, faces: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (N,) float32 of `faces`, as in `predict`, and their distances (N,) from the faces that the model
+        knows, None where it keeps none."""
+        if self.known is not None:
+            return self._beside_known(self.known, faces)
+        if self.familiarity is not None:
+            logits, hidden = self.examine(faces)
+            return logits, self.familiarity.distance(hidden)
+        return self.score(faces), None
+
+    @torch.inference_mode()
+    def maps_of(self, faces: Tensor, names: list[str] | None = None, batch_size: int = 32) -> dict[str, Tensor]:
+        """By layer of the backbone, the (N, C, h, w) float32 activations of `faces`, see `mrigan.models.known_faces`.
+
+        Args:
+            names: of the layers; None = the ones that suit the backbone, perhaps none.
+        """
+        self.detector.eval()
+        if names is None:
+            side = self.detector.size
+            names = layers_of(self.detector.backbone, torch.zeros(1, 3, side, side).to(self._device))
+        parts: dict[str, list[Tensor]] = {name: [] for name in names}
+        with activations(self.detector.backbone, names) as seen:
+            for face in self._faces(faces, batch_size):
+                self._embed(face)
+                for name in names:
+                    parts[name].append(coarse(seen[name]).cpu())
+        return {name: torch.cat(maps) for name, maps in parts.items()}
+
+    @torch.inference_mode()
+    def _beside_known(self, known: KnownFaces, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor]:
+        logits, distances = [torch.zeros(0)], [torch.zeros(0)]
+        with activations(self.detector.backbone, list(known.layers)) as seen:
+            pictures = self._pictures(faces, batch_size, self.input == "mri")
+            for (picture, _), face in zip(pictures, self._faces(faces, batch_size), strict=True):
+                logits.append(self.detector.judge(self._embed(picture)).cpu())
+                if self.input == "mri":  # an MRI is black for most faces: it does not show whose they are
+                    self._embed(face)
+                distances.append(known.distance({name: coarse(seen.get(name)) for name in known.layers}))
+        return torch.cat(logits), torch.cat(distances)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.detector.parameters()).device
+
+    @torch.inference_mode()
+    def _faces(self, faces: Tensor, batch_size: int) -> Iterator[Tensor]:
+        """The faces as the detector takes pictures, float32 in 0...1, a batch at a time."""
+        self.detector.eval()
+        for batch in faces.split(self._batch(batch_size)) if len(faces) else []:
+            yield batch.to(self._device).float() / 255
+
+    def _batch(self, batch_size: int) -> int:
+        return min(batch_size, IN_CACHE) if self._device.type == "cpu" else batch_size
+
+    @torch.inference_mode()
+    def _run(self, faces: Tensor, batch_size: int, with_mri: bool) -> tuple[Tensor, Tensor | None]:
+        logits: list[Tensor] = [torch.zeros(0)]
+        mris: list[Tensor] = []
+        for picture, mri in self._pictures(faces, batch_size, with_mri):
+            logits.append(self.detector.judge(self._embed(picture)).cpu())
+            if mri is not None:
+                mris.append((mri * 255).round().to(torch.uint8).cpu())
+        size = self.generator.size if self.generator is not None else 0
+        empty = torch.zeros((0, 3, size, size), dtype=torch.uint8)
+        return torch.cat(logits), torch.cat([empty, *mris]) if with_mri else None
+
+    def _pictures(self, faces: Tensor, batch_size: int, with_mri: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """What the detector looks at, and the MRIs where they are wanted, a batch at a time."""
+        self.detector.eval()
+        device = self._device
+        for batch in faces.split(self._batch(batch_size)) if len(faces) else []:
+            x = batch.to(device)
+            with self._precision(device):
+                mri = predict_mri(self.generator, x) if with_mri and self.generator is not None else None
+            yield mri if self.input == "mri" and mri is not None else x.float() / 255, mri
+
+    def _embed(self, picture: Tensor) -> Tensor:
+        """The detector's hidden layer (N, H) in float32."""
+        with self._precision(picture.device):
+            return self.detector.embed(picture).float()
+
+    def _precision(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
