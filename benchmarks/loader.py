@@ -267,7 +267,8 @@ def write_set(out: Path, pairs: int, mri_format: str) -> str:
                     setattr(row, f"{part}_size", size)
                 rows.append(row)
     write_rows(out / "samples.parquet", rows)
-    manifest = {"kind": "pairs", "samples_sha256": sha256_file(out / "samples.parquet"), **facts}
+    shards = [json.loads(path.read_text()) for path in sorted(out.glob("train-*.json"))]
+    manifest = {"kind": "pairs", "samples_sha256": sha256_file(out / "samples.parquet"), "shards": shards, **facts}
     (out / "manifest.json").write_text(json.dumps(manifest))
     face, mri = (np.mean([len(pair[k]) for pair in pictures]) / 1000 for k in (0, 1))
     return f"face {face:.1f} kB, MRI of a fake {mri:.1f} kB, black MRI {len(nothing) / 1000:.1f} kB"

@@ -82,8 +82,9 @@ def invent(folder: Path, faces: int) -> dict[str, Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from mrigan.files import sha256_file, write_json
+    from mrigan.files import sha256_file
     from mrigan.packing.layout import clip_key, shard_name
+    from mrigan.packing.marker import Marker
     from mrigan.packing.plan_file import load_plan
     from mrigan.packing.rows import SCHEMA
 
@@ -119,13 +120,13 @@ def invent(folder: Path, faces: int) -> dict[str, Any]:
         pq.write_table(pa.table(arrays, schema=SCHEMA), path, compression="zstd")
         counts = {label: int((ok & (fake == is_fake)).sum()) for label, is_fake in (("real", False), ("fake", True))}
         counts |= {name: int((status == name).sum()) for name in ("dropped", "failed")}
-        write_json(made.layout.unit_marker(unit.name), {
-            "unit": unit.name, "plan_hash": made.hash, "rows": rows, "counts": counts,
-            "rows_bytes": path.stat().st_size, "rows_sha256": sha256_file(path),
-            "shards": [{"shard": name, "samples": counts[label], "bytes": 2**28, "sha256": "0" * 64}
-                       for name, label in zip(names, ("real", "fake"), strict=True)],
-            "inputs": {clip.id: f"4000000-{'0' * 64}" for clip in clips},
-        })  # fmt: skip
+        shards = [{"shard": name, "plan_hash": made.hash, "unit": unit.name, "split": unit.split, "label": label,
+                   "kind": made.config.pack.kind, "samples": counts[label], "bytes": 2**28, "sha256": "0" * 64}
+                  for name, label in zip(names, ("real", "fake"), strict=True) if counts[label]]  # fmt: skip
+        inputs: dict[str, str | None] = {clip.id: f"4000000-{'0' * 64}" for clip in clips}
+        Marker(
+            unit.name, made.hash, rows, counts, path.stat().st_size, sha256_file(path), shards, inputs, made.libraries
+        ).write(made)
         total += rows
     return {"rows": total}
 

@@ -23,16 +23,22 @@ def write_checked_json(path: str | Path, data: Mapping[str, Any]) -> None:
 
 
 def read_checked_json(path: str | Path) -> tuple[dict[str, Any], bool]:
+    """`parse_checked_json` of a file. Raises OSError if the file cannot be read."""
+    return parse_checked_json(Path(path).read_bytes())
+
+
+def parse_checked_json(text: bytes | str) -> tuple[dict[str, Any], bool]:
     """The object in a file without its checksum, and whether there was one: earlier versions wrote none.
 
     Raises:
-        OSError: the file cannot be read.
         ValueError: the file is damaged; the message says how.
     """
     try:
-        data = json.loads(Path(path).read_bytes())
+        data = json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("its values are nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"it is not a JSON object: {error}") from None
     if not isinstance(data, dict):
         raise ValueError("it is not a JSON object")
     if CHECKSUM not in data:
@@ -41,3 +47,11 @@ def read_checked_json(path: str | Path) -> tuple[dict[str, Any], bool]:
     if hash_json(data) != checksum:
         raise ValueError("checksum mismatch: the file was edited or damaged")
     return data, True
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Readers do not agree on which of two values of one key counts."""
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        raise ValueError("it has a key twice")
+    return data

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mrigan.errors import ShardError
-from mrigan.files import hash_json, sha256_file
+from mrigan.files import hash_json
+from mrigan.packing.layout import Layout, parse_json
+from mrigan.packing.manifest import check_samples
 from mrigan.packing.matching import columns_of, matched
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class ShardFolder:
     Attributes:
         hash: the SHA-256 of its samples.parquet, with what is taken of it: the data hash.
         match, seed: `pack.match` and `pack.seed` of its plan; see `mrigan.packing.matching`.
+        format: of the set. shards: what the manifest says of each tar.
     """
 
     path: Path
@@ -44,28 +46,23 @@ class ShardFolder:
     plan: str
     match: tuple[str, ...] = ()
     seed: int = 0
+    format: int = 0
+    shards: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path) -> ShardFolder:
         """Check that the folder is finished, and its table the one that its manifest describes."""
         if not path.is_dir():
             raise ShardError("no such shard folder", where=path, fix="look at data.shards")
-        manifest = path / "manifest.json"
-        if not manifest.is_file():
-            raise ShardError(
-                "no finished shard set: manifest.json is missing", where=path, fix=f"mrigan shards build {path}"
-            )
-        content = _json(manifest)
-        samples = path / "samples.parquet"
-        if not samples.is_file():
-            raise ShardError("samples.parquet is missing", where=path, fix=verify(path))
-        if sha256_file(samples) != content.get("samples_sha256"):
-            raise ShardError(
-                "samples.parquet is not the one that manifest.json describes", where=samples, fix=verify(path)
-            )
-        rows, match, seed = str(content["samples_sha256"]), content.get("match") or [], content.get("seed", 0)
-        data_hash = hash_json({"samples": rows, "match": match, "seed": seed}) if match else rows
-        return cls(path, str(content.get("kind")), data_hash, str(content.get("plan_hash")), tuple(match), seed)
+        content = check_samples(Layout(path))
+        try:
+            match, seed = tuple(content.get("match") or ()), content.get("seed", 0)
+            shards = {shard["shard"]: shard for shard in content["shards"]}
+            rows, kind, plan = (str(content[key]) for key in ("samples_sha256", "kind", "plan_hash"))
+        except (KeyError, TypeError) as error:
+            raise ShardError(f"manifest.json lacks {error}", where=path / "manifest.json", fix=verify(path)) from None
+        data_hash = hash_json({"samples": rows, "match": list(match), "seed": seed}) if match else rows
+        return cls(path, kind, data_hash, plan, match, seed, content.get("format", 0), shards)
 
     def columns(self, split: str) -> pa.Table:
         """What reading needs of the samples that are taken: key, fake, shard, offsets and sizes."""
@@ -95,17 +92,25 @@ class ShardFolder:
         return table.drop_columns("label").append_column("fake", fake)
 
     def shard(self, name: str) -> Shard:
-        """Check a tar's size and its plan against its done marker; contents are what `verify` checks."""
+        """Check a tar's size, its done marker and its plan against the manifest; contents are what `verify` checks."""
         tar, marker = self.path / name, (self.path / name).with_suffix(".json")
         for file in (tar, marker):
             if not file.is_file():
                 raise ShardError(f"{file.name} is missing", where=file, fix=verify(self.path))
-        promised = _json(marker)
-        size = tar.stat().st_size
-        if size != promised.get("bytes"):
-            raise wrong_size(tar, size, promised.get("bytes"))
+        try:
+            promised = parse_json(marker.read_bytes(), self.format)
+        except (OSError, ValueError) as error:
+            raise ShardError(f"{marker.name} is damaged: {error}", where=marker, fix=verify(self.path)) from None
         if promised.get("plan_hash") != self.plan:
             raise ShardError(f"{name} belongs to another plan than its folder", where=marker, fix=verify(self.path))
+        listed = self.shards.get(name)
+        if listed is None or any(promised.get(key, value) != value for key, value in listed.items()):
+            raise ShardError(
+                f"{marker.name} says something else than manifest.json", where=marker, fix=verify(self.path)
+            )
+        size = tar.stat().st_size
+        if size != listed["bytes"]:
+            raise wrong_size(tar, size, listed["bytes"])
         return Shard(tar, size)
 
 
@@ -126,16 +131,6 @@ def splits_of(folders: list[ShardFolder]) -> str:
         for row in table["split"].value_counts().to_pylist():
             counts[row["values"]] = counts.get(row["values"], 0) + row["counts"]
     return ", ".join(f"{split or '(none)'} {count}" for split, count in sorted(counts.items())) or "no samples at all"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise ShardError(f"{path.name} is damaged: it is no JSON object", where=path, fix=verify(path.parent))
-    return content
 
 
 def verify(folder: Path) -> str:

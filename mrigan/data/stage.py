@@ -7,13 +7,14 @@ are asked for are fetched, and no others.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
 import re
 import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -25,6 +26,8 @@ from mrigan.data.fetch import Source, fetch, partial_path
 from mrigan.data.node_lock import one_on_the_node
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import atomic_write
+from mrigan.packing.layout import parse_json
+from mrigan.packing.plan_file import parse_plan
 from mrigan.progress import bar
 
 log = logging.getLogger(__name__)
@@ -70,9 +73,10 @@ def _staged(url: str, cache: Path, splits: Sequence[str]) -> Path:
         for left in folder.glob(".*.tmp"):  # of a stager that was killed: there is but one
             left.unlink()
         _refuse_strangers(folder, manifest)
-        for other, digest in (("samples.parquet", manifest["samples_sha256"]), ("plan.json", None)):
-            if not (folder / other).exists():
-                _copy(source, other, folder, digest)
+        if not (folder / "samples.parquet").exists():
+            _copy(source, "samples.parquet", folder, partial(_check_sha256, manifest["samples_sha256"]))
+        if not (folder / "plan.json").exists():
+            _copy(source, "plan.json", folder, parse_plan)
         wanted = _shards_of(folder, splits)
         missing = [shard for shard in manifest["shards"] if shard["shard"] in wanted and not _done(folder, shard)]
         if missing:
@@ -89,20 +93,23 @@ def _staged(url: str, cache: Path, splits: Sequence[str]) -> Path:
                             advance(whole)
                         beat()
 
-                _fetch_all(source, folder, missing, told)
+                _fetch_all(source, folder, manifest, missing, told)
             log.info("%d shards of %s are staged in %s", len(missing), url, folder)
         if not (folder / "manifest.json").exists():  # last: with it the folder is a shard set
-            _copy(source, "manifest.json", folder, None)
+            _copy(source, "manifest.json", folder, partial(_check_same, manifest))
     return folder
 
 
-def _fetch_all(source: Source, folder: Path, shards: list[dict[str, Any]], told: Callable[[int], None]) -> None:
+def _fetch_all(
+    source: Source, folder: Path, manifest: dict[str, Any], shards: list[dict[str, Any]], told: Callable[[int], None]
+) -> None:
     def bring(shard: dict[str, Any]) -> None:
         tar = folder / shard["shard"]
         if not tar.exists():
             fetch(source, tar.name, tar, size=shard["bytes"], sha256=shard["sha256"], advance=told)
-        _copy(source, tar.with_suffix(".idx").name, folder, None)
-        _copy(source, tar.with_suffix(".json").name, folder, None)  # the done marker, last
+        _copy(source, tar.with_suffix(".idx").name, folder)
+        check = partial(parse_json, format=manifest.get("format", 0))
+        _copy(source, tar.with_suffix(".json").name, folder, check)  # the done marker, last
 
     pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="stage")
     try:
@@ -115,7 +122,7 @@ def _fetch_all(source: Source, folder: Path, shards: list[dict[str, Any]], told:
 def _manifest(source: Source) -> dict[str, Any]:
     where = source.where("manifest.json")
     try:
-        manifest = json.loads(source.read("manifest.json"))
+        manifest = parse_json(source.read("manifest.json"))
         if not re.fullmatch("[0-9a-f]{64}", manifest["samples_sha256"]):
             raise ValueError(f"samples_sha256 is {manifest['samples_sha256']!r}")
         for shard in manifest["shards"]:
@@ -126,22 +133,32 @@ def _manifest(source: Source) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         fix = "give the folder that `mrigan shards build` finished"
         raise ShardError(f"is no manifest of a shard set: {error!r}", where=where, fix=fix) from None
-    return dict(manifest)
+    return manifest
 
 
-def _copy(source: Source, name: str, folder: Path, sha256: str | None) -> None:
-    """A small file, whole or not at all."""
-    import hashlib
-
+def _copy(source: Source, name: str, folder: Path, check: Callable[[bytes], object] = bytes) -> None:
+    """A small file, whole or not at all, unless `check` raises ValueError for it."""
     data = source.read(name)
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+    try:
+        check(data)
+    except ValueError as error:
         raise ShardError(
-            f"{name} is not the one that manifest.json describes",
+            f"{name} is damaged: {error}",
             where=source.where(name),
             fix="verify the set at its source, or start again if it was being built just now",
-        )
+        ) from None
     with atomic_write(folder / name) as file:
         file.write(data)
+
+
+def _check_sha256(sha256: str, data: bytes) -> None:
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError("it is not the one that manifest.json describes")
+
+
+def _check_same(manifest: dict[str, Any], data: bytes) -> None:
+    if parse_json(data) != manifest:
+        raise ValueError("it changed in the meantime")
 
 
 def _refuse_strangers(folder: Path, manifest: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import try_output
 from mrigan.packing.dispatch import Crew, Outcome, make_units
-from mrigan.packing.inputs import refuse_changed_inputs, refuse_other_libraries
+from mrigan.packing.inputs import refuse_changed_inputs, refuse_older_format, refuse_other_libraries
 from mrigan.packing.manifest import Summary, summarise
 from mrigan.packing.place import Place, open_place
 from mrigan.packing.unit import require_videos
@@ -92,6 +92,7 @@ def _make(place: Place, crew: Crew) -> Outcome:
         return Outcome()
     try_output(place.plan.layout.manifest)
     require_videos(place.plan)
+    refuse_older_format(place.plan)
     refuse_other_libraries(place.plan)
     refuse_changed_inputs(place.plan, missing)
     outcome = make_units(place, missing, crew)

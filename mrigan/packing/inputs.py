@@ -8,26 +8,28 @@ a clip are recorded by the plan (inputs.parquet), a fingerprint of its content b
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mrigan.catalog import Clip
+from mrigan.checked_table import CHECKED, read_checked_table, write_checked_table
 from mrigan.config import VideoConfig, differences
 from mrigan.errors import InputError, ShardError
-from mrigan.files import atomic_write, sha256_file
+from mrigan.files import sha256_file
 from mrigan.mri import LEARNED
 from mrigan.packing.journal import node_name
-from mrigan.packing.layout import Layout
+from mrigan.packing.layout import CHECKED as CHECKED_FORMAT
+from mrigan.packing.layout import FORMAT
 from mrigan.packing.plan_file import Plan, Unit
 from mrigan.progress import bar
 from mrigan.video import fingerprint
 
 SCHEMA = pa.schema([("clip", pa.string()), ("bytes", pa.int64()), ("mtime_ns", pa.int64())])
+METADATA = "mrigan.inputs"
 ABSENT = (-1, -1)
 NAMED = 5  # changed clips that an error names
 THREADS = 16  # a network file system answers many questions at a time
@@ -66,6 +68,16 @@ def _instructions(video: VideoConfig, metric: str) -> dict[str, str]:
     return {"instructions of the processor": torch.backends.cpu.get_cpu_capability()}
 
 
+def refuse_older_format(plan: Plan) -> None:
+    """Raise ShardError for a set of an earlier format: a unit made now may differ from those that are there."""
+    if plan.format != FORMAT:
+        raise ShardError(
+            f"the set is of format {plan.format}: it is read, and no unit of it is made",
+            where=plan.folder,
+            fix=f"plan into a new folder, with pack.faces_dir={plan.faces}",
+        )
+
+
 def refuse_other_libraries(plan: Plan) -> None:
     """Raise ShardError where this machine's libraries are not the plan's, with each difference."""
     changed = differences(plan.libraries, libraries(plan.config.video, plan.config.mri.metric))
@@ -79,37 +91,52 @@ def refuse_other_libraries(plan: Plan) -> None:
         )
 
 
-def record_inputs(plan: Plan, clips: Iterable[Clip] | None = None) -> None:
-    """Write size and time of the plan's clips as they are now; of `clips` only, where others are recorded already."""
-    known = read_inputs(plan.layout) if clips is not None else {}
+def record_inputs(
+    plan: Plan, clips: Iterable[Clip] | None = None, made_of: Mapping[str, str | None] | None = None
+) -> None:
+    """Write size and time of the plan's clips as they are now; of `clips` only, where others are recorded already.
+
+    Args:
+        made_of: fingerprints by clip id, as the units' markers have them. A clip that is another file now, or is gone,
+            is recorded with the size that it had, so that it counts as changed.
+    """
+    known = read_inputs(plan) if clips is not None else {}
     wanted = list(_clips(plan.units) if clips is None else clips)
     now = _look(plan, wanted)
+    for i, clip in enumerate(wanted if made_of else ()):
+        content = (made_of or {}).get(clip.id)
+        if content and not is_content(plan.path(clip), content, False):
+            now[i] = int(content.partition("-")[0]), 0
     rows = known | {clip.id: facts for clip, facts in zip(wanted, now, strict=True)}
     table = pa.table([list(rows), *map(list, zip(*rows.values(), strict=True))], schema=SCHEMA)
-    with atomic_write(plan.layout.inputs) as file:
-        pq.write_table(table, file, compression="zstd")
+    write_checked_table(plan.layout.inputs, table, METADATA, {"plan_hash": plan.hash})
 
 
-def read_inputs(layout: Layout) -> dict[str, tuple[int, int]]:
+def read_inputs(plan: Plan) -> dict[str, tuple[int, int]]:
     """(bytes, time of change in ns) by clip id, (-1, -1) for a clip that was not there.
 
     Raises:
-        ShardError: the file is missing or damaged.
+        ShardError: the file is missing, damaged, or was recorded for another plan.
     """
     try:
-        table = pq.ParquetFile(layout.inputs).read()
-        return dict(zip(table["clip"].to_pylist(), zip(table["bytes"].to_pylist(), table["mtime_ns"].to_pylist(),
-                                                       strict=True), strict=True))  # fmt: skip
-    except (OSError, KeyError, pa.ArrowException) as error:
+        columns, about = read_checked_table(plan.layout.inputs, METADATA)
+        if about.get("plan_hash", plan.hash) != plan.hash:
+            raise ValueError("it was recorded for another plan")
+        if plan.format >= CHECKED_FORMAT and not about[CHECKED]:
+            raise ValueError("it has no checksum")
+        return dict(zip(columns["clip"], zip(columns["bytes"], columns["mtime_ns"], strict=True), strict=True))
+    except (OSError, KeyError, ValueError) as error:
         raise ShardError(
-            f"what the clips were like cannot be read: {error}", where=layout.inputs, fix="plan again: it is mended"
+            f"what the clips were like cannot be read: {error}",
+            where=plan.layout.inputs,
+            fix="plan again with the same catalog and settings, or mrigan shards repair DIR: it is mended",
         ) from None
 
 
 def is_recorded(plan: Plan) -> bool:
     """Whether there is a record of the clips that can be read."""
     try:
-        read_inputs(plan.layout)
+        read_inputs(plan)
     except ShardError:
         return False
     return True
@@ -120,12 +147,12 @@ def differ_from_record(plan: Plan) -> bool:
     if not is_recorded(plan):
         return True
     clips = list(_clips(plan.units))
-    return read_inputs(plan.layout) != dict(zip((clip.id for clip in clips), _look(plan, clips), strict=True))
+    return read_inputs(plan) != dict(zip((clip.id for clip in clips), _look(plan, clips), strict=True))
 
 
 def absent_inputs(plan: Plan) -> int:
     """How many clips were not there when the plan was made."""
-    return list(read_inputs(plan.layout).values()).count(ABSENT)
+    return list(read_inputs(plan).values()).count(ABSENT)
 
 
 def absent_now(plan: Plan, unit: Unit) -> list[Clip]:
@@ -140,7 +167,7 @@ def refuse_changed_inputs(plan: Plan, units: Sequence[Unit], but: Collection[str
     A clip that is not there now is no change: it becomes a failed row. One that was not there then is welcome, and so
     are the clips `but` (ids), whatever they are now.
     """
-    known, clips = read_inputs(plan.layout), [clip for clip in _clips(units) if clip.id not in but]
+    known, clips = read_inputs(plan), [clip for clip in _clips(units) if clip.id not in but]
     changed = [f"{clip.path}: {known[clip.id][0]} → {size} bytes"
                for clip, (size, _) in zip(clips, _look(plan, clips), strict=True)
                if clip.id in known and -1 not in (size, known[clip.id][0]) and size != known[clip.id][0]]  # fmt: skip
@@ -207,7 +234,7 @@ def changed_contents(plan: Plan, made_of: dict[str, str | None], whole: bool = F
         made_of: fingerprints by clip id, as the units' markers have them.
         whole: read every byte of every clip; else only clips of another size or time than the plan's are opened.
     """
-    known = read_inputs(plan.layout)
+    known = read_inputs(plan)
     clips = [clip for clip in _clips(plan.units) if made_of.get(clip.id)]
     suspects = [clip for clip, facts in zip(clips, _look(plan, clips), strict=True)
                 if facts != ABSENT and (whole or facts != known.get(clip.id))]  # fmt: skip

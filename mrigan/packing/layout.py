@@ -8,6 +8,10 @@ faces/<key>.parquet              detections, reused by every later build
 units/<split>-NNNNNN.parquet     all rows of a unit, and its done marker .json, written last
 samples.parquet, manifest.json   all rows in plan order and the totals, once every unit is done
 log/<split>-NNNNNN.json          when and where a unit was made, or why not; all that varies from build to build
+
+All but the log bind one another: each JSON file has a checksum of its own values; plan.json has the SHA-256 of
+plan.parquet, a marker those of its table and its shards, the manifest that of samples.parquet and of all markers.
+inputs.parquet names its plan and has a checksum of its rows, as each table of detections has.
 """
 
 from __future__ import annotations
@@ -15,8 +19,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-FORMAT = 3  # raised whenever the same config and catalog give other bytes
+from mrigan.checked_json import parse_checked_json
+
+FORMAT = 4  # raised whenever the same config and catalog give other bytes
+FORMATS = (2, 3, 4)  # that are read
+CHECKED = 4  # the first whose JSON files and tables of detections and inputs carry checksums
 
 
 def unit_name(split: str, number: int) -> str:
@@ -37,6 +46,24 @@ def clip_key(clip: str) -> str:
 def sample_key(clip: str, frame: int, person: int) -> str:
     """`<sha1(clip id)[:12]>-<frame, 6 digits>-<person, 2 digits>`; without dots, which would merge samples in a tar."""
     return f"{clip_key(clip)}-{frame:06d}-{person:02d}"
+
+
+def parse_json(text: bytes, format: int = 0) -> dict[str, Any]:
+    """One of a set's JSON files.
+
+    Args:
+        format: of the set that it belongs to; 0 = as the file itself says.
+
+    Raises:
+        ValueError: it is damaged, has lost its checksum, or is of a format that is not read; says how.
+    """
+    data, has_checksum = parse_checked_json(text)
+    format = format or data.get("format", 0)
+    if format and format not in FORMATS:
+        raise ValueError(f"it is of format {format!r}, and this version reads {', '.join(map(str, FORMATS))}")
+    if format >= CHECKED and not has_checksum:
+        raise ValueError("it has lost its checksum")
+    return data
 
 
 @dataclass(frozen=True)

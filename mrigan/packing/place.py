@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -57,8 +57,11 @@ class Place(Protocol):
     def remove(self, shard: str) -> None:
         """Remove a shard, its index and its sidecar."""
 
-    def record(self, clips: Sequence[Clip]) -> None:
-        """`record_inputs` of these clips, there too."""
+    def remove_faces(self, table: str) -> None:
+        """Remove a table of detections."""
+
+    def record(self, clips: Sequence[Clip] | None, made_of: Mapping[str, str | None] | None = None) -> None:
+        """`record_inputs`, there too."""
 
 
 class Folder:
@@ -91,8 +94,11 @@ class Folder:
         for path in (layout.shard(shard), layout.index(shard), layout.sidecar(shard)):
             path.unlink(missing_ok=True)
 
-    def record(self, clips: Sequence[Clip]) -> None:
-        record_inputs(self.plan, clips)
+    def remove_faces(self, table: str) -> None:
+        (self.plan.faces / table).unlink(missing_ok=True)
+
+    def record(self, clips: Sequence[Clip] | None, made_of: Mapping[str, str | None] | None = None) -> None:
+        record_inputs(self.plan, clips, made_of)
 
 
 def is_url(out: str | Path) -> bool:

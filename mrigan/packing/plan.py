@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from mrigan.catalog import SPLITS, Clip, Family, read_catalog
-from mrigan.config import ShardsConfig, differences, to_dict
+from mrigan.config import ShardsConfig, differences
 from mrigan.errors import CatalogError, ConfigError, ShardError
 from mrigan.files import hash_json, sha256_file
 from mrigan.mri import LEARNED, METRICS
+from mrigan.packing.decides import what_decides
 from mrigan.packing.inputs import (
     differ_from_record,
     is_recorded,
@@ -28,7 +29,8 @@ from mrigan.packing.inputs import (
     refuse_changed_inputs,
     refuse_other_libraries,
 )
-from mrigan.packing.layout import FORMAT, clip_key, unit_name
+from mrigan.packing.layout import clip_key, unit_name
+from mrigan.packing.marker import made_of, read_marker
 from mrigan.packing.matching import check_match
 from mrigan.packing.plan_file import Plan, Unit, load_plan, read_plan_json, write_plan
 from mrigan.packing.still_families import refuse_mixed
@@ -41,8 +43,6 @@ FACE_BYTES = 18_000
 MRI_BYTES = {"jpg": 30_000, "png": 70_000}
 BLACK_BYTES = {"jpg": 2_400, "png": 700}
 TAR_BYTES = 2_800  # headers, padding and json of a sample
-# Settings that did not exist once: at their defaults they leave a plan's hash as it was
-NEWER = (("recipe", "mri_of"), ("faces", "cropped"))
 FILL = 0.85  # of a shard's bytes are planned: a unit that comes out a little larger still is one shard
 
 
@@ -71,7 +71,8 @@ def plan_shards(catalog_path: str | Path, config: ShardsConfig, out: str | Path)
             fix="scan the data set again so that it is split, or name other splits: pack.splits=[train]",
         )
     decides = what_decides(config, catalog.hash)
-    plan = Plan(Path(out), config, hash_json(decides), catalog.roots, units, libraries(config.video, config.mri.metric))
+    used = libraries(config.video, config.mri.metric)
+    plan = Plan(Path(out), config, hash_json(decides), catalog.roots, units, used)
     return store(plan, decides, str(Path(catalog_path).resolve()))
 
 
@@ -82,28 +83,9 @@ def store(plan: Plan, decides: dict[str, Any], catalog: str) -> Plan:
         ShardError: see `plan_shards`.
     """
     if not _stands(plan, decides):
-        record_inputs(plan)
+        record_inputs(plan, made_of=made_of(plan))
         write_plan(plan, decides, catalog)
     return plan
-
-
-def what_decides(config: ShardsConfig, catalog_hash: str) -> dict[str, Any]:
-    """All that determines the bytes of the set, beside the clips themselves."""
-    settings = to_dict(config)
-    del settings["pack"]["faces_dir"]  # where detections lie changes nothing
-    del settings["limits"]
-    if not config.pack.match:
-        del settings["pack"]["match"]  # as in plans from before it existed
-    if config.video.device == "cpu" and config.video.decoder == "auto":
-        settings["video"]["decoder"] = "pyav"  # it is what `auto` chooses there
-    if config.video.device == "cuda":
-        settings["video"]["pictures"] = "torch"  # what treats and cuts them there; other bytes than OpenCV's
-    for room, name in NEWER:
-        if settings[room][name] == getattr(getattr(ShardsConfig(), room), name):
-            del settings[room][name]
-    weights = settings["mri"].pop("weights")
-    return {"format": FORMAT, "config": settings, "catalog": catalog_hash,
-            "mri_weights": sha256_file(weights) if weights else ""}  # fmt: skip
 
 
 def check_config(config: ShardsConfig) -> None:
@@ -184,7 +166,12 @@ def _stands(plan: Plan, decides: dict[str, Any]) -> bool:
                 fix="choose a new folder with -o",
             )
         return False
-    old = read_plan_json(layout)
+    try:
+        old = read_plan_json(layout)
+    except ShardError:
+        if _is_of(plan):
+            return False
+        raise
     if old.get("plan_hash") != plan.hash:
         changed = differences(old.get("decides", {}), decides)
         raise ShardError(
@@ -201,6 +188,23 @@ def _stands(plan: Plan, decides: dict[str, Any]) -> bool:
         refuse_changed_inputs(plan, plan.units)
         return same
     return same and not differ_from_record(plan)
+
+
+def _is_of(plan: Plan) -> bool:
+    """Whether all that is built in a folder with a damaged plan.json was built of `plan`: its markers know.
+
+    Raises:
+        ShardError: its clips changed since, or no marker can be read.
+    """
+    markers = sorted(plan.layout.units.glob("*.json"))
+    for path in markers:
+        try:
+            read_marker(path.read_bytes(), plan, path.stem)
+        except ValueError:
+            return False
+    if markers and is_recorded(plan):
+        refuse_changed_inputs(plan, plan.units)
+    return True
 
 
 def _units(families: list[Family], config: ShardsConfig) -> Iterator[Unit]:

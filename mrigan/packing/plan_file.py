@@ -3,7 +3,6 @@ clips, one row group a unit, so that who builds one unit reads one unit."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
@@ -16,14 +15,17 @@ import pyarrow.parquet as pq
 from mrigan.catalog import Clip, Family
 from mrigan.catalog.store import LISTS
 from mrigan.catalog.store import SCHEMA as CLIP_SCHEMA
+from mrigan.checked_json import write_checked_json
 from mrigan.config import ShardsConfig, from_dict, to_dict
 from mrigan.errors import ConfigError, ShardError
-from mrigan.files import atomic_write, sha256_file, write_json
-from mrigan.packing.layout import FORMAT, Layout
+from mrigan.files import atomic_write, sha256_file
+from mrigan.packing.decides import check_decides
+from mrigan.packing.layout import FORMAT, Layout, parse_json
 
 SCHEMA = pa.schema([("unit", pa.string()), *CLIP_SCHEMA])
 CLIP_FIELDS = tuple(field.name for field in fields(Clip))
-ANEW = "plan into a new folder"
+SAME_AGAIN = "the same plan again, with the same catalog and settings, mends it: mrigan shards plan CATALOG -o DIR"
+OR_ANEW = f"{SAME_AGAIN}. A set of format 2 or 3: plan into a new folder, with pack.faces_dir=DIR/faces"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Plan:
         roots: for each data set the folder that its clips' paths are relative to.
         units: all of them, or those that `load_plan` was asked for.
         libraries: versions of what makes pixels (OpenCV, FFmpeg, torch ...), of the machine that planned.
+        format: of the set; see `mrigan.packing.layout`.
     """
 
     folder: Path
@@ -62,6 +65,7 @@ class Plan:
     roots: dict[str, Path]
     units: tuple[Unit, ...]
     libraries: dict[str, str]
+    format: int = FORMAT
 
     @property
     def layout(self) -> Layout:
@@ -100,8 +104,8 @@ def write_plan(plan: Plan, decides: dict[str, Any], catalog: str) -> None:
         for unit in plan.units:
             writer.write_table(table.slice(start, unit.clips))
             start += unit.clips
-    write_json(layout.plan, {
-        "plan_hash": plan.hash, "format": FORMAT, "kind": plan.config.pack.kind,
+    write_checked_json(layout.plan, {
+        "plan_hash": plan.hash, "format": plan.format, "kind": plan.config.pack.kind,
         "mri": {"format": plan.config.pack.mri_format, "metric": plan.config.mri.metric}
         if plan.config.pack.kind == "pairs" else None,
         "roots": {dataset: str(root) for dataset, root in plan.roots.items()},
@@ -129,7 +133,7 @@ def load_plan(folder: str | Path, only: Collection[str] | None = None) -> Plan:
             raise ShardError(
                 "plan.parquet is not the file that plan.json was written with",
                 where=layout.clips,
-                fix="the same plan again, with the same catalog and settings, mends it",
+                fix=SAME_AGAIN,
             )
         places = {unit["name"]: i for i, unit in enumerate(data["units"])}
         unknown = sorted(set(only or ()) - places.keys())
@@ -140,9 +144,9 @@ def load_plan(folder: str | Path, only: Collection[str] | None = None) -> Plan:
         config = from_dict(ShardsConfig, data["config"])
         units = tuple(_units(table))
         roots = {dataset: Path(root) for dataset, root in data["roots"].items()}
-        return Plan(layout.root, config, data["plan_hash"], roots, units, dict(data["libraries"]))
-    except (KeyError, TypeError, AttributeError, OSError, pa.ArrowException, ConfigError) as error:
-        raise ShardError(f"the plan cannot be read: {error}", where=layout.plan, fix=ANEW) from None
+        return Plan(layout.root, config, data["plan_hash"], roots, units, dict(data["libraries"]), data["format"])
+    except (KeyError, TypeError, AttributeError, ValueError, OSError, pa.ArrowException, ConfigError) as error:
+        raise ShardError(f"the plan cannot be read: {error}", where=layout.plan, fix=OR_ANEW) from None
 
 
 def unit_names(folder: str | Path) -> list[str]:
@@ -155,23 +159,35 @@ def unit_names(folder: str | Path) -> list[str]:
     try:
         return [str(unit["name"]) for unit in read_plan_json(layout)["units"]]
     except (KeyError, TypeError) as error:
-        raise ShardError(f"the plan cannot be read: {error}", where=layout.plan, fix=ANEW) from None
+        raise ShardError(f"the plan cannot be read: {error}", where=layout.plan, fix=OR_ANEW) from None
 
 
 def read_plan_json(layout: Layout) -> dict[str, Any]:
-    """plan.json as it is.
+    """plan.json, its values checked against one another; one without a format only for what it holds.
 
     Raises:
-        ShardError: there is none, or it is no JSON object.
+        ShardError: there is none, or it is damaged.
     """
     if not layout.plan.is_file():
         raise ShardError("no shard plan there", where=layout.root, fix="make one: mrigan shards plan CATALOG -o DIR")
     try:
-        data = json.loads(layout.plan.read_text())
+        return parse_plan(layout.plan.read_bytes())
     except ValueError as error:
-        raise ShardError(f"the plan is no JSON: {error}", where=layout.plan, fix=ANEW) from None
-    if not isinstance(data, dict):
-        raise ShardError("the plan is no JSON object", where=layout.plan, fix=ANEW)
+        raise ShardError(f"the plan is damaged: {error}", where=layout.plan, fix=OR_ANEW) from None
+
+
+def parse_plan(text: bytes) -> dict[str, Any]:
+    """A plan.json, its values checked against one another.
+
+    Raises:
+        ValueError: it is damaged; says how.
+    """
+    data = parse_json(text)
+    try:
+        if "format" in data:
+            check_decides(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is no plan ({error!r})") from None
     return data
 
 

@@ -56,6 +56,12 @@ class Reading(Protocol):
     def open(self, shard: str, whole: bool) -> AbstractContextManager[Read]:
         """Read in a shard: all of it, from front to back, or here and there. Raises OSError."""
 
+    def faces(self) -> list[str]:
+        """The names of the tables of detections in the set."""
+
+    def open_faces(self, table: str) -> AbstractContextManager[Path]:
+        """A table of detections as a file of this machine."""
+
 
 class FolderReading:
     """A set in a folder: all is there."""
@@ -83,6 +89,13 @@ class FolderReading:
     def open(self, shard: str, whole: bool) -> Iterator[Read]:
         with open(self.layout.shard(shard), "rb", buffering=0) as file:
             yield lambda count, offset: os.pread(file.fileno(), count, offset)
+
+    def faces(self) -> list[str]:
+        return sorted(path.name for path in self.layout.faces.glob("*.parquet"))
+
+    @contextmanager
+    def open_faces(self, table: str) -> Iterator[Path]:
+        yield self.layout.faces / table
 
 
 class UrlReading:
@@ -125,6 +138,22 @@ class UrlReading:
             self._bring(copy)
             with open(copy, "rb", buffering=0) as file:
                 yield lambda count, offset: os.pread(file.fileno(), count, offset)
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def faces(self) -> list[str]:
+        from mrigan.packing.remote_files import reaching
+
+        with reaching(self.where):
+            self._sizes |= self._here().sizes("faces")
+        return sorted(Path(name).name for name in self._sizes if name.startswith("faces/"))
+
+    @contextmanager
+    def open_faces(self, table: str) -> Iterator[Path]:
+        copy = self.layout.faces / table
+        try:
+            self._bring(copy)
+            yield copy
         finally:
             copy.unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -45,7 +45,7 @@ class Remote:
 
     def missing(self) -> list[Unit]:
         with reaching(self.where):
-            return missing_units(self.files, self.plan.hash, self.plan.units)
+            return missing_units(self.files, self.plan, self.plan.units)
 
     def keep(self, report: UnitReport) -> None:
         write_report(self.plan.layout, report)
@@ -86,8 +86,15 @@ class Remote:
             for path in (NAMES.shard(shard), NAMES.index(shard), NAMES.sidecar(shard)):
                 self.files.remove(path.as_posix())
 
-    def record(self, clips: Sequence[Clip]) -> None:
-        record_inputs(self.plan, clips)
+    def remove_faces(self, table: str) -> None:
+        if self.plan.config.pack.faces_dir:
+            (self.plan.faces / table).unlink(missing_ok=True)
+        else:
+            with reaching(self.where):
+                self.files.remove((NAMES.faces / table).as_posix())
+
+    def record(self, clips: Sequence[Clip] | None, made_of: Mapping[str, str | None] | None = None) -> None:
+        record_inputs(self.plan, clips, made_of)
         with reaching(self.where):
             self.files.send(self.plan.layout.inputs, NAMES.inputs.as_posix())
 
@@ -104,7 +111,7 @@ class UnitSender:
         self.tools = Tools(self.plan)
 
     def __call__(self, job: Job, report: Callable[[Any], None]) -> UnitReport:
-        if not missing_units(self.files, self.plan.hash, [job.unit]):  # by another builder, since this one began
+        if not missing_units(self.files, self.plan, [job.unit]):  # by another builder, since this one began
             return UnitReport(job.name, KEPT)
         self.folder.mkdir(parents=True)
         try:
@@ -118,7 +125,7 @@ class UnitSender:
         return made
 
 
-def missing_units(files: RemoteFiles, plan_hash: str, units: Sequence[Unit]) -> list[Unit]:
+def missing_units(files: RemoteFiles, plan: Plan, units: Sequence[Unit]) -> list[Unit]:
     """Those of `units` that are not at the URL, or not whole."""
     sizes = files.sizes() | files.sizes("units")
     markers = {NAMES.unit_marker(unit.name).as_posix() for unit in units}
@@ -130,7 +137,7 @@ def missing_units(files: RemoteFiles, plan_hash: str, units: Sequence[Unit]) -> 
     def size(path: Path) -> int:
         return sizes[path.as_posix()]
 
-    return [unit for unit in units if not is_whole(plan_hash, unit.name, NAMES, read, size)]
+    return [unit for unit in units if not is_whole(plan, unit.name, NAMES, read, size)]
 
 
 @contextmanager

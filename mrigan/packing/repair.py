@@ -6,13 +6,11 @@ because clips that it had are not there now, is left as it is.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from mrigan.errors import ShardError
@@ -23,13 +21,15 @@ from mrigan.packing.inputs import (
     absent_now,
     read_inputs,
     refuse_changed_inputs,
+    refuse_older_format,
     refuse_other_libraries,
 )
+from mrigan.packing.marker import check_rows, made_of
 from mrigan.packing.place import Place, open_place
 from mrigan.packing.plan_file import Plan, Unit
 from mrigan.packing.rows import read_rows
 from mrigan.packing.unit import require_videos
-from mrigan.packing.verify import Check, check_shards
+from mrigan.packing.verify import Check, check_shards, is_face_table
 
 NAMED = 20  # clips listed for a person
 
@@ -46,6 +46,7 @@ class Repair:
         read: clips that had failed and are read now. failing: clips of these units that still fail → why.
         unbuilt: units that no build has made yet; not repair's work.
         merged: the manifest and the table of all rows were written anew.
+        mended: other files of the set → what was done about them.
     """
 
     check: Check
@@ -55,6 +56,7 @@ class Repair:
     failing: Failures = field(default_factory=dict)
     unbuilt: list[str] = field(default_factory=list)
     merged: bool = False
+    mended: dict[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -63,13 +65,14 @@ class Repair:
 
     def as_dict(self) -> dict[str, Any]:
         """For a program, as JSON."""
-        names = ("rebuilt", "left", "read", "failing", "unbuilt", "merged")
+        names = ("rebuilt", "left", "read", "failing", "unbuilt", "merged", "mended")
         return {"schema_version": 1, "ok": self.ok, "folder": self.check.folder, "units": self.check.units,
                 **{name: getattr(self, name) for name in names}}  # fmt: skip
 
     def lines(self) -> list[str]:
         """For a person."""
         lines = [f"rebuilt {unit}: {why}" for unit, why in self.rebuilt.items()]
+        lines += [f"mended {file}: {how}" for file, how in self.mended.items()]
         lines += [f"left {unit}: {why}" for unit, why in self.left.items()]
         lines += _listed("read now", self.read)
         lines += _listed("fails again", [f"{clip}: {why}" for clip, why in self.failing.items()])
@@ -102,16 +105,19 @@ def repair_shards(
     with open_place(out, scratch) as place:
         plan = place.plan
         wanted = _wanted(check, only_failed)
+        mended = _mend_tables(place, check)
         place.bring(list(wanted))
         before = {name: _failures(plan, name) for name in wanted}
         if wanted:
             try_output(plan.layout.manifest)
             require_videos(plan)
+            refuse_older_format(plan)
             refuse_other_libraries(plan)
         todo, left = _possible(plan, check, wanted, before)
         made, given_up = _rebuild(place, todo, before, Crew(workers=workers, seconds_per_file=seconds_per_file))
         left |= {name: f"{wanted[name]}; but {why}" for name, why in given_up.items()}
-        merged = bool(made or any(not damage.unit for damage in check.damages))
+        of_all = {plan.layout.manifest.name, plan.layout.samples.name}
+        merged = bool(made or any(damage.file in of_all for damage in check.damages))
         merged = merged and not place.missing()
         if merged:
             place.finish()
@@ -119,8 +125,23 @@ def repair_shards(
     return Repair(
         check, rebuilt={name: wanted[name] for name in made}, left=left,
         read=[clip for name in made for clip in before[name] or {} if clip not in failing],
-        failing=failing, unbuilt=[name for name in check.unbuilt if name not in made], merged=merged,
+        failing=failing, unbuilt=[name for name in check.unbuilt if name not in made], merged=merged, mended=mended,
     )  # fmt: skip
+
+
+def _mend_tables(place: Place, check: Check) -> dict[str, str]:
+    """Record the clips again where that record is damaged; remove damaged detections, which a build finds again."""
+    mended, plan = {}, place.plan
+    for damage in check.damages:
+        if damage.file == plan.layout.inputs.name:
+            place.bring([unit.name for unit in plan.units])
+            place.record(None, made_of(plan))
+            mended[damage.file] = "the clips are recorded again; those that are no longer what samples were made of, " \
+                                  "as they were"  # fmt: skip
+        elif is_face_table(damage.file):
+            place.remove_faces(Path(damage.file).name)
+            mended[damage.file] = "removed; faces are found again where a build needs them"
+    return mended
 
 
 def _wanted(check: Check, only_failed: bool) -> dict[str, str]:
@@ -139,7 +160,7 @@ def _possible(plan: Plan, check: Check, wanted: dict[str, str],
     """The units that can be made again as they were, or better; and why not the others."""
     todo, left = [], {}
     damaged = {damage.unit for damage in check.damages}
-    never = {clip for clip, facts in read_inputs(plan.layout).items() if facts == ABSENT}
+    never = {clip for clip, facts in read_inputs(plan).items() if facts == ABSENT}
     for unit in plan.units:
         if unit.name not in wanted:
             continue
@@ -184,19 +205,19 @@ def _rebuild(place: Place, todo: Sequence[Unit], before: dict[str, Failures | No
 
 def _drop_stale(place: Place, unit: Unit, old: Sequence[str]) -> None:
     """Remove the shards that the unit had and has no more: it gives fewer samples of that label now, or none."""
-    marker = json.loads(place.plan.layout.unit_marker(unit.name).read_text())
-    kept = {shard["shard"] for shard in marker["shards"]}
+    kept = {shard["shard"] for shard in check_rows(place.plan, unit.name).shards}
     for shard in old:
         if shard not in kept:
             place.remove(shard)
 
 
 def _failures(plan: Plan, unit: str) -> Failures | None:
-    """The clips of a unit that could not be read; None where its table cannot be read itself."""
+    """The clips of a unit that could not be read; None where its table or its marker is damaged."""
     try:
-        rows = read_rows(plan.layout.unit_rows(unit))
-    except (OSError, pa.ArrowException):
+        check_rows(plan, unit)
+    except ShardError:
         return None
+    rows = read_rows(plan.layout.unit_rows(unit))
     failed = rows.filter(pc.equal(rows["status"], "failed"))
     return dict(zip(failed["clip"].to_pylist(), failed["reason"].to_pylist(), strict=True))
 

@@ -14,7 +14,8 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mrigan.files import atomic_write, write_json, write_text
+from mrigan.checked_json import write_checked_json
+from mrigan.files import atomic_write, write_text
 
 BLOCK = tarfile.BLOCKSIZE
 INDEX_VERSION = "v1.2"
@@ -113,7 +114,7 @@ def write_shard(path: Path, samples: Iterable[tuple[str, Sequence[Member]]], fac
         file.write(tail(file.length))
     write_text(path.with_suffix(".idx"), index_text(placed))
     counts = {"samples": len(placed), "bytes": file.length, "sha256": file.sha256.hexdigest()}
-    write_json(path.with_suffix(".json"), {"shard": path.name, **facts, **counts})
+    write_checked_json(path.with_suffix(".json"), {"shard": path.name, **facts, **counts})
     return placed
 
 

@@ -6,12 +6,16 @@ import hashlib
 import json
 import random
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from mrigan.files import sha256_file
+from mrigan.packing.layout import parse_json
+from mrigan.packing.marker import Marker, read_marker
 from mrigan.packing.pictures import decode
 from mrigan.packing.plan_file import Plan
 from mrigan.packing.reading import Read, Reading
@@ -48,18 +52,23 @@ class UnitCheck:
     """What was found about a unit.
 
     Attributes:
-        built: it has its marker. shards, counts, made_of: as the marker tells. failed: its rows about clips that could
-            not be read. looked_at: samples that were decoded.
+        built: it has a marker. marker: None where it is damaged, too. looked_at: samples that were decoded.
     """
 
     unit: str
     built: bool = True
     damages: list[Damage] = field(default_factory=list)
-    shards: list[dict[str, Any]] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    made_of: dict[str, str | None] = field(default_factory=dict)
-    failed: int = 0
+    marker: Marker | None = None
     looked_at: int = 0
+
+    @property
+    def shards(self) -> list[dict[str, Any]]:
+        return self.marker.shards if self.marker else []
+
+    @property
+    def failed(self) -> int:
+        """Rows about clips that could not be read."""
+        return self.marker.counts.get("failed", 0) if self.marker else 0
 
     def add(self, file: str, what: str, offset: int | None = None) -> None:
         self.damages.append(Damage(file, what, offset, self.unit))
@@ -70,49 +79,41 @@ def check_unit(plan: Plan, name: str, full: bool, there: Reading) -> UnitCheck:
     layout, check = there.layout, UnitCheck(name)
     there.bring_unit(name)
     marker, table = f"units/{name}.json", f"units/{name}.parquet"
-    facts = read_json(layout.unit_marker(name))
-    if facts is None:
-        check.built = layout.unit_marker(name).is_file()
-        check.add(marker, "is damaged" if check.built else "the unit is not built")
-        return check
-    if facts.get("plan_hash") != plan.hash:
-        check.add(marker, "belongs to another plan")
-        return check
     try:
-        check.shards, check.counts = list(facts["shards"]), dict(facts["counts"])
-        check.made_of, check.failed = dict(facts["inputs"]), check.counts.get("failed", 0)
-        sha256 = facts["rows_sha256"]
-    except (KeyError, TypeError, ValueError):
-        check.add(marker, "is damaged")
+        check.marker = read_marker(layout.unit_marker(name).read_bytes(), plan, name)
+    except FileNotFoundError:
+        check.built = False
+        check.add(marker, "the unit is not built")
+        return check
+    except (OSError, ValueError) as error:
+        check.add(marker, error.strerror or "cannot be read" if isinstance(error, OSError) else str(error))
         return check
     path = layout.unit_rows(name)
     if not path.is_file():
         check.add(table, "is missing")
-    elif sha256_file(path) != sha256:
+    elif sha256_file(path) != check.marker.rows_sha256:
         check.add(table, "is not the table that its unit was finished with")
     if check.damages:  # without its table nobody knows where the samples lie: sizes and hashes must do
         for shard in check.shards:
             _check_hash(there, shard, check, full)
         return check
-    rows = _by_shard(path)
+    rows = read_rows(path)
+    found = Counter(label if status == "ok" else status for label, status in zip(
+        rows["label"].to_pylist(), rows["status"].to_pylist(), strict=True))  # fmt: skip
+    if found != Counter(check.marker.counts):
+        check.add(marker, "says other counts than its table")
+    if not set(rows["clip"].unique().to_pylist()) <= check.marker.inputs.keys():
+        check.add(marker, "does not say what all clips in its table were made of")
+    by_shard = _by_shard(rows)
     for shard in check.shards:
         there.bring_beside(shard["shard"])
-        _Shard(plan, there, shard, rows.get(shard["shard"], []), check).check(full)
+        _Shard(plan, there, shard, by_shard.get(shard["shard"], []), check).check(full)
     return check
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """An object from a JSON file; None where there is no such file, or it holds something else."""
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def _by_shard(path: Path) -> dict[str, list[dict[str, Any]]]:
+def _by_shard(table: pa.Table) -> dict[str, list[dict[str, Any]]]:
     rows: dict[str, list[dict[str, Any]]] = {}
-    for row in read_rows(path).to_pylist():
+    for row in table.to_pylist():
         if row["status"] == "ok":
             rows.setdefault(row["shard"], []).append(row)
     for members in rows.values():
@@ -178,16 +179,20 @@ class _Shard:
     def _beside(self) -> None:
         layout, check = self.there.layout, self.check_of
         sidecar, index = layout.sidecar(self.name), layout.index(self.name)
-        beside = read_json(sidecar)
-        if beside is None:
-            check.add(sidecar.name, "cannot be read" if sidecar.exists() else "is missing")
-        elif beside.get("plan_hash") != self.plan.hash:
-            check.add(sidecar.name, "belongs to another plan")
-        elif any(beside.get(key) != self.facts[key] for key in ("samples", "bytes", "sha256")):
-            check.add(sidecar.name, "says other counts than the unit's marker")
+        try:
+            beside = parse_json(sidecar.read_bytes(), self.plan.format)
+            if beside.get("plan_hash") != self.plan.hash:
+                check.add(sidecar.name, "belongs to another plan")
+            elif beside != self.facts:
+                keys = sorted(key for key in beside | self.facts if beside.get(key) != self.facts.get(key))
+                check.add(sidecar.name, f"says another {', '.join(keys)} than the unit's marker")
+        except FileNotFoundError:
+            check.add(sidecar.name, "is missing")
+        except (OSError, ValueError) as error:
+            check.add(sidecar.name, f"cannot be read: {error}")
         if not index.is_file():
             check.add(index.name, "is missing")
-        elif index.read_text(errors="replace") != index_text(self.placed):
+        elif index.read_bytes() != index_text(self.placed).encode():
             check.add(index.name, "does not describe its shard")
 
     def _all(self, read: Read) -> None:

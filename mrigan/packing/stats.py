@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 from mrigan.catalog import LABELS
 from mrigan.config import PackConfig
 from mrigan.errors import ShardError
+from mrigan.packing.manifest import check_samples
+from mrigan.packing.marker import check_rows
 from mrigan.packing.matching import matched
 from mrigan.packing.plan_file import Plan, load_plan, unit_names
 from mrigan.packing.reading import Reading, reading
@@ -124,11 +126,11 @@ def shard_stats(out: str | Path, scratch: str | Path = "") -> Stats:
         done = [name for name in names if there.built(name)]
         if not done:
             raise ShardError("nothing is built yet", where=out, fix=f"mrigan shards build {out}")
-        groups, families = _count(_tables(there, done))
+        groups, families = _count(_tables(plan, there, done))
         matching: dict[str, Any] = {}
         if plan.config.pack.match:
             before = groups
-            tables = list(_tables(there, done, (*COLUMNS, "key")))
+            tables = list(_tables(plan, there, done, (*COLUMNS, "key")))
             groups, families = _count(matched_rows(tables, plan.config.pack))
             matching = compared(before, groups)
     return Stats(there.where, plan, groups, families, warnings_of(groups), len(done), len(names), matching)
@@ -179,14 +181,16 @@ def _quantile(ordered: Sequence[tuple[int, int]], rank: float) -> int:
     return ordered[-1][0]
 
 
-def _tables(there: Reading, units: Sequence[str], columns: Sequence[str] = COLUMNS) -> Iterator[pa.Table]:
+def _tables(plan: Plan, there: Reading, units: Sequence[str], columns: Sequence[str] = COLUMNS) -> Iterator[pa.Table]:
     there.bring_whole()
     layout = there.layout
     if layout.manifest.is_file() and layout.samples.is_file():
+        check_samples(layout, plan.format)
         yield from stream_rows(layout.samples, columns)
     else:
         for name in units:
             there.bring_unit(name)
+            check_rows(plan, name)
             yield read_rows(layout.unit_rows(name)).select(list(columns))
 
 

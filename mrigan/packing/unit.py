@@ -8,7 +8,6 @@ gives more than a shard may hold, the shuffled samples are cut into shards of eq
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 import time
@@ -19,13 +18,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from mrigan.catalog import LABELS, Family
+from mrigan.checked_json import read_checked_json
 from mrigan.errors import ShardError
-from mrigan.files import sha256_file, write_json
+from mrigan.files import sha256_file
 from mrigan.packing.family import Sample, family_samples
 from mrigan.packing.file_clock import FileClock
 from mrigan.packing.inputs import fingerprints, refuse_other_libraries
 from mrigan.packing.journal import BUILT, KEPT, UnitReport, node_name, write_report
 from mrigan.packing.layout import Layout, shard_name
+from mrigan.packing.marker import Marker, read_marker
 from mrigan.packing.plan import Plan, Unit
 from mrigan.packing.rows import Row, row_of, write_rows
 from mrigan.packing.shard import Member, cut, sample_size, write_shard
@@ -122,10 +123,10 @@ def _holds_something(folder: Path) -> bool:
 
 def is_done(plan: Plan, unit: Unit) -> bool:
     """Whether a unit's marker is there, is of this plan, and its files are there in full length."""
-    return is_whole(plan.hash, unit.name, plan.layout, Path.read_bytes, lambda path: path.stat().st_size)
+    return is_whole(plan, unit.name, plan.layout, Path.read_bytes, lambda path: path.stat().st_size)
 
 
-def is_whole(plan_hash: str, unit: str, layout: Layout, read: Callable[[Path], bytes],
+def is_whole(plan: Plan, unit: str, layout: Layout, read: Callable[[Path], bytes],
              size: Callable[[Path], int]) -> bool:  # fmt: skip
     """As `is_done`, wherever the files lie.
 
@@ -133,14 +134,14 @@ def is_whole(plan_hash: str, unit: str, layout: Layout, read: Callable[[Path], b
         read, size: content and bytes of a file of `layout`; OSError or KeyError where it is not there.
     """
     try:
-        marker = json.loads(read(layout.unit_marker(unit)))
-        if marker["plan_hash"] != plan_hash or size(layout.unit_rows(unit)) != marker["rows_bytes"]:
+        marker = read_marker(read(layout.unit_marker(unit)), plan, unit)
+        if size(layout.unit_rows(unit)) != marker.rows_bytes:
             return False
-        for shard in marker["shards"]:
+        for shard in marker.shards:
             beside = layout.index(shard["shard"]), layout.sidecar(shard["shard"])
             if size(layout.shard(shard["shard"])) != shard["bytes"] or not all(size(path) for path in beside):
                 return False
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError):
         return False
     return True
 
@@ -193,11 +194,10 @@ def _build(plan: Plan, job: Job, tools: Tools, report: Callable[[Progress], None
     counts = Counter(row.label if row.status == "ok" else row.status for row in rows)
     done_report = UnitReport(unit.name, BUILT, dict(counts), dict(stages.seconds), time.monotonic() - started)
     write_report(layout, done_report)
-    write_json(layout.unit_marker(unit.name), {
-        "unit": unit.name, "plan_hash": plan.hash, "rows": len(rows), "counts": dict(sorted(counts.items())),
-        "rows_bytes": table.stat().st_size, "rows_sha256": sha256_file(table), "shards": shards,
-        "inputs": inputs,
-    })  # fmt: skip
+    Marker(
+        unit.name, plan.hash, len(rows), dict(sorted(counts.items())), table.stat().st_size, sha256_file(table),
+        shards, inputs, plan.libraries,
+    ).write(plan)  # fmt: skip
     return done_report
 
 
@@ -225,7 +225,7 @@ def _write_label(plan: Plan, unit: Unit, label: str, spill: _Spill) -> list[dict
                 member = extension.split(".")[0]
                 setattr(row, f"{member}_offset", offset)
                 setattr(row, f"{member}_size", size)
-        written.append(dict(json.loads(path.with_suffix(".json").read_text())))
+        written.append(read_checked_json(path.with_suffix(".json"))[0])
     return written
 
 

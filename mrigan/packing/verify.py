@@ -7,23 +7,29 @@ sample say where. Units are checked by their own tables, so that a set of any si
 from __future__ import annotations
 
 import os
+import random
+import re
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mrigan.errors import ConfigError, ShardError
+from mrigan.errors import ConfigError, InputError, ShardError
 from mrigan.files import sha256_file
-from mrigan.packing.inputs import changed_contents, without_sha256
-from mrigan.packing.layout import Layout
-from mrigan.packing.manifest import read_manifest
+from mrigan.packing.inputs import changed_contents, read_inputs, without_sha256
+from mrigan.packing.layout import CHECKED, parse_json
+from mrigan.packing.manifest import manifest_of, read_manifest
 from mrigan.packing.plan_file import Plan, load_plan, unit_names
 from mrigan.packing.reading import Reading, reading
-from mrigan.packing.shard_check import Damage, UnitCheck, check_unit, read_json
+from mrigan.packing.shard_check import SAMPLED, Damage, UnitCheck, check_unit
 from mrigan.progress import bar
+from mrigan.video import read_faces_checked
+
+FACE_TABLE = re.compile(r"[0-9a-f]{32}\.parquet")
 
 INPUTS = ("size", "content")
 
@@ -39,6 +45,7 @@ class Check:
         failed: units by the number of their clips that could not be read when they were built.
         unbuilt: units that were never built.
         unproven: clips that should be compared by every byte, and were built before a SHA-256 was recorded.
+        unchecked: what files of an earlier version cannot show, in words.
         seconds: that it took.
     """
 
@@ -55,6 +62,7 @@ class Check:
     failed: dict[str, int] = field(default_factory=dict)
     unbuilt: list[str] = field(default_factory=list)
     unproven: int = 0
+    unchecked: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -77,6 +85,7 @@ class Check:
         if self.failed:
             lines.append(f"{sum(self.failed.values())} rows of clips that could not be read; try them again: "
                          f"mrigan shards repair {self.folder} --only-failed")  # fmt: skip
+        lines += [f"not proven: {what}" for what in self.unchecked]
         problems = len(self.damages) + len(self.changed)
         verdict = "all is well" if self.ok else f"{problems} problem{'s' if problems > 1 else ''}"
         return [*lines, f"{self.folder}: {verdict} ({facts}; looked at {looked} in {self.seconds:.0f} s)"]
@@ -119,13 +128,15 @@ def _check(there: Reading, full: bool, workers: int, inputs: str) -> Check:
         for check in pool.map(lambda name: check_unit(plan, name, full, there), names):
             checks.append(check)
             advance(note=f"{sum(len(check.damages) for check in checks)} problems")
+        tables = list(pool.map(partial(_check_faces, there, plan), _face_tables(there, plan, full)))
     there.bring_whole()
     layout = plan.layout
     known = {shard["shard"] for check in checks for shard in check.shards}
     finished = layout.manifest.is_file()
     damages = [damage for check in checks for damage in check.damages]
-    damages += [*_strangers(there, plan, known), *_whole(layout, plan, checks)]
-    made_of = {clip: content for check in checks for clip, content in check.made_of.items()}
+    damages += [*_strangers(there, plan, known), *_whole(plan, checks), *_inputs(plan)]
+    damages += [found for found in tables if isinstance(found, Damage)]
+    made_of = {clip: content for check in checks if check.marker for clip, content in check.marker.inputs.items()}
     whole = inputs == "content"
     changed = [clip.path for clip in changed_contents(load_plan(folder), made_of, whole)] if inputs else []
     return Check(
@@ -136,7 +147,7 @@ def _check(there: Reading, full: bool, workers: int, inputs: str) -> Check:
         failed={check.unit: check.failed for check in checks if check.failed},
         unbuilt=[check.unit for check in checks if not check.built] if not finished else [],
         unproven=without_sha256(made_of) if whole else 0,
-        seconds=time.monotonic() - started,
+        unchecked=_unchecked(plan, tables.count(False), len(tables)), seconds=time.monotonic() - started,
     )  # fmt: skip
 
 
@@ -149,7 +160,7 @@ def _strangers(there: Reading, plan: Plan, known: set[str]) -> Iterator[Damage]:
     for name in there.shards():
         if name not in known:
             there.bring_beside(name)
-            beside = read_json(there.layout.sidecar(name)) or {}
+            beside = _sidecar(there.layout.sidecar(name))
             if beside.get("plan_hash") != plan.hash:
                 yield Damage(name, "is a shard of another plan")
             elif not there.built(str(beside.get("unit"))):
@@ -158,25 +169,77 @@ def _strangers(there: Reading, plan: Plan, known: set[str]) -> Iterator[Damage]:
                 yield Damage(name, "is in no manifest")
 
 
-def _whole(layout: Layout, plan: Plan, checks: Sequence[UnitCheck]) -> Iterator[Damage]:
-    """The manifest and the table of the whole set against the units."""
+def _sidecar(path: Path) -> dict[str, Any]:
     try:
-        manifest = read_manifest(layout)
+        return parse_json(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+def _whole(plan: Plan, checks: Sequence[UnitCheck]) -> Iterator[Damage]:
+    """The manifest and the table of the whole set against the units."""
+    layout = plan.layout
+    try:
+        manifest = read_manifest(layout, plan.format)
     except ShardError as error:
-        yield Damage("manifest.json", error.what)
+        yield Damage(layout.manifest.name, error.what)
         return
     if manifest.get("plan_hash") != plan.hash:
-        yield Damage("manifest.json", "belongs to another plan")
+        yield Damage(layout.manifest.name, "belongs to another plan")
         return
     if not layout.samples.is_file():
-        yield Damage("samples.parquet", "is missing")
-    elif sha256_file(layout.samples) != manifest.get("samples_sha256"):
-        yield Damage("samples.parquet", "is not the table that the manifest was written with")
-    if all(check.built for check in checks):
-        counts: Counter[str] = Counter()
-        for check in checks:
-            counts.update(check.counts)
-        shards = [{key: shard[key] for key in ("shard", "samples", "bytes", "sha256")}
-                  for check in checks for shard in check.shards]  # fmt: skip
-        if manifest.get("shards") != shards or manifest.get("counts") != counts:
-            yield Damage("manifest.json", "lists other shards or counts than the units do")
+        yield Damage(layout.samples.name, "is missing")
+        return
+    if sha256_file(layout.samples) != manifest.get("samples_sha256"):
+        yield Damage(layout.samples.name, "is not the table that the manifest was written with")
+    markers = [check.marker for check in checks if check.marker]
+    if len(markers) == len(checks):
+        expected = manifest_of(plan, markers) | {"samples_sha256": manifest.get("samples_sha256")}
+        if manifest != expected:
+            keys = sorted(key for key in manifest | expected if manifest.get(key) != expected.get(key))
+            yield Damage(layout.manifest.name, f"says another {', '.join(keys)} than the units do")
+
+
+def _inputs(plan: Plan) -> Iterator[Damage]:
+    try:
+        read_inputs(plan)
+    except ShardError as error:
+        yield Damage(plan.layout.inputs.name, error.what)
+
+
+def is_face_table(file: str) -> bool:
+    """Whether a name, with or without its folder, is that of a table of detections."""
+    return FACE_TABLE.fullmatch(Path(file).name) is not None
+
+
+def _face_tables(there: Reading, plan: Plan, full: bool) -> list[Path | str]:
+    """The tables of detections: names in the set, paths in a folder that sets share."""
+    shared = plan.config.pack.faces_dir
+    tables: list[Path | str] = [*(sorted(Path(shared).glob("*.parquet")) if shared else there.faces())]
+    tables = [table for table in tables if is_face_table(str(table))]
+    return tables if full else random.Random(plan.hash).sample(tables, min(SAMPLED, len(tables)))
+
+
+def _check_faces(there: Reading, plan: Plan, table: Path | str) -> Damage | bool:
+    """What is wrong with a table of detections; else whether it has a checksum that proves it."""
+    try:
+        with nullcontext(table) if isinstance(table, Path) else there.open_faces(table) as path:
+            return read_faces_checked(path, path.stem)[1]
+    except InputError as error:
+        return Damage(str(table) if isinstance(table, Path) else f"faces/{table}", error.what)
+
+
+def _unchecked(plan: Plan, without: int, tables: int) -> list[str]:
+    lines = []
+    if plan.format < CHECKED:
+        lines.append(
+            f"a set of format {plan.format} has no checksums in its JSON files and its inputs.parquet: where the clips "
+            "lie, their sizes, the libraries and what units were made of may have changed unseen. To prove them, make "
+            "a set of the current format: mrigan shards plan --from DIR -o NEW"
+        )
+    if without:
+        lines.append(
+            f"{without} of {tables} tables of detections were written by an earlier version and have no checksum: a "
+            "changed value in them gives other faces, unseen"
+        )
+    return lines

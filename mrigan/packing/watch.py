@@ -6,7 +6,6 @@ why one was given up. So it works from any machine that sees the folder or the U
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from mrigan.errors import ShardError
 from mrigan.packing.journal import BUILT, FAILED, UnitReport, read_report
 from mrigan.packing.layout import Layout
 from mrigan.packing.place import folder_of, is_url
+from mrigan.packing.plan_file import parse_plan
 
 WINDOW = 600.0  # seconds that rates are taken over
 NAMES = Layout(Path())
@@ -152,7 +152,7 @@ class Watch:
         if not text:
             raise ShardError("no shard plan there", where=self.out, fix="make one: mrigan shards plan CATALOG -o DIR")
         try:
-            self.clips = {unit["name"]: unit["clips"] for unit in json.loads(text.popitem()[1])["units"]}
+            self.clips = {unit["name"]: unit["clips"] for unit in parse_plan(text.popitem()[1])["units"]}
         except (ValueError, KeyError, TypeError) as error:
             raise ShardError(f"the plan cannot be read: {error}", where=self.out, fix="plan it again") from None
         self._stamps: dict[str, Any] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,9 @@ from mrigan.evaluation import search_thresholds
 from mrigan.evaluation.chance import skill
 from mrigan.evaluation.scores import write_scores
 from mrigan.models import save_bundle
+from mrigan.packing.layout import Layout
+from mrigan.packing.manifest import read_manifest
+from mrigan.packing.plan_file import read_plan_json
 from mrigan.training.doubt import learn_to_doubt
 from mrigan.training.job import Job
 from mrigan.training.learned import learned_data
@@ -100,12 +102,17 @@ def face_settings(folders: Sequence[str | Path]) -> dict[str, Any]:
 
 
 def _settings_of(folder: Path) -> dict[str, Any]:
-    plan = folder / "plan.json"
+    layout = Layout(folder)
+    about, plan_hash = read_plan_json(layout), read_manifest(layout).get("plan_hash")
+    if about.get("plan_hash", plan_hash) != plan_hash:
+        raise ShardError(
+            "plan.json and manifest.json are of two sets", where=folder, fix=f"mrigan shards verify {folder}"
+        )
     try:
-        return to_dict(from_dict(FacesConfig, json.loads(plan.read_bytes())["config"]["faces"]))
-    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+        return to_dict(from_dict(FacesConfig, about["config"]["faces"]))
+    except (KeyError, TypeError, ConfigError) as error:
         raise ShardError(
             f"the plan of the shards cannot be read: {error!r}",
-            where=plan,
+            where=layout.plan,
             fix=f"build the set: mrigan shards build {folder}",
         ) from None

@@ -15,7 +15,7 @@ from mrigan.video.recipe import draw_treatment
 from mrigan.video.source import DecoderError, FrameSource, PyAvSource, family_source, pyav_source
 from mrigan.video.still_pairs import FakeStill
 from mrigan.video.stills import is_picture, read_still
-from mrigan.video.table import faces_key, fingerprint, read_faces, write_faces
+from mrigan.video.table import faces_key, fingerprint, read_faces, read_faces_checked, write_faces
 from mrigan.video.treatment import Treatment
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "probe",
     "pyav_source",
     "read_faces",
+    "read_faces_checked",
     "read_frames",
     "read_still",
     "resize_face",

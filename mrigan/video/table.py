@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
+from mrigan.checked_table import CHECKED, read_checked_table, write_checked_table
 from mrigan.config import FacesConfig
 from mrigan.errors import InputError
-from mrigan.files import atomic_write, hash_json
+from mrigan.files import hash_json
 from mrigan.regular import open_regular
 from mrigan.video.faces import Face, FaceTable
 
@@ -17,6 +17,7 @@ from mrigan.video.faces import Face, FaceTable
 FINDING = ("every", "long_side", "min_face", "thresholds", "factor", "max_persons", "cropped")
 CORNERS = ("x0", "y0", "x1", "y1")
 MADE = "pyav on cpu"
+METADATA = "mrigan.faces"
 VERSION = 3  # of detection and tracking; a change of what they find must change every key
 HEAD = 1 << 16  # bytes of the clip's head and tail in its fingerprint
 
@@ -56,7 +57,6 @@ def faces_key(clip_path: str | Path, clip_id: str, config: FacesConfig, made: st
 def write_faces(path: str | Path, table: FaceTable, key: str = "") -> None:
     """Write `table` atomically: a row a face; what concerns the whole clip is in the file's metadata."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     faces = table.faces
     corners = {name: pa.array([f.box[i] for f in faces], pa.float64()) for i, name in enumerate(CORNERS)}
@@ -71,9 +71,7 @@ def write_faces(path: str | Path, table: FaceTable, key: str = "") -> None:
         }
     )
     about = {"key": key, "frames": table.frames, "frame_size": list(table.frame_size), "note": table.note}
-    data = data.replace_schema_metadata({"mrigan.faces": json.dumps(about)})
-    with atomic_write(path) as file:
-        pq.write_table(data, file)
+    write_checked_table(path, data, METADATA, about)
 
 
 def read_faces(path: str | Path, key: str | None = None) -> FaceTable:
@@ -82,27 +80,28 @@ def read_faces(path: str | Path, key: str | None = None) -> FaceTable:
     Raises:
         InputError: no such file, damaged, or written for another key than the one asked for.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    return read_faces_checked(path, key)[0]
 
+
+def read_faces_checked(path: str | Path, key: str | None = None) -> tuple[FaceTable, bool]:
+    """`read_faces`, and whether the table has a checksum: earlier versions wrote none.
+
+    Raises:
+        InputError: as `read_faces`.
+    """
     try:
-        data = pq.read_table(path)
-        about = json.loads((data.schema.metadata or {})[b"mrigan.faces"])
-        rows = data.to_pylist()
+        columns, about = read_checked_table(path, METADATA)
+        rows = zip(*(columns[name] for name in ("frame", "time", "person", *CORNERS, "prob", "points")), strict=True)
         faces = [
-            Face(
-                frame=row["frame"],
-                time=row["time"],
-                person=row["person"],
-                box=tuple(row[name] for name in CORNERS),
-                prob=row["prob"],
-                points=tuple(zip(row["points"][::2], row["points"][1::2], strict=True)),
-            )
-            for row in rows
-        ]
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            Face(frame, time, person, box=tuple(box), prob=prob,
+                 points=tuple(zip(points[::2], points[1::2], strict=True)))
+            for frame, time, person, *box, prob, points in rows
+        ]  # fmt: skip
+        made_for = about["key"]
+        table = FaceTable(faces, about["frames"], tuple(about["frame_size"]), about["note"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
         what = f"no readable table of faces ({error})"
         raise InputError(what, where=str(path), fix="delete it: it is made again") from None
-    if key is not None and about["key"] != key:
+    if key is not None and made_for != key:
         raise InputError("a table of faces of another clip or other settings", where=str(path), fix="delete it")
-    return FaceTable(faces, about["frames"], tuple(about["frame_size"]), about["note"])
+    return table, about[CHECKED]

@@ -87,8 +87,8 @@ TAR = "train-real-000001.tar"
 BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "no folder": (shutil.rmtree, "no such shard folder", "data.shards"),
     "not finished": (lambda d: (d / "manifest.json").unlink(), "manifest.json is missing", "shards build"),
-    "manifest cut": (lambda d: _replace(d / "manifest.json", lambda b: b[:9]), "no JSON object", "manifest.json"),
-    "manifest is a list": (lambda d: (d / "manifest.json").write_text("[]"), "no JSON object", "manifest.json"),
+    "manifest cut": (lambda d: _replace(d / "manifest.json", lambda b: b[:9]), "not a JSON object", "manifest.json"),
+    "manifest is a list": (lambda d: (d / "manifest.json").write_text("[]"), "not a JSON object", "manifest.json"),
     "no table": (lambda d: (d / "samples.parquet").unlink(), "samples.parquet is missing", "shards verify"),
     "table of another set": (
         lambda d: _replace(d / "samples.parquet", lambda b: b + b" "),

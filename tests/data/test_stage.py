@@ -145,7 +145,7 @@ def test_a_server_that_dies_leaves_what_came_and_the_next_goes_on(serve: Serve, 
     (folder,) = (tmp_path / "cache").iterdir()
     have = (folder / f".{TAR}.part").stat().st_size
     assert have == 5000
-    with pytest.raises(ShardError, match="no finished shard set"):  # half a set is none
+    with pytest.raises(ShardError, match="the shard set is not finished"):  # half a set is none
         ShardSet.open([folder], "train")
     again = serve()
     same(stage(again.url, tmp_path / "cache"), pairs)

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mrigan.catalog import Catalog, read_catalog, write_catalog
+from mrigan.checked_json import read_checked_json, write_checked_json
 from mrigan.cli import app
 from mrigan.errors import ShardError
 from mrigan.packing import Plan, build_shards, check_shards, load_plan, plan_shards, read_rows
@@ -60,7 +61,7 @@ def change(path: Path, *, longer: bool = True) -> None:
 
 def test_the_plan_records_the_clips_as_they_are(own: Own) -> None:
     videos, _, out = own
-    facts = read_inputs(Plan(out, config(), "", {}, (), {}).layout)
+    facts = read_inputs(load_plan(out))
     stats = {f"toy/{'swap' if 'swap' in p.name else 'original'}/-/{p.stem}": p.stat() for p in videos.iterdir()}
     assert facts == {clip: (about.st_size, about.st_mtime_ns) for clip, about in stats.items()}
     recorded = json.loads((out / "plan.json").read_text())["libraries"]
@@ -147,9 +148,9 @@ def test_of_older_sets_verify_says_what_it_cannot_see(tmp_path: Path) -> None:
 
 def test_other_libraries_are_refused_by_name(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
     _, plan, out = own
-    about = json.loads((out / "plan.json").read_text())
+    about, _ = read_checked_json(out / "plan.json")
     about["libraries"]["opencv"] = "3.4.1"
-    (out / "plan.json").write_text(json.dumps(about))
+    write_checked_json(out / "plan.json", about)
     with pytest.raises(ShardError, match=rf"opencv: 3\.4\.1 → {cv2.__version__}"):
         build_shards(out, workers=1)
     plan()  # nothing is built: these will be the plan's

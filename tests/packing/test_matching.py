@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mrigan.checked_json import read_checked_json, write_checked_json
 from mrigan.data import EpochPlan, ShardSet
 from mrigan.errors import ConfigError, ShardError
-from mrigan.files import sha256_file
+from mrigan.files import hash_json, sha256_file
 from mrigan.packing import build_shards, plan_shards, shard_stats
 from mrigan.packing.matching import matched
 from mrigan.packing.shortcuts import balanced_accuracy
@@ -84,13 +85,15 @@ def told(copy: Callable[[], Path]) -> Path:
         row["face_px"] = 100.0 if (i % 3 > 0) == fake else 60.0
     pq.write_table(pa.Table.from_pylist(table, pq.read_schema(folder / "samples.parquet")), folder / "samples.parquet")
     for name in ("manifest.json", "plan.json"):
-        data = json.loads((folder / name).read_text())
+        data, _ = read_checked_json(folder / name)
         if name == "manifest.json":
             data |= {"samples_sha256": sha256_file(folder / "samples.parquet"), "match": ["compression", "face_px"],
                      "seed": 0}  # fmt: skip
         else:
-            data["config"]["pack"]["match"] = ["compression", "face_px"]
-        (folder / name).write_text(json.dumps(data))
+            for settings in (data["config"], data["decides"]["config"]):
+                settings["pack"]["match"] = ["compression", "face_px"]
+            data["plan_hash"] = hash_json(data["decides"])
+        write_checked_json(folder / name, data)
     return folder
 
 
@@ -151,9 +154,9 @@ def test_what_cannot_be_matched_is_said(told: Path) -> None:
         matched(table.drop_columns("face_px"), ["face_px"], 0)
     apart = [row | {"compression": row["label"]} for row in pq.read_table(told / "samples.parquet").to_pylist()]
     pq.write_table(pa.Table.from_pylist(apart, pq.read_schema(told / "samples.parquet")), told / "samples.parquet")
-    manifest = json.loads((told / "manifest.json").read_text())
+    manifest, _ = read_checked_json(told / "manifest.json")
     manifest["samples_sha256"] = sha256_file(told / "samples.parquet")
-    (told / "manifest.json").write_text(json.dumps(manifest))
+    write_checked_json(told / "manifest.json", manifest)
     with pytest.raises(ShardError, match=r"pack\.match leaves none"):
         ShardSet.open([told], "train")
     assert replace(shard_stats(told)).matching["train"]["after"]["real"] == 0

@@ -148,5 +148,5 @@ def test_a_damaged_plan_is_an_error(catalog: Path, tmp_path: Path) -> None:
     plan_shards(catalog, config(), out)  # the same plan mends it
     load_plan(out)
     (out / "plan.json").write_text("{")
-    with pytest.raises(ShardError, match="no JSON"):
+    with pytest.raises(ShardError, match="not a JSON object"):
         load_plan(out)

@@ -1,0 +1,62 @@
+"""What decides the bytes of a set, beside the clips themselves: the plan's hash is of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from mrigan.config import ShardsConfig, differences, to_dict
+from mrigan.files import hash_json, sha256_file
+from mrigan.packing.layout import FORMAT
+
+# Settings that did not exist once: at their defaults they leave a plan's hash as it was
+NEWER = (("recipe", "mri_of"), ("faces", "cropped"))
+
+
+def what_decides(config: ShardsConfig, catalog_hash: str, format: int = FORMAT) -> dict[str, Any]:
+    """All that determines the bytes of the set, beside the clips themselves."""
+    weights = config.mri.weights
+    return {"format": format, "config": _settings(to_dict(config)), "catalog": catalog_hash,
+            "mri_weights": sha256_file(weights) if weights else ""}  # fmt: skip
+
+
+def check_decides(plan: Mapping[str, Any]) -> None:
+    """Whether the values of a plan.json agree with what its hash is of.
+
+    Raises:
+        ValueError: they contradict one another; says which.
+        KeyError, TypeError, AttributeError: it is no plan.
+    """
+    decides, settings = plan["decides"], _settings(plan["config"])
+    if hash_json(decides) != plan["plan_hash"]:
+        raise ValueError("plan_hash is not the hash of what it says decides the set")
+    settings["video"].pop("pictures", None)  # plans of format 2 did not name it
+    decided = copy.deepcopy(decides["config"])
+    decided["video"].pop("pictures", None)
+    changed = differences(decided, settings)
+    for key, value in (("format", plan["format"]), ("catalog", plan["catalog"]["hash"])):
+        changed += [f"{key}: {decides[key]} → {value}"] if value != decides[key] else []
+    if plan["kind"] != plan["config"]["pack"]["kind"]:
+        changed.append(f"kind: {plan['config']['pack']['kind']} → {plan['kind']}")
+    if changed:
+        raise ValueError("it contradicts itself: " + "; ".join(changed))
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a config that decide bytes."""
+    settings: dict[str, Any] = copy.deepcopy(dict(config))
+    video, pack = settings["video"], settings["pack"]
+    settings.pop("limits", None)  # they change nothing, nor does where detections lie
+    pack.pop("faces_dir", None)
+    if not pack.get("match"):
+        pack.pop("match", None)  # as in plans from before it existed
+    if video["device"] == "cpu" and video["decoder"] == "auto":
+        video["decoder"] = "pyav"  # it is what `auto` chooses there
+    if video["device"] == "cuda":
+        video["pictures"] = "torch"  # what treats and cuts them there; other bytes than OpenCV's
+    for room, name in NEWER:
+        if name in settings[room] and settings[room][name] == getattr(getattr(ShardsConfig(), room), name):
+            del settings[room][name]
+    settings["mri"].pop("weights", None)  # their SHA-256 stands beside
+    return settings
