@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -32,7 +33,7 @@ TRIAL_BYTES = 1 << 16  # written to check that the disk has free space
 HASH_BYTES = 1 << 20  # read at a time
 MAX_LINKS = 40  # symbolic links in a chain, as in the kernel
 MAX_READER_DELAY = 5.0  # seconds that the reader of a named pipe may start later than the writer
-FAILPOINT = "MRIGAN_FAILPOINT"  # environment variable for tests: "NAME N"; see `failpoint`
+FAILPOINT = "MRIGAN_FAILPOINT"  # environment variable for tests: "NAME N" or "NAME N full"; see `failpoint`
 _passes = count(1)
 
 
@@ -68,6 +69,8 @@ class Output:
     def try_write(self) -> Output:
         """Write a few bytes beside the file and remove them again; creates missing folders. Returns itself.
 
+        Also removes what a killed process left of it.
+
         Raises:
             OutputError: the folder cannot be created or written to, or the disk is full.
         """
@@ -75,8 +78,12 @@ class Output:
             beside: Path | None = None
             try:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
+                for path in self.file.parent.glob(f".{glob.escape(self.file.name)}.*.tmp"):
+                    if writer_is_gone(path):
+                        path.unlink(missing_ok=True)
                 beside = temporary_path(self.file)
                 with open(beside, "xb") as file:
+                    failpoint("try.begun", self.file.name)
                     file.write(bytes(TRIAL_BYTES))
                     file.flush()
                     os.fsync(file.fileno())
@@ -138,15 +145,21 @@ def failpoint(name: str, what: str = "") -> None:
     """A point where tests kill this process like `kill -9`; does nothing unless MRIGAN_FAILPOINT is set.
 
     MRIGAN_FAILPOINT="checkpoint 3" kills at the third point whose `name what` begins with "checkpoint"; " 3" at the
-    third of all. Put one before and after each step that makes a result visible or removes one.
+    third of all. "write.begun 3 full" fills the disk there instead. Put one before and after each step that makes a
+    result visible or removes one.
 
     Args:
         name: of the point: `room.moment`. what: the file or unit.
+
+    Raises:
+        OSError: ENOSPC, with "full".
     """
     setting = os.environ.get(FAILPOINT)
     if setting:
-        start, _, number = setting.rpartition(" ")
+        start, _, number = setting.removesuffix(" full").rpartition(" ")
         if f"{name} {what}".startswith(start) and next(_passes) == int(number):
+            if setting.endswith(" full"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), what)
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -1,49 +1,73 @@
 """Stop a job of many processes: signals go to the whole group (Ctrl-C, `scancel`), and the main process decides.
 
-This module does not import torch or other rooms: a command enters `stopped_by_signals` before it imports them.
+This module does not import torch or other rooms: `mrigan` enters `stopped_by_signals` before it imports them.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from mrigan.errors import ShardError
+from mrigan.errors import MriganError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GROUP_SIGNALS = (*SIGNALS, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 AGAIN = "run the same command again to continue"
+MAX_UNWINDING = 5.0  # seconds that a stopped block has to end by itself
 
 
-class BuildStopped(ShardError):  # noqa: N818 (not an error)
-    """A signal stopped the build; the same command continues it."""
+class Stopped(MriganError):  # noqa: N818 (not an error)
+    """A signal stopped the work; the same command continues it."""
 
     exit_code = 75
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
+def stopped_by_signals(exit_code: int = Stopped.exit_code) -> Iterator[None]:
     """SIGINT and SIGTERM end the block at once, also in the middle of an import.
 
+    A block that does not end within `MAX_UNWINDING` seconds, because a library has swallowed the exception or waits for
+    something, ends with the process: files on disk are complete at any moment.
+
     Raises:
-        BuildStopped: a signal came.
+        Stopped: a signal came. Its exit code is `exit_code`.
     """
     caught: list[int] = []
 
+    def stopped() -> Stopped:
+        error = Stopped(f"stopped by {signal.Signals(caught[0]).name}; finished work is kept", fix=AGAIN)
+        error.exit_code = exit_code
+        return error
+
+    def leave() -> None:
+        sys.stderr.write(f"{stopped()}\n")
+        sys.stderr.flush()
+        os._exit(exit_code)
+
+    timer = threading.Timer(MAX_UNWINDING, leave)
+    timer.daemon = True
+
     def interrupt(number: int, _frame: FrameType | None) -> None:
         caught.append(number)
-        raise KeyboardInterrupt
+        if len(caught) == 1:
+            timer.start()
+            raise KeyboardInterrupt
 
     with _handled_by(interrupt):
         try:
             yield
-        except KeyboardInterrupt:
-            name = signal.Signals(caught[0]).name if caught else "SIGINT"
-            raise BuildStopped(f"stopped by {name}; finished units are kept", fix=AGAIN) from None
+        except BaseException:
+            if caught:  # whatever the interrupt became on its way
+                raise stopped() from None
+            raise
+        finally:
+            timer.cancel()
 
 
 @contextmanager
@@ -63,6 +87,12 @@ def _handled_by(handler: Any) -> Iterator[None]:
     finally:
         for number, before in old.items():
             signal.signal(number, before)
+
+
+def ignore_signals() -> None:
+    """SIGINT and SIGTERM do nothing from here on."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from mrigan import progress
-from mrigan.cli import app
+from mrigan.cli.app import app
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

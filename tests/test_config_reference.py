@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, flatten, load_config, to_dict
 from mrigan.config.reference import SCHEMAS, keys_of, page
 from mrigan.training.run_folder import FREE

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mrigan.catalog import scan_catalog, write_catalog
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.config import ShardsConfig, load_config
 from mrigan.packing import build_shards, plan_shards
 from tests.evaluation.tables import random_table

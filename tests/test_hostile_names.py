@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.text import printable
 from mrigan.tracking.registry import Version
 from tests.evaluation.tables import random_table

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mrigan.cli.options import FORCE
+from mrigan.stopping import stopped_by_signals
 
 
 def detect(  # noqa: PLR0917 (the command's options)
@@ -58,32 +59,33 @@ def detect(  # noqa: PLR0917 (the command's options)
     # Imports make a million objects that stay. To look through them for garbage every 700 new ones costs a tenth of a
     # verdict on a picture.
     gc.set_threshold(50_000, 20, 100)
-    from mrigan.detect import Options
-    from mrigan.detect.case import Case, command_line
-    from mrigan.detect.command import run
-    from mrigan.time_limit import leave
+    with stopped_by_signals(75 if jsonl_out else 130):  # once it judges, it says how far it came
+        from mrigan.detect import Options
+        from mrigan.detect.case import Case, command_line
+        from mrigan.detect.command import run
+        from mrigan.time_limit import leave
 
-    options = Options(
-        pictures=image,
-        cropped=cropped,
-        small_faces=small_faces,
-        every=every,
-        device=device,
-        precision=precision,
-        rule=rule,
-        seconds_per_file=seconds_per_file,
-    )
-    code = run(
-        paths,
-        model,
-        options,
-        json_out=json_out,
-        jsonl_out=jsonl_out,
-        html_out=html_out,
-        annotate_out=annotate_out,
-        case=Case(case, examiner, received, command_line(sys.argv[1:])),
-        workers=workers,
-        recursive=recursive,
-        force=force,
-    )
+        options = Options(
+            pictures=image,
+            cropped=cropped,
+            small_faces=small_faces,
+            every=every,
+            device=device,
+            precision=precision,
+            rule=rule,
+            seconds_per_file=seconds_per_file,
+        )
+        code = run(
+            paths,
+            model,
+            options,
+            json_out=json_out,
+            jsonl_out=jsonl_out,
+            html_out=html_out,
+            annotate_out=annotate_out,
+            case=Case(case, examiner, received, command_line(sys.argv[1:])),
+            workers=workers,
+            recursive=recursive,
+            force=force,
+        )
     leave(code)

@@ -9,7 +9,6 @@ import typer
 from typer.core import TyperCommand
 
 from mrigan.cli.options import ForceOption
-from mrigan.stopping import stopped_by_signals
 from mrigan.terminal import echo, echo_json
 
 if TYPE_CHECKING:
@@ -82,7 +81,6 @@ def shards_preview(
 
 
 @app.command("build")
-@stopped_by_signals()
 def shards_build(
     out: Annotated[str, typer.Argument(metavar="DIR|URL", help="Where the plan lies.")],
     *,
@@ -181,7 +179,6 @@ def shards_verify(
 
 
 @app.command("repair")
-@stopped_by_signals()
 def shards_repair(
     out: ShardFolder,
     *,

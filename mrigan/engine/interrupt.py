@@ -2,7 +2,8 @@
 
 Python runs a signal's handler between two of its own instructions, and a backward pass on a CPU is one of them. So the
 signal's number goes through a pipe to a thread, which answers: the first Ctrl-C with what will happen, the second with
-the end of the process, where the main thread does not come to it by itself.
+the end of the process, where the main thread does not come to it by itself. While a training still imports torch,
+nothing is open that could be lost: then the first Ctrl-C, or SIGTERM, ends the process.
 
 This module imports no torch: it is at work before that import.
 """
@@ -19,10 +20,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from mrigan.stopping import Stopped
+
 log = logging.getLogger(__name__)
 
 GRACE = 1.0  # seconds that the main thread has, after the second Ctrl-C, to hear it; twice as many to end by itself
 INTERRUPTED = 130  # the exit code: 128 + SIGINT
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass
@@ -31,6 +35,7 @@ class _State:
 
     step_seconds: float = 0.0
     handled: int = 0  # SIGINTs that the main thread's own handler has seen
+    listens: bool = False  # it has begun what it must end by itself
 
 
 _state = _State()
@@ -44,6 +49,11 @@ def expect_steps_of(seconds: float) -> None:
 def note_handled() -> None:
     """The main thread's own handler has run for a SIGINT."""
     _state.handled += 1
+
+
+def note_listener() -> None:
+    """From here on the main thread looks for signals, and ends by itself."""
+    _state.listens = True
 
 
 @contextmanager
@@ -60,6 +70,7 @@ def answering() -> Iterator[None]:
         return
     hear, tell = socket.socketpair()
     tell.setblocking(False)
+    _state.listens = False
     signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
     thread = threading.Thread(target=_answer, args=(hear,), name="ctrl-c", daemon=True)
     thread.start()
@@ -84,6 +95,10 @@ def in_words(seconds: float) -> str:
 def _answer(hear: socket.socket) -> None:
     count, before = 0, _state.handled
     while data := hear.recv(64):
+        early = [number for number in data if number in ENDING]
+        if early and not _state.listens:
+            _say(f"stopped by {signal.Signals(early[0]).name} before the first step; the same command goes on")
+            os._exit(Stopped.exit_code)
         for _ in range(data.count(signal.SIGINT)):
             count += 1
             if count == 1:
@@ -108,12 +123,17 @@ def _closes(hear: socket.socket) -> bool:
 
 
 def _say_what_happens() -> None:
+    length = f" (about {in_words(_state.step_seconds)})" if _state.step_seconds >= 1 else ""
+    _say(
+        f"stopping after the step under way{length}, then saving; Ctrl-C again stops now, and what was done after the "
+        "last checkpoint is lost"
+    )
+
+
+def _say(line: str) -> None:
+    """By rank 0, for all."""
     if os.environ.get("RANK", "0") == "0":
-        length = f" (about {in_words(_state.step_seconds)})" if _state.step_seconds >= 1 else ""
-        log.warning(
-            "stopping after the step under way%s, then saving; Ctrl-C again stops now, and what was done after the "
-            "last checkpoint is lost", length,
-        )  # fmt: skip
+        log.warning("%s", line)
 
 
 def _forget_in_child() -> None:

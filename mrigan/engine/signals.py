@@ -1,5 +1,6 @@
 """Stopping on purpose: a signal or a stop file sets a flag, the ranks agree on it between two steps, a checkpoint is
-saved, the process ends.
+saved, the process ends. SIGINT and SIGTERM before the first step end it without one. SIGUSR1 and the stop file are for
+queues, which leave minutes: that step is done and saved, so that a job which is requeued gets on.
 
 Exit codes: 0 finished; 75 (EX_TEMPFAIL) stopped, saved, and the same command goes on. torchrun turns every code other
 than 0 into 1, so scripts read `run.dir/status.json`, which says `finished`, `stopped`, `failed` or `running`.
@@ -20,8 +21,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from mrigan.engine.interrupt import answering, note_handled
-from mrigan.errors import MriganError
+from mrigan.engine.interrupt import ENDING, answering, note_handled, note_listener
 
 if TYPE_CHECKING:
     from mrigan.engine.distributed import World
@@ -29,17 +29,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-EX_TEMPFAIL = 75
 GPU_INTERVAL = 10  # steps between two agreements on GPUs, where a step takes milliseconds
 STOP_FILE = "MRIGAN_STOP_FILE"  # environment: a file whose appearance asks for a stop; signals can be lost, it cannot
 POLL = 1.0  # seconds between two looks at it, by rank 0
 _FILE_SEEN = 255  # stands for the stop file among the signals' numbers
-
-
-class Stopped(MriganError):  # noqa: N818 - it is no error
-    """Training was stopped by a signal; all is saved and the same command goes on."""
-
-    exit_code = EX_TEMPFAIL
 
 
 class _Flag:
@@ -64,7 +57,7 @@ _early: list[_Flag] = []  # of the `listening` that is open
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Note the signals that come before a `StopRequest` is there to act on them; it takes them over."""
+    """Until a `StopRequest` is there, SIGINT and SIGTERM end the process; it takes SIGUSR1 over, which it saves for."""
     flag = _Flag()
     before = _install(flag)
     _early.append(flag)
@@ -105,6 +98,7 @@ class StopRequest:
         for early in _early:
             self.received, early.received = self.received or early.received, 0
         self._answers.enter_context(answering())
+        note_listener()
         return self
 
     def __exit__(
@@ -123,6 +117,11 @@ class StopRequest:
         number = self.world.any(self.received or self._file_seen())
         if number == _FILE_SEEN:
             return "a stop file"
+        return signal.Signals(number).name if number else ""
+
+    def early(self) -> str:
+        """As `agreed`, before the first step, of what does not wait for it. Every rank must ask."""
+        number = self.world.any(self.received if self.received in ENDING else 0)
         return signal.Signals(number).name if number else ""
 
     def _file_seen(self) -> int:

@@ -26,11 +26,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from mrigan.config import HealthConfig
-from mrigan.engine.signals import Stopped
 from mrigan.health.failure import PeerFailed, find_cause, first_failure, note_failure, read_stall, tell_torchrun
 from mrigan.health.heartbeat import ENDED, EVERY_S, SILENT, Heartbeat, write_heartbeat
 from mrigan.health.neighbour import Neighbour
 from mrigan.health.stall import report_stall
+from mrigan.stopping import Stopped
 
 if TYPE_CHECKING:
     from mrigan.engine.distributed import World

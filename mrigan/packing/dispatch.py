@@ -23,7 +23,7 @@ from mrigan.packing.plan import Unit
 from mrigan.packing.unit import Job, require_videos
 from mrigan.packing.workers import Busy, Died, Done, run_tasks
 from mrigan.progress import Advance, bar
-from mrigan.stopping import AGAIN, BuildStopped, noted_signals
+from mrigan.stopping import AGAIN, Stopped, noted_signals
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def make_units(place: Place, units: Sequence[Unit], crew: Crew) -> Outcome:
 
     Raises:
         ShardError: the disk is full, the videos went away. All finished units stay.
-        BuildStopped: by SIGINT or SIGTERM; the units at hand are dropped.
+        Stopped: by SIGINT or SIGTERM; the units at hand are dropped.
         ConfigError: there is no Ray, or no cluster of it.
     """
     families, left = _families(place.plan.units), _families(units)
@@ -85,7 +85,7 @@ def make_units(place: Place, units: Sequence[Unit], crew: Crew) -> Outcome:
             jobs = list(work.round(jobs))
     if caught:
         name = signal.Signals(caught[0]).name
-        raise BuildStopped(
+        raise Stopped(
             f"stopped by {name}; {len(work.outcome.made)} of {len(units)} missing units were built",
             where=place.where,
             fix=AGAIN,

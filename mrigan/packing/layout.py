@@ -17,6 +17,7 @@ inputs.parquet names its plan and has a checksum of its rows, as each table of d
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,12 @@ def unit_name(split: str, number: int) -> str:
 def shard_name(split: str, label: str, number: int, part: int = 0) -> str:
     """`train-fake-000000.tar`, and `train-fake-000000-1.tar` for what does not go into it."""
     return f"{split}-{label}-{number:06d}{f'-{part}' if part else ''}.tar"
+
+
+def unit_of(shard: str) -> str:
+    """The unit of a shard by its name: `train-000000`; "" for another name."""
+    match = re.fullmatch(r"(\w+)-(real|fake)-(\d{6})(-\d+)?\.tar", shard)
+    return f"{match[1]}-{match[3]}" if match else ""
 
 
 def clip_key(clip: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from mrigan.catalog import LABELS, Clip
 from mrigan.config import ShardsConfig
+from mrigan.files import failpoint
 from mrigan.packing.inputs import record_inputs
 from mrigan.packing.journal import UnitReport, write_report
 from mrigan.packing.leftovers import clean
@@ -84,6 +85,7 @@ class Folder:
 
     def forget(self, unit: Unit) -> None:
         self.plan.layout.unit_marker(unit.name).unlink(missing_ok=True)
+        failpoint("unit.forgotten", unit.name)
 
     def shards_of(self, unit: Unit) -> list[str]:
         layout = self.plan.layout
@@ -91,8 +93,13 @@ class Folder:
 
     def remove(self, shard: str) -> None:
         layout = self.plan.layout
-        for path in (layout.shard(shard), layout.index(shard), layout.sidecar(shard)):
+        for path in (
+            layout.index(shard),
+            layout.sidecar(shard),
+            layout.shard(shard),
+        ):  # verify finds the last
             path.unlink(missing_ok=True)
+            failpoint("shard.removed", path.name)
 
     def remove_faces(self, table: str) -> None:
         (self.plan.faces / table).unlink(missing_ok=True)

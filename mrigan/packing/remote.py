@@ -83,7 +83,7 @@ class Remote:
 
     def remove(self, shard: str) -> None:
         with reaching(self.where):
-            for path in (NAMES.shard(shard), NAMES.index(shard), NAMES.sidecar(shard)):
+            for path in (NAMES.index(shard), NAMES.sidecar(shard), NAMES.shard(shard)):  # as in a folder
                 self.files.remove(path.as_posix())
 
     def remove_faces(self, table: str) -> None:

@@ -99,7 +99,7 @@ def repair_shards(
     Raises:
         ShardError: there is no plan, the folder of the videos is not there, this machine has other libraries than the
             plan, or a unit could not be built.
-        BuildStopped: a signal came; the same command continues.
+        Stopped: a signal came; the same command continues.
     """
     check = check_shards(out, full, workers, scratch=scratch)
     with open_place(out, scratch) as place:

@@ -21,7 +21,7 @@ from typing import Any
 from mrigan.errors import ConfigError, InputError, ShardError
 from mrigan.files import sha256_file
 from mrigan.packing.inputs import changed_contents, read_inputs, without_sha256
-from mrigan.packing.layout import CHECKED, parse_json
+from mrigan.packing.layout import CHECKED, parse_json, unit_of
 from mrigan.packing.manifest import manifest_of, read_manifest
 from mrigan.packing.plan_file import Plan, load_plan, unit_names
 from mrigan.packing.reading import Reading, reading
@@ -160,13 +160,14 @@ def _strangers(there: Reading, plan: Plan, known: set[str]) -> Iterator[Damage]:
     for name in there.shards():
         if name not in known:
             there.bring_beside(name)
-            beside = _sidecar(there.layout.sidecar(name))
-            if beside.get("plan_hash") != plan.hash:
+            beside = _sidecar(there.layout.sidecar(name)) or {"plan_hash": plan.hash, "unit": unit_of(name)}
+            unit = str(beside.get("unit"))
+            if beside.get("plan_hash") != plan.hash or not unit:
                 yield Damage(name, "is a shard of another plan")
-            elif not there.built(str(beside.get("unit"))):
+            elif not there.built(unit):
                 continue  # its unit was killed before the end, which is said
-            else:
-                yield Damage(name, "is in no manifest")
+            else:  # left by a repair that was killed: the unit, made again, removes it
+                yield Damage(name, "is in no manifest", unit=unit)
 
 
 def _sidecar(path: Path) -> dict[str, Any]:

@@ -17,6 +17,8 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -101,11 +103,16 @@ def run_tasks(
     queue = deque((task, attempts) for task in tasks)
     crew: list[_Worker] = []
     poll, looked = min(POLL, seconds_per_file / 4 or POLL), time.monotonic()
+    finished = False
     try:
         while (queue or crew) and not stop():
             while queue and len(crew) < workers and not stop():
                 _start_server()
-                crew.append(_Worker(context, setup, arguments))
+                worker = _Worker(context, setup, arguments)
+                if worker.start(stop):
+                    crew.append(worker)
+            if stop():
+                break
             for worker in crew:
                 if worker.task is None and queue:
                     worker.give(*queue.popleft())
@@ -128,12 +135,15 @@ def run_tasks(
             for worker in [w for w in crew if seconds_per_file and w.seconds_at_file > seconds_per_file]:
                 crew.remove(worker)
                 yield worker.end_late()
+        finished = not stop()
     finally:
         for worker in crew:
             worker.process.terminate()  # all at once: together they have `JOIN` to clean up
         deadline = time.monotonic() + JOIN
         for worker in crew:
             worker.kill(deadline - time.monotonic())
+        if not finished:
+            _end_server()
 
 
 def _start_server() -> None:
@@ -147,14 +157,20 @@ def _start_server() -> None:
         forkserver.ensure_running()
 
 
+def _end_server() -> None:
+    """End that process now, be it that it still loads: it would outlive this one for as long."""
+    server: Any = forkserver._forkserver
+    if server._forkserver_pid is not None:
+        os.kill(server._forkserver_pid, signal.SIGKILL)
+        server._stop()
+
+
 class _Worker:
     """One process, its pipe, and the task that it has."""
 
     def __init__(self, context: Any, setup: Setup, arguments: tuple[Any, ...]) -> None:
-        self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, setup, arguments), daemon=True)
-        self.process.start()
-        theirs.close()
+        self.connection, self._theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=_serve, args=(self._theirs, setup, arguments), daemon=True)
         self.task: Any = None
         self.attempts = 0
         self.note: Any = None
@@ -164,6 +180,21 @@ class _Worker:
     @property
     def seconds_at_file(self) -> float:
         return self.at.seconds + self.silent if self.at is not None else 0.0
+
+    def start(self, stop: Callable[[], bool]) -> bool:
+        """Start the process, which waits until the server has loaded; False, and no more, where a stop comes first."""
+        with self._theirs, ThreadPoolExecutor(1) as pool:
+            started = pool.submit(self.process.start)
+            try:
+                while not started.done():
+                    if stop():
+                        return False
+                    futures.wait([started], 0.1)
+            finally:
+                if not started.done():
+                    _end_server()  # nor does the thread wait any longer
+            started.result()
+        return True
 
     def give(self, task: Any, attempts: int) -> None:
         self.task, self.attempts, self.note, self.at = task, attempts, None, None

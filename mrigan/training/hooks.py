@@ -15,7 +15,7 @@ import torch
 from mrigan.engine.average import Average
 from mrigan.engine.interface import Engine
 from mrigan.engine.interrupt import expect_steps_of
-from mrigan.engine.signals import Stopped
+from mrigan.stopping import Stopped
 from mrigan.training.divergence import DivergenceHook
 from mrigan.training.forecast import warn_of_long_steps
 from mrigan.training.job import Job

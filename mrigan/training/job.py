@@ -24,11 +24,12 @@ from mrigan.engine.distributed import World, join_world
 from mrigan.engine.interface import Engine
 from mrigan.engine.precision import Precision
 from mrigan.engine.seeding import deterministic, seed_all
-from mrigan.engine.signals import Stopped, StopRequest
+from mrigan.engine.signals import StopRequest
 from mrigan.errors import ConfigError, MriganError, ShardError, TrackingError
 from mrigan.health import PeerFailed, Watch
 from mrigan.health.evidence import clear, flight_recorder
 from mrigan.progress import Advance, bar
+from mrigan.stopping import Stopped
 from mrigan.tracking import SPOOL, Run, code_version, send
 from mrigan.training.journal import Journal
 from mrigan.training.resume_check import check_position, restored
@@ -108,6 +109,19 @@ class Job(Generic[C]):
         """Whether an earlier start did all that is asked for, the model included."""
         return _is_finished(self.folder, self.start, self.steps)
 
+    def leave_early(self) -> None:
+        """End before the first step of this start where a signal came. Every rank must call it.
+
+        Raises:
+            Stopped: on every rank.
+        """
+        if name := self.stop.early():
+            raise Stopped(
+                f"stopped by {name} before the first step of this start",
+                where=self.folder.path,
+                fix="the same command goes on",
+            )
+
     def go_back(self, checkpoint: Checkpoint, step: int) -> None:
         """The steps after `checkpoint` are undone, at `step`; the data go on where they are."""
         back = step - checkpoint.step
@@ -163,11 +177,16 @@ class Job(Generic[C]):
             )
 
         place = self.start + self.left_out  # in the plan; it never goes back
+        begun = False
         with self._progress() as self._advance:
             while place < self.steps + self.left_out:  # once, unless the run has gone back to a checkpoint meanwhile
                 with open_loader(place, self.steps + self.left_out) as loader:
                     while (batch := self._next(loader)) is not None:
-                        self.begin_tracking()  # what a start can fail of by a wrong setting lies behind it
+                        if not begun:
+                            self.leave_early()
+                            self.begin_tracking()  # what a start can fail of by a wrong setting lies behind it
+                            self.leave_early()
+                        begun = True
                         place = batch.step + 1
                         seed_all(train.seed, "step", batch.step, self.world.rank)
                         # Seeds stay in CPU memory: what they decide is drawn by the host, which must not wait for the
@@ -279,6 +298,7 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
                     job.begin_tracking()
                 exact = deterministic(config.train.deterministic, world.device, config.engine.tf32)
                 with exact, _recorded(job), health.failures():
+                    job.leave_early()
                     yield job
         finally:
             folder.close()

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from mrigan.config import DetectorConfig, GanConfig, load_config
 from mrigan.engine.environment import find_ranks
-from mrigan.engine.signals import Stopped, listening
+from mrigan.engine.signals import listening
 from mrigan.errors import MriganError
 from mrigan.health.failure import PeerFailed, tell_torchrun
+from mrigan.stopping import Stopped
 from mrigan.terminal import echo, log_handler, say, say_error
 from mrigan.threads import settle
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mrigan.catalog import read_catalog
 from mrigan.catalog.readers import READERS
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.cli.catalog import READER
 from mrigan.errors import CatalogError, ConfigError
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mrigan.catalog import Catalog, audit, missing_originals, read_catalog, scan_catalog, write_catalog
-from mrigan.cli import app
+from mrigan.cli.app import app
 
 N = 24
 

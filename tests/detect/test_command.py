@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.config import TrackingConfig
 from mrigan.detect.choice import choose_model
 from mrigan.detect.results import as_json

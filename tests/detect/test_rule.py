@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.detect.rule import choose_rule, papers_rule
 from mrigan.errors import ConfigError, ModelError
 from mrigan.evaluation.videos import video_verdict

@@ -63,7 +63,7 @@ def test_a_machine_that_can_train(built: Built, tmp_path: Path) -> None:
 def test_what_would_stop_a_training_is_an_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 
-    from mrigan.cli import app
+    from mrigan.cli.app import app
 
     monkeypatch.setattr("mrigan.doctor.check_ranks", lambda: iter([]))
     monkeypatch.chdir(tmp_path)

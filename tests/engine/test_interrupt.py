@@ -11,18 +11,21 @@ from pathlib import Path
 import pytest
 
 from mrigan.engine.interrupt import answering, in_words
-from mrigan.engine.signals import listening
+from mrigan.engine.signals import StopRequest, listening
 from tests.conftest import ROOT
+from tests.engine.test_signals import ALONE
 
 # The main thread is in one call of C, which gives up Python's lock and goes on after a signal, as autograd's does; it
 # waits for a second byte that nobody sends.
 PROGRAM = """
 import ctypes, logging, os, sys
-from mrigan.engine.interrupt import expect_steps_of
+from mrigan.engine.interrupt import expect_steps_of, note_listener
 from mrigan.engine.signals import listening
 logging.basicConfig(format="%(message)s")
 libc = ctypes.CDLL(None)
 with listening():
+    if "begun" in sys.argv:
+        note_listener()
     expect_steps_of(170)
     mutex = (ctypes.c_char * 64)()
     libc.pthread_mutex_lock(mutex)
@@ -33,7 +36,7 @@ with listening():
 
 def test_the_first_is_answered_and_the_second_ends_a_process_that_hears_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", PROGRAM, "begun"], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
         assert process.stdout is not None
@@ -52,8 +55,22 @@ def test_the_first_is_answered_and_the_second_ends_a_process_that_hears_nothing(
         process.communicate()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_before_there_is_anything_to_save_the_first_ends_the_process(number: signal.Signals) -> None:
+    """Also while it is in one long call, such as the loading of a library."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "inside\n"
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert said == f"stopped by {number.name} before the first step; the same command goes on\n"
+
+
 def test_where_the_main_thread_hears_it_the_second_is_a_keyboard_interrupt() -> None:
-    with listening():
+    with listening(), StopRequest(ALONE):
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)

@@ -49,16 +49,25 @@ def test_ranks_ask_at_the_same_steps() -> None:
     assert many.agreed(9) == ""  # not asked: no communication in this step
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_that_came_too_early_is_taken_over(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
+def test_a_queues_signal_that_came_too_early_is_taken_over() -> None:
+    before = signal.getsignal(signal.SIGUSR1)
     with listening():
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGUSR1)
         with StopRequest(ALONE) as stop:
-            assert stop.agreed(1) == number.name
+            assert stop.agreed(1) == "SIGUSR1"
         with StopRequest(ALONE) as stop:  # once
             assert stop.agreed(1) == ""
-    assert signal.getsignal(number) == before
+    assert signal.getsignal(signal.SIGUSR1) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "SIGINT"), (signal.SIGUSR1, "")]
+)
+def test_before_the_first_step_a_queues_signal_waits_for_it(number: signal.Signals, name: str) -> None:
+    with StopRequest(ALONE) as stop:
+        os.kill(os.getpid(), number)
+        assert stop.early() == name
+        assert stop.agreed(1) == number.name
 
 
 def test_a_stop_file_stands_for_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.evaluation import write_scores
 from tests.evaluation.tables import random_table, table, video, with_families
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.errors import ConfigError, InputError
 from mrigan.evaluation import write_scores
 from tests.conftest import ROOT

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from PIL import Image
 from typer.testing import CliRunner
 
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.config import FacesConfig, ShardsConfig, to_dict
 from mrigan.data import ShardSet
 from mrigan.errors import ConfigError, ShardError

@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.config import FacesConfig, to_dict
 from mrigan.evaluation import check_scores
 from mrigan.evaluation.parts import Parts

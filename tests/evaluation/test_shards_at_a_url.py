@@ -13,7 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.config import FacesConfig, ShardsConfig, to_dict
 from mrigan.errors import ConfigError
 from mrigan.models import Detector

@@ -17,7 +17,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.config import HealthConfig
 from mrigan.engine.distributed import World
 from mrigan.errors import ShardError

@@ -38,6 +38,11 @@ def alive(pid: int) -> bool:
         return False
 
 
+def server(pid: int) -> list[int]:
+    """The process that the workers of `pid` are forked from, if it has begun."""
+    return [child for child in children(pid) if b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
 def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
     """Until something happened, or the build has ended."""
     while not happened() and process.poll() is None:

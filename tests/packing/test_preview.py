@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mrigan.catalog import Catalog, Clip, read_catalog, write_catalog
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.errors import CatalogError
 from mrigan.packing.preview import write_preview
 from mrigan.packing.sheet import BOX, Cell, marked, write_sheet

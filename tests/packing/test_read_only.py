@@ -19,7 +19,7 @@ from mrigan.packing.layout import Layout
 RUN = """
 import json, sys
 from typer.testing import CliRunner
-from mrigan.cli import app
+from mrigan.cli.app import app
 for words in json.loads(sys.argv[1]):
     done = CliRunner().invoke(app, words)
     print(json.dumps([done.exit_code, done.output, repr(done.exception)]))

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mrigan.catalog import Catalog, write_catalog
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.errors import ShardError
 from mrigan.packing import check_shards, plan_shards, repair_shards, shard_stats
 from mrigan.packing.manifest import write_manifest

@@ -14,7 +14,7 @@ from mrigan.packing import plan_shards
 from mrigan.packing.layout import Layout
 from mrigan.packing.leftovers import leftovers
 from tests.packing.conftest import PNG, Built, config
-from tests.packing.processes import children, gone, start, wait_for, workers
+from tests.packing.processes import alive, server, start, wait_for, workers
 
 
 def handles(pid: int, number: int) -> bool:
@@ -24,14 +24,9 @@ def handles(pid: int, number: int) -> bool:
     return bool(caught >> (number - 1) & 1)
 
 
-def has_server(pid: int) -> bool:
-    """Whether the process that workers are forked from has begun: it has loaded nothing yet."""
-    return any(b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children(pid))
-
-
 MOMENTS: dict[str, Callable[[int], bool]] = {
     "it loads": lambda pid: handles(pid, signal.SIGTERM),
-    "the workers' server loads": has_server,
+    "the workers' server loads": lambda pid: bool(server(pid)),
     "a worker starts": lambda pid: bool(workers(pid)),
 }
 
@@ -46,11 +41,14 @@ def test_a_signal_to_the_group_stops_a_build_that_starts(
     plan_shards(built.catalog, config(*PNG), folder)
     process: subprocess.Popen[str] = start(folder)
     wait_for(process, lambda: MOMENTS[moment](process.pid))
-    crew = [*children(process.pid), *workers(process.pid)]
+    crew = [*server(process.pid), *workers(process.pid)]
+    if len(crew) == 1:
+        os.kill(crew[0], signal.SIGSTOP)  # however long it loads, nobody waits for it
     os.killpg(process.pid, number)
-    _, said = process.communicate(timeout=120)
+    process.wait(timeout=120)
+    assert not any(alive(pid) for pid in crew)
+    _, said = process.communicate()
     assert process.returncode == 75, said
     assert f"stopped by {number.name}" in said
     assert "Traceback" not in said
     assert not leftovers(Layout(folder))
-    gone(crew)

@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.config import TrackingConfig
 from mrigan.errors import ModelError
 from mrigan.tracking import Run, list_models, promote, register, resolve

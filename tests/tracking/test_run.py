@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from mrigan import __version__
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.config import GanConfig, TrackingConfig, flatten, to_dict
 from mrigan.errors import TrackingError
 from mrigan.tracking import Run, send, tracking_uri

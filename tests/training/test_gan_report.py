@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.config import GanConfig, to_dict
 from mrigan.data import ShardSet
 from mrigan.errors import InputError

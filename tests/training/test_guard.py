@@ -19,7 +19,7 @@ from mrigan.data import EpochPlan, ShardSet
 from mrigan.engine.ddp import DdpEngine
 from mrigan.engine.distributed import World
 from mrigan.engine.precision import Precision
-from mrigan.engine.signals import Stopped
+from mrigan.stopping import Stopped
 from mrigan.training import gan
 from mrigan.training.guard import DivergedError, Guard
 from tests.distributed.checks import Tiny

@@ -32,7 +32,7 @@ def loaded(process: subprocess.Popen[str], library: str) -> bool:
     return library in Path(f"/proc/{process.pid}/maps").read_text()
 
 
-def test_a_signal_during_the_import_of_torch_stops_the_run(shards: Path, tmp_path: Path) -> None:
+def test_a_queues_signal_during_the_import_of_torch_stops_the_run_after_a_step(shards: Path, tmp_path: Path) -> None:
     process = start_gan(shards, tmp_path / "run")
     wait_until(lambda: catches(process, signal.SIGUSR1), process)
     assert not loaded(process, "libtorch_cpu")
@@ -42,6 +42,32 @@ def test_a_signal_during_the_import_of_torch_stops_the_run(shards: Path, tmp_pat
     assert (status(tmp_path / "run")["state"], status(tmp_path / "run")["step"]) == ("stopped", 1)
     assert state(tmp_path / "run", 1)["step"] == 1
     assert "stopped by SIGUSR1 at step 1" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_during_the_import_of_torch_ends_it_there(shards: Path, tmp_path: Path, number: signal.Signals) -> None:
+    process = start_gan(shards, tmp_path / "run")
+    wait_until(lambda: catches(process, signal.SIGUSR1), process)
+    assert not loaded(process, "libtorch_cpu")
+    process.send_signal(number)
+    code, said = finish(process)
+    assert code == 75, said
+    assert f"stopped by {number.name} before the first step" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stop_before_the_first_step_does_none(shards: Path, tmp_path: Path) -> None:
+    process = start_gan(shards, tmp_path / "run")
+    wait_until((tmp_path / "run" / ".lock").exists, process)
+    process.send_signal(signal.SIGINT)
+    code, said = finish(process)
+    assert code == 75, said
+    assert "stopped by SIGINT before the first step" in said
+    assert status(tmp_path / "run")["state"] == "stopped"
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+    code, said = finish(start_gan(shards, tmp_path / "run", "train.steps=1"))
+    assert code == 0, said
 
 
 def test_a_stop_file_stops_two_ranks(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

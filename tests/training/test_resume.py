@@ -14,7 +14,7 @@ import pytest
 
 from mrigan.data import EpochPlan, ShardSet
 from mrigan.engine.checkpoint import CheckpointStore
-from mrigan.engine.signals import Stopped
+from mrigan.stopping import Stopped
 from mrigan.training import gan
 from mrigan.training.hooks import Evaluation, Hooks
 from mrigan.training.job import open_job

@@ -223,7 +223,7 @@ def test_a_batch_that_the_ranks_cannot_share(shards: Path, tmp_path: Path) -> No
 def test_errors_of_the_command_line(shards: Path, tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from mrigan.cli import app
+    from mrigan.cli.app import app
 
     given = ["train", "gan", "gan/cpu-smoke.yaml", f"run.dir={tmp_path / 'run'}"]
     unknown = CliRunner().invoke(app, [*given, f"data.shards={shards}", "optim.learning_rate=1"])
