@@ -1,8 +1,6 @@
 """Kill a piece of work at each of its failpoints in turn, or fill the disk there, and see it go on to the same bytes.
 
-In a script that loads everything first: the work runs in forks of it.
-
-    python -c "...; same_after_each(work, root)"
+script("...; same_after_each(work, root)")    loads everything first: the work runs in forks of it
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ import hashlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from pathlib import Path
 from mrigan.errors import MriganError
 from mrigan.files import FAILPOINT
 
+ROOT = Path(__file__).parents[1]
 MOST = 1000
 FULL = 28  # exit code of work that met a full disk, and said so
 
@@ -61,6 +61,15 @@ def tree(folder: Path) -> dict[str, str]:
     files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
     return {str(path): hashlib.sha256((folder / path).read_bytes()).hexdigest() for path in files
             if "log" not in path.parts}  # fmt: skip
+
+
+def script(text: str, *arguments: object) -> None:
+    """Run Python in a process of its own, from the clone's root; it must end well."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", text, *map(str, arguments)]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert "Traceback" not in done.stderr
 
 
 def kill_at_each(

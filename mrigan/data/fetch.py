@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mrigan.errors import ConfigError, ShardError
-from mrigan.files import sync_folder
+from mrigan.files import failpoint, not_writable, sync_folder
 
 log = logging.getLogger(__name__)
 CHUNK = 4 << 20  # bytes a read
@@ -90,6 +90,7 @@ def fetch(
 
     Raises:
         ShardError: it is not there, the connection fails `TRIES` times in a row, or the bytes are wrong twice.
+        OutputError: this disk is full.
     """
     told = advance or (lambda _: None)
     part = partial_path(target)
@@ -125,7 +126,9 @@ def fetch(
                 fix="verify the set at its source: mrigan shards verify, or build the shard again",
             )
         log.warning("%s came damaged and is fetched again", source.where(name))
+    failpoint("fetch.whole", target.name)
     os.replace(part, target)
+    failpoint("fetch.there", target.name)
     sync_folder(target.parent)
 
 
@@ -142,7 +145,11 @@ def _append(chunks: Iterator[bytes], part: Path, tries: _Tries, told: Callable[[
         while chunk := file.read(CHUNK):
             digest.update(chunk)
         for chunk in chunks:
-            file.write(chunk)
+            try:
+                file.write(chunk)
+                failpoint("fetch.part")
+            except OSError as error:  # of this disk, not of the connection: no use to try again
+                raise not_writable(part, error) from None
             digest.update(chunk)
             told(len(chunk))
             tries.went_on()

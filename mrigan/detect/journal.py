@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from mrigan.detect.inputs import Input, fingerprint
 from mrigan.detect.verdict import SCHEMA_VERSION
 from mrigan.errors import ConfigError, InputError
-from mrigan.files import Output, not_writable, shown
+from mrigan.files import Output, failpoint, not_writable, shown
 
 BEGINS = json.dumps({"schema_version": SCHEMA_VERSION, "path": ""})[:-2].encode()  # each of our lines
 LONGEST_LINE = 1 << 30  # bytes
@@ -87,9 +87,11 @@ class Journal:
     def _append(self, data: bytes) -> None:
         descriptor = self._file.fileno()
         try:
+            failpoint("journal.begun")
             rest = memoryview(data)
             while rest:  # past Python's buffer: what it could not write, it would try again at the end
                 rest = rest[os.write(descriptor, rest) :]
+            failpoint("journal.line")
             if self._stream is None:
                 os.fsync(descriptor)
                 self._written += len(data)

@@ -3,15 +3,12 @@ the same bytes."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from mrigan.files import FAILPOINT, failpoint, write_text
-from tests.conftest import ROOT
+from tests.kills import script
 
 HEAD = """
 import json, shutil, sys
@@ -107,11 +104,7 @@ same_after_each(work, root / "full", "write.begun", least=5, full=True, see=see)
 
 @pytest.mark.parametrize("kind", ["CHECKPOINTS", "MODEL", "RUN_FILES"])
 def test_at_each_write(tmp_path: Path, kind: str) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    script = [sys.executable, "-c", HEAD + globals()[kind], str(tmp_path)]
-    done = subprocess.run(script, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+    script(HEAD + globals()[kind], tmp_path)
 
 
 def test_a_failpoint_is_off_unless_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,14 +3,11 @@ that is planned and built, derived from another, repaired."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.kills import script
 
 SCRIPT = """
 import shutil, sys
@@ -95,7 +92,4 @@ if thorough:
 
 @pytest.mark.parametrize("points", ["some", pytest.param("all", marks=pytest.mark.faults)])
 def test_at_each_write_of_a_set(tmp_path: Path, points: str) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    script = [sys.executable, "-c", SCRIPT, str(tmp_path), points]
-    done = subprocess.run(script, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-5000:]
+    script(SCRIPT, tmp_path, points)
