@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.packing.processes import alive, children
 from tests.training.test_launch import catches
 
 
 def start(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, *words], cwd=ROOT, text=True, stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -28,6 +30,23 @@ def test_a_command_that_still_imports_is_stopped(number: signal.Signals, words: 
     _, said = process.communicate(timeout=60)
     assert process.returncode == 75, said
     assert said.startswith(f"stopped by {number.name}"), said
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_processes_that_draw_the_sample_end_with_it(number: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C goes to all of them, SIGTERM to the first alone."""
+    words = ["sample", str(tmp_path / "set"), "--people", "2", "--seconds", "60", "--workers", "2"]
+    process = start("-m", "mrigan.cli", *words)
+    while not list(tmp_path.glob(".set.partial/*/*.mp4")):
+        assert process.poll() is None
+    crew = [pid for pid in children(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(process.pid, number) if number == signal.SIGTERM else os.killpg(process.pid, number)
+    process.wait(timeout=120)
+    assert not any(alive(pid) for pid in crew)
+    _, said = process.communicate()
+    assert process.returncode == 75, said
     assert "Traceback" not in said
     assert not list(tmp_path.iterdir())
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from mrigan.errors import ConfigError, InputError
 from mrigan.files import sha256_file, sync_folder, write_json, write_text
 from mrigan.progress import bar
+from mrigan.stopping import held_back
 
 log = logging.getLogger(__name__)
 
@@ -165,11 +167,16 @@ def _run(jobs: list[tuple], workers: int) -> Iterable[int]:
         yield from (make_clips(*job) for job in jobs)
         return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker) as pool:
+        resource_tracker.ensure_running()  # not in the block: it lets signals through when it has started
+        with held_back():  # of a signal to the group this process hears, and ends the others
+            made = [pool.submit(make_clips, *job) for job in jobs]
         try:
-            for done in as_completed([pool.submit(make_clips, *job) for job in jobs]):
+            for done in as_completed(made):
                 yield done.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        except BaseException:
+            for worker in list(pool._processes.values()):  # which are minutes of work away from their end
+                worker.kill()
+            raise
 
 
 def _start_worker() -> None:
