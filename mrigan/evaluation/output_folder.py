@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mrigan.files import try_output
+from mrigan.files import try_output, writer_is_gone
 from mrigan.outputs import PAGE, PICTURE, REPORT, Recognizer, begins, refuse_foreign
 
 
@@ -28,8 +28,14 @@ GANS: dict[str, Recognizer] = {"gan.html": PAGE}
 
 
 def try_folder(out: Path, files: dict[str, Recognizer], force: bool = False) -> None:
-    """Raise OutputError if the folder cannot be written, or if one of the files was written by another program."""
+    """Raise OutputError if the folder cannot be written, or if one of the files was written by another program.
+
+    Also removes what a killed process left of earlier files.
+    """
     for name, is_ours in files.items():
         refuse_foreign(out / name, is_ours, force)
     for name in files:
         try_output(out / name)
+    for path in (*out.glob("figures/.*.tmp"), *out.glob("tables/*/.*.tmp")):
+        if writer_is_gone(path):
+            path.unlink(missing_ok=True)
