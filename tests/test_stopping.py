@@ -54,7 +54,7 @@ def test_the_processes_that_draw_the_sample_end_with_it(number: signal.Signals, 
 SWALLOWED = """
 import signal, threading
 from mrigan import stopping
-stopping.UNWINDS = 0.1
+stopping.MAX_UNWINDING = 0.1
 with stopping.stopped_by_signals(130):
     try:
         print("begun", flush=True)
@@ -71,7 +71,7 @@ def test_a_library_that_swallows_the_interrupt_stops_nothing() -> None:
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.startswith("stopped by SIGTERM; what is finished is kept")
+    assert said.startswith("stopped by SIGTERM; finished work is kept")
 
 
 DONE = """
