@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from mrigan.catalog import Catalog, read_catalog, write_catalog
 from mrigan.checked_json import read_checked_json, write_checked_json
-from mrigan.cli import app
+from mrigan.cli.app import app
 from mrigan.errors import ShardError
 from mrigan.packing import Plan, build_shards, check_shards, load_plan, plan_shards, read_rows
 from mrigan.packing.inputs import (
