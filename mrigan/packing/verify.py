@@ -134,7 +134,7 @@ def _check(there: Reading, full: bool, workers: int, inputs: str) -> Check:
     known = {shard["shard"] for check in checks for shard in check.shards}
     finished = layout.manifest.is_file()
     damages = [damage for check in checks for damage in check.damages]
-    damages += [*_strangers(there, plan, known), *_whole(plan, checks), *_inputs(plan)]
+    damages += [*_strangers(there, plan, names, known), *_whole(plan, checks), *_inputs(plan)]
     damages += [found for found in tables if isinstance(found, Damage)]
     made_of = {clip: content for check in checks if check.marker for clip, content in check.marker.inputs.items()}
     whole = inputs == "content"
@@ -155,14 +155,13 @@ def _size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
-def _strangers(there: Reading, plan: Plan, known: set[str]) -> Iterator[Damage]:
+def _strangers(there: Reading, plan: Plan, names: Sequence[str], known: set[str]) -> Iterator[Damage]:
     """Shards that no unit knows."""
     for name in there.shards():
         if name not in known:
             there.bring_beside(name)
-            beside = _sidecar(there.layout.sidecar(name)) or {"plan_hash": plan.hash, "unit": unit_of(name)}
-            unit = str(beside.get("unit"))
-            if beside.get("plan_hash") != plan.hash or not unit:
+            beside, unit = _sidecar(there.layout.sidecar(name)), unit_of(name)
+            if unit not in names or (beside is not None and beside.get("plan_hash") != plan.hash):
                 yield Damage(name, "is a shard of another plan")
             elif not there.built(unit):
                 continue  # its unit was killed before the end, which is said
@@ -170,9 +169,12 @@ def _strangers(there: Reading, plan: Plan, known: set[str]) -> Iterator[Damage]:
                 yield Damage(name, "is in no manifest", unit=unit)
 
 
-def _sidecar(path: Path) -> dict[str, Any]:
+def _sidecar(path: Path) -> dict[str, Any] | None:
+    """What is in it: nothing, where it is damaged; None where it is not there."""
     try:
         return parse_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError):
         return {}
 
