@@ -15,9 +15,9 @@ def health(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say how a training is: which rank is behind, in which phase, since when; and what it failed with.
+    """Show the state of a training: which rank lags, in which phase, for how long; and the first error.
 
-    Reads the run's folder only, from any machine that sees it. Exit code 1: it is stuck, silent, hung, or has failed.
+    Reads only the run's folder, from any machine that sees it. Exit code 1: the run is stuck, silent, hung, or failed.
     """
     from mrigan.health.view import lines, look
 

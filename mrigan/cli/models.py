@@ -26,8 +26,8 @@ def models_list() -> None:
     versions = list_models()
     if not versions:
         echo(
-            f"no model is registered in {tracking_uri()}; a detector is when its training ends, if validation "
-            "shows it to be better than chance: mrigan train detector. Any other: mrigan models register RUN"
+            f"no model is registered in {tracking_uri()}. `mrigan train detector` registers a detector that is better "
+            "than chance on validation; for any other: mrigan models register RUN"
         )
         return
     table = Table(
@@ -43,7 +43,7 @@ def models_list() -> None:
 def models_register(
     run: Annotated[Path, typer.Argument(help="The folder of a finished detector run, or a model folder.")],
 ) -> None:
-    """Register a detector whatever its validation shows: a training does it only for one that is better than chance."""
+    """Register a detector, also one that is not better than chance on validation (training does not register that)."""
     from mrigan.tracking import register_run
 
     name, version = register_run(run)
@@ -53,9 +53,9 @@ def models_register(
 @app.command("promote")
 def models_promote(
     name: Annotated[str, typer.Argument(help="mrigan-face or mrigan-mri.")],
-    version: Annotated[str, typer.Argument(help="Its number, as `mrigan models list` shows it.")],
+    version: Annotated[str, typer.Argument(help="The version's number in `mrigan models list`.")],
 ) -> None:
-    """Make a version the champion: the one that `mrigan detect` takes."""
+    """Make a version the champion: the model that `mrigan detect` uses by default."""
     from mrigan.tracking import promote
 
     promote(name, version)

@@ -12,13 +12,13 @@ from mrigan.terminal import echo
 
 def sample(
     *,
-    out: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty folder.")],
-    people: Annotated[int, typer.Option(help="Invented people, two a part, five clips each.")] = 14,
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    people: Annotated[int, typer.Option(help="Number of invented people; two per part, five clips each.")] = 14,
     seconds: Annotated[float, typer.Option(help="Length of a clip, at 25 frames/s.")] = 2.0,
-    seed: Annotated[int, typer.Option(help="Draws everything; one seed, the same bytes.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes; 0 = one for each core.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same bytes.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; 0 = one per core.")] = 0,
 ) -> None:
-    """Make a small data set of invented people and their fakes, in DFDC's layout; no download. No benchmark."""
+    """Make a small data set of invented people and their fakes in DFDC's layout; no download. Not a benchmark."""
     from mrigan.sample import make_sample
 
     folder = make_sample(out, people=people, seed=seed, seconds=seconds, workers=workers)

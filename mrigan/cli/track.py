@@ -9,22 +9,22 @@ import typer
 
 from mrigan.terminal import echo
 
-app = typer.Typer(no_args_is_help=True, help="What a training has kept because MLflow was away.")
+app = typer.Typer(no_args_is_help=True, help="Send what MLflow did not get during a training.")
 
 
 @app.callback()
 def _track() -> None:
-    """What a training has kept because MLflow was away."""
+    """Send what MLflow did not get during a training."""
 
 
 @app.command("send")
 def track_send(
     run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run.dir of a training that has ended.")],
-    uri: Annotated[str, typer.Option(help="Another MLflow than the one it was meant for.")] = "",
-    patience: Annotated[float, typer.Option(min=0, help="Seconds to go on while MLflow fails.")] = 30.0,
+    uri: Annotated[str, typer.Option(help="Send to another MLflow store.")] = "",
+    patience: Annotated[float, typer.Option(min=0, help="Seconds to retry while MLflow fails.")] = 30.0,
 ) -> None:
-    """Send metrics, files and models that MLflow did not get while the training ran. Nothing arrives twice."""
+    """Send metrics, files and models that MLflow did not get during the training. Nothing is sent twice."""
     from mrigan.tracking import send
 
     sent, run_id = send(run, uri, patience)
-    echo(f"sent {sent} entries to MLflow's run {run_id}" if sent else "nothing is left to send")
+    echo(f"sent {sent} entries to MLflow's run {run_id}" if sent else "there is nothing to send")

@@ -1,4 +1,4 @@
-"""What a rank leaves for those who look into a hang: the stacks of its threads, its last messages to the others."""
+"""The evidence of a hang that a rank writes: the stacks of its threads, and its last messages to other ranks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mrigan.health.heartbeat import rank_file
 
 log = logging.getLogger(__name__)
 
-MESSAGES = 200  # of the flight recorder's, the last ones
-EARLIER = 5  # starts whose evidence is kept
+MAX_MESSAGES = 200  # the last ones of the flight recorder
+MAX_EARLIER = 5  # starts whose evidence is kept
 STACKS, FLIGHT = ".stacks.txt", ".flight.json"
 
 
 def write_stacks(folder: Path, rank: int, heading: str) -> None:
-    """All threads of this process, as Python sees them; the innermost call comes first."""
+    """Write the Python stacks of all threads of this process, the innermost call first."""
     path = rank_file(folder, rank, STACKS)
     with open(path, "w") as file:
         file.write(f"{time.strftime('%F %T')} {heading}\n\n")
@@ -34,26 +34,26 @@ def write_stacks(folder: Path, rank: int, heading: str) -> None:
 
 
 def write_flight(folder: Path, rank: int) -> None:
-    """The last messages of gloo and of NCCL, with their number, size and state: the same on all ranks but one.
+    """Write the last messages of gloo and NCCL with their number, size and state, to see which rank differs.
 
-    PyTorch's flight recorder notes them anyway, 2,000 of them (TORCH_FR_BUFFER_SIZE).
+    They come from PyTorch's flight recorder, which stores 2,000 messages (TORCH_FR_BUFFER_SIZE).
     """
     from torch import _C
 
     c10d: Any = getattr(_C, "_distributed_c10d", None)
-    told: dict[str, Any] = {}
+    records: dict[str, Any] = {}
     for name, function in (("gloo", "_dump_fr_trace_json"), ("nccl", "_dump_nccl_trace_json")):
         if hasattr(c10d, function):
             record = json.loads(getattr(c10d, function)())
-            record["entries"] = record.get("entries", [])[-MESSAGES:]
-            told[name] = record
-    write_json(rank_file(folder, rank, FLIGHT), told)
+            record["entries"] = record.get("entries", [])[-MAX_MESSAGES:]
+            records[name] = record
+    write_json(rank_file(folder, rank, FLIGHT), records)
 
 
-def fewest_messages(folder: Path) -> dict[int, tuple[int, int]]:
-    """From the dumps of all ranks: rank → (messages that it has begun, those of others), where it is short of any.
+def missing_messages(folder: Path) -> dict[int, tuple[int, int]]:
+    """Rank → (messages it has started, messages other ranks have started), for ranks that started fewer.
 
-    It tells who is missing where all hosts stand at the same place: on GPUs they run ahead of the devices.
+    It finds the lagging rank if all hosts are at the same step and phase: on GPUs, hosts run ahead of the devices.
     """
     begun: dict[tuple[str, str], dict[int, int]] = {}
     for path in folder.glob(f"rank-*{FLIGHT}"):
@@ -62,7 +62,7 @@ def fewest_messages(folder: Path) -> dict[int, tuple[int, int]]:
             for backend, record in json.loads(path.read_bytes()).items():
                 for group, state in record.get("pg_status", {}).items():
                     begun.setdefault((backend, group), {})[rank] = int(state["last_enqueued_collective"])
-        except (OSError, ValueError, KeyError, TypeError) as error:  # of another version of torch
+        except (OSError, ValueError, KeyError, TypeError) as error:  # for example another version of torch
             log.warning("%s cannot be read: %r", path, error)
     for counts in begun.values():
         most = max(counts.values())
@@ -73,18 +73,18 @@ def fewest_messages(folder: Path) -> dict[int, tuple[int, int]]:
 
 @contextmanager
 def flight_recorder(folder: Path) -> Iterator[None]:
-    """Have NCCL's own watchdog, too, leave its record in `folder` when a message takes too long; opens before a group.
+    """Let NCCL's watchdog write its flight record to `folder` if a message takes too long. Enter before process groups.
 
-    What is set in the environment already stays as it is.
+    Variables that are already set do not change.
     """
-    wanted = {
+    settings = {
         "TORCH_FR_BUFFER_SIZE": "2000",
         "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",
         "TORCH_FR_DUMP_TEMP_FILE": str(folder.absolute() / "nccl-rank-"),
     }
-    others = ("TORCH_NCCL_TRACE_BUFFER_SIZE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE")  # older names of the first and last
-    added = {} if any(name in os.environ for name in others) else wanted.keys() - os.environ.keys()
-    os.environ.update({name: wanted[name] for name in added})
+    old_names = ("TORCH_NCCL_TRACE_BUFFER_SIZE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE")  # of the first and the last
+    added = {} if any(name in os.environ for name in old_names) else settings.keys() - os.environ.keys()
+    os.environ.update({name: settings[name] for name in added})
     try:
         yield
     finally:
@@ -93,7 +93,7 @@ def flight_recorder(folder: Path) -> Iterator[None]:
 
 
 def clear(folder: Path) -> None:
-    """Before a start: heartbeats go; what an earlier start left of a hang or an error is kept in `earlier-N`."""
+    """Clear the health folder before a start; files of an earlier hang or error are moved to `earlier-N`."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [path for path in folder.iterdir() if path.is_file()]
     if any(path.name == STALL or path.name.endswith(".error.json") for path in files):
@@ -102,7 +102,7 @@ def clear(folder: Path) -> None:
         aside.mkdir()
         for path in files:
             os.rename(path, aside / path.name)
-        for old in kept[: max(0, len(kept) + 1 - EARLIER)]:
+        for old in kept[: max(0, len(kept) + 1 - MAX_EARLIER)]:
             shutil.rmtree(old)
     else:
         for path in files:

@@ -1,6 +1,6 @@
-"""Which rank failed first: an error ends the other ranks too, and theirs, "Connection closed by peer", says nothing.
+"""Find the rank that failed first. Its error ends the other ranks with errors such as "Connection closed by peer".
 
-Every rank that fails writes `rank-N.error.json`. One whose error is but an echo of a peer's looks a moment for it.
+Every rank that fails writes `rank-N.error.json`. A rank whose error is only an echo waits briefly for the first error.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from mrigan.health.records import read_record
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 5.0  # that a peer's word takes over a shared file system
+PATIENCE_S = 5.0  # until a peer's file is visible on a shared file system
 POLL_S = 0.1
 STALL = "stall.json"
-# In the texts of torch's errors when a peer has left: gloo raises plain RuntimeErrors.
+# Parts of torch's error messages after a peer has ended: gloo raises plain RuntimeErrors.
 ECHOES = ("gloo/", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "ncclRemoteError")
 
 
-class PeerFailed(MriganError):  # noqa: N818 - it tells of another rank's error
+class PeerFailed(MriganError):  # noqa: N818 (the error is another rank's)
     """Another rank failed first; this is its error.
 
     Args:
-        again: whether the same command may do better: a killed process, a broken link; not a wrong setting.
-        state: for `status.json`: "failed", or "hung".
+        again: whether a retry may succeed (a killed process, a broken connection; not a wrong setting).
+        state: for `status.json`: "failed" or "hung".
     """
 
     def __init__(self, what: str, *, fix: str | None = None, again: bool, state: str = "failed") -> None:
@@ -52,13 +52,13 @@ class _Stall:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """What a rank failed with.
+class RankFailure:
+    """The error of a rank.
 
     Attributes:
         error: the error's type and text.
-        known: a `MriganError`: it would come again, and `fix` says what to do.
-        echo: only because a peer had left.
+        known: it is a `MriganError`: a retry would fail too, and `fix` says what to do.
+        echo: it failed only because a peer had ended.
     """
 
     rank: int
@@ -78,7 +78,7 @@ class Failure:
 
 
 def is_echo(error: BaseException) -> bool:
-    """Whether an error only says that a peer has left or does not answer."""
+    """Whether an error only says that a peer has ended or does not answer."""
     import torch.distributed as dist
 
     from mrigan.engine.distributed import PeerError
@@ -88,24 +88,24 @@ def is_echo(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error) for word in ECHOES)
 
 
-def note_failure(folder: Path, rank: int, error: BaseException, step: int, phase: str) -> Failure:
-    """Write `rank-N.error.json`, and torchrun's error file unless the error is an echo. Call it where it is handled."""
+def note_failure(folder: Path, rank: int, error: BaseException, step: int, phase: str) -> RankFailure:
+    """Write `rank-N.error.json` and, if the error is not an echo, torchrun's error file. Call it in the handler."""
     known = isinstance(error, MriganError)
     text = error.what if isinstance(error, MriganError) else f"{type(error).__name__}: {error}"
     fix = error.fix if isinstance(error, MriganError) else None
-    failure = Failure(rank, socket.gethostname(), os.getpid(), time.time(), step, phase, text, fix, known,
-                      is_echo(error), "".join(traceback.format_exception(error)))  # fmt: skip
+    failure = RankFailure(rank, socket.gethostname(), os.getpid(), time.time(), step, phase, text, fix, known,
+                          is_echo(error), "".join(traceback.format_exception(error)))  # fmt: skip
     try:
         write_json(rank_file(folder, rank, ".error.json"), asdict(failure))
     except OSError as problem:
         log.warning("cannot write %s: %s", folder, problem)
     if not failure.echo:
-        tell_torchrun(error)
+        write_torchrun_error(error)
     return failure
 
 
-def tell_torchrun(error: BaseException) -> None:
-    """What `torch.distributed.elastic`'s `@record` does: its agent prints the first rank's error as the root cause."""
+def write_torchrun_error(error: BaseException) -> None:
+    """Write torchrun's error file, as `@record` of `torch.distributed.elastic` does: torchrun prints the root cause."""
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path and not os.path.exists(path):
         more = {"py_callstack": "".join(traceback.format_exception(error)), "timestamp": str(int(time.time()))}
@@ -116,19 +116,19 @@ def tell_torchrun(error: BaseException) -> None:
             log.warning("cannot write %s: %s", path, problem)
 
 
-def read_failures(folder: Path) -> list[Failure]:
-    """Of all ranks, by time."""
-    found = (read_record(Failure, path) for path in folder.glob("rank-*.error.json"))
-    return sorted((failure for failure in found if failure is not None), key=lambda failure: failure.time)
+def read_failures(folder: Path) -> list[RankFailure]:
+    """The errors of all ranks, sorted by time."""
+    records = (read_record(RankFailure, path) for path in folder.glob("rank-*.error.json"))
+    return sorted((failure for failure in records if failure is not None), key=lambda failure: failure.time)
 
 
-def first_failure(folder: Path) -> Failure | None:
-    """The first that is no echo of another; None where no rank has written one."""
+def first_failure(folder: Path) -> RankFailure | None:
+    """The first error that is not an echo; None if there is none."""
     return next((failure for failure in read_failures(folder) if not failure.echo), None)
 
 
 def read_stall(folder: Path) -> dict[str, Any]:
-    """What `stall.json` says, {} where there is none (or none yet): whether the ranks stop, since when, and what."""
+    """The content of `stall.json` (`stops`, `rank`, `time`, `what`); {} if there is none yet."""
     stall = read_record(_Stall, folder / STALL)
     if stall is None:
         return {}
@@ -136,14 +136,14 @@ def read_stall(folder: Path) -> dict[str, Any]:
 
 
 def find_cause(folder: Path, rank: int, patience: float = PATIENCE_S) -> PeerFailed | None:
-    """Who has failed first, for a rank whose own error is an echo; waits for the peer's word, which may be on its way.
+    """The first failure, for a rank whose own error is an echo; waits up to `patience` s for the peer's file.
 
-    None where nobody says anything, and every peer of this machine is there.
+    None if no rank has written an error, and all processes of this machine are alive.
     """
     end = time.monotonic() + patience
     while True:
-        # The dead first: whoever is dead by now has left its word, if any, for the look after this one.
-        dead = gone([beat for beat in read_heartbeats(folder) if beat.rank != rank], read_failures(folder))
+        # Dead processes first: a process that is dead now has already written its error, which is read below.
+        dead = dead_ranks([beat for beat in read_heartbeats(folder) if beat.rank != rank], read_failures(folder))
         if failure := first_failure(folder):
             return PeerFailed(str(failure), fix=failure.fix, again=not failure.known)
         stall = read_stall(folder)
@@ -151,17 +151,18 @@ def find_cause(folder: Path, rank: int, patience: float = PATIENCE_S) -> PeerFai
             return PeerFailed(stall["what"], again=True, state="hung")
         if dead:
             names = ", ".join(beat.name for beat in dead)
-            return PeerFailed(f"{names} died without a word at {dead[0].place}: killed, or out of memory", again=True)
+            what = f"{names} died without an error message at {dead[0].place}: killed, or out of memory"
+            return PeerFailed(what, again=True)
         if time.monotonic() > end:
             return None
-        time.sleep(POLL_S)  # a file of another machine cannot be waited for in any other way
+        time.sleep(POLL_S)  # there are no events for files of other machines
 
 
-def gone(beats: Sequence[Heartbeat], failures: Sequence[Failure]) -> list[Heartbeat]:
-    """Ranks of this machine whose process is dead and has said nothing."""
-    told = {failure.rank for failure in failures}
+def dead_ranks(beats: Sequence[Heartbeat], failures: Sequence[RankFailure]) -> list[Heartbeat]:
+    """Ranks of this machine whose process is dead and has not written an error."""
+    failed = {failure.rank for failure in failures}
     return [
         beat
         for beat in beats
-        if beat.phase != ENDED and beat.rank not in told and process_is_gone(beat.space, beat.pid)
+        if beat.phase != ENDED and beat.rank not in failed and process_is_gone(beat.space, beat.pid)
     ]

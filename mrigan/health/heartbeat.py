@@ -1,7 +1,7 @@
-"""A small file a rank that says where it is, replaced every few seconds, and what can be read from all of them.
+"""The heartbeat of each rank, a small file that is replaced every few seconds, and how to compare all heartbeats.
 
-Clocks: a rank tells by its own clock how long it has stood still (`idle_s`). Times of different ranks are compared with
-one another only, with a tolerance of some heartbeats, and never with a file server's clock.
+Clocks: a rank measures its idle time (`idle_s`) with its own clock. Times of ranks are compared only with each other,
+with a tolerance of some heartbeats, and never with the clock of a file server.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from mrigan.files import process_space, temporary_path
 from mrigan.health.records import read_record
 
 EVERY_S = 10.0  # between two heartbeats: 512 ranks write 51 small files a second
-SILENT = 3  # heartbeats that a rank may miss
-# Of one step, in the order in which every rank goes through them; "waiting": for the others, after a long phase.
+MAX_MISSED = 3  # heartbeats
+# The phases of a step, in their order on every rank; "waiting": for the other ranks, after a long phase.
 PHASES = ("start", "data", "compute", "log", "validation", "checkpoint", "waiting", "finish")
 ENDED = "ended"
 
@@ -29,14 +29,14 @@ class Heartbeat:
     """A rank's last sign of life.
 
     Attributes:
-        ranks: of the whole job.
-        space: of which processes the pid is one; see `process_space`.
-        step: optimizer steps done, of `steps`.
+        ranks: the number of ranks of the job.
+        space: the namespace of the pid; see `process_space`.
+        step: completed optimizer steps, of `steps`.
         phase: one of `PHASES`, or "ended".
-        idle_s: seconds in which the rank had not gone on when it wrote this.
-        limit_s: after so many it counts as hung; 0 = not watched.
+        idle_s: seconds without progress when this was written.
+        limit_s: seconds without progress after which the rank counts as hung; 0 = not watched.
         every_s: seconds between two heartbeats.
-        time: when this was written, seconds since 1970 by the rank's clock.
+        time: when this was written, in seconds since 1970 by the rank's clock.
     """
 
     rank: int
@@ -54,12 +54,12 @@ class Heartbeat:
 
     @property
     def name(self) -> str:
-        """For people: "rank 3 on node-b (pid 4711)"."""
+        """For example "rank 3 on node-b (pid 4711)"."""
         return f"rank {self.rank} on {self.host} (pid {self.pid})"
 
     @property
     def place(self) -> str:
-        """For people: "step 1230 (data)"."""
+        """For example "step 1230 (data)"."""
         return f"step {self.step} ({self.phase})"
 
 
@@ -69,7 +69,7 @@ def rank_file(folder: Path, rank: int, suffix: str = ".json") -> Path:
 
 
 def write_heartbeat(folder: Path, beat: Heartbeat) -> None:
-    """Replace a rank's file; whole or not at all for readers, and not synced: it is worth nothing after a crash."""
+    """Replace a rank's file atomically; not synced, because it is useless after a crash of the machine."""
     path = rank_file(folder, beat.rank)
     beside = temporary_path(path)
     try:
@@ -80,23 +80,23 @@ def write_heartbeat(folder: Path, beat: Heartbeat) -> None:
 
 
 def read_heartbeats(folder: Path) -> list[Heartbeat]:
-    """Those that are there, by rank."""
-    paths = [path for path in folder.glob("rank-*.json") if path.name.count(".") == 1]  # no error, no recorder's dump
+    """All heartbeats, sorted by rank."""
+    paths = [path for path in folder.glob("rank-*.json") if path.name.count(".") == 1]  # not .error.json, .flight.json
     beats = [beat for path in paths if (beat := read_record(Heartbeat, path)) is not None]
     return sorted(beats, key=lambda beat: beat.rank)
 
 
-def silent(beats: Sequence[Heartbeat]) -> list[Heartbeat]:
-    """Ranks that have stopped writing while others go on to do so: stopped, dead, or their node is gone."""
+def silent_ranks(beats: Sequence[Heartbeat]) -> list[Heartbeat]:
+    """Ranks that stopped writing while others still write: stopped, dead, or on a lost node."""
     newest = max((beat.time for beat in beats), default=0.0)
-    return [beat for beat in beats if beat.phase != ENDED and newest - beat.time > SILENT * beat.every_s]
+    return [beat for beat in beats if beat.phase != ENDED and newest - beat.time > MAX_MISSED * beat.every_s]
 
 
-def behind(beats: Sequence[Heartbeat]) -> list[Heartbeat]:
-    """The ranks that the others wait for: silent ones, else those at the earliest place; [] where all are alike."""
+def lagging_ranks(beats: Sequence[Heartbeat]) -> list[Heartbeat]:
+    """The ranks that the others wait for: silent ranks, else those at the earliest place; [] if all are equal."""
     left = [beat for beat in beats if beat.phase != ENDED]
     places = {beat.rank: (beat.step, PHASES.index(beat.phase) if beat.phase in PHASES else 0) for beat in left}
-    if quiet := silent(beats):
+    if quiet := silent_ranks(beats):
         return sorted(quiet, key=lambda beat: places[beat.rank])
     earliest = min(places.values(), default=None)
     late = [beat for beat in left if places[beat.rank] == earliest]

@@ -1,4 +1,4 @@
-"""The small files of a run's health folder, read: of another version, cut or damaged, each is passed over."""
+"""Read the small files of a run's health folder; files of another version and damaged files are ignored."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ R = TypeVar("R")
 
 
 def read_record(kind: type[R], path: Path) -> R | None:
-    """The dataclass that a file of JSON holds; None where it is not there, or holds no such record.
+    """The dataclass `kind` read from a JSON file; None if the file is missing or not such a record.
 
-    Values that the dataclass has not are passed over: they are of a later version.
+    Values without a field are ignored, because they are of a later version.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -23,12 +23,12 @@ def read_record(kind: type[R], path: Path) -> R | None:
     if not isinstance(content, dict):
         return None
     types = get_type_hints(kind)
-    known: dict[str, Any] = {f.name: content[f.name] for f in fields(kind) if f.name in content}  # type: ignore[arg-type]
-    if not all(_fits(value, types[name]) for name, value in known.items()):
+    values: dict[str, Any] = {f.name: content[f.name] for f in fields(kind) if f.name in content}  # type: ignore[arg-type]
+    if not all(_fits(value, types[name]) for name, value in values.items()):
         return None
     try:
-        return kind(**known)
-    except TypeError:  # one is missing
+        return kind(**values)
+    except TypeError:  # a field is missing
         return None
 
 

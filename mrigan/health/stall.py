@@ -1,4 +1,4 @@
-"""When a rank does not go on: the first to notice it says for all which rank lags, and every rank leaves evidence."""
+"""Report a hang: the first rank that notices it reports which rank lags, and every rank writes evidence."""
 
 from __future__ import annotations
 
@@ -11,72 +11,72 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mrigan.files import write_json
-from mrigan.health.evidence import FLIGHT, STACKS, fewest_messages, write_flight, write_stacks
+from mrigan.health.evidence import FLIGHT, STACKS, missing_messages, write_flight, write_stacks
 from mrigan.health.failure import STALL, read_stall
-from mrigan.health.heartbeat import SILENT, Heartbeat, behind, rank_file, read_heartbeats, silent
+from mrigan.health.heartbeat import MAX_MISSED, Heartbeat, lagging_ranks, rank_file, read_heartbeats, silent_ranks
 
 log = logging.getLogger(__name__)
 
-GATHER_S = 10.0  # that the first waits for the evidence of the others
+GATHER_S = 10.0  # that the first rank waits for the evidence of the others
 POLL_S = 0.1
 
 
 def report_stall(folder: Path, own: Heartbeat, idle: float, stops: bool) -> str:
-    """Write this rank's evidence.
+    """Write this rank's evidence of a hang; the first rank that calls this also writes the report.
 
     Args:
-        own: of this rank, as it is now.
-        idle: seconds in which it has not gone on.
+        own: this rank's present heartbeat.
+        idle: seconds without progress.
         stops: whether the ranks end after this.
 
     Returns:
-        For the first rank that comes here: what it has found and logged. "" for the others, once that is there.
+        The report for the first rank; "" for the others, after the report was written.
     """
     first = _claim(folder, own, stops)
-    write_stacks(folder, own.rank, f"{own.name} has not gone on for {idle:.0f} s: {own.place}")
+    write_stacks(folder, own.rank, f"{own.name} has made no progress for {idle:.0f} s: {own.place}")
     write_flight(folder, own.rank)
     if not first:
         _until(lambda: "what" in read_stall(folder), 2 * GATHER_S)
         return ""
     beats = [own, *(beat for beat in read_heartbeats(folder) if beat.rank != own.rank)]
-    quiet = {beat.rank for beat in silent(beats)}
+    quiet = {beat.rank for beat in silent_ranks(beats)}
     writing = [beat.rank for beat in beats if beat.rank not in quiet]
     if stops:
         _until(lambda: all(rank_file(folder, rank, FLIGHT).exists() for rank in writing), GATHER_S)
-    what = tell_stall(beats, idle, fewest_messages(folder))
+    what = describe_stall(beats, idle, missing_messages(folder))
     log.error("%s; stacks and last messages of the ranks: %s", what, folder / f"rank-*{STACKS}")
     write_json(folder / STALL, {"what": what, "stops": stops, "rank": own.rank, "time": time.time()})
     return what
 
 
-def tell_stall(
+def describe_stall(
     beats: Sequence[Heartbeat], idle: float, short: Mapping[int, tuple[int, int]] = MappingProxyType({})
 ) -> str:
-    """One line: who lags, where, since when; and who waits for it.
+    """One line that says which rank lags, at which step and phase, for how long, and which rank waits for it.
 
     Args:
-        beats: of all ranks, first that of the one that has noticed it.
-        short: see `fewest_messages`; asked where all ranks are at the same place.
+        beats: of all ranks; the first is that of the rank that noticed the hang.
+        short: see `missing_messages`; used if all ranks are at the same step and phase.
     """
-    own, late = beats[0], behind(beats)
+    own, late = beats[0], lagging_ranks(beats)
     if not late and (late := [beat for beat in beats if beat.rank in short]):
         names = "; ".join(
-            f"{beat.name} lags at {beat.place}: it has begun {short[beat.rank][0]} messages, others "
+            f"{beat.name} lags at {beat.place}: it has started {short[beat.rank][0]} messages, others "
             f"{short[beat.rank][1]}" for beat in late[:4]
         )  # fmt: skip
-        return f"the run hangs for {idle:.0f} s: {names}" + (f"; {len(late) - 4} more lag" if late[4:] else "")
+        return f"no progress for {idle:.0f} s: {names}" + (f"; {len(late) - 4} more lag" if late[4:] else "")
     if not late:
-        where = f"all {len(beats)} ranks are at {own.place}" if len(beats) > 1 else f"it is at {own.place}"
-        return f"the run hangs for {idle:.0f} s: {where}"
+        where = f"all {len(beats)} ranks are at {own.place}" if len(beats) > 1 else f"the run is at {own.place}"
+        return f"no progress for {idle:.0f} s: {where}"
     newest = max(beat.time for beat in beats)
     names = "; ".join(_lags(beat, newest) for beat in late[:4]) + (f"; {len(late) - 4} more lag" if late[4:] else "")
     waits = "" if own in late else f"; rank {own.rank} waits at {own.place}"
-    return f"the run hangs for {idle:.0f} s: {names}{waits}"
+    return f"no progress for {idle:.0f} s: {names}{waits}"
 
 
 def _lags(beat: Heartbeat, newest: float) -> str:
     quiet = newest - beat.time
-    sign = f", no sign of life for {quiet:.0f} s" if quiet > SILENT * beat.every_s else ""
+    sign = f", no sign of life for {quiet:.0f} s" if quiet > MAX_MISSED * beat.every_s else ""
     return f"{beat.name} lags at {beat.place}{sign}"
 
 
@@ -84,7 +84,7 @@ def _claim(folder: Path, own: Heartbeat, stops: bool) -> bool:
     """Whether this rank is the first to notice the hang."""
     before = read_stall(folder)
     if before and not before["stops"] and before["time"] < own.time - own.idle_s:
-        (folder / STALL).unlink(missing_ok=True)  # another hang, which was reported, and passed
+        (folder / STALL).unlink(missing_ok=True)  # of an earlier hang that has ended
     try:
         descriptor = os.open(folder / STALL, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:

@@ -1,7 +1,4 @@
-"""`run.dir/status.json`: how a run stands, for scripts and people.
-
-Where it is damaged nothing is lost: the checkpoints know how far the run is.
-"""
+"""`run.dir/status.json`: the state of a run, for scripts and people. The checkpoints do not depend on it."""
 
 from __future__ import annotations
 
@@ -22,15 +19,15 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def write_status(run: Path, status: dict[str, Any]) -> None:
-    """Replace it, atomically, with a checksum of its values."""
+    """Replace the file atomically; it contains a checksum of its values."""
     write_checked_json(run / NAME, status)
 
 
 def read_status(run: Path) -> dict[str, Any]:
-    """What it says; {} where there is none.
+    """The values of the file; {} if there is none.
 
     Raises:
-        CheckpointError: it is damaged.
+        CheckpointError: the file is damaged.
     """
     try:
         status, _ = read_checked_json(run / NAME)
@@ -41,6 +38,6 @@ def read_status(run: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{NAME} cannot be read: {error}", where=run, fix="remove it: the checkpoints know how far the run is"
+            f"{NAME} cannot be read: {error}", where=run, fix="remove it; the checkpoints do not depend on it"
         ) from None
     return status

@@ -1,4 +1,4 @@
-"""The sample as a folder in DFDC's layout: made by several processes, whole or not at all, the same from one seed."""
+"""Make the sample's folder in DFDC's layout, atomically and with several processes; equal seeds give equal bytes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from mrigan.stopping import held_back
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # counted up when the same settings give other bytes
-PEOPLE_A_PART = 2  # who are swapped with each other, so that no face crosses parts
+VERSION = 2  # increased if the same settings give other bytes
+PEOPLE_A_PART = 2  # they are swapped with each other, so that no face is in two parts
 UNSEEN_KIND = "generator"
-UNSEEN_LENGTH = 3  # times as long as the others: enough of a video for a verdict
+UNSEEN_LENGTH = 3  # times as long as the other clips: long enough for a verdict
 MARKER = "sample.json"
 README = """Invented people in DFDC's layout, made by `mrigan sample` from two public-domain portraits: Eileen Collins
 (NASA; scikit-image ships it) and Grace Hopper (US Navy; matplotlib ships it). Faces, hair, colours, rooms, motion and
@@ -43,7 +43,7 @@ sample.json         settings, the kind of each fake, and the SHA-256 of every fi
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the bytes of a sample."""
+    """The settings that determine the bytes of a sample."""
 
     people: int = 14
     seed: int = 0
@@ -57,53 +57,49 @@ class Settings:
 
 
 def make_sample(out: str | Path, *, people: int = 14, seed: int = 0, seconds: float = 2.0, workers: int = 0) -> Path:
-    """Make the sample in `out`, or reuse the finished one that is there. Returns `out`.
+    """Make the sample in `out`, or reuse a finished sample. Returns `out`.
 
     Args:
-        out: a folder that is not there, is empty, or holds a sample of the same settings.
-        people: invented people, 5 clips each, two people a part.
-        seconds: length of a clip, at 25 frames/s; the unseen ones are three times as long.
-        workers: processes, 0 = one for each core. The bytes do not depend on it.
+        out: a new or empty folder, or one with a sample of the same settings.
+        people: number of invented people, two per part, 5 clips each.
+        seconds: length of a clip, at 25 frames/s; unseen clips are three times as long.
+        workers: processes, 0 = one per core. The bytes do not depend on it.
 
     Raises:
-        ConfigError: impossible settings. InputError: something else is in `out`, or another process is at work on it.
+        ConfigError: impossible settings. InputError: `out` has other files, or another process is making it.
     """
     settings = Settings(people, seed, float(seconds))
     if not 2 <= people <= 1000 or not 0.4 <= seconds <= 600:
         raise ConfigError(
-            f"a sample of {people} people and {seconds:g} s", fix="give 2 to 1000 people and clips of 0.4 to 600 s"
+            f"cannot make a sample of {people} people and {seconds:g} s",
+            fix="give 2 to 1000 people and clips of 0.4 to 600 s",
         )
     out = Path(out).resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         _check_finished(out, settings)
-        log.info("%s is finished and reused", out)
+        log.info("reusing the finished sample %s", out)
         return out
-    with _workplace(out) as folder:
+    with _work_folder(out) as folder:
         _build(folder, settings, workers or len(os.sched_getaffinity(0)))
         os.replace(folder, out)
         sync_folder(out.parent)
     return out
 
 
-def unseen_clips(out: str | Path) -> dict[str, Path]:
-    """`{"real": path, "fake": path}`: the clips of the person who is in no part."""
-    return {label: Path(out) / "unseen" / f"{label}.mp4" for label in ("real", "fake")}
-
-
 def _check_finished(out: Path, settings: Settings) -> None:
-    """Raise InputError unless `out` is a whole sample of these settings."""
+    """Raise InputError unless `out` is a complete sample of these settings."""
     try:
         marker = json.loads((out / MARKER).read_text())
         files = dict(marker["files"])
         made = marker["settings"] | {"version": marker["version"]}
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(
-            "the folder is not empty and holds no sample; nothing in it is touched",
+            "the folder is not empty and is not a sample; it was not changed",
             where=out,
-            fix="give a new or an empty folder",
+            fix="give a new or empty folder",
         ) from None
     if made != asdict(settings) | {"version": VERSION}:
-        raise InputError(f"a sample of other settings is there: {made}", where=out, fix="give another folder")
+        raise InputError(f"the folder has a sample of other settings: {made}", where=out, fix="give another folder")
     for name, digest in files.items():
         if not (out / name).is_file() or sha256_file(out / name) != digest:
             raise InputError(
@@ -112,15 +108,15 @@ def _check_finished(out: Path, settings: Settings) -> None:
 
 
 @contextmanager
-def _workplace(out: Path) -> Iterator[Path]:
-    """A hidden folder beside `out`, emptied of what a killed process left; gone afterwards unless it was renamed."""
+def _work_folder(out: Path) -> Iterator[Path]:
+    """A hidden, empty folder beside `out`, for one process at a time; removed on an error."""
     folder = out.parent / f".{out.name}.partial"
     folder.mkdir(parents=True, exist_ok=True)
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however it ends
-        for left in folder.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends
+        for leftover in folder.iterdir():
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         yield folder
     except BlockingIOError:
         raise InputError("another process is making this sample", where=out, fix="wait for it") from None
@@ -128,7 +124,7 @@ def _workplace(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     finally:
-        os.close(held)
+        os.close(lock)
 
 
 def _build(folder: Path, settings: Settings, workers: int) -> None:
@@ -140,7 +136,7 @@ def _build(folder: Path, settings: Settings, workers: int) -> None:
         (settings.frames, folder / _part(number), number, dict(zip(["original", *KINDS], names[number], strict=True)))
         for number in numbers
     ]
-    unseen = settings.people + settings.people % PEOPLE_A_PART  # the pair of an odd last person stays a donor
+    unseen = settings.people + settings.people % PEOPLE_A_PART  # skip the donor of an odd last person
     jobs.append(
         (UNSEEN_LENGTH * settings.frames, folder / "unseen", unseen, {"original": "real.mp4", UNSEEN_KIND: "fake.mp4"})
     )
@@ -162,7 +158,7 @@ def _build(folder: Path, settings: Settings, workers: int) -> None:
 
 
 def _run(jobs: list[tuple], workers: int) -> Iterable[int]:
-    """The number of clips that each job made, as they end."""
+    """The number of clips of each job, as the jobs end."""
     if workers == 1:
         yield from (make_clips(*job) for job in jobs)
         return
@@ -220,7 +216,7 @@ def _part(number: int) -> str:
 
 
 def _names(settings: Settings, each: int) -> list[list[str]]:
-    """DFDC's ten letters, which say nothing about the clip: `each` file names a person."""
+    """Random file names of ten letters, as in DFDC: `each` names per person."""
     rng = np.random.default_rng([settings.seed, settings.people, 5])
     names: dict[str, None] = {}
     while len(names) < each * settings.people:
@@ -230,7 +226,7 @@ def _names(settings: Settings, each: int) -> list[list[str]]:
 
 
 def _metadata(part: str, names: list[list[str]], kinds: list[str]) -> dict[str, dict[str, str]]:
-    """One part's metadata.json, in the order of the names."""
+    """The metadata.json of one part, sorted by name."""
     rows: dict[str, dict[str, str]] = {}
     for number, (original, *fakes) in enumerate(names):
         if _part(number) == part:

@@ -1,4 +1,4 @@
-"""H.264 in mp4 by PyAV, with bytes that depend on the frames only."""
+"""Encode H.264 in mp4 with PyAV; the bytes depend only on the frames."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-# One thread: x264's slices and lookahead depend on their number. Originals and fakes get the same settings.
+# One thread, because x264's output depends on the number of threads. Originals and fakes have the same settings.
 X264 = {"crf": "18", "preset": "superfast", "threads": "1"}
 
 

@@ -1,8 +1,8 @@
-"""Fakes of an original, frame by frame: another face (or its own, changed) seen through a soft mask that moves with it.
+"""Make fakes frame by frame: blend another face (or the changed own face) into the original with a soft moving mask.
 
-Four kinds, each with the trace that its model leaves: `self` (self-blended: the own face, a little larger, recoloured),
-`poisson` (a swap, gradients blended), `paste` (a swap whose colours do not fit), `generator` (a swap through the small
-picture that an autoencoder makes: blurred, with a grid). Outside the mask nothing changes.
+Four kinds, with the traces of real methods: `self` (self-blended: the own face, resized and recoloured), `poisson` (a
+swap with blended gradients), `paste` (a swap with wrong colours), `generator` (a swap with the low resolution and the
+grid of an autoencoder). Pixels outside the mask do not change.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from mrigan.sample.motion import Frame
+from mrigan.sample.motion import MotionFrame
 from mrigan.sample.people import CANVAS, Person, spline_maps
 from mrigan.sample.portraits import point, polygon_mask, ring
 
 FACE = ("jaw_l_top", "jaw_l_mid", "jaw_l_low", "chin", "jaw_r_low", "jaw_r_mid", "jaw_r_top")
 BROWS = ("brow_r_out", "brow_r_mid", "brow_r_in", "brow_l_in", "brow_l_mid", "brow_l_out")
 
-# From an original's frame to the fake's, (H, W, 3) float32 RGB 0..255; called once for each frame, in order.
-Forger = Callable[[Frame], np.ndarray]
-Maker = Callable[[Person, Person, np.random.Generator], Forger]  # from target, donor and the clip's random numbers
+# Frame of the original → frame of the fake, (H, W, 3) float32 RGB 0..255; called once per frame, in order.
+Forger = Callable[[MotionFrame], np.ndarray]
+Maker = Callable[[Person, Person, np.random.Generator], Forger]  # of target, donor and the clip's random generator
 
 
-class Layer:
-    """A face (h, w, 3) and how much of it is seen (h, w), 0..1, both on the target's canvas; each frame shakes it.
+class FaceLayer:
+    """A face (h, w, 3) and its mask (h, w), 0..1, on the target's canvas; each frame moves it by a random error.
 
     Args:
-        shake: px, standard deviation of the error of the landmarks that a real pipeline would align the face by.
+        shake: px, standard deviation of that error; it simulates the error of landmarks in a real pipeline.
     """
 
     def __init__(self, face: np.ndarray, seen: np.ndarray, rng: np.random.Generator, shake: float) -> None:
@@ -37,16 +37,16 @@ class Layer:
         left, top, width, height = cv2.boundingRect((seen > 0.001).astype(np.uint8))
         self._box = left, top, left + width, top + height
 
-    def place(self, frame: Frame) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
-        """(window of the frame, face there under the frame's light, how much of it is seen there (h, w, 1))."""
+    def place(self, frame: MotionFrame) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
+        """(window of the frame, face in the window under the frame's light, mask in the window (h, w, 1))."""
         window = self._window(frame)
         shift = self._rng.normal(0, self._shake, 2).astype(np.float32)
         maps = frame.maps[0][window] + shift[0], frame.maps[1][window] + shift[1]
         moved = cv2.remap(self._pixels, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return window, moved[..., :3] * frame.light[window], moved[..., 3:]
 
-    def _window(self, frame: Frame, step: int = 8) -> tuple[slice, slice]:
-        """The part of the frame that the mask can reach, found on every 8th pixel."""
+    def _window(self, frame: MotionFrame, step: int = 8) -> tuple[slice, slice]:
+        """The part of the frame that the mask can reach, estimated on every 8th pixel."""
         x, y = frame.maps[0][::step, ::step], frame.maps[1][::step, ::step]
         left, top, right, bottom = self._box
         hit = (x > left - step) & (x < right + step) & (y > top - step) & (y < bottom + step)
@@ -58,7 +58,7 @@ class Layer:
 
 
 def self_blended(target: Person, donor: Person, rng: np.random.Generator) -> Forger:
-    """The own face moved, resized and bent by some px, of another brightness and hue, softer or sharper."""
+    """The own face, moved, resized and bent by some px, with another brightness, hue and sharpness."""
     points = target.points.copy()
     centre = point(points, "nose_tip")
     points = centre + (points - centre) * (1 + rng.choice([-1, 1], 2) * rng.uniform(0.03, 0.06, 2))
@@ -68,19 +68,19 @@ def self_blended(target: Person, donor: Person, rng: np.random.Generator) -> For
         face = cv2.GaussianBlur(face, (0, 0), 1.0)
     else:
         face = face + 0.5 * (face - cv2.GaussianBlur(face, (0, 0), 1.5))
-    return _blend(Layer(face, _mask(target, 0.95, 5), rng, 0.5))
+    return _blend(FaceLayer(face, _mask(target, 0.95, 5), rng, 0.5))
 
 
 def poisson(target: Person, donor: Person, rng: np.random.Generator) -> Forger:
-    """The donor's face by Poisson blending (Perez et al., 2003): its gradients, the target's colours at the rim."""
-    layer = Layer(_matched(_borrowed(target, donor), target, 0.6), _mask(target, 0.91, 1), rng, 0.4)
+    """The donor's face by Poisson blending (Perez et al., 2003): its gradients, the target's colours at the edge."""
+    layer = FaceLayer(_matched(_borrowed(target, donor), target, 0.6), _mask(target, 0.91, 1), rng, 0.4)
 
-    def forge(frame: Frame) -> np.ndarray:
+    def forge(frame: MotionFrame) -> np.ndarray:
         window, face, seen = layer.place(frame)
         mask = (seen[..., 0] > 0.5).astype(np.uint8) * 255
         left, top, width, height = cv2.boundingRect(mask)
         under, over = (np.clip(pixels, 0, 255).astype(np.uint8) for pixels in (frame.image[window], face))
-        # It writes into the mask that it is given.
+        # seamlessClone changes its mask.
         cloned = cv2.seamlessClone(over, under, mask.copy(), (left + width // 2, top + height // 2), cv2.NORMAL_CLONE)
         image = frame.image.copy()
         rim = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 1.5)[..., None]
@@ -91,30 +91,30 @@ def poisson(target: Person, donor: Person, rng: np.random.Generator) -> Forger:
 
 
 def paste(target: Person, donor: Person, rng: np.random.Generator) -> Forger:
-    """The donor's face with half fitted colours, which flicker a little, and a narrow rim."""
+    """The donor's face with partly matched, slightly flickering colours and a narrow edge."""
     face = _tinted(_matched(_borrowed(target, donor), target, 0.55), rng, 7)
-    layer = Layer(face, _mask(target, 0.89, 2.5), rng, 0.6)
+    layer = FaceLayer(face, _mask(target, 0.89, 2.5), rng, 0.6)
     return _blend(layer, lambda: 1 + 0.025 * float(rng.standard_normal()))
 
 
 def generator(target: Person, donor: Person, rng: np.random.Generator) -> Forger:
-    """The donor's face as a small network makes it: few pixels, and the grid of its transposed convolutions."""
+    """The donor's face as from a small network: low resolution, and the grid of its transposed convolutions."""
     face = _matched(_borrowed(target, donor), target, 0.9)
     factor = rng.uniform(3.2, 4.2)
     width, height = CANVAS
     small = cv2.resize(face, (round(width / factor), round(height / factor)), interpolation=cv2.INTER_AREA)
     grid = np.where(np.add.outer(np.arange(height) // 2, np.arange(width) // 2) % 2, 1, -1).astype(np.float32)
     face = cv2.resize(small, CANVAS, interpolation=cv2.INTER_CUBIC) + rng.uniform(3, 5) * grid[..., None]
-    return _blend(Layer(face, _mask(target, 0.97, 6), rng, 0.4))
+    return _blend(FaceLayer(face, _mask(target, 0.97, 6), rng, 0.4))
 
 
 KINDS: dict[str, Maker] = {"self": self_blended, "poisson": poisson, "paste": paste, "generator": generator}
 
 
-def _blend(layer: Layer, gain: Callable[[], float] = lambda: 1.0) -> Forger:
-    """The layer over the frame; `gain` is the layer's brightness in each frame."""
+def _blend(layer: FaceLayer, gain: Callable[[], float] = lambda: 1.0) -> Forger:
+    """Blend the layer over the frame; `gain` is the layer's brightness in each frame."""
 
-    def forge(frame: Frame) -> np.ndarray:
+    def forge(frame: MotionFrame) -> np.ndarray:
         window, face, seen = layer.place(frame)
         image = frame.image.copy()
         image[window] += seen * (np.float32(gain()) * face - image[window])
@@ -124,27 +124,27 @@ def _blend(layer: Layer, gain: Callable[[], float] = lambda: 1.0) -> Forger:
 
 
 def _bent(image: np.ndarray, source: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """`image` so that what lies on the points `source` lies on the points `at`."""
+    """`image` warped so that the points `source` move to the points `at`."""
     return cv2.remap(image, *spline_maps(at, source, CANVAS), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _borrowed(target: Person, donor: Person) -> np.ndarray:
-    """The donor's face bent to the target's points; a trace of the target stays in it, as in real swaps."""
+    """The donor's face warped to the target's points, mixed with a little of the target's face, as in real swaps."""
     return 0.8 * _bent(donor.image, donor.points, target.points) + 0.2 * target.image
 
 
 def _mask(person: Person, size: float, blur: float) -> np.ndarray:
-    """(h, w) float32: the face from above the brows to the chin, its hull scaled by `size`, its rim `blur` px soft."""
+    """(h, w) float32: the face from above the brows to the chin, its hull scaled by `size`, its edge `blur` px soft."""
     points = np.vstack([ring(person.points, *FACE), ring(person.points, *BROWS) - (0, 9)])
     hull = cv2.convexHull(points.astype(np.float32))[:, 0].astype(np.float64)
     return polygon_mask([hull.mean(0) + (hull - hull.mean(0)) * size], (CANVAS[1], CANVAS[0]), blur)
 
 
 def _matched(face: np.ndarray, target: Person, strength: float) -> np.ndarray:
-    """`face` with mean and spread of each CIELAB channel drawn to the target's (Reinhard et al., 2001)."""
+    """`face` with the mean and spread of each CIELAB channel moved to the target's (Reinhard et al., 2001)."""
     inside = _mask(target, 0.82, 1) > 0.5
-    lab, wanted = _lab(face), _lab(target.image)[inside]
-    fitted = (lab - lab[inside].mean(0)) * wanted.std(0) / (lab[inside].std(0) + 1e-3) + wanted.mean(0)
+    lab, goal = _lab(face), _lab(target.image)[inside]
+    fitted = (lab - lab[inside].mean(0)) * goal.std(0) / (lab[inside].std(0) + 1e-3) + goal.mean(0)
     return _rgb(lab + strength * (fitted - lab))
 
 

@@ -1,4 +1,4 @@
-"""What an invented person looks like: colours of skin, hair, hat, clothes, lips and brows; wigs, beards, glasses."""
+"""Change the look of a portrait: colours of skin, hair, hat, clothes, lips and brows; wigs, beards, glasses."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Layers:
 
 
 def dress(layers: Layers, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The image and alpha of somebody else: skin, hair or hat, clothes, lips, brows; often a wig, glasses or a beard.
+    """The image and alpha of another person: new colours, and often a wig, glasses or a beard.
 
-    Skin and hair follow from the person's number, so that all of them come up; the rest is drawn.
+    The person's number determines skin and hair, so that all of them occur; the rest is random.
     """
     alpha, skin, points = layers.alpha, layers.skin, layers.points
     lab = cv2.cvtColor(layers.image / 255, cv2.COLOR_RGB2LAB)
@@ -69,8 +69,8 @@ def dress(layers: Layers, number: int, rng: np.random.Generator) -> tuple[np.nda
 def _recolour(lab: np.ndarray, mask: np.ndarray, mean: tuple, spread: tuple) -> np.ndarray:
     """Where `mask` is 1, the mean colour becomes `mean` and deviations from it are multiplied by `spread`."""
     now = (lab * mask[..., None]).sum((0, 1)) / mask.sum()
-    wanted = (lab - now) * np.array(spread, np.float32) + np.array(mean, np.float32)
-    return lab + mask[..., None] * (wanted.astype(np.float32) - lab)
+    changed = (lab - now) * np.array(spread, np.float32) + np.array(mean, np.float32)
+    return lab + mask[..., None] * (changed.astype(np.float32) - lab)
 
 
 def _eye(points: np.ndarray, side: str) -> np.ndarray:
@@ -82,7 +82,7 @@ def _lips(points: np.ndarray) -> np.ndarray:
 
 
 def _strokes(lines: list[np.ndarray], shape: tuple[int, ...], width: int, blur: float) -> np.ndarray:
-    """(H, W) float32 0..1: lines of `width` px, their rim softened by `blur` px."""
+    """(H, W) float32 0..1: lines of `width` px with an edge of `blur` px."""
     mask = np.zeros(shape[:2], np.float32)
     for line in lines:
         cv2.polylines(mask, [np.round(line * 16).astype(np.int32)], False, 1.0, width, cv2.LINE_8, 4)
@@ -96,11 +96,11 @@ def _wig(
     shade: tuple,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Another head of hair over hair or hat: strands that run from the crown, around an opening for the face."""
+    """Draw other hair over hair or hat: strands from the crown, with an opening for the face."""
     top, chin = point(points, "hair_top"), point(points, "chin")
     left, right = point(points, "jaw_l_top"), point(points, "jaw_r_top")
     middle, half = (left + right) / 2, (right[0] - left[0]) / 2
-    low = rng.uniform(middle[1] - 5, chin[1] + 45)  # how far down it hangs
+    low = rng.uniform(middle[1] - 5, chin[1] + 45)  # the lower end of the hair
     wide = max(half + rng.uniform(16, 34), *(abs(point(points, f"hair_{s}")[0] - middle[0]) + 2 for s in "lr"))
     crown = top[1] - 4
     angles = np.linspace(np.pi, 2 * np.pi, 24)

@@ -1,7 +1,7 @@
-"""A person at rest becomes a clip: head motion, parallax, expressions, changing light, camera noise.
+"""Turn a person at rest into a clip: head motion, parallax, expressions, changing light, camera noise.
 
-Every frame is one remap of the canvas. The same maps move a fake's face and its mask, so that fakes are aligned frame
-by frame with their original.
+Each frame is one remap of the canvas. A fake's face and mask use the same maps, so that fakes and originals are aligned
+frame by frame.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BENDS = ("mouth", "smile", "blink", "brows", "yaw", "pitch")  # the fields of a 
 
 @dataclass(frozen=True)
 class Pose:
-    """How the head is held in one frame: px, radians, factors, and expressions of 0..1."""
+    """The head's position, angles and expressions in one frame: px, radians, factors, and 0..1."""
 
     x: float
     y: float
@@ -38,13 +38,13 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class Frame:
+class MotionFrame:
     """One frame of an original.
 
     Attributes:
-        image: (H, W, 3) float32 RGB 0..255, as the camera gives it.
-        maps: what cv2.remap needs to bring anything that lies on the canvas into this frame.
-        light: (H, W, 1) float32, the factor that the light has at each pixel.
+        image: (H, W, 3) float32 RGB 0..255, with the camera's noise.
+        maps: the maps for cv2.remap from the canvas to this frame.
+        light: (H, W, 1) float32, the factor of the light at each pixel.
     """
 
     image: np.ndarray
@@ -52,13 +52,13 @@ class Frame:
     light: np.ndarray
 
 
-def render(person: Person, seed: int, frames: int) -> Iterator[Frame]:
+def render(person: Person, seed: int, frames: int) -> Iterator[MotionFrame]:
     """The frames of the person's original, in order."""
     rng = np.random.default_rng([seed, person.number, 2])
     poses = _poses(rng, frames)
     fields = _fields(person)
     grain = rng.standard_normal((HEIGHT + 32, WIDTH + 32, 3), np.float32) * np.float32(person.noise)
-    offset = np.clip(_wave(rng, frames, 3.0), -1, 1) * 4  # the camera is held by hand
+    offset = np.clip(_wave(rng, frames, 3.0), -1, 1) * 4  # a hand-held camera
     layers = cv2.merge([person.image[..., 0], person.image[..., 1], person.image[..., 2], person.alpha])
     for index, pose in enumerate(poses):
         maps = _maps(person, pose, fields)
@@ -70,8 +70,8 @@ def render(person: Person, seed: int, frames: int) -> Iterator[Frame]:
         )
         light = _light(person.light, pose)
         clean = (moved[..., :3] * alpha + behind * (1 - alpha)) * light
-        row, column = rng.integers(0, 33, 2)  # the camera's noise: another cut of one large picture in each frame
-        yield Frame(clean + grain[row : row + HEIGHT, column : column + WIDTH], maps, light)
+        row, column = rng.integers(0, 33, 2)  # the camera's noise: a random window of one large picture
+        yield MotionFrame(clean + grain[row : row + HEIGHT, column : column + WIDTH], maps, light)
 
 
 def _wave(rng: np.random.Generator, frames: int, periods: float) -> np.ndarray:
@@ -105,7 +105,7 @@ def _poses(rng: np.random.Generator, frames: int) -> list[Pose]:
 
 
 def _fields(person: Person) -> np.ndarray:
-    """(`BENDS`, canvas height, width, 2) float32 px: where a pixel of the canvas comes from, less itself."""
+    """(`BENDS`, canvas height, width, 2) float32 px: the offset from a pixel of the canvas to its source."""
     y, x = np.mgrid[0 : CANVAS[1], 0 : CANVAS[0]].astype(np.float32)
 
     def bump(name: str, wide: float, high: float, dx: float = 0, dy: float = 0) -> np.ndarray:
@@ -120,7 +120,7 @@ def _fields(person: Person) -> np.ndarray:
     for side in "lr":
         top, low = (point(person.points, f"eye_{side}_{k}") for k in ("top", "low"))
         middle = (top + low) / 2
-        # The lid comes down: the eye's picture is squeezed to its lower rim.
+        # To close the lid, the eye's picture is squeezed to its lower edge.
         eyes += bump(f"eye_{side}_top", 20, 9, 0, (middle - top)[1]) * np.clip(low[1] - y + 2, -4, 10) * -0.75
     low = bump("lip_low", 30, 16, 0, 2) + 0.8 * bump("chin", 40, 16)
     corners = bump("mouth_r", 15, 15) - bump("mouth_l", 15, 15)
@@ -138,7 +138,7 @@ def _fields(person: Person) -> np.ndarray:
 
 
 def _maps(person: Person, pose: Pose, fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The cv2.remap maps from the frame to the canvas: the head turns about the neck, shoulders follow by half."""
+    """The cv2.remap maps from the frame to the canvas: the head turns about the neck, the shoulders follow partly."""
     bend = np.tensordot(np.array([getattr(pose, name) for name in BENDS], np.float32), fields, 1)
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     chin = point(person.points, "chin") - MARGIN

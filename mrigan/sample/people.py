@@ -1,7 +1,7 @@
-"""Invented people: a portrait bent, coloured and dressed until it is somebody else, ready to be moved.
+"""Invent people: a portrait is warped, recoloured and dressed until it looks like another person.
 
-A person is drawn from (seed, number) alone. The two people of a pair come from different portraits, so that a swap
-between them changes the face.
+A person depends only on (seed, number). The two people of a pair come from different portraits, so that a swap between
+them changes the face.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from mrigan.sample.looks import Layers, dress
 from mrigan.sample.portraits import INDEX, POINTS, Portrait, load_portraits, ring
 
 WIDTH, HEIGHT = 384, 288  # px of a frame
-MARGIN = 40  # px around the frame that motion may bring in
+MARGIN = 40  # px around the frame that motion may move into it
 EYES = 66.0  # px between the eyes at rest; the face is then about 130 px wide
-CENTRE = (192.0, 132.0)  # px in the frame: the middle between the eyes at rest
+CENTRE = (192.0, 132.0)  # px in the frame: the point between the eyes at rest
 CANVAS = (WIDTH + 2 * MARGIN, HEIGHT + 2 * MARGIN)
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody at rest, on a canvas of the frame's size plus `MARGIN` on each side.
+    """A person at rest, on a canvas of the frame's size plus `MARGIN` on each side.
 
     Attributes:
         number: of the person in the sample.
-        image: (h, w, 3) float32 RGB, 0..255. alpha: (h, w) float32 0..1, the person before the background.
+        image: (h, w, 3) float32 RGB, 0..255. alpha: (h, w) float32 0..1, 1 = person, 0 = background.
         points: (38, 2) float64, canvas px, in the order of `POINTS`.
         background: (h, w, 3) float32 RGB.
         noise: standard deviation of the camera's noise, of 255. light: direction (radians) of the key light.
@@ -48,7 +48,7 @@ def make_person(seed: int, number: int, portraits: list[Portrait] | None = None)
     portrait = (portraits or load_portraits())[number % 2]
     if number // 2 % 2:
         portrait = portrait.mirrored()
-    # An old face under glasses bears less before a detector loses it.
+    # The second portrait is warped less: a detector would lose a strongly warped face with glasses.
     points = _bend(_at_rest(portrait.points), 0.7 if number % 2 else 1.0, rng)
     maps = spline_maps(points, portrait.points, CANVAS, _anchors(portrait.points))
     image = np.clip(cv2.remap(portrait.image, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), 0, 255)
@@ -64,10 +64,10 @@ def spline_maps(
     size: tuple[int, int],
     anchors: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """cv2.remap maps of a thin-plate spline: what lies on `source` (N, 2) px appears at `at` (N, 2) px of the result.
+    """cv2.remap maps of a thin-plate spline that moves the points `source` (N, 2) px to `at` (N, 2) px of the result.
 
     Args:
-        size: width, height of the result. anchors: further (at, source) points, which hold the surroundings in place.
+        size: width, height of the result. anchors: further (at, source) points that fix the surroundings.
     """
     if anchors is not None:
         at, source = np.vstack([at, anchors[0]]), np.vstack([source, anchors[1]])
@@ -81,7 +81,7 @@ def spline_maps(
         return np.hstack([np.ones((len(a), 1)), a])
 
     system = np.zeros((n + 3, n + 3))
-    system[:n, :n] = kernel(at, at) + 20 * np.eye(n)  # a little slack: smooth, and no folds where points are close
+    system[:n, :n] = kernel(at, at) + 20 * np.eye(n)  # regularized: smooth, without folds at close points
     system[:n, n:] = affine(at)
     system[n:, :n] = affine(at).T
     weights = np.linalg.solve(system, np.vstack([source, np.zeros((3, 2))]))
@@ -89,7 +89,7 @@ def spline_maps(
     columns, rows = np.linspace(0, width - 1, width // 8), np.linspace(0, height - 1, height // 8)
     grid = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2)
     coarse = (kernel(grid, at) @ weights[:n] + affine(grid) @ weights[n:]).reshape(len(rows), len(columns), 2)
-    # Interpolated by hand: cv2.resize aligns pixel edges, and this grid has points on the first and last pixel.
+    # Not cv2.resize, which aligns pixel edges: this grid has points on the first and last pixel.
     x = np.linspace(0, len(columns) - 1, width, dtype=np.float32)
     y = np.linspace(0, len(rows) - 1, height, dtype=np.float32)
     lookup = np.meshgrid(x, y)
@@ -98,7 +98,7 @@ def spline_maps(
 
 
 def _at_rest(points: np.ndarray) -> np.ndarray:
-    """The portrait's points turned, scaled and moved so that the eyes are level, `EYES` apart and at `CENTRE`."""
+    """The portrait's points after a similarity transform: eyes level, `EYES` px apart, centred at `CENTRE`."""
     left, right = (ring(points, f"eye_{side}_out", f"eye_{side}_in").mean(0) for side in "lr")
     across = right - left
     turn = np.array([[across[0], across[1]], [-across[1], across[0]]]) * EYES / (across @ across)
@@ -106,7 +106,7 @@ def _at_rest(points: np.ndarray) -> np.ndarray:
 
 
 def _anchors(source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points around the head that only the similarity of `_at_rest` moves: shoulders and corners."""
+    """Points around the head (shoulders and corners) that move only by the similarity of `_at_rest`."""
     offsets = np.array([(x, y) for y in (-2.9, 3.4, 5.0) for x in (-4.2, -2.2, 0, 2.2, 4.2)]) * EYES
     rest = _at_rest(source)
     similarity, *_ = np.linalg.lstsq(np.hstack([rest, np.ones((len(rest), 1))]), source, rcond=None)
@@ -115,7 +115,7 @@ def _anchors(source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bend(points: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Another face: features moved and scaled by a drawn, well visible amount (px at `EYES`, times `strength`)."""
+    """Another face: features moved and scaled by random, clearly visible amounts (px at `EYES`, times `strength`)."""
     points = points.copy()
 
     def draw(amount: float) -> float:
@@ -161,7 +161,7 @@ def _bend(points: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
 
 
 def _background(rng: np.random.Generator) -> np.ndarray:
-    """A room out of focus: a wall with a gradient, a few large things, soft."""
+    """A room out of focus: a wall with a gradient and a few large blurred objects."""
     width, height = CANVAS
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
 

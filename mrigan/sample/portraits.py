@@ -1,7 +1,7 @@
-"""The two public-domain portraits that installed packages ship, with hand-set face points and outlines.
+"""Two public-domain portraits from installed packages, with hand-set face points and outlines.
 
-Eileen Collins (NASA) is `astronaut` of scikit-image, Grace Hopper (US Navy) is `grace_hopper.jpg` of matplotlib's
-sample data. Nothing is downloaded: both files lie in the wheels.
+Eileen Collins (NASA) is `astronaut` of scikit-image; Grace Hopper (US Navy) is `grace_hopper.jpg` of matplotlib's
+sample data. Nothing is downloaded: both files are in the wheels.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _HOPPER_BODY = [
 
 @dataclass(frozen=True)
 class Portrait:
-    """A photograph and what is where in it.
+    """A photograph with its points and masks.
 
     Attributes:
         image: (H, W, 3) float32 RGB, 0..255.
@@ -84,7 +84,7 @@ class Portrait:
     skin: np.ndarray
 
     def mirrored(self) -> Portrait:
-        """Left and right exchanged, in the picture and in the names of the points."""
+        """The mirror image, with left and right exchanged in the names of the points."""
         swap = {"_l": "_r", "_r": "_l"}
         names = [name[:i] + swap[name[i:i + 2]] + name[i + 2:] if (i := _side(name)) >= 0 else name for name in POINTS]
         points = self.points[[INDEX[name] for name in names]].copy()
@@ -109,17 +109,17 @@ def load_portraits() -> list[Portrait]:
 
 
 def point(points: np.ndarray, name: str, dx: float = 0, dy: float = 0) -> np.ndarray:
-    """One point by its name, moved by (dx, dy): (2,) px."""
+    """The point of this name, moved by (dx, dy): (2,) px."""
     return points[INDEX[name]] + np.array((dx, dy))
 
 
 def ring(points: np.ndarray, *names: str) -> np.ndarray:
-    """Several points by their names, (N, 2) px."""
+    """The points of these names, (N, 2) px."""
     return points[[INDEX[name] for name in names]]
 
 
 def polygon_mask(polygons: list, shape: tuple[int, int], blur: float) -> np.ndarray:
-    """(H, W) float32 0..1: the polygons filled, their edge softened by `blur` px."""
+    """(H, W) float32 0..1: filled polygons with an edge of `blur` px."""
     import cv2
 
     mask = np.zeros(shape, np.float32)
@@ -135,7 +135,7 @@ def _portrait(*, image: np.ndarray, points: list, body: list, skin: list, edge: 
 
 
 def _side(name: str) -> int:
-    """Where `_l` or `_r` stands for a side in a point's name, or -1 (the l of `lip_low` does not)."""
+    """The index of `_l` or `_r` as a side in a point's name, or -1 (the l of `lip_low` is not a side)."""
     for side in ("_l", "_r"):
         at = name.find(side)
         if at >= 0 and name[at + 2:at + 3] in ("", "_"):

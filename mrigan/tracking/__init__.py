@@ -1,4 +1,4 @@
-"""MLflow run and model registry."""
+"""MLflow runs and the model registry."""
 
 from mrigan.tracking.provenance import code_version, environment
 from mrigan.tracking.registry import list_models, promote, register, register_run, resolve

@@ -1,4 +1,4 @@
-"""What a result depends on besides its config: the code and the packages."""
+"""The versions of the code and the packages that a result depends on."""
 
 from __future__ import annotations
 
@@ -14,30 +14,20 @@ from pathlib import Path
 
 from mrigan import __version__
 
-# What a model needs to judge a video, and what its training needs besides.
-MODEL_PACKAGES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "facenet-pytorch",
-    "av",
-    "numpy",
-    "opencv-python-headless",
-    "safetensors",
-    "mlflow",
-)
+MODEL_PACKAGES = ("torch", "torchvision", "timm", "facenet-pytorch", "av", "numpy", "opencv-python-headless",
+                  "safetensors", "mlflow")  # fmt: skip  # a model needs them to judge a video
 PACKAGES = (*MODEL_PACKAGES, "pyarrow", "scikit-image", "deepspeed")
 
 
 @functools.cache
 def code_version() -> str:
-    """`git describe` of the clone that this package lies in (`-dirty` when files differ), or the package's version."""
+    """`git describe` of the clone of this package (`-dirty` if files differ), or the package's version."""
     return _git("describe", "--always", "--dirty", "--abbrev=12") or f"mrigan {__version__}"
 
 
 @functools.cache
 def source_tags() -> dict[str, str]:
-    """The tags by which MLflow shows where a run comes from: command, commit and user; what is unknown is left out."""
+    """MLflow's tags for the origin of a run: command, commit and user; unknown values are left out."""
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     commit = _git("rev-parse", "HEAD")
     tags = {"mlflow.source.name": command, "mlflow.source.type": "LOCAL", "mlflow.source.git.commit": commit}
@@ -47,7 +37,7 @@ def source_tags() -> dict[str, str]:
 
 
 def _git(*words: str) -> str:
-    """What git says of the clone that this package lies in; "" where there is no clone, or no git."""
+    """The output of a git command in the clone of this package; "" without a clone or without git."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return ""
@@ -55,17 +45,17 @@ def _git(*words: str) -> str:
         return subprocess.run(
             ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=20, check=True
         ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):  # no git here, or a clone that git refuses
+    except (OSError, subprocess.SubprocessError):  # no git, or git refuses the clone
         return ""
 
 
 @functools.cache
 def environment() -> dict[str, str]:
-    """Python, the platform and the versions of the packages that a result may depend on; absent ones are left out."""
-    found = {"python": platform.python_version(), "platform": platform.platform(), "mrigan": __version__}
+    """The versions of Python, the platform and the packages that a result may depend on, without missing packages."""
+    versions = {"python": platform.python_version(), "platform": platform.platform(), "mrigan": __version__}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -1,7 +1,7 @@
-"""The model registry: `mrigan-face` and `mrigan-mri`, versions of them, and the aliases `candidate` and `champion`.
+"""The model registry: versions of `mrigan-face` and `mrigan-mri`, with the aliases `candidate` and `champion`.
 
-A model is a folder (model.json and safetensors). The registry keeps it as an MLflow pyfunc *from code*: the script
-`mrigan/detect/pyfunc.py` and the folder as it is, so that nothing in it is a pickle and `mlflow.pyfunc` alone loads it.
+A model is a folder (model.json and safetensors). The registry stores it as an MLflow pyfunc *from code*: the script
+`mrigan/detect/pyfunc.py` and a copy of the folder. It contains no pickle, and `mlflow.pyfunc` can load it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ log = logging.getLogger(__name__)
 
 NAMES = ("mrigan-face", "mrigan-mri")
 CANDIDATE, CHAMPION = "candidate", "champion"
-MODEL_FILE = "model.json"  # marks a folder as a model
-# By file, not by import: the script is for whoever loads the model, and this room does not know that one.
+MODEL_FILE = "model.json"  # a folder with this file is a model
+# A path, not an import: this room must not import `detect`.
 SCRIPT = Path(__file__).parents[1] / "detect" / "pyfunc.py"
 
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version: its model's name, its number, aliases, run and tags."""
+    """A registered version of a model."""
 
     name: str
     version: int
@@ -55,18 +55,18 @@ def register(
     uri: str = "",
     experiment: str = "mrigan",
 ) -> int:
-    """Log the model folder as a pyfunc, register it as the next version of `name`, and make that the `candidate`.
+    """Log the model folder as a pyfunc, register it as the next version of `name`, and make this the `candidate`.
 
     Args:
-        folder: holds model.json and the safetensors; it is copied as it is.
-        run_id: the run that made it.
-        tags: kept with the version, as text.
+        folder: the folder with model.json and the safetensors; it is copied.
+        run_id: the run that made the model.
+        tags: of the version, stored as text.
 
     Returns:
         The version's number.
 
     Raises:
-        ModelError: `folder` is no model, or the registry cannot be used.
+        ModelError: `folder` is not a model, or the registry cannot be used.
     """
     try:
         return register_version(open_store(uri), Path(folder), name, run_id, tags, experiment=experiment)
@@ -75,10 +75,10 @@ def register(
 
 
 def register_run(run: str | Path, uri: str = "") -> tuple[str, int]:
-    """Register the model of a finished detector run, or a model folder, whatever its validation shows.
+    """Register the model of a finished detector run, or a model folder, also if it is not better than chance.
 
     Returns:
-        The registered name, `mrigan-face` or `mrigan-mri`, and the version, a `candidate`.
+        The registered name, `mrigan-face` or `mrigan-mri`, and the version, which is the `candidate`.
 
     Raises:
         ModelError: there is no model, it cannot be used, or the registry cannot be used.
@@ -92,7 +92,7 @@ def register_run(run: str | Path, uri: str = "") -> tuple[str, int]:
     tags: dict[str, Any] = {key: provenance[key] for key in ("data_hash", "step") if key in provenance}
     try:
         client = open_store(uri)
-        run_id = _known_run(client, provenance.get("mlflow_run_id"))
+        run_id = _existing_run_id(client, provenance.get("mlflow_run_id"))
         return name, register_version(client, folder, name, run_id, tags)
     except store_errors() as error:
         raise _unusable(error, uri) from error
@@ -107,8 +107,8 @@ def _refuse_links(folder: Path, listed: Collection[str]) -> None:
             raise ModelError("the folder holds something that is no file, or a link", where=path, fix="remove it")
 
 
-def _known_run(client: MlflowClient, run_id: Any) -> str | None:
-    """The id, if this store has such a run: a model may have been trained beside another store."""
+def _existing_run_id(client: MlflowClient, run_id: Any) -> str | None:
+    """The id if this store has such a run: the model may have been trained with another store."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -128,24 +128,24 @@ def register_version(
     *,
     experiment: str = "mrigan",
 ) -> int:
-    """The same with an open client, whose errors come as they are; `store_errors()` lists them.
+    """As `register`, but with an open client, and raises the client's own errors (see `store_errors`).
 
-    A version that this run registered with these tags before is not made again: a job that is killed after it, before
-    it could note that it is finished, registers once more.
+    If this run has already registered a version with these tags, that version is returned: a job that was killed after
+    the registration registers again when it is resumed.
     """
     if not (folder / MODEL_FILE).is_file():
         raise ModelError(f"no {MODEL_FILE} in the folder", where=folder, fix="give a model folder, such as RUN/model")
     texts = {key: str(value) for key, value in (tags or {}).items()}
-    known = _registered(client, name, run_id, texts)
-    if known:
-        return known
-    where = client.get_run(run_id).info.experiment_id if run_id else experiment_id(client, experiment)
+    existing = _existing_version(client, name, run_id, texts)
+    if existing:
+        return existing
+    experiment = client.get_run(run_id).info.experiment_id if run_id else experiment_id(client, experiment)
     with default_store(client.tracking_uri):
-        return _register(client, folder, name, where, run_id, tags=texts)
+        return _register(client, folder, name, experiment, run_id, tags=texts)
 
 
-def _registered(client: MlflowClient, name: str, run_id: str | None, tags: dict[str, str]) -> int:
-    """The version of this run and these tags, 0 = none; it may have been left without its alias."""
+def _existing_version(client: MlflowClient, name: str, run_id: str | None, tags: dict[str, str]) -> int:
+    """The version of this run with these tags, 0 = none. Sets its alias, which may be missing after a kill."""
     if not run_id or not tags:
         return 0
     versions = client.search_model_versions(f"name = '{name}'")
@@ -156,13 +156,13 @@ def _registered(client: MlflowClient, name: str, run_id: str | None, tags: dict[
 
 
 def _register(
-    client: MlflowClient, folder: Path, name: str, where: str, run_id: str | None, *, tags: dict[str, str]
+    client: MlflowClient, folder: Path, name: str, experiment: str, run_id: str | None, *, tags: dict[str, str]
 ) -> int:
-    """Log the model in the experiment `where`, and make it a version."""
+    """Log the model in the experiment with this id, and register it as a version."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
 
-    logged = client.create_logged_model(where, name=name, source_run_id=run_id, tags=tags, model_type="detector")
+    logged = client.create_logged_model(experiment, name=name, source_run_id=run_id, tags=tags, model_type="detector")
     with tempfile.TemporaryDirectory(prefix="mrigan-model-") as scratch:
         packed = Path(scratch) / "packed"
         _pack(folder, packed, logged.model_id, run_id)
@@ -189,7 +189,7 @@ def _pack(folder: Path, packed: Path, model_id: str, run_id: str | None) -> None
     from mlflow.models import Model, ModelSignature
     from mlflow.types.schema import ColSpec, DataType, Schema
 
-    # The input has no schema: MLflow would take either paths or arrays, and the script takes (and checks) both.
+    # The input has no schema: MLflow would allow only paths or only arrays; the script accepts and checks both.
     signature = ModelSignature(
         outputs=Schema(
             [
@@ -203,10 +203,10 @@ def _pack(folder: Path, packed: Path, model_id: str, run_id: str | None) -> None
         ),
     )
     versions = environment()
-    # Given outright: MLflow would else run the model on an example, to see what it imports.
+    # Given explicitly: otherwise MLflow runs the model on an example to find its imports.
     requirements = [f"mrigan=={__version__}", *(f"{p}=={versions[p]}" for p in MODEL_PACKAGES if p in versions)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # MLflow would rather have type hints
+        warnings.simplefilter("ignore", UserWarning)  # MLflow asks for type hints
         pyfunc.save_model(
             path=str(packed),
             python_model=str(SCRIPT),
@@ -216,7 +216,7 @@ def _pack(folder: Path, packed: Path, model_id: str, run_id: str | None) -> None
             pip_requirements=requirements,
             mlflow_model=Model(model_uuid=model_id, model_id=model_id, run_id=run_id),
         )
-    # MLflow notes a cloudpickle version and this machine's path even for a model from code, and uses neither.
+    # MLflow writes a cloudpickle version and a path of this machine, and uses neither for a model from code.
     path = packed / "MLmodel"
     described = yaml.safe_load(path.read_text())
     flavor = described["flavors"]["python_function"]
@@ -227,17 +227,16 @@ def _pack(folder: Path, packed: Path, model_id: str, run_id: str | None) -> None
 
 
 def promote(name: str, version: int | str, uri: str = "") -> None:
-    """Make a version the `champion` of its name: the one that `mrigan detect` takes.
+    """Make a version the `champion` of its name: the model that `mrigan detect` uses by default.
 
     Raises:
-        ModelError: no such name or version; what exists is listed.
+        ModelError: no such name or version; the error lists the existing ones.
     """
-    known = list_models(uri)
-    if not any(v.name == name and str(v.version) == str(version) for v in known):
-        exists = ", ".join(f"{v.name} {v.version}" for v in known) or "none"
-        raise ModelError(
-            f"the registry has no version {version} of {name}", where=tracking_uri(uri), fix=f"registered are: {exists}"
-        )
+    existing = list_models(uri)
+    if not any(v.name == name and str(v.version) == str(version) for v in existing):
+        versions = ", ".join(f"{v.name} {v.version}" for v in existing) or "none"
+        what = f"the registry has no version {version} of {name}"
+        raise ModelError(what, where=tracking_uri(uri), fix=f"registered versions: {versions}")
     try:
         open_store(uri).set_registered_model_alias(name, CHAMPION, str(version))
     except store_errors() as error:
@@ -245,7 +244,7 @@ def promote(name: str, version: int | str, uri: str = "") -> None:
 
 
 def list_models(uri: str = "") -> list[Version]:
-    """Every registered version, by name, the newest first.
+    """All registered versions, sorted by name, the newest first.
 
     Raises:
         ModelError: the registry cannot be used.
@@ -254,13 +253,13 @@ def list_models(uri: str = "") -> list[Version]:
         return []
     try:
         client = open_store(uri)
-        found = []
+        versions = []
         for model in client.search_registered_models():
             aliases: dict[str, list[str]] = {}
             for alias, number in (model.aliases or {}).items():
                 aliases.setdefault(str(number), []).append(alias)
             for v in client.search_model_versions(f"name='{model.name}'"):
-                found.append(
+                versions.append(
                     Version(
                         model.name,
                         int(v.version),
@@ -272,19 +271,19 @@ def list_models(uri: str = "") -> list[Version]:
                 )
     except store_errors() as error:
         raise _unusable(error, uri) from error
-    return sorted(found, key=lambda v: (v.name, -v.version))
+    return sorted(versions, key=lambda v: (v.name, -v.version))
 
 
 def resolve(ref: str | Path, uri: str = "") -> Path:
-    """The local folder that holds model.json: of `models:/NAME@ALIAS`, `models:/NAME/N`, `runs:/ID/PATH` or a folder.
+    """The local folder with model.json, for `models:/NAME@ALIAS`, `models:/NAME/N`, `runs:/ID/PATH` or a folder.
 
     Raises:
-        ModelError: nothing there, or what is there is no model.
+        ModelError: no such model, or it is not a model.
     """
     text = str(ref)
-    at_hand = _at_hand(text, uri)
-    if at_hand is not None:
-        folder = at_hand
+    local = _local_folder(text, uri)
+    if local is not None:
+        folder = local
     elif text.startswith(("models:/", "runs:/", "mlflow-artifacts:/")):
         import mlflow
 
@@ -295,7 +294,7 @@ def resolve(ref: str | Path, uri: str = "") -> Path:
             raise ModelError(
                 f"no model {text}: {str(error).splitlines()[0]}",
                 where=tracking_uri(uri),
-                fix="see what there is with: mrigan models list",
+                fix="to list the models: mrigan models list",
             ) from error
     else:
         folder = Path(ref)
@@ -305,20 +304,20 @@ def resolve(ref: str | Path, uri: str = "") -> Path:
                 where=folder,
                 fix=f"give a folder with {MODEL_FILE}, or a model such as models:/mrigan-face@champion",
             )
-    # An MLflow model keeps it in artifacts/, a run in model/.
+    # An MLflow model has it in artifacts/, a run in model/.
     for file in sorted(
         [*folder.glob(MODEL_FILE), *folder.glob(f"model/{MODEL_FILE}"), *folder.glob(f"artifacts/*/{MODEL_FILE}")]
     ):
         return file.parent
     raise ModelError(
-        f"no {MODEL_FILE} in it: not a model",
+        f"the folder is not a model: it has no {MODEL_FILE}",
         where=folder,
-        fix="give the folder that a training wrote, such as RUN/model",
+        fix="give the model folder of a training, such as RUN/model",
     )
 
 
-def _at_hand(ref: str, uri: str) -> Path | None:
-    """The folder of a `models:/NAME@ALIAS` whose artifacts lie on this machine, found without MLflow."""
+def _local_folder(ref: str, uri: str) -> Path | None:
+    """The folder of a `models:/NAME@ALIAS` with artifacts on this machine, found without MLflow; else None."""
     name, _, alias = ref.removeprefix("models:/").partition("@")
     if not ref.startswith("models:/") or not alias:
         return None
@@ -329,5 +328,5 @@ def _unusable(error: Exception, uri: str) -> ModelError:
     return ModelError(
         f"the model registry cannot be used: {str(error).splitlines()[0]}",
         where=tracking_uri(uri),
-        fix="check MLFLOW_TRACKING_URI, or start in the folder of mlflow.db",
+        fix="check MLFLOW_TRACKING_URI, or run the command in the folder of mlflow.db",
     )

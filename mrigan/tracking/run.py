@@ -1,8 +1,8 @@
-"""One MLflow run a job. A training never waits for its tracking, nor dies of it, unless it is told to.
+"""One MLflow run per job. Training never blocks on MLflow, and never fails because of it, unless configured to.
 
-What is logged goes to a file in the run folder (`mrigan.tracking.spool`), and from there to MLflow by a thread
-(`mrigan.tracking.sender`). What MLflow has not got when the job ends stays there: for the job's next start, or for
-`mrigan track send`.
+Log entries are written to a file in the run folder (`mrigan.tracking.spool`). A thread sends them to MLflow
+(`mrigan.tracking.sender`). Entries that are not sent when the job ends stay in the file; the next start of the job or
+`mrigan track send` sends them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mrigan import __version__
 from mrigan.config import TrackingConfig, flatten
 from mrigan.errors import TrackingError
 from mrigan.tracking.provenance import code_version, environment, source_tags
-from mrigan.tracking.sender import Sender
+from mrigan.tracking.sender import TO_DO, Sender
 from mrigan.tracking.spool import SPOOL, Spool
 from mrigan.tracking.store import tracking_uri
 
@@ -28,15 +28,13 @@ log = logging.getLogger(__name__)
 
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 250, 6000, 8000  # characters (MLflow's limits)
 DATASET_LENGTH, DIGEST_LENGTH = 500, 36  # characters of its name and its digest (MLflow's limits)
-START = 30.0  # seconds that a start waits for MLflow's first answer, so that the run's id is known
-STOPPED = 10.0  # seconds that a run which will go on, or failed, has for what is still to be sent
-SLOW = 10  # times the patience, for a store that takes what it gets, but slowly
-
-TO_DO = "check the server, tracking.uri or MLFLOW_TRACKING_URI; tracking.enabled=false does without MLflow"
+MAX_START_WAIT = 30.0  # seconds that a start waits for MLflow's first answer, to know the run's id
+MAX_STOP_WAIT = 10.0  # seconds that a stopped or failed run has to send the rest
+SLOW_FACTOR = 10  # times the patience, for a store that accepts entries slowly
 
 
 class Run:
-    """A job's run in MLflow, used by global rank 0 alone; without a spool it does nothing.
+    """A job's run in MLflow, used only by global rank 0; without a spool it does nothing.
 
     Attributes:
         uri: the store.
@@ -46,10 +44,10 @@ class Run:
         self._spool, self._config = spool, config or TrackingConfig()
         self.uri = spool.fact("uri") if spool is not None else ""
         self._id = ""
-        self._ask_for_a_stop: Callable[[], None] = lambda: None
+        self._request_stop: Callable[[], None] = lambda: None
         self._failure = ""
         policy, patience = self._config.on_failure, self._config.patience
-        gave_up = {"buffer": None, "stop": self._stop, "off": self._go_without}[policy]
+        gave_up = {"buffer": None, "stop": self._stop, "off": self._disable}[policy]
         self._sender = Sender(spool, patience, gave_up) if spool is not None else None
 
     @classmethod
@@ -62,31 +60,31 @@ class Run:
         tags: Mapping[str, Any] | None = None,
         *,
         folder: Path | None = None,
-        ask_for_a_stop: Callable[[], None] = lambda: None,
+        request_stop: Callable[[], None] = lambda: None,
     ) -> Run:
-        """Open a new run, or continue the one of `folder`, or `run_id`; one that the store has no more is replaced.
+        """Start a new run, or continue the run of `folder` or `run_id`. If the store has lost it, start a new one.
 
         Args:
-            config: `enabled: false` gives a run that does nothing.
+            config: with `enabled: false` the run does nothing.
             run_name: shown in MLflow.
-            params: the resolved config, nested or flat. MLflow gets it as params, and whole as `config.json`.
-            tags: for instance `data_hash`. Mrigan's version, code version, command, commit and user are added.
-            folder: where the spool lies; None = in memory, and what is not sent by the end is lost.
-            ask_for_a_stop: called in another thread under `on_failure: stop`, when MLflow fails for too long.
+            params: the resolved config, nested or flat; logged as params and as the artifact `config.json`.
+            tags: for example `data_hash`. Mrigan's version, code version, command, commit and user are added.
+            folder: of the spool; None = in memory, where unsent entries are lost at the end.
+            request_stop: with `on_failure: stop`, called in another thread if MLflow fails for too long.
 
         Raises:
-            TrackingError: MLflow cannot be used, under `on_failure: stop`.
+            TrackingError: MLflow cannot be used, with `on_failure: stop`.
         """
         if not config.enabled:
             return cls()
         spool = _open_spool(folder)
-        known = spool.fact("run_id") or run_id or ""
-        spool.note(uri=tracking_uri(config.uri), experiment=config.experiment, name=run_name, run_id=known)
+        existing = spool.fact("run_id") or run_id or ""
+        spool.note(uri=tracking_uri(config.uri), experiment=config.experiment, name=run_name, run_id=existing)
         if not spool.fact("started"):
             spool.note(started=str(_now()))
         run = cls(spool, config)
-        run._ask_for_a_stop = ask_for_a_stop
-        run._begin(params or {}, tags or {}, again=bool(known))
+        run._request_stop = request_stop
+        run._begin(params or {}, tags or {}, again=bool(existing))
         try:
             run.check()
         except TrackingError:
@@ -104,61 +102,60 @@ class Run:
             self.log_json(dict(params), "config.json")
         self.log_json(environment(), "environment.json")
         self._sender.start()
-        self._sender.tried.wait(START)
+        self._sender.tried.wait(MAX_START_WAIT)
 
     @property
     def id(self) -> str | None:
-        """MLflow's run id; None where nothing is tracked, or as long as MLflow has never answered."""
+        """MLflow's run id; None if tracking is off, or if MLflow has not answered yet."""
         spool = self._spool
         return (spool.fact("run_id") if spool is not None else self._id) or None
 
     @property
     def active(self) -> bool:
-        """Whether anything is being tracked, be it that it is kept to be sent later."""
+        """Whether tracking is on; entries may be sent later."""
         return self._spool is not None
 
     def check(self) -> None:
-        """Under `on_failure: stop`, raise TrackingError once MLflow has failed for too long."""
+        """With `on_failure: stop`, raise TrackingError if MLflow has failed for too long."""
         if self._failure:
-            raise TrackingError(
-                f"MLflow cannot be used: {self._failure}", where=self.uri, fix=f"{TO_DO}; then the same command"
-            )
+            fix = f"{TO_DO}; then run the same command again"
+            raise TrackingError(f"MLflow cannot be used: {self._failure}", where=self.uri, fix=fix)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log a config, nested or flat; MLflow keeps the first value of each key."""
+        """Log a config, nested or flat. MLflow keeps the first value of each key."""
         flat = {key[:KEY_LENGTH]: str(value)[:PARAM_LENGTH] for key, value in flatten(dict(params)).items()}
         self._add("params", flat)
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
-        """Set tags; a value may change."""
+        """Set tags; existing values are replaced."""
         self._add("tags", {key[:KEY_LENGTH]: str(value)[:TAG_LENGTH] for key, value in tags.items()})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log numbers of one step; a key's steps go up, and what was logged of a step before is left out.
+        """Log numbers of one step. Steps of a key that are not higher than its last step are ignored.
 
-        An infinite value becomes the largest float; NaN is kept.
+        An infinite value becomes the largest float; NaN stays NaN.
         """
-        spool = self._spool  # the sender's thread may give it up
+        spool = self._spool  # the sender's thread may set it to None
         if spool is not None and self._sender is not None:
             values = {key[:KEY_LENGTH]: _storable(value) for key, value in metrics.items()}
             spool.add_metrics(values, step, _now())
             self._sender.wake()
 
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
-        """Keep a file, or a folder with all that is in it, under `folder` of the run's artifacts.
+        """Log a file, or a folder with its contents, under `folder` of the run's artifacts.
 
-        It is read when it is sent, and must stay until then.
+        It is read when it is sent, and must not be removed before.
         """
         self._add("artifact", {"path": self._relative(path), "folder": folder})
 
     def log_json(self, data: Any, name: str) -> None:
-        """Keep plain data as the JSON artifact `name`."""
+        """Log plain data as the JSON artifact `name`."""
         self._add("text", {"name": name, "text": json.dumps(data, indent=2, ensure_ascii=False, default=str)})
 
     def log_dataset(
         self, folders: Sequence[str | Path], split: str, digest: str, context: str, profile: Mapping[str, Any]
     ) -> None:
-        """Show a split of shard folders among the run's data sets.
+        """Log a split of shard folders as a data set of the run.
 
         Args:
             digest: the data hash. context: "training", "validation" or "evaluation". profile: counts, as plain data.
@@ -169,13 +166,13 @@ class Run:
         self._add("dataset", {**body, "profile": dict(profile)})
 
     def register(self, folder: str | Path, name: str, tags: Mapping[str, Any]) -> None:
-        """Have a model folder registered as the next version of `name`, once; see `mrigan.tracking.register`."""
+        """Register a model folder once as the next version of `name`; see `mrigan.tracking.register`."""
         self._add("model", {"folder": self._relative(folder), "name": name, "tags": dict(tags)})
 
     def close(self, status: str = "FINISHED") -> None:
-        """End the run: FINISHED, FAILED, or KILLED (a job that was stopped and will be resumed).
+        """End the run as FINISHED, FAILED, or KILLED (a job that was stopped and will be resumed).
 
-        Waits until all is sent, but not for ever (`tracking.patience`), and says what is left.
+        Waits a limited time (`tracking.patience`) until all entries are sent, and logs how many are left.
         """
         spool = self._spool
         if spool is None or self._sender is None:
@@ -183,12 +180,12 @@ class Run:
         spool.add("status", {"status": status, "time": _now()})
         patience = self._config.patience
         if status == "FINISHED":
-            self._sender.finish(patience, max(SLOW * patience, STOPPED))
+            self._sender.finish(patience, max(SLOW_FACTOR * patience, MAX_STOP_WAIT))
         else:
-            self._sender.finish(min(patience, STOPPED), STOPPED)
+            self._sender.finish(min(patience, MAX_STOP_WAIT), MAX_STOP_WAIT)
         left = spool.kinds()
         if left:
-            log.warning("MLflow (%s) has not got %s. %s", self.uri, in_words(left), _where_left(spool.path))
+            log.warning("not sent to MLflow (%s): %s. %s", self.uri, in_words(left), _advice_on_rest(spool.path))
         elif spool.fact("link"):
             log.info("MLflow run: %s", spool.fact("link"))
         self._id, self._spool = spool.fact("run_id"), None
@@ -208,7 +205,7 @@ class Run:
             self._sender.wake()
 
     def _relative(self, path: str | Path) -> str:
-        """As seen from the run folder, which may be moved before all is sent."""
+        """The path relative to the run folder, which may be moved before all entries are sent."""
         path = Path(path).absolute()
         spool = self._spool
         home = spool.path.parent if spool is not None and spool.path else None
@@ -216,10 +213,10 @@ class Run:
 
     def _stop(self, why: str) -> None:
         self._failure = why
-        self._ask_for_a_stop()
+        self._request_stop()
 
-    def _go_without(self, why: str) -> None:
-        log.warning("MLflow (%s) is given up: this job goes on without it. To do: %s", self.uri, TO_DO)
+    def _disable(self, why: str) -> None:
+        log.warning("MLflow (%s) failed for too long: this job continues without it. To do: %s", self.uri, TO_DO)
         spool = self._spool
         if spool is not None:
             self._id, self._spool = spool.fact("run_id"), None
@@ -228,22 +225,21 @@ class Run:
 
 
 def send(folder: str | Path, uri: str = "", patience: float = 30.0) -> tuple[int, str]:
-    """Send what a run has kept in its folder, to the store that it was meant for or to `uri`.
+    """Send the unsent entries of a run folder to their store, or to `uri`.
 
     Args:
-        patience: seconds to go on while the store fails.
+        patience: seconds to retry while the store fails.
 
     Returns:
-        How many entries were sent, and MLflow's run id.
+        The number of entries that were sent, and MLflow's run id.
 
     Raises:
-        TrackingError: nothing is kept there, a job has it open, or MLflow does not take all.
+        TrackingError: there is no file of entries, a job has it open, or MLflow did not accept all entries.
     """
     folder = Path(folder).absolute()
     if not (folder / SPOOL).is_file():
-        raise TrackingError(
-            f"no {SPOOL} in the folder: nothing is kept for MLflow", where=folder, fix="give the run.dir of a training"
-        )
+        what = f"there is no {SPOOL} in the folder, so there are no entries for MLflow"
+        raise TrackingError(what, where=folder, fix="give the run.dir of a training")
     spool = Spool(folder / SPOOL)
     try:
         if uri:
@@ -256,9 +252,9 @@ def send(folder: str | Path, uri: str = "", patience: float = 30.0) -> tuple[int
         left = spool.kinds()
         if left:
             raise TrackingError(
-                f"MLflow has not got {in_words(left)}: {sender.failure or 'it takes no files'}",
+                f"not sent to MLflow: {in_words(left)}: {sender.failure or 'it does not accept files'}",
                 where=spool.fact("uri"),
-                fix="check the server, or give another store by --uri; then the same command",
+                fix="check the server, or give another store with --uri; then run the same command again",
             )
         return before, spool.fact("run_id")
     finally:
@@ -276,16 +272,16 @@ def _open_spool(folder: Path | None) -> Spool:
     try:
         return Spool(folder.absolute() / SPOOL)
     except TrackingError as error:
-        log.warning("%s. This start keeps what it logs in memory", error)
+        log.warning("%s. This start keeps its entries in memory", error)
         return Spool()
 
 
-def _where_left(path: Path | None) -> str:
+def _advice_on_rest(path: Path | None) -> str:
     return f"They are kept in {path}. To do: mrigan track send {path.parent}" if path else "They are lost."
 
 
 def _now() -> int:
-    """Milliseconds since 1970, as MLflow counts."""
+    """Milliseconds since 1970, MLflow's unit."""
     return int(time.time() * 1000)
 
 

@@ -1,7 +1,7 @@
-"""The thread that sends what is in the spool to MLflow, in order, each thing once, however often the server goes away.
+"""The thread that sends the entries of the spool to MLflow, in order and each once, even if the server fails often.
 
-After any failure it asks the server what it has before it goes on: whether a request that got no answer was carried
-out cannot be known here. A run is made under a mark of its own, so that one whose answer was lost is found again.
+After a failure it first asks the server what it has, because a request without an answer may have succeeded. Each run
+is created with a unique token as a tag, so that a run whose creation got no answer can be found.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BATCH = 100  # params or tags in one request (MLflow's limit)
-METRICS = 1000  # in one request (MLflow's limit)
-LINES = 50  # of metrics in one request at most
-RETRY, RETRY_AT_MOST, RETRY_AT_END = 0.5, 30.0, 1.0  # seconds between two tries
-TOKEN = "mrigan.token"  # a tag of the run: who made it
-# MLflow's answers that another try would not change, as far as the entry is to blame.
+MAX_BATCH = 100  # params or tags in one request (MLflow's limit)
+MAX_METRICS = 1000  # in one request (MLflow's limit)
+MAX_ENTRIES = 50  # of metrics in one request
+RETRY, MAX_RETRY, RETRY_AT_END = 0.5, 30.0, 1.0  # seconds between two attempts
+TOKEN = "mrigan.token"  # a tag of the run that identifies its creation
+# MLflow's error codes that mean that the entry is wrong: another attempt would not help.
 REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE", "MALFORMED_REQUEST")
-FILES = ("artifact", "text", "model")  # kinds that need the artifact store; metrics do not wait behind them
+FILES = ("artifact", "text", "model")  # kinds that need the artifact store; metrics do not wait for them
+TO_DO = "check the server, tracking.uri or MLFLOW_TRACKING_URI; or train without MLflow: tracking.enabled=false"
 
 
 class Sender:
@@ -41,16 +42,16 @@ class Sender:
 
     Entries: `metrics` {step, time, values}, `params` and `tags` {key: value}, `artifact` {path, folder}, `text` {name,
     text}, `status` {status, time}, `model` {folder, name, tags}, `dataset` {name, digest, source, context, profile}.
-    Paths that are not absolute start at the run folder.
+    Relative paths start at the run folder.
 
     Args:
-        spool: with the facts `uri`, `experiment`, `name`, `started` (ms since 1970), and `run_id` once there is one.
-        patience: seconds of failing after which `gave_up` is called.
-        gave_up: told what is wrong; None = never. Once it returns the thread ends.
+        spool: with the facts `uri`, `experiment`, `name`, `started` (ms since 1970), and `run_id` if there is a run.
+        patience: seconds of failure after which `gave_up` is called.
+        gave_up: called with the reason, then the thread ends; None = never give up.
 
     Attributes:
-        tried: set when the store was reached, or not, for the first time.
-        failure: what is wrong with the store at present; "" = nothing.
+        tried: set after the first attempt to reach the store.
+        failure: the present error of the store; "" = none.
     """
 
     def __init__(self, spool: Spool, patience: float = 0.0, gave_up: Callable[[str], None] | None = None) -> None:
@@ -63,26 +64,26 @@ class Sender:
         self._client: MlflowClient | None = None
         self._run_id = ""
         self._params: dict[str, str] = {}  # that the server has
-        self._steps: dict[str, int] = {}  # of each metric, the last step that the server has
-        self._doubtful = 0  # the entry that was refused last
-        self._tries = 0  # failed ones in a row
-        self._files_tries = 0  # the same of files, when the rest is taken
-        self._files_since = self._files_again = 0.0  # time.monotonic(): failing since, and when to try again
+        self._steps: dict[str, int] = {}  # metric → the last step that the server has
+        self._refused_id = 0  # of the entry that was refused last
+        self._attempts = 0  # failed ones in a row
+        self._file_attempts = 0  # failed ones of files, while other entries are accepted
+        self._files_since = self._files_again = 0.0  # time.monotonic(): failing since, next attempt at
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def wake(self) -> None:
-        """There is something new to send."""
+        """Tell the thread that there is a new entry."""
         with self._news:
             self._news.notify()
 
     def finish(self, failing: float, total: float) -> None:
-        """Send what there is, and end.
+        """Send the remaining entries, and end.
 
         Args:
-            failing: seconds to go on while the store fails. total: seconds in all.
+            failing: seconds to retry while the store fails. total: seconds in all.
         """
         self._closing, self._files_again = True, 0.0
         self.wake()
@@ -90,7 +91,7 @@ class Sender:
         while self._thread.is_alive():
             now = time.monotonic()
             stuck = (self.failure and now - max(self.failing_since, begin) >= failing) or (
-                self._files_tries and now - max(self._files_since, begin) >= failing
+                self._file_attempts and now - max(self._files_since, begin) >= failing
             )
             if stuck or now - begin >= total:
                 break
@@ -114,23 +115,23 @@ class Sender:
                 continue
             if self.failure:
                 log.info("MLflow answers again, after %.0f s", time.monotonic() - self.failing_since)
-            self.failure, self._tries = "", 0
+            self.failure, self._attempts = "", 0
             if not entries:
                 if self._closing and not self._spool.first(1):
                     return
                 with self._news:
-                    self._news.wait(RETRY_AT_END)  # a wake-up that came before the wait is made up for
+                    self._news.wait(RETRY_AT_END)  # limited, because a wake-up may come before the wait
 
     def _failed(self, why: str) -> bool:
-        """Say it once, and wait; whether this was the last try."""
+        """Log the failure once, and wait. Returns whether to give up."""
         self._client = None
         if not self.failure:
             self.failing_since = time.monotonic()
             log.warning(
-                "MLflow cannot be used (%s: %s): training goes on, and what is logged is kept and sent later. To do: "
-                "check the server, tracking.uri or MLFLOW_TRACKING_URI; tracking.enabled=false does without it",
+                "MLflow cannot be used (%s: %s): training continues; log entries are kept and sent later. To do: %s",
                 self._spool.fact("uri"),
                 why,
+                TO_DO,
             )
         first = not self.tried.is_set()
         self.failure = why
@@ -140,8 +141,8 @@ class Sender:
             return True
         self.tried.set()
         self._spool.sync()
-        pause = min(RETRY * 2 ** min(self._tries, 10), RETRY_AT_MOST)
-        self._tries += 1
+        pause = min(RETRY * 2 ** min(self._attempts, 10), MAX_RETRY)
+        self._attempts += 1
         with self._news:
             if self._closing:
                 self._news.wait(min(pause, RETRY_AT_END))
@@ -150,43 +151,43 @@ class Sender:
         return False
 
     def _pause(self, seconds: float) -> None:
-        """Wait, and not less because there is something new to send: only because it is the end."""
+        """Wait; only the end of the job, not a new entry, ends the wait early."""
         until = time.monotonic() + seconds
         while not (self._closing or self._quit) and (left := until - time.monotonic()) > 0:
             self._news.wait(left)
 
     def _connect(self) -> None:
-        """Find the run, or make it; learn what the server has of it."""
+        """Find or create the run, and ask the server for the run's params and metrics."""
         spool = self._spool
         client = open_store(spool.fact("uri"))
-        known = spool.fact("run_id")
-        run = existing_run(client, known) if known else None
+        run_id = spool.fact("run_id")
+        run = existing_run(client, run_id) if run_id else None
         if run is None:
-            if known:
-                log.warning("MLflow has no run %s in %s: a new run is started", known, spool.fact("uri"))
-            run = self._find_or_make(client)
+            if run_id:
+                log.warning("MLflow has no run %s in %s: starting a new run", run_id, spool.fact("uri"))
+            run = self._find_or_create(client)
             spool.note(run_id=run.info.run_id, making="")
-        self._say_where(run)
+        self._log_link(run)
         self._run_id = run.info.run_id
         self._params = dict(run.data.params)
         self._steps = {metric.key: metric.step for metric in run.data.to_proto().metrics}
         self._client = client
 
-    def _say_where(self, run: Any) -> None:
-        """Name the run's page, once; it is kept for the end."""
+    def _log_link(self, run: Any) -> None:
+        """Log the link of the run's page once, and store it for the end of the job."""
         link = run_link(self._spool.fact("uri"), run.info.experiment_id, run.info.run_id)
         if not self._run_id:
             log.info("MLflow run: %s", link)
         self._spool.note(link=link)
 
-    def _find_or_make(self, client: MlflowClient) -> Any:
+    def _find_or_create(self, client: MlflowClient) -> Any:
         spool = self._spool
         experiment = experiment_id(client, spool.fact("experiment"))
         token = spool.fact("making")
-        if token:  # an earlier try got no answer
-            found = client.search_runs([experiment], f"tags.`{TOKEN}` = '{token}'", order_by=["start_time"])
-            if found:
-                return found[0]
+        if token:  # an earlier attempt got no answer
+            runs = client.search_runs([experiment], f"tags.`{TOKEN}` = '{token}'", order_by=["start_time"])
+            if runs:
+                return runs[0]
         else:
             token = uuid.uuid4().hex
             spool.note(making=token)
@@ -195,16 +196,16 @@ class Sender:
         )
 
     def _next(self) -> list[Entry]:
-        """The next entry, with the metrics that follow metrics; after a refusal one by one, to find who is to blame."""
+        """The next entry, or the next entries of metrics; after a refusal one by one, to find the wrong entry."""
         held = FILES if time.monotonic() < self._files_again else ()
-        entries = self._spool.first(1 if self._doubtful else LINES, without=held)
+        entries = self._spool.first(1 if self._refused_id else MAX_ENTRIES, without=held)
         if not entries or entries[0].kind != "metrics":
             return entries[:1]
         chosen: list[Entry] = []
         count = 0
         for entry in entries:
             count += len(entry.body.get("values", ()))
-            if entry.kind != "metrics" or (chosen and count > METRICS):
+            if entry.kind != "metrics" or (chosen and count > MAX_METRICS):
                 break
             chosen.append(entry)
         return chosen
@@ -223,23 +224,23 @@ class Sender:
                     raise
                 self._hold_files(first, first_line(error))
                 return
-            if self._doubtful != first.id:  # the run may have been deleted: look at it, and try this one alone
-                self._doubtful, self._client = first.id, None
+            if self._refused_id != first.id:  # the run may have been deleted: connect again, and send this entry alone
+                self._refused_id, self._client = first.id, None
                 return
-            log.warning("MLflow refused %s: %s", _words(first), first_line(error))
-        self._doubtful = 0
+            log.warning("MLflow refused %s: %s", _describe(first), first_line(error))
+        self._refused_id = 0
         self._spool.remove(entries)
         if first.kind in FILES:
-            self._files_tries = 0
+            self._file_attempts = 0
 
     def _hold_files(self, entry: Entry, why: str) -> None:
-        """Let a file wait. The next request will show whether all of MLflow is away, or only where it keeps files."""
-        if not self._files_tries:
+        """Postpone a file. The next request shows whether all of MLflow fails, or only its artifact store."""
+        if not self._file_attempts:
             self._files_since = time.monotonic()
-            log.warning("MLflow did not take %s (%s); it is tried again", _words(entry), why)
-        pause = min(RETRY * 2 ** min(self._files_tries, 10), RETRY_AT_END if self._closing else RETRY_AT_MOST)
+            log.warning("MLflow did not accept %s (%s); trying again later", _describe(entry), why)
+        pause = min(RETRY * 2 ** min(self._file_attempts, 10), RETRY_AT_END if self._closing else MAX_RETRY)
         self._files_again = time.monotonic() + pause
-        self._files_tries += 1
+        self._file_attempts += 1
         self._client = None
         self._spool.put_last(entry)
 
@@ -253,8 +254,8 @@ class Sender:
             for key, value in entry.body["values"].items()
             if entry.body["step"] > self._steps.get(key, -1)
         ]
-        for start in range(0, len(batch), METRICS):
-            self._client.log_batch(self._run_id, metrics=batch[start : start + METRICS])
+        for start in range(0, len(batch), MAX_METRICS):
+            self._client.log_batch(self._run_id, metrics=batch[start : start + MAX_METRICS])
         for metric in batch:
             self._steps[metric.key] = metric.step
 
@@ -265,13 +266,13 @@ class Sender:
         assert client is not None
         if entry.kind == "params":
             new = [Param(key, value) for key, value in body.items() if key not in self._params]
-            for start in range(0, len(new), BATCH):
-                client.log_batch(run, params=new[start : start + BATCH])
-            self._params |= body  # MLflow lets no param be changed
+            for start in range(0, len(new), MAX_BATCH):
+                client.log_batch(run, params=new[start : start + MAX_BATCH])
+            self._params |= body  # params in MLflow cannot be changed
         elif entry.kind == "tags":
             tags = [RunTag(key, value) for key, value in body.items()]
-            for start in range(0, len(tags), BATCH):
-                client.log_batch(run, tags=tags[start : start + BATCH])
+            for start in range(0, len(tags), MAX_BATCH):
+                client.log_batch(run, tags=tags[start : start + MAX_BATCH])
         elif entry.kind == "artifact":
             path = self._path(body["path"])
             if path.is_dir():
@@ -279,7 +280,7 @@ class Sender:
             elif path.is_file():
                 client.log_artifact(run, str(path), body["folder"] or None)
             else:
-                log.warning("%s is gone, MLflow does not get it", path)
+                log.warning("%s does not exist any more, so it is not sent to MLflow", path)
         elif entry.kind == "dataset":
             client.log_inputs(run, datasets=[_dataset_input(body)])
         elif entry.kind == "text":
@@ -299,7 +300,7 @@ class Sender:
 
 
 def _dataset_input(body: dict[str, Any]) -> Any:
-    """A data set as MLflow wants it."""
+    """A data set in MLflow's types."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source, profile = json.dumps({"uri": body["source"]}), json.dumps(body["profile"])
@@ -308,7 +309,7 @@ def _dataset_input(body: dict[str, Any]) -> Any:
 
 
 def existing_run(client: MlflowClient, run_id: str) -> Any:
-    """The run, or None where the store has none of this id, or has it in the bin."""
+    """The run; None if the store does not have it, or has it as deleted."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -328,8 +329,8 @@ def _refused(error: Exception) -> bool:
     return isinstance(error, ModelError) or getattr(error, "error_code", "") in REFUSED
 
 
-def _words(entry: Entry) -> str:
+def _describe(entry: Entry) -> str:
     body = entry.body
-    said = {"metrics": f"metrics of step {body.get('step')}", "artifact": body.get("path"), "text": body.get("name"),
-            "model": f"the model {body.get('name')}"}  # fmt: skip
-    return str(said.get(entry.kind, entry.kind))
+    names = {"metrics": f"metrics of step {body.get('step')}", "artifact": body.get("path"), "text": body.get("name"),
+             "model": f"the model {body.get('name')}"}  # fmt: skip
+    return str(names.get(entry.kind, entry.kind))

@@ -1,4 +1,4 @@
-"""Where MLflow keeps its runs: one way to find the store, to open it quietly, and to fail soon when it is not there."""
+"""Find and open MLflow's store, without log noise, and fail fast if it is unreachable."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 
-# A store that is down must cost seconds, not the minutes of MLflow's own retries: a training tries again by itself. And
-# a tool that judges private videos tells nobody that it runs.
+# Fail within seconds instead of minutes of MLflow's retries: training retries by itself. No telemetry: the videos that
+# Mrigan judges may be private.
 _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -31,7 +31,7 @@ _DEFAULTS = {
 def tracking_uri(uri: str = "") -> str:
     """The store in use: `uri` if given, else `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder.
 
-    The path of an sqlite file is made absolute, so that a later change of folder means no other file.
+    The path of an sqlite file is made absolute, so that it does not depend on later changes of the folder.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "") or DEFAULT_URI
     database = sqlite_file(uri)
@@ -45,21 +45,21 @@ def open_store(uri: str = "") -> MlflowClient:
     _quieten()
     import mlflow
 
-    _quieten()  # MLflow sets its own level when it is imported
+    _quieten()  # MLflow sets its log level when it is imported
     uri = tracking_uri(uri)
     with _first_open(uri):
         return mlflow.MlflowClient(uri)
 
 
 def _quieten() -> None:
-    """Keep MLflow and Alembic, which makes MLflow's tables, to warnings. Alembic already logs when it is imported."""
+    """Set MLflow and Alembic (MLflow's database migrations) to log warnings only. Alembic logs when it is imported."""
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def run_link(uri: str, experiment: str, run_id: str) -> str:
-    """Where a person looks at a run: its page on the server, or the command that shows an sqlite store.
+    """How to see a run: its page on the server, or the command that shows an sqlite store.
 
     Args:
         uri: the store. experiment: the experiment's id.
@@ -71,16 +71,16 @@ def run_link(uri: str, experiment: str, run_id: str) -> str:
 
 
 def store_exists(uri: str) -> bool:
-    """Whether there may be something in the store: to look into an sqlite file that is not there would make it."""
+    """False for an sqlite file that does not exist: opening it would create it. True for other stores."""
     database = sqlite_file(uri)
     return database is None or database.is_file()
 
 
 @contextmanager
 def default_store(uri: str) -> Iterator[None]:
-    """Make `uri` the process's store for the calls of MLflow that take none; afterwards all is as it was.
+    """Make `uri` the process's store for MLflow calls without a `uri` argument; restores the old store afterwards.
 
-    MLflow writes it into the environment too, where it would outlive the call and seem to be the user's wish.
+    MLflow also writes it into the environment, where it would look like a setting of the user.
     """
     import mlflow
 
@@ -93,9 +93,9 @@ def default_store(uri: str) -> Iterator[None]:
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
-    """The id of the experiment called `name`, made when there is none.
+    """The id of the experiment `name`; it is created if it does not exist.
 
-    For an sqlite file the artifacts lie in `mlruns/` beside it, wherever the command was started.
+    For an sqlite file, the artifacts are in `mlruns/` beside it, independent of the current folder.
     """
     with _first_open(client.tracking_uri):
         experiment = client.get_experiment_by_name(name)
@@ -109,7 +109,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 
 def store_errors() -> tuple[type[Exception], ...]:
-    """What MLflow raises when a store is missing, refused, locked or unreachable."""
+    """The exceptions of MLflow for a store that is missing, refused, locked or unreachable."""
     _quieten()
     from alembic.util.exc import CommandError
     from mlflow.exceptions import MlflowException
@@ -128,7 +128,7 @@ def sqlite_file(uri: str) -> Path | None:
 
 @contextmanager
 def _first_open(uri: str) -> Iterator[None]:
-    """Let one process at a time make the tables of an sqlite file: two that do it at once break each other."""
+    """Let only one process at a time create the tables of an sqlite file, because two at once fail."""
     database = sqlite_file(uri)
     if database is None:
         yield

@@ -26,7 +26,7 @@ from mrigan.engine.precision import Precision
 from mrigan.engine.seeding import deterministic, seed_all
 from mrigan.engine.signals import StopRequest
 from mrigan.errors import ConfigError, MriganError, ShardError, TrackingError
-from mrigan.health import PeerFailed, Watch
+from mrigan.health import PeerFailed, Watchdog
 from mrigan.health.evidence import clear, flight_recorder
 from mrigan.progress import Advance, bar
 from mrigan.stopping import Stopped
@@ -72,7 +72,7 @@ class Job(Generic[C]):
     journal: Journal
     precision: Precision
     open_tracking: Callable[[], Run] | None = None  # a dry run has none
-    health: Watch = dataclasses.field(default_factory=Watch)
+    health: Watchdog = dataclasses.field(default_factory=Watchdog)
     waited: float = 0.0
     left_out: int = 0
     roll_backs: int = 0
@@ -238,7 +238,7 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
     shard_folders(config.data)  # staging may take hours, for which no rank may wait in a collective call
     alone = config.engine.name.startswith("zero")  # DeepSpeed wants a process group, be it of one
     folder = RunFolder(config.run.dir)
-    patience = timedelta(seconds=Watch.message_timeout(config.health))
+    patience = timedelta(seconds=Watchdog.message_timeout(config.health))
     with (
         flight_recorder(folder.health),
         join_world(config.train.device, patience, always_group=alone) as world,
@@ -260,7 +260,9 @@ def open_job(kind: str, config: C, *, shard_kind: str, depends: Mapping[str, Any
 
         try:
             step = world.on_main(prepare)
-            with Watch(folder.health, world, config.health, step=step, steps=steps, tell=folder.tell) as health:
+            with Watchdog(
+                folder.health, world, config.health, step=step, steps=steps, set_status=folder.tell
+            ) as health:
                 resumed = store.load(step, verify=False) if step else None
                 tracking = Run()
 
@@ -367,7 +369,7 @@ def _track(
 ) -> Run:
     """The run's MLflow run: the one of its earlier starts, where there was one."""
 
-    def ask_for_a_stop() -> None:
+    def request_stop() -> None:
         stop.received = stop.received or signal.SIGUSR1
 
     run_id = folder.status().get("mlflow_run_id") or (resumed.state["mlflow_run_id"] if resumed else None)
@@ -379,7 +381,7 @@ def _track(
         params=to_dict(config),
         tags=depends,
         folder=folder.path,
-        ask_for_a_stop=ask_for_a_stop,
+        request_stop=request_stop,
     )
 
 

@@ -17,7 +17,7 @@ from mrigan.config import DetectorConfig, GanConfig, load_config
 from mrigan.engine.environment import find_ranks
 from mrigan.engine.signals import listening
 from mrigan.errors import MriganError
-from mrigan.health.failure import PeerFailed, tell_torchrun
+from mrigan.health.failure import PeerFailed, write_torchrun_error
 from mrigan.stopping import Stopped
 from mrigan.terminal import echo, log_handler, say, say_error
 from mrigan.threads import settle
@@ -74,7 +74,7 @@ def _launch(kind: str, config: str, overrides: list[str], new: bool, dry: bool) 
         return stopped.exit_code
     except MriganError as error:
         if not isinstance(error, PeerFailed):
-            tell_torchrun(error)
+            write_torchrun_error(error)
         say_error(error)
         return error.exit_code
     if rank == 0 and folder is not None:

@@ -22,13 +22,13 @@ from mrigan.config import HealthConfig
 from mrigan.engine.distributed import World
 from mrigan.errors import ShardError
 from mrigan.files import process_space, write_json
-from mrigan.health.evidence import EARLIER, clear
+from mrigan.health.evidence import MAX_EARLIER, clear
 from mrigan.health.failure import PeerFailed, find_cause, first_failure, is_echo, note_failure, read_stall
-from mrigan.health.heartbeat import Heartbeat, behind, rank_file, read_heartbeats, write_heartbeat
+from mrigan.health.heartbeat import Heartbeat, lagging_ranks, rank_file, read_heartbeats, write_heartbeat
 from mrigan.health.neighbour import Neighbour
-from mrigan.health.stall import report_stall, tell_stall
+from mrigan.health.stall import describe_stall, report_stall
 from mrigan.health.view import Word, look
-from mrigan.health.watch import Watch
+from mrigan.health.watch import Watchdog
 
 NOW = 1_800_000_000.0
 
@@ -60,7 +60,7 @@ def run_of(folder: Path, beats: list[Heartbeat], **status: object) -> Path:
     ],
 )
 def test_who_is_behind(beats: list[Heartbeat], late: list[int]) -> None:
-    assert [one.rank for one in behind(beats)] == late
+    assert [one.rank for one in lagging_ranks(beats)] == late
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -77,15 +77,15 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     ("beats", "status", "word", "why"),
     [
         ([], {"state": "running"}, Word.NOT_YET, "no rank has written"),
-        ([beat(r) for r in range(4)], {}, Word.MOVES, "every rank goes on"),
-        ([beat(r) for r in range(3)], {}, Word.MOVES, "1 of 4 ranks have not begun: rank 3"),
-        ([beat(0), beat(1), beat(2, idle=601, phase="data"), beat(3)], {}, Word.STUCK, "1 of 4 ranks have not gone on"),
-        ([beat(0), beat(1, ago=45), beat(2), beat(3)], {}, Word.STUCK, "rank 1 on node-1 (pid 4711) has not written"),
-        ([beat(r, idle=5000, limit=0.0) for r in range(4)], {}, Word.MOVES, "every rank goes on"),  # not watched
-        ([beat(r, ago=600) for r in range(4)], {}, Word.SILENT, "no rank has written for 600 s"),
+        ([beat(r) for r in range(4)], {}, Word.MOVES, "all ranks make progress"),
+        ([beat(r) for r in range(3)], {}, Word.MOVES, "1 of 4 ranks have not started: rank 3"),
+        ([beat(0), beat(1), beat(2, idle=601, phase="data"), beat(3)], {}, Word.STUCK, "1 of 4 ranks made no progress"),
+        ([beat(0), beat(1, ago=45), beat(2), beat(3)], {}, Word.STUCK, "no heartbeat of rank 1 on node-1 (pid 4711)"),
+        ([beat(r, idle=5000, limit=0.0) for r in range(4)], {}, Word.MOVES, "all ranks make progress"),  # not watched
+        ([beat(r, ago=600) for r in range(4)], {}, Word.SILENT, "no heartbeat for 600 s"),
         ([beat(r, phase="ended") for r in range(4)], {"state": "stopped", "error": "by USR1"}, Word.STOPPED, "by USR1"),
         ([beat(r, ago=600) for r in range(4)], {"state": "hung", "error": "rank 1"}, Word.HUNG, "rank 1"),
-        ([beat(r) for r in range(4)], {"state": "failed", "error": "of the last start"}, Word.MOVES, "every rank"),
+        ([beat(r) for r in range(4)], {"state": "failed", "error": "of the last start"}, Word.MOVES, "all ranks"),
     ],
 )  # fmt: skip
 def test_how_a_run_is(tmp_path: Path, beats: list[Heartbeat], status: dict[str, str], word: Word, why: str) -> None:
@@ -101,7 +101,7 @@ def test_the_command(tmp_path: Path) -> None:
     called = CliRunner().invoke(app, ["health", str(run)])
     assert called.exit_code == 1
     lines = called.stdout.splitlines()
-    assert lines[0] == "stuck: 40 of 40 ranks have not gone on within their limit"
+    assert lines[0] == "stuck: 40 of 40 ranks made no progress within their limit"
     assert lines[4].split()[:6] == ["behind", "2", "node-2", "4711", "100", "data"]
     assert "24 more ranks" in called.stdout
     told = json.loads(CliRunner().invoke(app, ["health", str(run), "--json"]).stdout)
@@ -121,19 +121,19 @@ def test_the_command_needs_no_torch_and_says_what_is_wrong(tmp_path: Path) -> No
         "except MriganError as error:\n    print(error.what, [m for m in ('torch', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert done.stdout == "no run is here []\n"
+    assert done.stdout == "the folder is not a run []\n"
 
 
 def test_evidence_of_earlier_starts_is_kept_and_heartbeats_are_not(tmp_path: Path) -> None:
-    for start in range(EARLIER + 2):
+    for start in range(MAX_EARLIER + 2):
         write_heartbeat(tmp_path, beat(0))
         (tmp_path / "stall.json").write_text(str(start))
         clear(tmp_path)
     write_heartbeat(tmp_path, beat(0))
     clear(tmp_path)  # nothing to keep
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"earlier-{n}" for n in range(3, EARLIER + 3)]
-    assert (tmp_path / f"earlier-{EARLIER + 2}" / "stall.json").read_text() == str(EARLIER + 1)
-    assert (tmp_path / f"earlier-{EARLIER + 2}" / "rank-00000.json").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"earlier-{n}" for n in range(3, MAX_EARLIER + 3)]
+    assert (tmp_path / f"earlier-{MAX_EARLIER + 2}" / "stall.json").read_text() == str(MAX_EARLIER + 1)
+    assert (tmp_path / f"earlier-{MAX_EARLIER + 2}" / "rank-00000.json").is_file()
 
 
 def raised(error: Exception) -> Exception:
@@ -180,31 +180,33 @@ def test_a_peer_that_was_killed_is_named(tmp_path: Path) -> None:
     cause = find_cause(tmp_path, 0)
     assert isinstance(cause, PeerFailed)
     assert (cause.again, cause.state) == (True, "failed")
-    assert cause.what == f"rank 1 on node-1 (pid {peer.pid}) died without a word at step 100 (compute): " \
+    assert cause.what == f"rank 1 on node-1 (pid {peer.pid}) died without an error message at step 100 (compute): " \
         "killed, or out of memory"  # fmt: skip
 
 
 def test_a_hang_is_told_in_one_line() -> None:
     own = beat(0, step=101)
-    assert tell_stall([own, beat(1), beat(2, step=101)], 600) == (
-        "the run hangs for 600 s: rank 1 on node-1 (pid 4711) lags at step 100 (compute); "
+    assert describe_stall([own, beat(1), beat(2, step=101)], 600) == (
+        "no progress for 600 s: rank 1 on node-1 (pid 4711) lags at step 100 (compute); "
         "rank 0 waits at step 101 (compute)"
     )
-    assert tell_stall([own, beat(1, step=101, ago=300)], 600) == (
-        "the run hangs for 600 s: rank 1 on node-1 (pid 4711) lags at step 101 (compute), no sign of life for 300 s; "
+    assert describe_stall([own, beat(1, step=101, ago=300)], 600) == (
+        "no progress for 600 s: rank 1 on node-1 (pid 4711) lags at step 101 (compute), no sign of life for 300 s; "
         "rank 0 waits at step 101 (compute)"
     )
-    assert tell_stall([own, beat(1, step=101)], 600) == "the run hangs for 600 s: all 2 ranks are at step 101 (compute)"
-    assert tell_stall([own, beat(1, step=101)], 600, {1: (84, 85)}) == (
-        "the run hangs for 600 s: rank 1 on node-1 (pid 4711) lags at step 101 (compute): "
-        "it has begun 84 messages, others 85"
+    assert (
+        describe_stall([own, beat(1, step=101)], 600) == "no progress for 600 s: all 2 ranks are at step 101 (compute)"
     )
-    assert tell_stall([own], 600) == "the run hangs for 600 s: it is at step 101 (compute)"
+    assert describe_stall([own, beat(1, step=101)], 600, {1: (84, 85)}) == (
+        "no progress for 600 s: rank 1 on node-1 (pid 4711) lags at step 101 (compute): "
+        "it has started 84 messages, others 85"
+    )
+    assert describe_stall([own], 600) == "no progress for 600 s: the run is at step 101 (compute)"
 
 
 def test_one_rank_speaks_for_all_and_every_rank_leaves_evidence(tmp_path: Path) -> None:
     first = report_stall(tmp_path, beat(0, step=7, ranks=2), 600, stops=True)
-    assert first == "the run hangs for 600 s: it is at step 7 (compute)"
+    assert first == "no progress for 600 s: the run is at step 7 (compute)"
     assert report_stall(tmp_path, beat(1, step=7, ranks=2), 600, stops=True) == ""
     for rank in (0, 1):
         stacks = rank_file(tmp_path, rank, ".stacks.txt").read_text()
@@ -224,7 +226,7 @@ def test_a_silent_rank_is_suspected_in_a_phase_that_may_take_an_hour(tmp_path: P
     """The others wait for it at a checkpoint; its process is stopped, or its node is gone."""
     config = HealthConfig(stall_s=0.4, slow_s=3600.0, on_stall="report")
     told: list[str] = []
-    with Watch(tmp_path, World(0, 2, 0, torch.device("cpu")), config, step=3, steps=9) as watch:
+    with Watchdog(tmp_path, World(0, 2, 0, torch.device("cpu")), config, step=3, steps=9) as watch:
         for step in (4, 5):
             watch.stepped(step)
         watch.beat("checkpoint")

@@ -202,7 +202,7 @@ def test_a_rank_that_is_stopped_at_a_checkpoint_is_not_waited_for_as_long_as_a_s
 def test_the_messages_tell_who_hangs_where_all_ranks_are_at_the_same_place(shards: Path, tmp_path: Path) -> None:
     run_page("computes", shards, tmp_path / "run", "health.stall_s=3")
     error = status(tmp_path / "run")["error"]
-    found = re.search(r"rank 1 on .* lags at step 4 \(compute\): it has begun (\d+) messages, others (\d+)", error)
+    found = re.search(r"rank 1 on .* lags at step 4 \(compute\): it has started (\d+) messages, others (\d+)", error)
     assert found, error
     assert int(found[1]) < int(found[2])
 

@@ -127,7 +127,7 @@ def test_a_node_that_hangs_is_noticed_and_the_ranks_start_again(
     wait_for_step(job, run, 12)
     signal_rank_on(job, "n2", signal.SIGSTOP)
     job.wait_log(r"ended with [1-9]\d*: again")
-    assert re.search(r"the run hangs for \d+ s: rank 1 on .* lags at step \d+", job.log)
+    assert re.search(r"no progress for \d+ s: rank 1 on .* lags at step \d+", job.log)
     job.wait()
     assert going_on(job) == [10]
     assert hashes(run, STEPS) == hashes(undisturbed, STEPS)

@@ -181,18 +181,18 @@ def test_a_store_out_of_reach_never_stops_a_job(
             run.log_metrics({"a": 1.0}, 1)
             assert run.active
             assert run.id is None
-        assert caplog.text.count("training goes on") == 1
+        assert caplog.text.count("training continues") == 1
         assert "tracking.enabled=false" in caplog.text
         assert f"mrigan track send {job}" in caplog.text
-        with pytest.raises(TrackingError, match="has not got"):
+        with pytest.raises(TrackingError, match="not sent to MLflow"):
             send(job, patience=0)
     sent = CliRunner().invoke(app, ["track", "send", str(job), "--uri", f"sqlite:///{store}/mlflow.db"])
     assert sent.exit_code == 0, sent.output
     [found] = MlflowClient(f"sqlite:///{store}/mlflow.db").search_runs(["1"])
     assert (found.data.params, found.data.metrics, found.info.status) == ({"a": "1"}, {"a": 1.0}, "FINISHED")
     assert found.info.run_id in sent.output
-    assert "nothing is left" in CliRunner().invoke(app, ["track", "send", str(job)]).output
-    with pytest.raises(TrackingError, match="nothing is kept"):
+    assert "there is nothing to send" in CliRunner().invoke(app, ["track", "send", str(job)]).output
+    with pytest.raises(TrackingError, match="no entries for MLflow"):
         send(store)
 
 
@@ -203,7 +203,7 @@ def test_a_store_that_breaks_on_the_way(store: Path, caplog: pytest.LogCaptureFi
     for step in range(5):
         run.log_metrics({"a": 1.0}, step)
     run.close()
-    assert caplog.text.count("training goes on") == 1
+    assert caplog.text.count("training continues") == 1
     assert "track send" in caplog.text
     (store / "mlflow.db").write_bytes(whole)  # from a copy that knows nothing of the run
     count, run_id = send(store / "run")
@@ -219,15 +219,15 @@ def test_told_to_stop_without_mlflow_or_to_forget_it(store: Path, caplog: pytest
     with Run.start(TrackingConfig(uri=uri, on_failure="off"), "job", folder=store / "run") as run:
         assert not run.active
         run.log_metrics({"a": 1.0}, 1)
-    assert "goes on without it" in caplog.text
+    assert "continues without it" in caplog.text
     asked = threading.Event()
     config = TrackingConfig(on_failure="stop", patience=0)
-    run = Run.start(config, "job", folder=store / "other", ask_for_a_stop=asked.set)
+    run = Run.start(config, "job", folder=store / "other", request_stop=asked.set)
     run.check()
     (store / "mlflow.db").write_bytes(b"no database" * 4096)
     run.log_metrics({"a": 1.0}, 1)
     assert asked.wait(60)
-    with pytest.raises(TrackingError, match="then the same command"):
+    with pytest.raises(TrackingError, match="then run the same command"):
         run.check()
     run.close("FAILED")
     assert "metrics" in caplog.text  # among what is left

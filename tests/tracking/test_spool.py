@@ -29,7 +29,7 @@ def steps(config: TrackingConfig, run_id: str | None, key: str = "a") -> list[in
 
 
 def test_it_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(spool, "LIMIT", 500)
+    monkeypatch.setattr(spool, "MAX_BYTES", 500)
     queue = Spool(tmp_path / "tracking.db")
     for step in range(50):
         queue.add_metrics({"a": 1.0}, step, 1_700_000_000_000)
@@ -78,7 +78,7 @@ def test_one_process_at_a_time(
     config: TrackingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A job that finds `mrigan track send` at work does not wait for it: it keeps its entries in memory."""
-    monkeypatch.setattr(spool, "LOCKED", 0.01)
+    monkeypatch.setattr(spool, "MAX_LOCK_WAIT", 0.01)
     held = Spool(tmp_path / "tracking.db")
     with pytest.raises(TrackingError, match="locked"):
         send(tmp_path)
@@ -115,8 +115,8 @@ def test_what_mlflow_refuses_is_dropped_alone(
     assert len(refused) == 2
     assert "step 7" in refused[0]
     assert "mrigan-face" in refused[1]
-    assert "gone.png is gone" in caplog.text
-    assert "has not got" not in caplog.text
+    assert "gone.png does not exist any more" in caplog.text
+    assert "not sent to MLflow (" not in caplog.text
 
 
 def test_a_run_deleted_on_the_way_is_replaced(
