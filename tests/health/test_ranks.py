@@ -222,7 +222,7 @@ def test_a_hang_can_be_reported_only(
     monkeypatch.setattr(gan, "gan_step", waiting)
     run_gan(shards, run, "train.steps=4", "health.stall_s=2", "health.on_stall=report")
     assert status(run)["state"] == "finished"
-    assert "it is at step 2 (compute)" in caplog.text
+    assert "the run is at step 2 (compute)" in caplog.text
     assert "in waiting" in (run / "health" / "rank-00000.stacks.txt").read_text()
     assert [(beat.phase, beat.step) for beat in beats(run).values()] == [("ended", 4)]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("health")]

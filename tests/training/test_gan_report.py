@@ -48,7 +48,7 @@ def test_the_report(tmp_path: Path) -> None:
     faces, originals, true, first, second = (sheet[18 + 146 * i :][:128, 120:] for i in range(5))
     assert (originals[:, -128:] == faces[:, -128:]).all()  # a real face is its own original
     assert originals[:, :128].mean() > 240  # "not in these shards" on white
-    assert "Its Fig. 7 is its Fig. 6 once more" in page
+    assert "Fig. 7 repeats its Fig. 6" in page
     assert not true[:, -128:].any()  # a real face, on the right: its true MRI is black
     assert true[:, :128].any()
     assert faces.std() > 10
