@@ -10,6 +10,7 @@ from mrigan.detect.inputs import Input, fingerprint
 from mrigan.detect.judge import Judge, Judged
 from mrigan.detect.options import Options
 from mrigan.errors import ModelError
+from mrigan.heap import keep_freed_memory
 from mrigan.packing.file_clock import FileClock
 from mrigan.packing.workers import Busy, Died, Done, run_tasks
 from mrigan.progress import bar
@@ -72,6 +73,7 @@ def _worker(
     """A worker's judge; what it is called with is an input and the frames expected of it."""
     import torch
 
+    keep_freed_memory()
     torch.set_num_threads(threads)
     judge = Judge(folder, options, name=name)
 

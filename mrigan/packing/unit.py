@@ -21,6 +21,7 @@ from mrigan.catalog import LABELS, Family
 from mrigan.checked_json import read_checked_json
 from mrigan.errors import ShardError
 from mrigan.files import sha256_file
+from mrigan.heap import keep_freed_memory
 from mrigan.packing.family import Sample, family_samples
 from mrigan.packing.file_clock import FileClock
 from mrigan.packing.inputs import fingerprints, refuse_other_libraries
@@ -89,8 +90,9 @@ class UnitMaker:
 
 
 def use_one_thread() -> None:
-    """A worker is one of many: in it, libraries start no threads of their own."""
+    """A worker is one of many: in it, libraries start no threads of their own. Its memory is for the next frame."""
     settle()  # in a process that Ray has started nobody did so
+    keep_freed_memory()
     import cv2
     import torch
 
