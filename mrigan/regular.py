@@ -17,14 +17,30 @@ KINDS = {
 }
 
 
-def open_regular(path: str | Path) -> BinaryIO:
-    """Open a regular file for reading; anything else is refused without being opened.
+def open_regular(path: str | Path, max_bytes: int | None = None) -> BinaryIO:
+    """Open a regular file for reading, without waiting for anybody; anything else is refused. A link is followed.
+
+    Args:
+        max_bytes: that the file may have; None = any number.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file.
+        OSError: it cannot be opened, is no regular file, or is larger.
     """
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode):
-        kind = KINDS.get(stat.S_IFMT(mode), "something else")
+    _refuse_others(os.stat(path), path)  # before it is opened: a device may act on that
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
+    try:
+        status = os.fstat(file.fileno())
+        _refuse_others(status, path)  # another file may have taken its place
+        if max_bytes is not None and status.st_size > max_bytes:
+            what = f"{status.st_size:,} bytes, and at most {max_bytes:,} are read"
+            raise OSError(errno.EFBIG, what, os.fspath(path))
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _refuse_others(status: os.stat_result, path: str | Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise OSError(errno.EINVAL, f"not a regular file but {kind}", os.fspath(path))
-    return open(path, "rb")

@@ -19,7 +19,8 @@ from torch import Tensor
 from mrigan.config import from_dict
 from mrigan.config.fields import limited
 from mrigan.errors import ConfigError, ModelError
-from mrigan.foreign_files import open_regular, parse_json
+from mrigan.foreign_files import parse_json
+from mrigan.regular import open_regular
 from mrigan.text import printable
 
 MAX_BYTES = 8 << 30  # of a file

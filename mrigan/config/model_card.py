@@ -19,6 +19,12 @@ DETECTOR_FILE, GENERATOR_FILE, FAMILIARITY_FILE, KNOWN_FILE = WEIGHT_FILES = tup
     f"{name}.safetensors" for name in ("detector", "generator", "familiarity", "known_faces")
 )
 MAX_LOGIT = 1e6  # of what a calibration or a rule computes with
+COUNTED = {  # of `ThresholdCounts`: what is a part of what
+    "fakes_found": "fakes",
+    "fake_families": "fakes",
+    "reals_called_fake": "reals",
+    "real_families": "reals",
+}
 CALIBRATIONS = {"temperature": ("temperature",), "platt": ("slope", "intercept"), "isotonic": ("x", "y")}
 
 
@@ -39,6 +45,14 @@ class Thresholds:
 
     frame: float = within(0, 1, 0.5, required=True)
     fraction: float = within(0, 1, 0.5, required=True)
+
+    def __post_init__(self) -> None:
+        if self.frame == 1 or self.fraction == 0:
+            raise ConfigError(
+                f"thresholds.frame={self.frame:g} and thresholds.fraction={self.fraction:g} give every video with a "
+                "face the same verdict",
+                fix="a frame threshold below 1, and a fraction above 0",
+            )
 
 
 @dataclass(frozen=True)
@@ -67,8 +81,8 @@ class Calibration:
                 raise ConfigError(f"doubt.calibration.{name} is missing, which {self.kind} scaling needs")
         if self.kind == "isotonic":
             x, y = self.x or [], self.y or []
-            if not x or len(x) != len(y) or x != sorted(x):
-                raise ConfigError("doubt.calibration.x and y are not equally many numbers, x in rising order")
+            if not x or len(x) != len(y) or x != sorted(x) or y != sorted(y):
+                raise ConfigError("doubt.calibration.x and y are not equally many numbers, both in rising order")
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,11 @@ class StoredRule:
 
     threshold: float = within(0, 1, 0.5, required=True)
     settings: RuleSettings = limited(RuleSettings)
+
+    def __post_init__(self) -> None:
+        if self.threshold == 0:
+            raise ConfigError("doubt.rules: a rule with threshold=0 calls every video with a face fake",
+                              fix="a threshold above 0")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -184,6 +203,11 @@ class ModelCard:
         for name in self.files:
             if name not in WEIGHT_FILES:
                 raise ConfigError(f"files lists {name!r:.60}, and a model holds only {', '.join(WEIGHT_FILES)}")
+        counts = (self.provenance.get("thresholds") or {}).get("counts") or {}
+        for part, whole in COUNTED.items():
+            if {part, whole} <= counts.keys() and counts[part] > counts[whole]:
+                what = f"{part}={counts[part]} is more than {whole}={counts[whole]}"
+                raise ConfigError(f"provenance.thresholds.counts: {what}")
 
 
 def given(part: Any) -> dict[str, Any]:

@@ -265,8 +265,9 @@ class Scorer:
             return
         faces = torch.from_numpy(np.stack([w.face for w in self._waiting]).transpose(0, 3, 1, 2).copy())
         logits, distances = self.bundle.weigh(faces)
-        if not torch.isfinite(logits).all():
-            raise ModelError("the model gives no number for a face: its weights are damaged", fix="train it again")
+        for numbers in (logits, distances):
+            if numbers is not None and not torch.isfinite(numbers).all():
+                raise ModelError("the model gives no number for a face: its weights are damaged", fix="train it again")
         for i, w in enumerate(self._waiting):
             distance = math.nan if distances is None else float(distances[i])
             measured = (float(logits[i]), side(w.box), sharpness(w.face), distance, colour(w.face))

@@ -183,14 +183,13 @@ def parse_thresholds(text: str) -> dict[str, Any]:
     """`"0.8,0.3"` as `{"frame": 0.8, "fraction": 0.3, "source": "given"}`.
 
     Raises:
-        ConfigError: not two numbers within 0..1.
+        ConfigError: not two such numbers, 0 ≤ FRAME < 1 and 0 < FRACTION ≤ 1: beyond, all videos get one verdict.
     """
     try:
         frame, fraction = (float(part) for part in text.split(","))
     except ValueError:
         frame = fraction = -1.0
-    if not (0 <= frame <= 1 and 0 <= fraction <= 1):
-        raise ConfigError(
-            f"{text!r} is not FRAME,FRACTION, both within 0..1", where="--thresholds", fix="for example 0.8,0.3"
-        )
+    if not (0 <= frame < 1 and 0 < fraction <= 1):
+        what = f"{text!r} is not FRAME,FRACTION, from 0 to below 1 and from above 0 to 1"
+        raise ConfigError(what, where="--thresholds", fix="for example 0.8,0.3")
     return {"frame": frame, "fraction": fraction, "source": "given"}

@@ -156,7 +156,7 @@ def read_card(folder: Path) -> ModelCard:
     if not isinstance(meta, dict) or meta.get("kind") != KIND:
         raise ModelError("model.json describes no Mrigan detector", where=path, fix=_FIX)
     if isinstance(version := meta.get("schema_version"), int) and version > SCHEMA_VERSION:
-        raise ModelError(f"schema_version {version:.0f} is not known (known: {SCHEMA_VERSION})", where=path,
+        raise ModelError(f"schema_version {version!s:.20} is not known (known: {SCHEMA_VERSION})", where=path,
                          fix="use the Mrigan version that wrote it, or a newer one")  # fmt: skip
     try:
         card = from_dict(ModelCard, meta)
@@ -166,6 +166,9 @@ def read_card(folder: Path) -> ModelCard:
     for name in (DETECTOR_FILE, *([GENERATOR_FILE] if card.input == "mri" else [])):
         if name not in card.files:
             raise ModelError(f"model.json: files does not list {name}", where=path, fix=_FIX)
+    if card.doubt.limits.max_distance is not None and not {FAMILIARITY_FILE, KNOWN_FILE} & card.files.keys():
+        what = f"doubt.limits.max_distance needs {FAMILIARITY_FILE} or {KNOWN_FILE}, and files lists neither"
+        raise ModelError(f"model.json: {what}", where=path, fix=_FIX)
     return card
 
 

@@ -95,9 +95,10 @@ class KnownFaces:
         try:
             for name in names:
                 backbone.get_submodule(name)
-                n, c, h, w = file.tensors[f"{name}/maps"].shape
+                shape = file.tensors[f"{name}/maps"].shape
+                n, c, h, w = shape if len(shape) == 4 else (0, 0, 0, 0)
                 if not (1 <= n <= MAX_FACES and 1 <= h == w <= GRID and c):
-                    raise ValueError(f"{name} has maps of {n} × {c} × {h} × {w}")
+                    raise ValueError(f"{name} has maps of {' × '.join(map(str, shape))}")
                 shapes = zip(PARTS, ((n, c, h, w), (c,), (c, c), (2,)), strict=True)
                 expected |= {f"{name}/{part}": torch.empty(shape, device="meta", dtype=_dtype(part))
                              for part, shape in shapes}  # fmt: skip

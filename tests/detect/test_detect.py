@@ -23,6 +23,7 @@ from mrigan.detect.findings import Findings, look_at
 from mrigan.detect.inputs import Input
 from mrigan.errors import ConfigError, ModelError
 from mrigan.models import Bundle, load_bundle
+from mrigan.models.known_faces import fit_known_faces
 from mrigan.video import Frame
 from tests.clips import write_audio, write_clip
 from tests.detect.conftest import moving
@@ -221,6 +222,18 @@ def test_a_model_that_gives_no_number_is_no_verdict(clips: Path, models: dict[st
     bundle = load_bundle(models["fake"])
     with torch.no_grad():
         bundle.detector.head[-1].bias.fill_(float("nan"))
+    with pytest.raises(ModelError, match="no number"):
+        detect_paths([clips / "face.png"], bundle)
+
+
+def test_a_distance_that_is_no_number_is_no_verdict(clips: Path, models: dict[str, Path]) -> None:
+    bundle = load_bundle(models["fake"])
+    faces = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8)
+    bundle.known = known = fit_known_faces(bundle.maps_of(faces), torch.tensor([0, 0, 1, 1, 2, 2]))
+    assert detect_paths([clips / "face.png"], bundle)[0]["measured"]["distance"]["median"] > 0
+    assert known is not None
+    for layer in known.layers.values():
+        layer.scale.fill_(1e-45)  # above 0, as the file is checked for
     with pytest.raises(ModelError, match="no number"):
         detect_paths([clips / "face.png"], bundle)
 

@@ -46,7 +46,7 @@ def test_thresholds_can_be_given(files, tmp_path):
     assert thresholds == {"frame": 0.8, "fraction": 0.3, "source": "given"}
 
 
-@pytest.mark.parametrize("text", ["0.8", "a,b", "0.8,0.3,0.1", "1.2,0.3", "nan,0.3"])
+@pytest.mark.parametrize("text", ["0.8", "a,b", "0.8,0.3,0.1", "1.2,0.3", "nan,0.3", "1,0.3", "0.8,0"])
 def test_wrong_thresholds_are_wrong_use(files, tmp_path, text):
     result = _run("--scores", files[0], "--thresholds", text, "-o", str(tmp_path / "out"))
     assert isinstance(result.exception, ConfigError)

@@ -126,6 +126,7 @@ def test_known_faces_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         other,
         good | {"blocks.0/mean": torch.zeros(7)},
         good | {"unit": torch.tensor(0.0)},
+        good | {"blocks.0/maps": torch.zeros(8, 3, 2).half()},
         {name: tensor for name, tensor in good.items() if name != "blocks.0/scale"},
         {"unit": torch.tensor(1.0)},
     ):

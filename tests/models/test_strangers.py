@@ -149,6 +149,36 @@ def test_every_value_of_model_json_is_refused_or_does_not_matter(
     assert cases > 1000
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("thresholds.frame", 1, "the same verdict"),
+        ("thresholds.fraction", 0, "the same verdict"),
+        ("doubt.rules.mean.threshold", 0, "every video with a face fake"),
+        ("doubt.calibration", {"kind": "isotonic", "x": [0, 1], "y": [0.9, 0.1]}, "both in rising order"),
+        ("doubt.calibration", {"kind": "isotonic", "x": [1, 0], "y": [0.1, 0.9]}, "both in rising order"),
+        ("provenance.thresholds.counts.fakes_found", 3, "fakes_found=3 is more than fakes=2"),
+        ("provenance.thresholds.counts.real_families", 3, "real_families=3 is more than reals=2"),
+        ("schema_version", 10**400, "schema_version 10000000000000000000 is not known"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(
+    good: Path, tmp_path: Path, key: str, value: Any, said: str
+) -> None:
+    meta = json.loads((good / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(changed(meta, tuple(key.split(".")), value)))
+    with pytest.raises(ModelError, match=said):
+        read_card(tmp_path)
+
+
+def test_a_limit_of_the_distance_needs_what_measures_it(good: Path, tmp_path: Path) -> None:
+    meta = json.loads((good / "model.json").read_text())
+    del meta["files"]["familiarity.safetensors"]
+    (tmp_path / "model.json").write_text(json.dumps(meta))
+    with pytest.raises(ModelError, match="max_distance needs familiarity"):
+        read_card(tmp_path)
+
+
 def test_texts_that_do_not_matter_change_no_verdict(good: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(good, tmp_path / "model")
     meta = json.loads((folder / "model.json").read_text())
