@@ -24,12 +24,14 @@ from torch import Tensor, nn
 
 from mrigan.config import GanConfig
 from mrigan.data import Batch
+from mrigan.engine.build import build_engine
 from mrigan.engine.distributed import World
 from mrigan.engine.precision import Precision
 from mrigan.engine.seeding import deterministic
 from mrigan.models.generator import Head
-from mrigan.training.gan import build_engines, gan_step
-from mrigan.training.throughput import peak_flops
+from mrigan.training.flops import peak_flops
+from mrigan.training.gan import build_networks, gan_step
+from mrigan.training.task import StepResult
 
 Speed = tuple[float, float]
 Variants = dict[str, Callable[[], object]]
@@ -76,10 +78,15 @@ def plain_step(G: nn.Module, D: nn.Module, batch: Batch) -> Callable[[], tuple[f
     return step
 
 
-def our_step(config: GanConfig, batch: Batch, device: torch.device, precision: str) -> tuple[Callable[[], dict], dict]:
+def our_step(
+    config: GanConfig, batch: Batch, device: torch.device, precision: str
+) -> tuple[Callable[[], StepResult], dict]:
     """Our step as a function that does one, and its engines."""
     world, settings = World(0, 1, 0, device), Precision(precision, device)
-    engines = build_engines(config, world, settings)
+    engines = {
+        name: build_engine(network, config.optim, config.engine, world, settings)
+        for name, network in build_networks(config).items()
+    }
     G, D = engines["generator"], engines["discriminator"]
     return lambda: gan_step(G, D, batch, config=config, precision=settings, world=world), engines
 
@@ -121,7 +128,8 @@ def same_losses(device: torch.device) -> None:
     G.head = PlainHead(G.head)
     theirs, mine = plain_step(G, D, batch)(), ours()
     for name, expected in zip(("generator", "discriminator"), theirs, strict=True):
-        assert abs(float(mine[name]) - expected) < 1e-3 * abs(expected), (name, float(mine[name]), expected)
+        loss = float(mine.losses[name])
+        assert abs(loss - expected) < 1e-3 * abs(expected), (name, loss, expected)
     print(f"same weights, same losses: G {theirs[0]:.4f}, D {theirs[1]:.4f}")
 
 

@@ -5,10 +5,13 @@
     torchrun --nproc-per-node 8 launch/train_detector.py configs/detector/mri.yaml data.shards=DIR run.dir=DIR \
         model.generator=GAN/model/generator.safetensors model.weights=FILE
 
-The same command goes on where the run stopped. `mrigan train detector` calls the same function in one process.
+The same command goes on where the run stopped. `mrigan train detector` is the same in one process.
 """
 
-from mrigan.training.launch import main
+import sys
+
+from mrigan.cli import main
 
 if __name__ == "__main__":
-    main("detector", __doc__ or "")
+    sys.argv[1:1] = ["train", "detector"]
+    main()

@@ -2,10 +2,13 @@
 
     torchrun --nproc-per-node 8 launch/train_gan.py configs/gan/paper.yaml data.shards=DIR run.dir=DIR [key=value …]
 
-The same command goes on where the run stopped. `mrigan train gan` calls the same function in one process.
+The same command goes on where the run stopped. `mrigan train gan` is the same in one process.
 """
 
-from mrigan.training.launch import main
+import sys
+
+from mrigan.cli import main
 
 if __name__ == "__main__":
-    main("gan", __doc__ or "")
+    sys.argv[1:1] = ["train", "gan"]
+    main()

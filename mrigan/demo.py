@@ -101,9 +101,9 @@ class _Demo:
 
     def gan(self) -> str:
         from mrigan.models import generator_info
-        from mrigan.training import train_gan
+        from mrigan.training.train import train
 
-        train_gan(load_config(GanConfig, "gan/demo.yaml", self.gan_options()))
+        train("gan", load_config(GanConfig, "gan/demo.yaml", self.gan_options()))
         info = generator_info(self.generator)
         return f"SSIM of held-out MRIs {float(info['ssim']):.3f}, at step {info['step']}"
 
@@ -112,9 +112,9 @@ class _Demo:
                 f"run.dir={self.folder / name}"]  # fmt: skip
 
     def detector(self, name: str) -> str:
-        from mrigan.training import train_detector
+        from mrigan.training.train import train
 
-        train_detector(load_config(DetectorConfig, "detector/demo.yaml", self.detector_options(name)))
+        train("detector", load_config(DetectorConfig, "detector/demo.yaml", self.detector_options(name)))
         thresholds = json.loads((self.models[name] / "model.json").read_text())["thresholds"]
         return f"fake when {thresholds['fraction']:.0%} of the faces are above {thresholds['frame']}"
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mrigan.terminal import echo, echo_json
 
 if TYPE_CHECKING:
-    from mrigan.config import DetectorConfig, GanConfig
     from mrigan.doctor import Finding
 
 MARKS = {"ok": ("ok     ", "green"), "note": ("note   ", "cyan"), "warning": ("warning", "yellow"),
@@ -33,7 +32,7 @@ def doctor(
     from mrigan.engine.environment import find_ranks
 
     find_ranks(os.environ)
-    settings = _settings(config, overrides or []) if config else None
+    task, settings = _settings(config, overrides or []) if config else ("", None)
     if os.environ.get("RANK", "0") != "0":
         from mrigan.doctor.ranks import check_ranks
 
@@ -42,7 +41,7 @@ def doctor(
     from mrigan.doctor import Level, examine
 
     found = []
-    for finding in examine(settings, folder=folder, shards=shards or []):
+    for finding in examine(task, settings, folder=folder, shards=shards or []):
         found.append(finding)
         if not as_json:
             _show(finding)
@@ -67,17 +66,18 @@ def _show(finding: Finding) -> None:
         console.print(Text.assemble(" " * 20, ("→", "dim"), " ", finding.fix))
 
 
-def _settings(config: str, overrides: list[str]) -> GanConfig | DetectorConfig:
-    """A config of either kind: the file says by its keys which it is."""
-    from mrigan.config import DetectorConfig, GanConfig, load_config
+def _settings(config: str, overrides: list[str]) -> tuple[str, Any]:
+    """The task and the settings of a config: the file says by its keys which task it is for."""
+    from mrigan.config import load_config
     from mrigan.errors import ConfigError
+    from mrigan.training.tasks import TASKS
 
     if not any(word.startswith("run.dir=") for word in overrides):
         overrides = [*overrides, "run.dir=."]
-    try:
-        return load_config(GanConfig, config, overrides)
-    except ConfigError as wrong:
+    errors: dict[str, ConfigError] = {}
+    for name, entry in TASKS.items():
         try:
-            return load_config(DetectorConfig, config, overrides)
+            return name, load_config(entry.config_class, config, overrides)
         except ConfigError as error:
-            raise (error if "detector" in Path(config).parts else wrong) from None
+            errors[name] = error
+    raise next((error for name, error in errors.items() if name in Path(config).parts), next(iter(errors.values())))

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from mrigan.config import DetectorConfig, GanConfig
-from mrigan.doctor.finding import Finding, Level
 from mrigan.doctor.machine import check_gpus, check_limits
 from mrigan.doctor.ranks import check_ranks
-from mrigan.doctor.software import check_optional, check_versions, check_weights
+from mrigan.doctor.software import check_optional, check_versions
 from mrigan.doctor.storage import check_folder, check_separation, check_shards
 from mrigan.doctor.store import check_tracking
+from mrigan.engine.kinds import ENGINES
+from mrigan.finding import Finding, Level
+from mrigan.training.tasks import find_task
 
 __all__ = ["Finding", "Level", "examine"]
 
 
 def examine(
-    config: GanConfig | DetectorConfig | None = None,
+    task: str = "",
+    config: Any = None,
     *,
     folder: Path = Path(),
     shards: Sequence[str] = (),
@@ -25,7 +28,7 @@ def examine(
     """Every check, the quick ones first.
 
     Args:
-        config: what would be trained: its run folder, shards, MLflow, GPUs and extras are checked.
+        task, config: what would be trained: its run folder, shards, MLflow, GPUs and extras are checked.
         folder: where a run would be written, without a config.
         shards: more shard folders.
     """
@@ -33,11 +36,12 @@ def examine(
     needed: set[str] = set()
     if config is not None:
         folder, shards = Path(config.run.dir), [*config.data.shards, *shards]
-        needed |= {"deepspeed"} if config.engine.name.startswith("zero") else set()
+        needed |= {ENGINES[config.engine.name].extra} - {""}
         needed |= {"dali"} if config.data.loader == "dali" else set()
     yield from check_optional(frozenset(needed))
-    if isinstance(config, DetectorConfig):
-        yield from check_weights(config.model)
+    task_class = find_task(task).task_class() if config is not None else None
+    if task_class is not None:
+        yield from task_class.findings(config)
     yield from check_limits()
     yield from check_gpus(config is not None and config.train.device == "cuda")
     yield from check_ranks()
@@ -45,11 +49,10 @@ def examine(
     if config is not None and config.data.cache:
         yield from check_folder(Path(config.data.cache))
     for each in shards:
-        if config is None:
+        if task_class is None:
             yield from check_shards(each, ("train", "val"))
         else:
-            kind = "pairs" if isinstance(config, GanConfig) else "any"
-            yield from check_shards(each, (config.data.train_split, config.data.val_split), kind)
+            yield from check_shards(each, (config.data.train_split, config.data.val_split), task_class.shard_kind)
     yield from check_separation(shards)
     if config is None or config.tracking.enabled:
         yield from check_tracking(config.tracking.uri if config is not None else "")

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from mrigan.doctor.finding import Finding, note, ok, problem, warning
+from mrigan.finding import Finding, note, ok, problem, warning
 
 FILES = 4096  # open files a process: shards, loader pipes, sockets to every rank
 SHARED = 1 << 30  # bytes of /dev/shm, through which loader processes hand over batches, and NCCL talks on a node

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from mrigan.doctor.finding import Finding, ok, problem
 from mrigan.doctor.ring import all_reduce
+from mrigan.finding import Finding, ok, problem
 
 PATIENCE = 150  # seconds
 FIXES = {

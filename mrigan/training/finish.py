@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mrigan.config import DetectorConfig, FacesConfig, TrackingConfig, from_dict, to_dict
+from mrigan.config import FacesConfig, TrackingConfig, from_dict, to_dict
 from mrigan.errors import ConfigError, ShardError
 from mrigan.evaluation import search_thresholds
 from mrigan.evaluation.chance import skill
@@ -28,27 +28,27 @@ from mrigan.training.validation import Validation
 log = logging.getLogger(__name__)
 
 
-def finish_detector(job: Job[DetectorConfig], validation: Validation) -> None:
+def finish_detector(job: Job, validation: Validation) -> None:
     """Take the best checkpoint, score all held-out faces with it, and write `model/`. Every rank must call it."""
-    step = job.world.on_main(lambda: job.store.load_best().step)
-    validation.bundle.detector.load_state_dict(job.store.load(step, verify=False).tensors("detector"))
-    logits = validation.logits(np.arange(len(job.val)))
+    step = job.run.world.on_main(lambda: job.run.store.load_best().step)
+    validation.bundle.detector.load_state_dict(job.run.store.load(step, verify=False).tensors("detector"))
+    logits = validation.logits(np.arange(len(job.data.val)))
 
     def write() -> None:
-        scores = scores_table(job.val, logits, job.folder.path.resolve().name)
-        write_scores(scores, job.folder.path / "scores-val.parquet")
+        scores = scores_table(job.data.val, logits, job.run.folder.path.resolve().name)
+        write_scores(scores, job.run.folder.path / "scores-val.parquet")
         _write_model(job, validation, scores, step)
 
-    job.world.on_main(write)
+    job.run.world.on_main(write)
 
 
-def _write_model(job: Job[DetectorConfig], validation: Validation, scores: pa.Table, step: int) -> None:
+def _write_model(job: Job, validation: Validation, scores: pa.Table, step: int) -> None:
     thresholds = search_thresholds(scores)
-    provenance = {**job.provenance(), "step": step, "thresholds": thresholds}
+    provenance = {**job.provenance, "step": step, "thresholds": thresholds}
     bundle = validation.bundle
-    doubt = learn_to_doubt(bundle, job.train, job.val, scores, workers=job.config.data.workers)
+    doubt = learn_to_doubt(bundle, job.data.train, job.data.val, scores, workers=job.config.data.workers)
     save_bundle(
-        job.folder.model,
+        job.run.folder.model,
         bundle.detector,
         bundle.input,
         bundle.generator,
@@ -58,16 +58,16 @@ def _write_model(job: Job[DetectorConfig], validation: Validation, scores: pa.Ta
         familiarity=doubt.familiarity,
         known=doubt.known,
         doubt=doubt.told,
-        data=learned_data(job.train, job.val, job.config.data.about),
+        data=learned_data(job.data.train, job.data.val, job.config.data.about),
     )
     log.info(
         "%s is of step %d; thresholds: a face is fake above %.3g, a video from %.3g of its faces on",
-        job.folder.model, step, thresholds["frame"], thresholds["fraction"],
+        job.run.folder.model, step, thresholds["frame"], thresholds["fraction"],
     )  # fmt: skip
-    job.tracking.log_artifact(job.folder.path / "scores-val.parquet")
-    if job.tracking.active and may_be_registered(job.config.tracking, scores, job.folder.path):
-        tags = {"data_hash": job.train.hash, "step": step}
-        job.tracking.register(job.folder.model, f"mrigan-{job.config.data.input}", tags)
+    job.run.journal.tracking.log_artifact(job.run.folder.path / "scores-val.parquet")
+    if job.run.journal.tracking.active and may_be_registered(job.config.tracking, scores, job.run.folder.path):
+        tags = {"data_hash": job.data.train.hash, "step": step}
+        job.run.journal.tracking.register(job.run.folder.model, f"mrigan-{job.config.data.input}", tags)
 
 
 def may_be_registered(config: TrackingConfig, scores: pa.Table, run: Path) -> bool:

@@ -11,16 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrigan.config import GanConfig
 from mrigan.data import Batch, ShardSet, eval_batches
-from mrigan.engine.average import Average
-from mrigan.engine.interface import Engine
 from mrigan.files import atomic_write, hash_json
 from mrigan.models import Generator, predict_mri
 from mrigan.mri import ssim_index
-from mrigan.training.hooks import Evaluation
 from mrigan.training.job import Job
 from mrigan.training.pictures import picture_grid
+from mrigan.training.task import Evaluation
 
 log = logging.getLogger(__name__)
 AT_ONCE = 32  # faces in one forward pass
@@ -32,27 +29,24 @@ class HeldOutFaces:
     The best G is the one with the highest mean of two means: the SSIM of the fakes' MRIs, and that of the reals'. So a
     G that draws black everywhere, which is right for every real face, gains nothing from a set with many reals.
 
-    Args:
-        job: the training job.
-        G: an engine, or the average of the generator.
-
     Attributes:
         black: the score that black MRIs would have; known on rank 0.
         scored_on: which faces the score is of, in a word that is another one for others; known on rank 0.
     """
 
-    def __init__(self, job: Job[GanConfig], G: Engine | Average) -> None:
-        self.job, self.G, self.black, self.scored_on = job, G, 0.0, ""
-        self._batches = self._read() if job.world.main else []
+    def __init__(self, job: Job) -> None:
+        self.job, self.black, self.scored_on = job, 0.0, ""
+        self._batches = self._read() if job.run.world.main else []
 
-    def evaluate(self, step: int) -> Evaluation:
+    def evaluate(self) -> Evaluation:
         """Predict the MRIs, save the grid as `pictures/step-NNNNNN.png`, and score.
 
         Returns:
             The mean SSIM index between true and predicted MRIs: of the fakes, of the reals, and the mean of both (the
             score); and what the score would be if all MRIs were drawn black.
         """
-        G = self.G.whole()
+        state = self.job.state
+        G = (state.averages.get("generator") or state.engines["generator"]).whole()
         if not self._batches:
             return Evaluation()
         assert isinstance(G, Generator)
@@ -61,16 +55,16 @@ class HeldOutFaces:
             assert batch.mri is not None
             predicted.append((predict_mri(G, batch.face) * 255).round().to(torch.uint8))
             index.append(ssim_index(batch.mri, predicted[-1]).cpu())
-            self.job.health.beat()
+            self.job.run.health.beat()
         ssim = torch.cat(index)
-        self._draw(step, torch.cat(predicted), ssim)
+        self._draw(torch.cat(predicted), ssim)
         fake = self._fake
         score = class_mean(ssim, fake)
         metrics = {"ssim": score, "ssim_fake": _mean(ssim[fake]), "ssim_real": _mean(ssim[~fake])}
         return Evaluation({**metrics, "ssim_black": self.black}, score)
 
     def _read(self) -> list[Batch]:
-        config, shards = self.job.config, self.job.val
+        config, shards = self.job.config, self.job.data.val
         ids = choose_faces(shards, config.eval.faces)
         fakes = int(shards.labels[ids].sum())
         fewer = " (all that there are)" if len(ids) < config.eval.faces else ""
@@ -80,26 +74,26 @@ class HeldOutFaces:
         self.scored_on = f"{len(ids)} faces, {hash_json([shards.key(int(i)) for i in ids])[:12]}"
         self._ids, self._shown = ids, _shown(shards.labels[ids], config.eval.samples)
         with eval_batches(shards, ids, AT_ONCE, size=config.model.size, mri=True) as batches:
-            read = [batch.to(self.job.world.device) for batch in batches]
+            read = [batch.to(self.job.run.world.device) for batch in batches]
         self._fake = torch.cat([batch.label for batch in read]).cpu() > 0
         black = [ssim_index(batch.mri, torch.zeros_like(batch.mri)).cpu() for batch in read if batch.mri is not None]
         self.black = class_mean(torch.cat(black), self._fake)
         return read
 
-    def _draw(self, step: int, predicted: torch.Tensor, ssim: torch.Tensor) -> None:
+    def _draw(self, predicted: torch.Tensor, ssim: torch.Tensor) -> None:
         """The grid of `eval.samples` of the faces."""
-        path = self.job.folder.pictures / f"step-{step:06d}.png"
+        path = self.job.run.folder.pictures / f"step-{self.job.state.step:06d}.png"
         shown = self._shown
         faces, mris = (
             torch.stack([getattr(self._batches[i // AT_ONCE], name)[i % AT_ONCE] for i in shown])
             for name in ("face", "mri")
         )
-        rows = self.job.val.rows.take(self._ids[shown]).to_pylist()
+        rows = self.job.data.val.rows.take(self._ids[shown]).to_pylist()
         captions = [(_caption(row), f"SSIM {ssim[i]:.2f}") for row, i in zip(rows, shown, strict=True)]
         grid = picture_grid(faces, mris, predicted[shown], captions)
         with atomic_write(path) as file:
             grid.save(file, format="png")
-        self.job.journal.picture(path)
+        self.job.run.journal.picture(path)
 
 
 def class_mean(values: torch.Tensor, fake: torch.Tensor) -> float:

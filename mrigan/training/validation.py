@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrigan.config import DetectorConfig, FacesConfig, from_dict
+from mrigan.config import FacesConfig, from_dict
 from mrigan.config.model_card import ModelCard
 from mrigan.engine.distributed import interleave
-from mrigan.engine.interface import Engine
 from mrigan.evaluation import frame_metrics
 from mrigan.losses import detector_loss
-from mrigan.models import Bundle, Detector, Generator
-from mrigan.training.hooks import Evaluation
+from mrigan.models import Bundle, Detector
 from mrigan.training.job import Job
 from mrigan.training.scoring import score_faces
+from mrigan.training.task import Evaluation
 
 METRICS = ("auc", "eer", "log_loss", "balanced_accuracy")
 
@@ -24,33 +23,42 @@ METRICS = ("auc", "eer", "log_loss", "balanced_accuracy")
 class Validation:
     """The same held-out faces at every evaluation: all of them, or `eval.faces` spread evenly over the set."""
 
-    def __init__(self, job: Job[DetectorConfig], engine: Engine, G: Generator | None, faces: dict[str, Any]) -> None:
-        self.job, self.engine = job, engine
-        detector = engine.whole()
-        assert isinstance(detector, Detector)
-        self.bundle = Bundle(detector, G, ModelCard(input=job.config.data.input, faces=from_dict(FacesConfig, faces)))
-        wanted = job.config.eval.faces or len(job.val)
-        self.ids = np.unique(np.linspace(0, len(job.val) - 1, min(wanted, len(job.val))).astype(np.int64))
+    def __init__(self, job: Job, faces: dict[str, Any]) -> None:
+        self.job = job
+        G: Any = job.state.frozen.get("generator")
+        self.bundle = Bundle(
+            self._detector(), G, ModelCard(input=job.config.data.input, faces=from_dict(FacesConfig, faces))
+        )
+        wanted = job.config.eval.faces or len(job.data.val)
+        self.ids = np.unique(np.linspace(0, len(job.data.val) - 1, min(wanted, len(job.data.val))).astype(np.int64))
 
-    def evaluate(self, step: int) -> Evaluation:
+    def evaluate(self) -> Evaluation:
         """Frame-level figures; the score is the negative class-balanced log-loss. Every rank must call it."""
-        detector = self.engine.whole()
-        assert isinstance(detector, Detector)
-        self.bundle.detector = detector
+        self.bundle.detector = self._detector()
         logits = self.logits(self.ids)
-        labels = torch.from_numpy(self.job.val.labels[self.ids])
+        labels = torch.from_numpy(self.job.data.val.labels[self.ids])
         loss = float(detector_loss(logits, labels, smoothing=(0.0, 1.0)))
         figures = frame_metrics(labels.numpy(), logits.double().sigmoid().numpy())
         return Evaluation({"loss": loss, **{name: figures[name] for name in METRICS}}, -loss)
 
     def logits(self, ids: Any) -> torch.Tensor:
         """Logits (N,) of held-out faces, each scored by one rank, on every rank in the order of `ids`."""
-        world, config = self.job.world, self.job.config
+        world, config = self.job.run.world, self.job.config
         mine = ids[world.rank :: world.size]
         batch = max(1, config.train.batch_size // world.size)
         was_training = self.bundle.detector.training
         part = score_faces(
-            self.bundle, self.job.val, mine, batch_size=batch, workers=config.data.workers, alive=self.job.health.beat
+            self.bundle,
+            self.job.data.val,
+            mine,
+            batch_size=batch,
+            workers=config.data.workers,
+            alive=self.job.run.health.beat,
         )
         self.bundle.detector.train(was_training)
         return interleave(world.gather(part), len(ids))
+
+    def _detector(self) -> Detector:
+        detector = self.job.state.engines["detector"].whole()
+        assert isinstance(detector, Detector)
+        return detector

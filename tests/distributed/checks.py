@@ -18,24 +18,24 @@ from mrigan.engine.distributed import World, interleave, join_world
 from mrigan.engine.precision import Precision
 from mrigan.engine.signals import StopRequest
 from mrigan.errors import CheckpointError, MriganError
+from mrigan.training.callbacks.guard import Guard
+from mrigan.training.callbacks.meters import Meter
 from mrigan.training.detector import detector_step
-from mrigan.training.gan import build_engines, gan_step
-from mrigan.training.guard import Guard
-from mrigan.training.meters import Meter
+from mrigan.training.gan import gan_step
+from tests.training.runs import gan_engines
 
 
 def gan_losses(world: World, per_root: str, bucket_mib: float = 25) -> dict[str, Any]:
     """Four steps on the same global batches, whatever the number of ranks; losses, a fingerprint, reductions a step."""
     config = GanConfig(model=GanModelConfig(size=32, width=4, dropout=0.0), loss=GanLossConfig(per_root=per_root))
     config.engine.bucket_mib = bucket_mib
-    engines = build_engines(config, world)
+    engines = gan_engines(config, world)
     reduced = {name: count_reductions(engine) for name, engine in engines.items()}
     meter = Meter(world)
     for step in range(4):
         data = part(step, world)
-        meter.add(
-            gan_step(*engines.values(), data, config=config, precision=Precision("fp32", world.device), world=world)
-        )
+        precision = Precision("fp32", world.device)
+        meter.add(gan_step(*engines.values(), data, config=config, precision=precision, world=world).losses)
     return {
         "losses": meter.read(),
         "weights": {name: fingerprint(engine.module) for name, engine in engines.items()},
@@ -99,7 +99,8 @@ def detector_losses(world: World, with_norm: bool) -> dict[str, Any]:
     meter = Meter(world)
     for step in range(3):
         config, precision = DetectorConfig(), Precision("fp32", world.device)
-        meter.add(detector_step(engine, None, part(step, world), config=config, precision=precision, world=world))
+        data = part(step, world)
+        meter.add(detector_step(engine, None, data, config=config, precision=precision, world=world).losses)
     return {"losses": meter.read(), "weights": fingerprint(engine.module),
             "statistics": {n: b.tolist() for n, b in engine.module.named_buffers()}}  # fmt: skip
 
@@ -119,7 +120,8 @@ def messages(world: World) -> dict[str, Any]:
     except MriganError as error:
         found["failure"] = str(error)
     guard = Guard(world, Precision("fp32", world.device))
-    guard.note(1, {"loss": torch.tensor(float("nan") if world.rank == world.size - 1 else 1.0)})
+    loss = torch.tensor(float("nan") if world.rank == world.size - 1 else 1.0)
+    guard.note(1, {"loss": loss}, torch.zeros(()))
     found["diverged"] = str(guard.look())
     stop = StopRequest(world)
     stop.received = 10 if world.rank == world.size - 1 else 0  # SIGUSR1

@@ -22,8 +22,9 @@ from mrigan.engine.distributed import World, join_world
 from mrigan.engine.interface import Engine
 from mrigan.engine.precision import Precision
 from mrigan.training.detector import detector_step
-from mrigan.training.gan import build_engines, gan_step
+from mrigan.training.gan import gan_step
 from tests.distributed.checks import Tiny
+from tests.training.runs import gan_engines
 
 ENGINES = ("ddp", "zero0", "zero1", "zero2", "zero3")
 STEPS, BATCH, SIZE = 20, 4, 32
@@ -57,20 +58,20 @@ class Gan:
             optim=OptimConfig(lr=lr, clip=clip),
             engine=EngineConfig(name=engine, **more),
         )
-        self.engines = build_engines(self.config, world, self.precision)
+        self.engines = gan_engines(self.config, world, self.precision)
 
     def train(self, begin: int, end: int) -> list[float]:
         """The steps `begin` … `end - 1`; which of them were left out."""
         skipped = []
         for step in range(begin, end):
-            losses = gan_step(
+            result = gan_step(
                 *self.engines.values(),
                 part(step, self.world),
                 config=self.config,
                 precision=self.precision,
                 world=self.world,
             )
-            skipped.append(float(losses["skipped"]))
+            skipped.append(float(result.skipped))
         return skipped
 
     def weights(self) -> dict[str, torch.Tensor]:

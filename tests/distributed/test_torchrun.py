@@ -15,13 +15,13 @@ from mrigan.data import ShardSet
 from mrigan.engine.distributed import World
 from mrigan.evaluation import read_scores
 from mrigan.models import load_bundle
-from mrigan.training.gan import build_engines
 from mrigan.training.scoring import score_shards
 from tests.training.runs import (
     STEPS,
     detector_config,
     finish,
     gan_config,
+    gan_engines,
     hashes,
     last_step,
     logged,
@@ -115,7 +115,7 @@ def test_another_engine_on_another_number_of_ranks(shards: Path, tmp_path: Path)
     run_gan(shards, tmp_path / "two", *slow, "engine.name=single")
     assert state(tmp_path / "two", 7)["world_size"] == 2
     config = gan_config(shards, tmp_path, *slow)
-    for name, engine in build_engines(config, World(0, 1, 0, torch.device("cpu"))).items():
+    for name, engine in gan_engines(config, World(0, 1, 0, torch.device("cpu"))).items():
         tensors = engine.state()[0]
         begin = torch.cat([tensors[key].flatten() for key in sorted(tensors)])
         one, two = (weights(tmp_path / run, STEPS, name) for run in ("one", "two"))

@@ -11,8 +11,9 @@ from torch import nn
 from mrigan.config import EngineConfig, GanConfig, GanModelConfig
 from mrigan.engine.distributed import World
 from mrigan.engine.precision import Precision
-from mrigan.training.gan import build_engines, gan_step
+from mrigan.training.gan import gan_step
 from tests.distributed.engines import part
+from tests.training.runs import gan_engines
 
 ALONE = World(0, 1, 0, torch.device("cpu"))
 
@@ -21,7 +22,7 @@ def trained(steps: int, **engine: Any) -> dict[str, torch.Tensor]:
     config = GanConfig(model=GanModelConfig(size=32, width=4, dropout=0.0), engine=EngineConfig(**engine))
     config.optim.lr = 2e-6
     precision = Precision("fp32", ALONE.device)
-    engines = build_engines(config, ALONE, precision)
+    engines = gan_engines(config, ALONE, precision)
     for step in range(steps):
         gan_step(*engines.values(), part(step, ALONE), config=config, precision=precision, world=ALONE)
     return {f"{name}.{key}": t for name, e in engines.items() for key, t in e.module.state_dict().items()}

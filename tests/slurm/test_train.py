@@ -147,7 +147,7 @@ def signal_rank_on(job: Job, node: str, number: signal.Signals) -> None:
         if (
             wanted <= set(environment)
             and any(v.startswith(b"LOCAL_RANK=") for v in environment)
-            and b"train_gan" in words
+            and b"mrigan.launch.train" in words
         ):
             os.kill(int(folder.name), number)
             found += 1

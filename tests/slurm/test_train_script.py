@@ -47,7 +47,7 @@ def test_every_node_is_told_its_part(cluster: Cluster, tmp_path: Path) -> None:
         assert line.startswith(f"node {number} cpus 1 -m torch.distributed.run --nnodes=2 --nproc-per-node=2 ")
         assert f"--rdzv-endpoint=n1:{port} --rdzv-id={job.id}.0.0 --rdzv-conf=is_host={1 - number}" in line
         assert f"--local-addr=n{number + 1} " in line
-        assert line.endswith(f"-m mrigan.launch.train_gan gan/cpu-smoke.yaml run.dir={pretended.run}")
+        assert line.endswith(f"-m mrigan.launch.train gan gan/cpu-smoke.yaml run.dir={pretended.run}")
 
 
 def test_a_signal_does_not_kill_an_agent(cluster: Cluster, tmp_path: Path) -> None:

@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, load_config, to_dict
-from mrigan.training import train_detector, train_gan
+from mrigan.engine.build import build_engine
+from mrigan.engine.distributed import World
+from mrigan.engine.interface import Engine
+from mrigan.engine.precision import Precision
+from mrigan.training.gan import build_networks
+from mrigan.training.train import train
 from tests.data.shards import make_samples, write_shards
 
 ROOT = Path(__file__).parents[2]
@@ -45,12 +50,21 @@ def detector_config(shards: Path, run: Path, *overrides: str) -> DetectorConfig:
     return load_config(DetectorConfig, "detector/cpu-smoke.yaml", [*own, *overrides])
 
 
+def gan_engines(config: GanConfig, world: World, precision: Precision | None = None) -> dict[str, Engine]:
+    """New networks of MRI-GAN, drawn from the seed, with their optimizers."""
+    precision = precision or Precision(config.train.precision, world.device)
+    return {
+        name: build_engine(network, config.optim, config.engine, world, precision)
+        for name, network in build_networks(config).items()
+    }
+
+
 def run_gan(shards: Path, run: Path, *overrides: str, new: bool = False) -> Path:
-    return train_gan(gan_config(shards, run, *overrides), new)
+    return train("gan", gan_config(shards, run, *overrides), new)
 
 
 def run_detector(shards: Path, run: Path, *overrides: str, new: bool = False) -> Path:
-    return train_detector(detector_config(shards, run, *overrides), new)
+    return train("detector", detector_config(shards, run, *overrides), new)
 
 
 def start(*arguments: str, ranks: int = 0, page: str = "train_gan.py") -> subprocess.Popen[str]:

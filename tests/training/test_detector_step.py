@@ -27,8 +27,8 @@ def step(parts: int, balanced: bool) -> tuple[dict[str, float], list[torch.Tenso
     seen: list[torch.Tensor] = []
     take = engine.step
     engine.step = lambda: (seen.extend(p.grad.clone() for p in network.parameters()), take())  # type: ignore
-    losses = detector_step(engine, None, part(0, ALONE), config=config, precision=precision, world=ALONE)
-    return {name: float(value) for name, value in losses.items()}, seen
+    result = detector_step(engine, None, part(0, ALONE), config=config, precision=precision, world=ALONE)
+    return {name: float(value) for name, value in {**result.losses, **result.metrics}.items()}, seen
 
 
 @pytest.mark.parametrize("balanced", [True, False])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ from mrigan.config import GanConfig, load_config
 from mrigan.data import Batch
 from mrigan.training import forecast
 from mrigan.training.forecast import probe
-from mrigan.training.gan import gan_work
+from mrigan.training.gan import GanTask
+from mrigan.training.state import TrainState
+from mrigan.training.task import StepResult
 from tests.training.runs import logged, run_gan
 
 
@@ -26,7 +27,7 @@ def test_a_long_step_is_announced_before_the_first(
     quiet = run_gan(shards, tmp_path / "quiet", *own)
     assert "on this CPU" not in caplog.text
     monkeypatch.setattr(forecast, "SMALL", 0)
-    monkeypatch.setattr(forecast, "probe", lambda work, precision: probe(work, precision) * 0 + 42.5)
+    monkeypatch.setattr(forecast, "probe", lambda task: probe(task) * 0 + 42.5)
     told = run_gan(shards, tmp_path / "told", *own)
     [line] = [record.message for record in caplog.records if "on this CPU" in record.message]
     assert line.startswith("a step takes about 2 min 50 s on this CPU (8 faces of 64 px a rank), so the 2 steps")
@@ -36,14 +37,16 @@ def test_a_long_step_is_announced_before_the_first(
 
 
 def test_the_probe_does_the_steps_own_work_on_two_faces() -> None:
-    work = gan_work(load_config(GanConfig, "gan/cpu-smoke.yaml", ["run.dir=x"]))
-    seen = []
+    seen: list[Any] = []
 
-    def step(engines: Any, batch: Batch, *more: Any) -> Any:
-        seen.append((batch.face.shape, batch.mri is not None, work.step(engines, batch, *more)))
-        seen.append({p.grad is not None for p in engines["generator"].module.parameters()})
+    class Noted(GanTask):
+        def step(self, state: TrainState, batch: Batch) -> StepResult:
+            result = super().step(state, batch)
+            seen.append((batch.face.shape, batch.mri is not None, result.losses))
+            seen.append({p.grad is not None for p in state.engines["generator"].module.parameters()})
+            return result
 
-    assert probe(dataclasses.replace(work, step=step), "fp32") > 0
+    assert probe(Noted(load_config(GanConfig, "gan/cpu-smoke.yaml", ["run.dir=x"]))) > 0
     [(shape, mri, losses), trained] = seen
     assert (tuple(shape), mri, trained) == ((2, 3, 64, 64), True, {True})
     assert losses["generator"] > 0

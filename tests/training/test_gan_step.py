@@ -14,7 +14,8 @@ from mrigan.engine.ddp import DdpEngine
 from mrigan.engine.distributed import World
 from mrigan.engine.precision import Precision
 from mrigan.models import Discriminator, Generator
-from mrigan.training.gan import build_engines, gan_step, to_network
+from mrigan.training.gan import gan_step, to_network
+from tests.training.runs import gan_engines
 
 CPU = torch.device("cpu")
 IDLE = [f"down.{level}.conv.bias" for level in (1, 2, 3)]  # in front of an InstanceNorm, which takes them out again
@@ -34,7 +35,7 @@ def batch(seed: int, count: int = 3, size: int = 32) -> Batch:
 
 
 def step(engines: dict[str, Any], data: Batch, settings: GanConfig, precision: str = "fp32") -> dict[str, torch.Tensor]:
-    return gan_step(
+    result = gan_step(
         engines["generator"],
         engines["discriminator"],
         data,
@@ -42,6 +43,7 @@ def step(engines: dict[str, Any], data: Batch, settings: GanConfig, precision: s
         precision=Precision(precision, CPU),
         world=ALONE,
     )
+    return dict(result.losses)
 
 
 class Watched(DdpEngine):
@@ -89,7 +91,7 @@ def plain_step(G: nn.Module, D: nn.Module, optimizers: tuple[Any, Any], data: Ba
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_steps_equal_the_plain_loop(channels_last: bool) -> None:
     settings = config(channels_last=channels_last)
-    engines = build_engines(settings, ALONE)
+    engines = gan_engines(settings, ALONE)
     networks = Generator(32, 4, 0.0), Discriminator(4)
     for network, engine in zip(networks, engines.values(), strict=True):
         network.load_state_dict(engine.module.state_dict())
@@ -110,7 +112,7 @@ def test_steps_equal_the_plain_loop(channels_last: bool) -> None:
 def test_a_black_mri_predicted_black_keeps_all_weights_finite() -> None:
     """The commonest sample of all; the root of 1 - SSIM has an infinite slope there."""
     settings = config()
-    engines = build_engines(settings, ALONE)
+    engines = gan_engines(settings, ALONE)
     with torch.no_grad():
         engines["generator"].module.head.conv.weight.zero_()
         engines["generator"].module.head.conv.bias.fill_(-20.0)  # tanh gives -1 exactly
@@ -125,7 +127,7 @@ def test_a_black_mri_predicted_black_keeps_all_weights_finite() -> None:
 
 def test_bf16_computes_in_bf16_and_keeps_weights_and_losses_in_fp32() -> None:
     settings = config()
-    ran, engines = [], build_engines(settings, ALONE)
+    ran, engines = [], gan_engines(settings, ALONE)
     for engine in engines.values():
         first = next(m for m in engine.module.modules() if isinstance(m, nn.Conv2d))
         first.register_forward_hook(lambda module, inputs, output: ran.append(output.dtype))
@@ -146,7 +148,7 @@ def test_recipes_differ_where_they_say() -> None:
     ):
         settings = config()
         settings.loss = loss
-        totals.append(float(step(build_engines(settings, ALONE), batch(1), settings)["generator"]))
+        totals.append(float(step(gan_engines(settings, ALONE), batch(1), settings)["generator"]))
     assert len(set(totals)) == 4
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import math
@@ -21,7 +22,8 @@ from mrigan.engine.distributed import World
 from mrigan.engine.precision import Precision
 from mrigan.stopping import Stopped
 from mrigan.training import gan
-from mrigan.training.guard import DivergedError, Guard
+from mrigan.training.callbacks.guard import DivergedError, Guard
+from mrigan.training.task import StepResult
 from tests.distributed.checks import Tiny
 from tests.training.runs import STEPS, finish, hashes, logged, run_gan, start, state, status
 
@@ -38,14 +40,14 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
         taken = {tuple(_ids(place).tolist()): place for place in places}
         gan_step = gan.gan_step
 
-        def step(G: Any, D: Any, batch: Any, **settings: Any) -> dict[str, torch.Tensor]:
+        def step(G: Any, D: Any, batch: Any, **settings: Any) -> StepResult:
             place = taken.get(tuple(batch.ids.tolist()))
             if place is not None:
                 met.append(place)
                 monkeypatch.setattr(gan, "to_network", lambda *a: plain(*a) * math.nan)
-            losses = gan_step(G, D, batch, **settings)
+            result = gan_step(G, D, batch, **settings)
             monkeypatch.setattr(gan, "to_network", plain)
-            return losses
+            return result
 
         monkeypatch.setattr(gan, "gan_step", step)
         return met
@@ -162,12 +164,12 @@ def test_a_spike_under_each_policy(
 ) -> None:
     gan_step, risen = gan.gan_step, []
 
-    def spiking(G: Any, D: Any, batch: Any, **settings: Any) -> dict[str, torch.Tensor]:
-        losses = gan_step(G, D, batch, **settings)
-        if batch.step == 19 and len(risen) < 1:
-            risen.append(batch.step)
-            losses["generator"] = losses["generator"] * 100
-        return losses
+    def spiking(G: Any, D: Any, batch: Any, **settings: Any) -> StepResult:
+        result = gan_step(G, D, batch, **settings)
+        if batch.step != 19 or risen:
+            return result
+        risen.append(batch.step)
+        return dataclasses.replace(result, losses={**result.losses, "generator": result.losses["generator"] * 100})
 
     monkeypatch.setattr(gan, "gan_step", spiking)
     spike = ["data.workers=0", "eval.samples=2", "eval.every=50", "train.steps=24"]
@@ -199,9 +201,9 @@ def test_running_statistics_survive_a_step_that_is_left_out() -> None:
 
 
 def test_steps_that_a_loss_scale_costs_are_not_bad() -> None:
-    def look(precision: Precision, **losses: float) -> object:
+    def look(precision: Precision, loss: float, skipped: float) -> object:
         guard = Guard(ALONE, precision)
-        guard.note(1, {name: torch.tensor(value) for name, value in losses.items()})
+        guard.note(1, {"loss": torch.tensor(loss)}, torch.tensor(skipped))
         return guard.look()
 
     fp16, fp32 = (Precision(name, torch.device("cpu")) for name in ("fp16", "fp32"))

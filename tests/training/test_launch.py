@@ -96,7 +96,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, words: list[str], code: int, says
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("page", ["train_gan.py", "train_detector.py", "evaluate.py"])
+@pytest.mark.parametrize("page", ["train.py", "train_gan.py", "train_detector.py", "evaluate.py"])
 def test_pages_explain_themselves(page: str) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "launch" / page, "--help"], capture_output=True, text=True, check=True

@@ -18,13 +18,17 @@ from mrigan.config import GanConfig, load_config
 from mrigan.data import Batch
 from mrigan.engine.distributed import World
 from mrigan.engine.precision import Precision
-from mrigan.training import gan, log_line, throughput
-from mrigan.training.gan import gan_work
-from mrigan.training.guard import Guard
-from mrigan.training.meters import Meter
-from mrigan.training.system import SystemMonitor
-from mrigan.training.throughput import flops_per_image, peak_flops
-from tests.training.runs import run_detector, run_gan
+from mrigan.training import flops as counting
+from mrigan.training import gan
+from mrigan.training.callbacks.guard import Guard
+from mrigan.training.callbacks.log import log_line
+from mrigan.training.callbacks.meters import Meter
+from mrigan.training.callbacks.system import SystemMonitor
+from mrigan.training.data import TrainingData
+from mrigan.training.flops import flops_per_image, peak_flops
+from mrigan.training.gan import GanTask
+from mrigan.training.task import StepResult
+from tests.training.runs import gan_engines, run_detector, run_gan
 
 LINE = re.compile(
     r"step (?P<step>\d+)/8: (?P<speed>[\d.]+) images/s, (?P<ms>[\d.]+) ms a step, data wait (?P<wait>[\d.]+)%, "
@@ -44,14 +48,14 @@ def test_a_line_says_what_is_kept(
     shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setitem(throughput.PEAKS, "cpu", (0.0, 0.0, 0.5))  # a processor of half a TFLOP/s
+    monkeypatch.setitem(counting.PEAKS, "cpu", (0.0, 0.0, 0.5))  # a processor of half a TFLOP/s
     gan_step, norms = gan.gan_step, []
 
-    def noted(G: Any, D: Any, *args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
-        losses = gan_step(G, D, *args, **kwargs)
+    def noted(G: Any, D: Any, *args: Any, **kwargs: Any) -> StepResult:
+        result = gan_step(G, D, *args, **kwargs)
         if hasattr(G, "grad_norm"):  # not where the operations are counted
             norms.append(float(G.grad_norm))
-        return losses
+        return result
 
     monkeypatch.setattr(gan, "gan_step", noted)
     run_gan(shards, tmp_path, "train.steps=8", "tracking.log_every=4", "eval.every=50", "data.workers=0")
@@ -79,15 +83,17 @@ def test_a_line_says_what_is_kept(
 
 
 def flops() -> float:
-    return flops_per_image(gan_work(load_config(GanConfig, "gan/cpu-smoke.yaml", ["run.dir=x"])), "fp32")
+    return flops_per_image(GanTask(load_config(GanConfig, "gan/cpu-smoke.yaml", ["run.dir=x"])))
 
 
 def test_operations_are_counted_as_by_hand() -> None:
     """65.5 GFLOP an image by hand, with the head's convolution as written; ours does it at half the size."""
-    work = gan_work(load_config(GanConfig, "gan/paper.yaml", ["run.dir=x"]))
-    counted = flops_per_image(work, "fp32")
+    counted, halves = (
+        flops_per_image(GanTask(load_config(GanConfig, "gan/paper.yaml", ["run.dir=x", *given])))
+        for given in (["train.precision=fp32"], ["train.precision=bf16", "engine.accumulate=2"])
+    )
     assert counted == pytest.approx(65.5e9, rel=0.03)
-    assert flops_per_image(work, "bf16", parts=2) == pytest.approx(counted, rel=1e-4)
+    assert halves == pytest.approx(counted, rel=1e-4)
 
 
 def test_peaks_of_devices() -> None:
@@ -164,18 +170,16 @@ def test_the_host_reads_at_log_lines_only(
     """From the batch on the device to the end of the hooks, whatever is read there."""
     counts: dict[int, int] = {}
     watching = Reads()
-    from mrigan.training.job import Job
+    batches = TrainingData.batches
 
-    batches = Job.batches
-
-    def watched(self: Any, **how: Any) -> Any:
-        for batch in batches(self, **how):
+    def watched(self: Any, *given: Any, **more: Any) -> Any:
+        for batch in batches(self, *given, **more):
             before = watching.count
             with watching:
                 yield batch
             counts[batch.step + 1] = watching.count - before
 
-    monkeypatch.setattr(Job, "batches", watched)
+    monkeypatch.setattr(TrainingData, "batches", watched)
     few = ["train.steps=8", "tracking.log_every=4", "eval.every=50", "checkpoint.every=50", "data.workers=0"]
     (run_gan if kind == "gan" else run_detector)(shards, tmp_path, *few)
     assert {step: n for step, n in counts.items() if step % 4} == dict.fromkeys((1, 2, 3, 5, 6, 7), 0)
@@ -193,7 +197,7 @@ def test_a_line_reads_once_for_all_losses() -> None:
     for value in (1.0, float("nan"), 3.0):
         meter.add({"a": torch.tensor(value), "b": torch.tensor(2.0)})
     assert meter.read() == {"a": 2.0, "b": 2.0}
-    assert log_line.log_line(3, 9, {
+    assert log_line(3, 9, {
         "train/a": 2.0, "train/skipped": 0.0, "images_per_second": 10.0, "step_time_ms": 800.0, "data_wait": 0.25,
         "peak_memory_gb": 1.5, "eta_seconds": 3661.0,
     }) == "step 3/9: 10.0 images/s, 800.0 ms a step, data wait 25.0%, a 2, peak 1.50 GB, ETA 1:01:01"  # fmt: skip
@@ -205,15 +209,15 @@ def test_cuda_sees_no_synchronisation_between_lines() -> None:
     config = load_config(GanConfig, "gan/cpu-smoke.yaml", ["run.dir=x", "train.device=cuda"])
     world = World(0, 1, 0, torch.device("cuda"))
     precision = Precision("bf16", world.device)
-    engines, meter, guard = gan.build_engines(config, world, precision), Meter(world), Guard(world, precision)
+    engines, meter, guard = gan_engines(config, world, precision), Meter(world), Guard(world, precision)
     images = torch.zeros(8, 3, 64, 64, dtype=torch.uint8, device="cuda")
     zeros = torch.zeros(8, dtype=torch.int64)
     batch = Batch(images, images, torch.zeros(8, device="cuda"), zeros, zeros, zeros, step=0)
     try:
         for step in range(4):
-            losses = gan.gan_step(*engines.values(), batch, config=config, precision=precision, world=world)
-            meter.add({**losses, **{name: engine.grad_norm for name, engine in engines.items()}})
-            guard.note(step, losses)
+            result = gan.gan_step(*engines.values(), batch, config=config, precision=precision, world=world)
+            meter.add({**result.losses, **{name: engine.grad_norm for name, engine in engines.items()}})
+            guard.note(step, result.losses, result.skipped)
             torch.cuda.set_sync_debug_mode("error")  # from the second step on: the first makes cuDNN's plans
     finally:
         torch.cuda.set_sync_debug_mode("default")

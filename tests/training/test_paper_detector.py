@@ -10,16 +10,15 @@ import pytest
 import torch
 
 from mrigan.config import DetectorConfig, load_config
-from mrigan.doctor.software import check_weights
 from mrigan.engine.distributed import World
 from mrigan.errors import ConfigError, ShardError
 from mrigan.models import Generator, predict_mri
 from mrigan.models.detector import IMAGENET_MEAN
-from mrigan.training.detector import _pictures, build_network
-from mrigan.training.job import open_data
+from mrigan.training.data import TrainingData
+from mrigan.training.detector import DetectorTask, _pictures, build_network
 from tests.conftest import ROOT
 from tests.data.shards import make_samples, write_shards
-from tests.training.runs import detector_config, hashes, run_detector
+from tests.training.runs import detector_config, hashes, run_detector, run_gan
 
 ALONE = World(0, 1, 0, torch.device("cpu"))
 RECIPES = sorted(path.name for path in (ROOT / "configs" / "detector").glob("*.yaml"))
@@ -33,11 +32,13 @@ def test_the_papers_recipes_see_every_face_each_epoch(name: str) -> None:
 
 def test_every_face_comes_once_an_epoch(shards: Path, tmp_path: Path) -> None:
     config = detector_config(shards, tmp_path, "data.balance=none")
-    train, _, plan = open_data(config, "any", ALONE)
+    data = TrainingData.open(DetectorTask(config), ALONE)
+    train, plan = data.train, data.plan
     assert (len(train), int(train.labels.sum())) == (51, 30)
     batches = np.concatenate([plan.batch(step, 17) for step in range(6)])
     assert [sorted(part.tolist()) for part in (batches[:51], batches[51:])] == [list(range(51))] * 2
-    balanced = open_data(detector_config(shards, tmp_path, "data.balance=classes"), "any", ALONE)[2]
+    config = detector_config(shards, tmp_path, "data.balance=classes")
+    balanced = TrainingData.open(DetectorTask(config), ALONE).plan
     assert (plan.epoch_length, balanced.epoch_length) == (51, 42)
 
 
@@ -53,7 +54,7 @@ def test_one_class_alone_teaches_nothing(tmp_path: Path) -> None:
     samples = [*make_samples(0, 9, size=64), *make_samples(3, 3, split="val", seed=1, size=64)]
     write_shards(tmp_path / "shards", samples)
     with pytest.raises(ShardError, match="all fake"):
-        open_data(detector_config(tmp_path / "shards", tmp_path, "data.balance=none"), "any", ALONE)
+        run_gan(tmp_path / "shards", tmp_path / "run", "data.balance=none")
 
 
 def test_what_is_erased_from_an_mri_is_mean_grey_and_never_black(shards: Path, tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_random_weights_are_asked_for_by_name(shards: Path, tmp_path: Path, capl
 def test_the_doctor_asks_for_weights() -> None:
     def found(*given: str) -> list[str]:
         config = load_config(DetectorConfig, "detector/face.yaml", ["run.dir=x", *given])
-        return [finding.level.name for finding in check_weights(config.model)]
+        return [finding.level.name for finding in DetectorTask.findings(config)]
 
     assert found() == found("model.weights=nowhere.safetensors") == ["PROBLEM"]
     assert found("model.weights=random") == ["NOTE"]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mrigan.doctor.finding import Level
 from mrigan.doctor.storage import check_separation
 from mrigan.errors import ShardError
-from mrigan.training import train_detector, train_gan
+from mrigan.finding import Level
+from mrigan.training.train import train
 from tests.data.shards import make_samples, write_shards
 from tests.training.runs import detector_config, gan_config, write_tiny_shards
 
@@ -23,9 +23,9 @@ def test_another_folder_that_is_tested_on_what_is_trained_on_is_refused(tmp_path
     write_shards(two, more + tested)
     (two / "plan.json").write_text((one / "plan.json").read_text())
     both = f"data.shards=[{one},{two}]"
-    for train, config in ((train_detector, detector_config), (train_gan, gan_config)):
+    for name, config in (("detector", detector_config), ("gan", gan_config)):
         with pytest.raises(ShardError, match=r"1 families are in two splits; f0-train-1 in train of .*one and test of"):
-            train(config(one, tmp_path / "run", both))
+            train(name, config(one, tmp_path / "run", both))
         assert not (tmp_path / "run" / "status.json").exists()
     assert [finding.level for finding in check_separation([str(one), str(two)])] == [Level.PROBLEM]
     assert [finding.level for finding in check_separation([str(one)])] == [Level.OK]

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from mrigan.training.spikes import LEAST, SpikeMonitor
+from mrigan.training.callbacks.spikes import LEAST, SpikeMonitor
 
 rng = np.random.default_rng(7)
 

@@ -32,6 +32,7 @@ from mrigan.training.doubt import MAX_DISTANCE, learn_to_doubt
 from mrigan.training.finish import may_be_registered
 from mrigan.training.launch import REGISTER
 from mrigan.training.scoring import score_shards
+from mrigan.training.task import StepResult
 from tests.training.runs import (
     detector_config,
     finish,
@@ -268,9 +269,9 @@ def test_shards_cut_differently_do_not_mix(shards: Path, tmp_path: Path) -> None
 
 def test_epochs_become_steps(shards: Path, tmp_path: Path) -> None:
     config = detector_config(shards, tmp_path / "run", "train.steps=0", "train.epochs=0.5")
-    from mrigan.training import train_detector
+    from mrigan.training.train import train
 
-    train_detector(config)
+    train("detector", config)
     assert status(tmp_path / "run")["step"] == 4  # half of 51 samples, rounded up to whole batches of 8
 
 
@@ -327,7 +328,7 @@ def test_dropout_and_drop_path_are_on_in_training(shards: Path, tmp_path: Path) 
     modes = []
     step = detector.detector_step
 
-    def watched(engine: object, *rest: object, **more: object) -> dict[str, torch.Tensor]:
+    def watched(engine: object, *rest: object, **more: object) -> StepResult:
         assert isinstance(engine.module, Detector)  # type: ignore[attr-defined]
         modes.append(engine.module.training)  # type: ignore[attr-defined]
         return step(engine, *rest, **more)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -18,8 +19,9 @@ from mrigan.data.decode import decode
 from mrigan.engine.distributed import World
 from mrigan.errors import CheckpointError, ConfigError, MriganError, ShardError
 from mrigan.models import generator_info, load_generator
-from mrigan.training.guard import DivergedError
+from mrigan.training.callbacks.guard import DivergedError
 from mrigan.training.held_out import choose_faces, class_mean
+from mrigan.training.task import StepResult
 from tests.data.shards import make_samples, write_shards
 from tests.training.runs import (
     ROOT,
@@ -213,11 +215,12 @@ def test_wrong_settings(shards: Path, tmp_path: Path, overrides: list[str], expe
 
 
 def test_a_batch_that_the_ranks_cannot_share(shards: Path, tmp_path: Path) -> None:
-    from mrigan.training.job import open_data
+    from mrigan.training.data import TrainingData
+    from mrigan.training.gan import GanTask
 
-    config = gan_config(shards, tmp_path, "train.batch_size=7")
+    task = GanTask(gan_config(shards, tmp_path, "train.batch_size=7"))
     with pytest.raises(ConfigError, match="use a multiple of 2"):
-        open_data(config, "pairs", World(0, 2, 0, torch.device("cpu")))
+        TrainingData.open(task, World(0, 2, 0, torch.device("cpu")))
 
 
 def test_errors_of_the_command_line(shards: Path, tmp_path: Path) -> None:
@@ -252,9 +255,10 @@ def test_a_diverged_run_stops_and_keeps_its_last_sound_checkpoint(
 ) -> None:
     from mrigan.training import gan
 
-    def broken(*args: object, **kwargs: object) -> dict[str, torch.Tensor]:
-        losses = gan_step(*args, **kwargs)
-        return losses | {"generator": losses["generator"] * (math.nan if args[2].step >= 6 else 1.0)}
+    def broken(*args: object, **kwargs: object) -> StepResult:
+        result = gan_step(*args, **kwargs)
+        loss = result.losses["generator"] * (math.nan if args[2].step >= 6 else 1.0)
+        return dataclasses.replace(result, losses={**result.losses, "generator": loss})
 
     gan_step = gan.gan_step
     monkeypatch.setattr(gan, "gan_step", broken)

@@ -18,7 +18,6 @@ from mrigan.engine.precision import Precision
 from mrigan.errors import MriganError
 
 SMALLEST_SCALE = 2.0**-10  # of fp16's losses: below it is no overflow that a smaller scale would help
-SKIPPED = "skipped"  # among a step's losses: whether an optimizer left its step out
 
 
 class DivergedError(MriganError):
@@ -72,14 +71,14 @@ class Guard:
         self._values: list[torch.Tensor] = []  # and their losses; none of a step that a checkpoint tells of
         self._in_a_row = 0  # bad steps up to the last look
 
-    def note(self, step: int, losses: Mapping[str, torch.Tensor]) -> None:
-        """Keep one step's scalars, on the device; the names are the same in every step."""
+    def note(self, step: int, losses: Mapping[str, torch.Tensor], skipped: torch.Tensor) -> None:
+        """Keep one step's scalars, on the device; see `StepResult`."""
         self._names = list(losses)
         values = torch.stack([value.detach().float() for value in losses.values()])
-        bad = ~values.isfinite().all()
-        if SKIPPED in losses:
-            left_out = losses[SKIPPED] > 0
-            bad = bad | (left_out & (self.precision.scale < SMALLEST_SCALE) if self.precision.scales else left_out)
+        left_out = skipped > 0
+        if self.precision.scales:
+            left_out = left_out & (self.precision.scale < SMALLEST_SCALE)
+        bad = left_out | ~values.isfinite().all()
         self._steps.append(step)
         self._bad.append(bad.float())
         self._values.append(values)

@@ -1,0 +1,169 @@
+"""The data of a training: its shards, the held-out ones, the plan of the epochs, and the batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from mrigan.config import DataConfig
+from mrigan.data import Batch, EpochPlan, Loader, ShardSet, check_separate, local_folders, make_loader
+from mrigan.engine.build import check_engine
+from mrigan.engine.distributed import World
+from mrigan.engine.seeding import seed_all
+from mrigan.errors import ConfigError, ShardError
+from mrigan.health import Watchdog
+from mrigan.progress import Advance, bar
+from mrigan.training.state import TrainState
+from mrigan.training.task import Task
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class TrainingData:
+    """What a run trains on, and is scored on.
+
+    Attributes:
+        steps: optimizer steps in all.
+        waited: seconds that this rank has waited for batches.
+        asked: when it asked for the newest one, by `time.perf_counter`.
+    """
+
+    task: Task[Any]
+    world: World
+    train: ShardSet
+    val: ShardSet
+    plan: EpochPlan
+    steps: int
+    waited: float = 0.0
+    asked: float = 0.0
+
+    @classmethod
+    def open(cls, task: Task[Any], world: World) -> TrainingData:
+        """Open the shards, staged first where they are elsewhere; refuse what cannot be trained.
+
+        Raises:
+            ConfigError, ShardError: nothing has been written.
+        """
+        config = task.config
+        train, data = config.train, config.data
+        check_engine(config.engine, world)
+        if not train.steps and not train.epochs:
+            raise ConfigError("how long to train is not said", fix="give train.steps=… or train.epochs=…")
+        parts = world.size * config.engine.accumulate
+        if train.batch_size % parts:
+            ranks = f"{world.size} of them" + (
+                f", each in {config.engine.accumulate} parts" if parts > world.size else ""
+            )
+            raise ConfigError(
+                f"train.batch_size={train.batch_size} is for all ranks and cannot be divided by {ranks}",
+                fix=f"use a multiple of {parts}",
+            )
+        if not data.shards:
+            raise ConfigError(
+                "data.shards is empty", fix="give data.shards=DIR, what `mrigan shards build DIR` has made"
+            )
+        folders = shard_folders(data)
+        shards, held_out = (
+            ShardSet.open(folders, split, task.shard_kind) for split in (data.train_split, data.val_split)
+        )
+        check_separate(folders)
+        shards.verify = held_out.verify = data.verify
+        window = shards.window(data.window, train.batch_size) if data.shuffle == "window" else None
+        if window is not None and window.lanes % world.size:
+            log.warning(
+                "data.window=%d: each shard is read by several of the %d ranks; a multiple of %d is read by one",
+                data.window, world.size, 2 * world.size)  # fmt: skip
+        balance = data.balance == "classes"
+        if not balance and shards.labels.min() == shards.labels.max():
+            raise ShardError(
+                f"the training samples are all {'fake' if shards.labels[0] else 'real'}: nothing can be told apart",
+                where=", ".join(map(str, folders)),
+                fix="give shards of both classes",
+            )
+        plan = EpochPlan(shards.labels, train.seed, window, balance)
+        return cls(task, world, shards, held_out, plan, train.steps or plan.steps(train.epochs, train.batch_size))
+
+    def keys(self, place: int, rank: int | None = None) -> list[str]:
+        """The keys of the samples of a batch of the plan, of one rank or of all."""
+        ids = self.plan.batch(place, self.task.config.train.batch_size)
+        mine = ids if rank is None else self.plan.rank_slice(ids, rank, self.world.size)
+        return [self.train.key(int(i)) for i in mine]
+
+    def batches(
+        self, state: TrainState, health: Watchdog, ready: Callable[[], None] = lambda: None
+    ) -> Generator[Batch, None, None]:
+        """This rank's batches from `state` on, on the device, until all steps are done; every step's random state is
+        set before it.
+
+        `state.step` says after each batch how far the run is; where it went back, the batches go on in the plan.
+
+        Args:
+            health: is told what the rank waits for.
+            ready: called when the first batch is there, before the random state is set.
+        """
+        train = self.task.config.train
+        place, begun = state.place, False  # in the plan; it never goes back
+        with self._progress(state.step) as advance:
+            while place < self.steps + state.left_out:  # once, unless the run has gone back to a checkpoint meanwhile
+                with self._loader(place, self.steps + state.left_out) as loader:
+                    while (batch := self._next(loader, health)) is not None:
+                        if not begun:
+                            ready()
+                        begun = True
+                        place, step = batch.step + 1, state.step
+                        seed_all(train.seed, "step", batch.step, self.world.rank)
+                        # Seeds stay in CPU memory: what they decide is drawn by the host, which must not wait for the
+                        # device.
+                        here = batch.to(self.world.device)
+                        yield dataclasses.replace(here, seeds=batch.seeds, step=step)
+                        advance((state.step - step) * train.batch_size)
+
+    def _loader(self, start: int, stop: int) -> Loader:
+        config, inputs = self.task.config, self.task.inputs
+        data = config.data
+        return make_loader(
+            self.train,
+            self.plan,
+            global_batch=config.train.batch_size,
+            start_step=start,
+            stop_step=stop,
+            rank=self.world.rank,
+            world_size=self.world.size,
+            workers=data.workers,
+            workers_are=data.workers_are,
+            library=data.loader,
+            decode_on=data.decode_on,
+            device=self.world.device,
+            on_bad=data.on_bad,
+            flip=0.0 if inputs.augment else data.flip,  # an augmentation holds its own
+            size=inputs.size,
+            seed=config.train.seed,
+            augment=inputs.augment,
+            mri=inputs.mri,
+            pin_memory=self.world.device.type == "cuda",
+        )
+
+    def _next(self, loader: Loader, health: Watchdog) -> Batch | None:
+        self.asked = time.perf_counter()
+        health.beat("data")
+        batch = next(loader, None)
+        health.beat("finish" if batch is None else "compute")
+        self.waited += time.perf_counter() - self.asked
+        return batch
+
+    def _progress(self, step: int) -> AbstractContextManager[Advance]:
+        if not self.world.main:
+            return nullcontext(lambda items=1, note="": None)
+        batch = self.task.config.train.batch_size
+        return bar(f"training {self.task.title}", self.steps * batch, "images", done=step * batch)
+
+
+def shard_folders(data: DataConfig) -> list[Path]:
+    """The folders of this node that hold the shards; where they are elsewhere, they are staged first."""
+    return local_folders(data.shards, data.cache, (data.train_split, data.val_split))

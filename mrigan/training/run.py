@@ -1,0 +1,209 @@
+"""What a run holds open besides data and weights: ranks, folder, watch, MLflow; and how it says that it ended."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from mrigan.config import to_dict
+from mrigan.engine.checkpoint import Checkpoint, CheckpointStore
+from mrigan.engine.distributed import World, join_world
+from mrigan.engine.kinds import ENGINES
+from mrigan.engine.seeding import deterministic
+from mrigan.engine.signals import StopRequest
+from mrigan.errors import MriganError, TrackingError
+from mrigan.health import PeerFailed, Watchdog
+from mrigan.health.evidence import clear, flight_recorder
+from mrigan.stopping import Stopped
+from mrigan.tracking import SPOOL, Run, send
+from mrigan.training.data import TrainingData, shard_folders
+from mrigan.training.journal import Journal
+from mrigan.training.resume_check import check_position
+from mrigan.training.run_folder import RunFolder
+from mrigan.training.task import Task
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class OpenRun:
+    """One start of a run.
+
+    Attributes:
+        depends: what the weights depend on besides the config: kind, data hash, what the task adds.
+        health: the watch over this rank; is told where it is.
+        resumed: the checkpoint that this start goes on from; None at the start of a run.
+        finished: an earlier start did all that is asked for, the model included.
+        journal: metrics.jsonl, the log, and `journal.tracking`, the run in MLflow: one that does nothing until `track`.
+    """
+
+    task: Task[Any]
+    depends: dict[str, Any]
+    world: World
+    stop: StopRequest
+    health: Watchdog
+    folder: RunFolder
+    store: CheckpointStore
+    resumed: Checkpoint | None
+    finished: bool
+    journal: Journal
+    _tracked: bool = False
+
+    @property
+    def start(self) -> int:
+        """Steps done before this start."""
+        return self.resumed.step if self.resumed else 0
+
+    def leave_early(self) -> None:
+        """End before the first step of this start where a signal came. Every rank must call it.
+
+        Raises:
+            Stopped: on every rank.
+        """
+        if name := self.stop.early():
+            raise Stopped(
+                f"stopped by {name} before the first step of this start",
+                where=self.folder.path,
+                fix="the same command goes on",
+            )
+
+    def begin(self, data: TrainingData) -> None:
+        """The first batch is there: what a start can fail of by a wrong setting lies behind it."""
+        self.leave_early()
+        self.track(data)
+        self.leave_early()
+
+    def track(self, data: TrainingData) -> None:
+        """Open the run in MLflow, or go on with it, once. Every rank must call it.
+
+        Raises:
+            TrackingError: MLflow cannot be used, under `on_failure: stop`.
+        """
+        if not self._tracked:
+            self._tracked = True
+            self.world.on_main(lambda: self._track(data))
+
+    def request_stop(self) -> None:
+        """As a signal does: the run is saved after the step under way, and ends."""
+        self.stop.received = self.stop.received or signal.SIGUSR1
+
+    def _track(self, data: TrainingData) -> None:
+        if self.finished:
+            _send_rest(self.folder)
+            return
+        config = self.task.config
+        status = self.folder.status().get("mlflow_run_id")
+        tracking = self.journal.tracking = Run.start(
+            config.tracking,
+            config.run.name or self.folder.path.resolve().name,
+            status or (self.resumed.state["mlflow_run_id"] if self.resumed else None),
+            params=to_dict(config),
+            tags=self.depends,
+            folder=self.folder.path,
+            request_stop=self.request_stop,
+        )
+        for shards, context in ((data.train, "training"), (data.val, "validation")):
+            tracking.log_dataset(shards.folders, shards.split, shards.hash, context, shards.counts())
+        self.folder.set_status("running", mlflow_run_id=tracking.id)
+
+
+@contextmanager
+def open_run(task: Task[Any], new: bool) -> Iterator[tuple[OpenRun, TrainingData]]:
+    """Open a run; on the way out its status is written, MLflow's run closed, the folder unlocked, the ranks parted.
+
+    Args:
+        new: start afresh; an earlier run in the folder is moved aside.
+
+    Raises:
+        ConfigError, ShardError: nothing has been written.
+        CheckpointError: the folder is in use, of another config, or holds only damaged checkpoints.
+    """
+    config = task.config
+    shard_folders(config.data)  # staging may take hours, for which no rank may wait in a collective call
+    folder = RunFolder(config.run.dir)
+    with flight_recorder(folder.health), joined_world(task) as world, StopRequest(world) as stop:
+        data = TrainingData.open(task, world)
+        store = CheckpointStore(folder.checkpoints, config.checkpoint.keep, config.checkpoint.permanent)
+        depends = {"kind": task.name, "data_hash": data.train.hash, **task.depends}
+
+        def prepare() -> tuple[int, bool]:
+            folder.open(to_dict(config), depends, new)
+            clear(folder.health)
+            batch, epoch = config.train.batch_size, data.plan.epoch_length
+            checkpoint = store.recover(lambda found: check_position(found, batch, epoch))
+            if checkpoint is None:
+                return 0, False
+            folder.check_origin(checkpoint, to_dict(config), depends)
+            status = folder.status()
+            finished = status.get("state") == "finished" and status.get("step") == data.steps == checkpoint.step
+            return checkpoint.step, finished
+
+        try:
+            step, finished = world.on_main(prepare)
+            with Watchdog(
+                folder.health, world, config.health, step=step, steps=data.steps, set_status=folder.tell
+            ) as health:
+                resumed = store.load(step, verify=False) if step else None
+                journal = Journal(folder.metrics if world.main else None, Run())
+                run = OpenRun(task, depends, world, stop, health, folder, store, resumed, finished, journal)
+                if finished:  # what was logged while MLflow was away may still have to be sent
+                    run.track(data)
+                exact = deterministic(config.train.deterministic, world.device, config.engine.tf32)
+                with exact, _recorded(run, data.steps), health.failures():
+                    run.leave_early()
+                    yield run, data
+        finally:
+            folder.close()
+
+
+def joined_world(task: Task[Any]) -> AbstractContextManager[World]:
+    """This rank among its peers; a single one gets a process group where its engine needs one."""
+    config = task.config
+    patience = timedelta(seconds=Watchdog.message_timeout(config.health))
+    return join_world(config.train.device, patience, always_group=ENGINES[config.engine.name].needs_group)
+
+
+@contextmanager
+def _recorded(run: OpenRun, steps: int) -> Iterator[None]:
+    """Say in `status.json` and in MLflow how the run ended, if it lives to say it."""
+    if not run.world.main:
+        try:
+            yield
+        except Stopped:
+            run.world.barrier()  # until rank 0 has written its word: launchers kill who outlives the first to leave
+            raise
+        return
+    if not run.finished:
+        run.journal.rewind(run.start)
+        run.folder.set_status("running", step=run.start, error=None)
+    try:
+        yield
+    except Stopped as stopped:
+        run.folder.set_status("stopped", error=stopped.what)
+        run.journal.tracking.close("KILLED")
+        run.world.barrier()
+        raise
+    except BaseException as error:
+        known = error.what if isinstance(error, MriganError) else None
+        state, again = (error.state, error.again) if isinstance(error, PeerFailed) else ("failed", known is None)
+        # What is known would come again; another error may be a machine's fault.
+        run.folder.set_status(state, error=known or repr(error), retry=again)
+        run.journal.tracking.close("FAILED")
+        raise
+    if not run.finished:
+        run.folder.set_status("finished", step=steps, mlflow_run_id=run.journal.tracking.id)
+    run.journal.tracking.close("FINISHED")
+
+
+def _send_rest(folder: RunFolder) -> None:
+    """A finished run stays as it is in MLflow, which gets what it has not got yet."""
+    if (folder.path / SPOOL).is_file():
+        try:
+            send(folder.path)
+        except TrackingError as error:
+            log.warning("%s", error)

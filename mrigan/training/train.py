@@ -1,0 +1,65 @@
+"""The loop of every training, whatever is trained, on one process or many.
+
+    mrigan train gan configs/gan/paper.yaml data.shards=DIR run.dir=DIR
+    torchrun --nproc-per-node 8 launch/train.py gan configs/gan/paper.yaml data.shards=DIR run.dir=DIR
+
+A step is a function of the state, of the batch, and of the random state that `TrainingData.batches` sets before it.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from mrigan.training.callbacks import open_callbacks
+from mrigan.training.callbacks.base import RollBack
+from mrigan.training.forecast import warn_of_long_steps
+from mrigan.training.job import Job
+from mrigan.training.roll_back import roll_back
+from mrigan.training.run import open_run
+from mrigan.training.run_folder import as_begun
+from mrigan.training.state import TrainState
+from mrigan.training.tasks import find_task
+
+log = logging.getLogger(__name__)
+
+
+def train(name: str, config: Any, new: bool = False) -> Path:
+    """Train, or go on where `config.run.dir` stopped.
+
+    Args:
+        name: of the task: "gan", "detector", or another one in `mrigan.training.tasks.TASKS`.
+        config: of the task's `config_class`; `train.batch_size` is global.
+        new: start afresh; an earlier run in the folder is moved to `<dir>.old-N`.
+
+    Returns:
+        `run.dir`, with the best checkpoint's network as `model/`.
+
+    Raises:
+        Stopped: a signal came; all is saved.
+        MriganError: see `open_run` and the task's `check`; `DivergedError` by the policy of `config.health`.
+    """
+    task = find_task(name).task_class()(as_begun(config, new))
+    with open_run(task, new) as (run, data):
+        if run.finished:
+            log.info("%s is finished", run.folder.path)
+            return run.folder.path
+        state = TrainState.build(task, run.world)
+        if run.resumed:
+            state.load_state_dict(run.resumed)
+        job = Job(task, data, run, state)
+        task.begin(job)
+        with open_callbacks(job) as callbacks:
+            warn_of_long_steps(job)
+            for batch in data.batches(state, run.health, ready=lambda: run.begin(data)):
+                result = task.step(state, batch)
+                state.stepped(batch.step + 1)
+                try:
+                    for callback in callbacks:  # divergence, log, evaluation and pictures, checkpoint, stop
+                        callback.after_step(result)
+                except RollBack as order:
+                    roll_back(job, callbacks, order)
+        run.track(data)  # a start that found all steps done has the model still to log
+        task.finish(job)
+        return run.folder.path
