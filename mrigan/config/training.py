@@ -68,9 +68,14 @@ class GanLossConfig:
 
 @dataclass
 class OptimConfig:
-    lr: float = 2e-4  # learning rate of Adam
-    betas: list[float] = field(default_factory=lambda: [0.5, 0.999])  # of Adam
-    weight_decay: float = 0.0  # of Adam
+    name: str = choice("adam", "adamw", "sgd")  # sgd has momentum; adamw keeps the decay out of the gradient
+    lr: float = 2e-4  # learning rate
+    betas: list[float] = field(default_factory=lambda: [0.5, 0.999])  # of adam and adamw
+    momentum: float = at_least(0, 0.9)  # of sgd
+    weight_decay: float = 0.0  # a share of each weight, times lr with adamw; of the gradient with adam and sgd
+    schedule: str = choice("constant", "linear", "cosine")  # how lr falls to 0
+    warmup: int = at_least(0, 0)  # steps in which lr rises from 0
+    decay_steps: int = at_least(0, 0)  # the step at which lr is 0; linear and cosine need it
     clip: float = at_least(0, 0.0)  # the largest norm of a network's gradient, each network by itself; 0 = any
 
 

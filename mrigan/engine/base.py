@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mrigan.engine.distributed import World
+from mrigan.engine.optimizer import Guarded
 from mrigan.engine.precision import Precision
 
 
@@ -22,6 +23,8 @@ class NetworkEngine:
         channels_last: keep convolution weights in NHWC order.
         compile: run the network through torch.compile, in place: its names and its state stay as they are.
     """
+
+    _optimizer: Guarded
 
     def __init__(
         self,
@@ -43,6 +46,16 @@ class NetworkEngine:
         self._statistics = [b for name, b in self.module.named_buffers() if name in kept and b.is_floating_point()]
         self._sound = torch.empty(0)  # the statistics after the last step that was not left out
         self._keep_statistics()
+
+    @property
+    def grad_norm(self) -> torch.Tensor:
+        """See `Engine.grad_norm`."""
+        return self._optimizer.grad_norm
+
+    def set_learning_rate(self, lr: float) -> None:
+        """See `Engine.set_learning_rate`."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from mrigan.config import OptimConfig
 from mrigan.engine.base import NetworkEngine
 from mrigan.engine.distributed import World
 from mrigan.engine.interface import Tensors
-from mrigan.engine.optimizer import GuardedAdam
+from mrigan.engine.optimizer import make_optimizer
 from mrigan.engine.precision import Precision
 from mrigan.errors import CheckpointError
 
@@ -24,14 +24,14 @@ _NO_BUFFERS: dict[str, Any] = {next(n for n in ("forward_sync_buffers", "broadca
 
 
 class DdpEngine(NetworkEngine):
-    """A network under DDP, or bare where the world is one process; trained by Adam.
+    """A network under DDP, or bare where the world is one process.
 
     DDP gets no buffers to broadcast (`step` settles them), makes the gradients views of its buckets (no copy, 218 MB
     less for G), and may rely on the graph being the same in every step, unless a step has several backward passes.
 
     Args:
         network, world, precision, channels_last, compile: see `NetworkEngine`; the network is compiled before the wrap.
-        optim: Adam's settings.
+        optim: the optimizer's settings.
         bucket_mib: MiB of gradients that are reduced at a time, see `engine.bucket_mib`.
         accumulates: several backward passes a step, all but the last with `reduces(False)`.
     """
@@ -60,14 +60,10 @@ class DdpEngine(NetworkEngine):
                 static_graph=not accumulates,  # its first step cannot go without a reduction
                 **_NO_BUFFERS,
             )
-        self._optimizer = GuardedAdam(self._trained.values(), optim, self._precision)
+        self._optimizer = make_optimizer(self._trained.values(), optim, self._precision)
 
     def __call__(self, *inputs: Any) -> Any:
         return self._call(*inputs)
-
-    @property
-    def grad_norm(self) -> torch.Tensor:
-        return self._optimizer.grad_norm
 
     def backward(self, loss: torch.Tensor) -> None:
         self._precision.scaled(loss).backward()
@@ -103,12 +99,13 @@ class DdpEngine(NetworkEngine):
             self._keep_statistics()
             for name, parameter in self._trained.items():
                 # The layout of the parameter, whatever the file's: the fused kernel walks both as flat memory.
-                moments = {
+                state = {
                     key: torch.empty_like(parameter).copy_(optimizer[f"{name}.{key}"])
-                    for key in ("exp_avg", "exp_avg_sq")
+                    for key in self._optimizer.moments
                 }
-                steps = optimizer[f"{name}.step"].to(parameter.device, torch.float32)
-                self._optimizer.state[parameter] = {"step": steps, **moments}
+                if self._optimizer.counts:
+                    state["step"] = optimizer[f"{name}.step"].to(parameter.device, torch.float32)
+                self._optimizer.state[parameter] = state
         except (RuntimeError, KeyError) as error:
             raise CheckpointError(
                 f"the checkpoint's tensors do not fit {type(self.module).__name__}: {error}"

@@ -35,6 +35,9 @@ class Engine(Protocol):
     def __call__(self, *inputs: Any) -> Any:
         """The forward pass whose gradients `backward` reduces over the ranks."""
 
+    def set_learning_rate(self, lr: float) -> None:
+        """Of the next steps."""
+
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradients of `loss`, a mean over this rank's part of the batch; ranks are averaged, once a call."""
 

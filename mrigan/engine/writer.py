@@ -18,11 +18,6 @@ class BackgroundWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._last: Future[None] | None = None
 
-    @property
-    def busy(self) -> bool:
-        """Whether a write is under way."""
-        return self._last is not None and not self._last.done()
-
     def submit(self, write: Callable[[], None]) -> None:
         """Begin `write`; waits only for the one before, if that is still under way.
 

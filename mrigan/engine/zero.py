@@ -1,6 +1,6 @@
 """The engine on DeepSpeed's ZeRO: optimizer state (1), gradients (2) and weights (3) are shared out among the ranks.
 
-Precision, clipping and the loss scale are ours (`Precision`, `GuardedAdam`), so that they mean the same as under DDP.
+Precision, clipping and the loss scale are ours (`Precision`, `Guarded`), so that they mean the same as under DDP.
 DeepSpeed's own fp16 and bf16 would keep the weights in half precision, with a loss scale an engine.
 """
 
@@ -22,11 +22,9 @@ from mrigan.config import OptimConfig, config_path
 from mrigan.engine.base import NetworkEngine
 from mrigan.engine.distributed import World
 from mrigan.engine.interface import Tensors
-from mrigan.engine.optimizer import GuardedAdam
+from mrigan.engine.optimizer import make_optimizer
 from mrigan.engine.precision import Precision
 from mrigan.errors import CheckpointError, ConfigError
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class ZeroEngine(NetworkEngine):
@@ -36,7 +34,7 @@ class ZeroEngine(NetworkEngine):
 
     Args:
         network, world, precision, channels_last, compile: see `NetworkEngine`.
-        optim: Adam's settings.
+        optim: the optimizer's settings.
         settings: DeepSpeed's, of this engine alone; see `deepspeed_settings`.
     """
 
@@ -55,12 +53,12 @@ class ZeroEngine(NetworkEngine):
         self.stage = int(settings["zero_optimization"]["stage"])
         self._copy = copy.deepcopy(network).to(world.device) if self.stage == 3 else None
         super().__init__(network, world, precision, channels_last=channels_last, compile=compile)
-        self._adam = GuardedAdam(
+        self._optimizer = make_optimizer(
             self._trained.values(), optim, self._precision, add_up=world.sum if self.stage else None
         )
         self._engine, *_ = self._deepspeed.initialize(
             model=_UnderAutocast(self.module, self._precision),
-            optimizer=self._adam,
+            optimizer=self._optimizer,
             config=copy.deepcopy(dict(settings)),
             dist_init_required=False,
         )
@@ -68,16 +66,12 @@ class ZeroEngine(NetworkEngine):
     def __call__(self, *inputs: Any) -> Any:
         return self._engine(*inputs)
 
-    @property
-    def grad_norm(self) -> torch.Tensor:
-        return self._adam.grad_norm
-
     def backward(self, loss: torch.Tensor) -> None:
         self._engine.backward(self._precision.scaled(loss))
 
     def step(self) -> None:
         self._engine.step()
-        self._settle_statistics(self._adam.skipped)
+        self._settle_statistics(self._optimizer.skipped)
 
     @contextmanager
     def reduces(self, wanted: bool) -> Iterator[None]:
@@ -99,13 +93,14 @@ class ZeroEngine(NetworkEngine):
             weights = self.module.state_dict()
             if self.stage == 3:
                 weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
-        steps = [state["step"] for state in self._adam.state.values() if state]
-        if not steps:
+        states = [state for state in self._optimizer.state.values() if state]
+        if not states:
             return weights, {}
         optimizer: dict[str, torch.Tensor] = {}
         for name, parameter in self._trained.items():
-            optimizer[f"{name}.step"] = steps[0]
-            for key in MOMENTS:
+            if self._optimizer.counts:
+                optimizer[f"{name}.step"] = states[0]["step"]
+            for key in self._optimizer.moments:
                 optimizer[f"{name}.{key}"] = self._moment(parameter, key)
         return weights, optimizer
 
@@ -120,17 +115,19 @@ class ZeroEngine(NetworkEngine):
                 self.module.load_state_dict(dict(weights))
             self._keep_statistics()
             self._refresh(weights)
-            steps = optimizer[f"{next(iter(self._trained))}.step"]
+            moments = self._optimizer.moments
             for flat in self._flat():
                 # In the middle of a run the moments stay where they are: DeepSpeed holds views of them.
-                state = {key: self._adam.state[flat][key] for key in MOMENTS if key in self._adam.state[flat]} or {
-                    key: torch.zeros_like(flat, memory_format=torch.preserve_format) for key in MOMENTS
-                }
-                self._adam.state[flat] = {"step": steps.to(flat.device, torch.float32).clone(), **state}
+                state = self._optimizer.state[flat]
+                for key in moments:
+                    state.setdefault(key, torch.zeros_like(flat, memory_format=torch.preserve_format))
+                if self._optimizer.counts:
+                    steps = optimizer[f"{next(iter(self._trained))}.step"]
+                    state["step"] = steps.to(flat.device, torch.float32).clone()
             if self.stage in (1, 2):
                 self._engine.optimizer._lazy_init_hp_params_optimizer_state()
             for name, parameter in self._trained.items():
-                for key in MOMENTS:
+                for key in moments:
                     self._set_moment(parameter, key, optimizer[f"{name}.{key}"].to(self._world.device))
         except (RuntimeError, KeyError) as error:
             raise CheckpointError(
@@ -154,12 +151,12 @@ class ZeroEngine(NetworkEngine):
 
     def _moment(self, parameter: nn.Parameter, key: str) -> torch.Tensor:
         if self.stage == 0:
-            return self._adam.state[parameter][key]
+            return self._optimizer.state[parameter][key]
         return self._deepspeed.utils.safe_get_full_optimizer_state(parameter, key)
 
     def _set_moment(self, parameter: nn.Parameter, key: str, value: torch.Tensor) -> None:
         if self.stage == 0:
-            self._adam.state[parameter][key].copy_(value)
+            self._optimizer.state[parameter][key].copy_(value)
         elif self.stage == 3:
             part = self._own_part(parameter, value)
             self._deepspeed.utils.safe_set_local_optimizer_state(parameter, part, key)

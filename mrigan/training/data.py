@@ -14,6 +14,7 @@ from mrigan.config import DataConfig
 from mrigan.data import Batch, EpochPlan, Loader, ShardSet, check_separate, local_folders, make_loader
 from mrigan.engine.build import check_engine
 from mrigan.engine.distributed import World
+from mrigan.engine.optimizer import check_schedule
 from mrigan.engine.seeding import seed_all
 from mrigan.errors import ConfigError, ShardError
 from mrigan.health import Watchdog
@@ -53,6 +54,7 @@ class TrainingData:
         config = task.config
         train, data = config.train, config.data
         check_engine(config.engine, world)
+        check_schedule(config.optim)
         if not train.steps and not train.epochs:
             raise ConfigError("how long to train is not said", fix="give train.steps=… or train.epochs=…")
         parts = world.size * config.engine.accumulate

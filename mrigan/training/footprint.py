@@ -8,10 +8,10 @@ from typing import Any
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mrigan.engine.kinds import ENGINES
+from mrigan.engine.optimizer import OPTIMIZERS
 from mrigan.training.task import Task
 
 FLOAT = 4  # bytes; weights, gradients and moments are fp32 in every precision
-MOMENTS = 2  # of Adam, a weight
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Footprint:
 
 def footprints(task: Task[Any], ranks: int) -> dict[str, Footprint]:
     """Each network's footprint, and that of a moving average; nothing is allocated."""
-    kind = ENGINES[task.config.engine.name]
+    kind, moments = ENGINES[task.config.engine.name], len(OPTIMIZERS[task.config.optim.name].moments)
     found = {}
     with FakeTensorMode(allow_non_fake_inputs=True):
         networks = task.networks(pretrained=False)
@@ -47,8 +47,8 @@ def footprints(task: Task[Any], ranks: int) -> dict[str, Footprint]:
             parameters,
             weights=parameters * FLOAT // (ranks if kind.splits_weights else 1) + buffers,
             gradients=trained // (ranks if kind.splits_gradients else 1),
-            optimizer=MOMENTS * trained // (ranks if kind.splits_optimizer else 1),
-            checkpoint=trained and parameters * FLOAT + MOMENTS * trained + buffers,
+            optimizer=moments * trained // (ranks if kind.splits_optimizer else 1),
+            checkpoint=trained and parameters * FLOAT + moments * trained + buffers,
             reduced=trained if ranks > 1 else 0,
         )
     if task.averaged is not None:

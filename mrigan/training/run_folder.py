@@ -40,7 +40,8 @@ FREE = ("run.", "data.about", "data.shards", "data.cache", "data.loader", "data.
 
 
 # What earlier versions did before a key existed. A run that one of them began goes on so.
-BEFORE_THE_KEY = {"data.balance": "classes", "data.crop": "near"}
+BEFORE_THE_KEY = {"data.balance": "classes", "data.crop": "near", "optim.name": "adam", "optim.momentum": 0.9,
+                  "optim.schedule": "constant", "optim.warmup": 0, "optim.decay_steps": 0}  # fmt: skip
 
 
 def as_begun(config: C, new: bool) -> C:

@@ -8,11 +8,13 @@ from typing import Any
 
 from torch import nn
 
+from mrigan.config import OptimConfig
 from mrigan.engine.average import Average
 from mrigan.engine.build import build_engine
 from mrigan.engine.checkpoint import Checkpoint
 from mrigan.engine.distributed import World
 from mrigan.engine.interface import Engine
+from mrigan.engine.optimizer import learning_rate
 from mrigan.engine.precision import Precision
 from mrigan.engine.tensor_file import TensorFile
 from mrigan.training.resume_check import restored
@@ -62,6 +64,11 @@ class TrainState:
     def place(self) -> int:
         """Batches of the plan that are behind this state."""
         return self.step + self.left_out
+
+    def set_learning_rate(self, optim: OptimConfig) -> None:
+        """That of the next step."""
+        for engine in self.engines.values():
+            engine.set_learning_rate(learning_rate(optim, self.step))
 
     def stepped(self, step: int) -> None:
         """`step` optimizer steps are done."""

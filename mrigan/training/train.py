@@ -53,6 +53,7 @@ def train(name: str, config: Any, new: bool = False) -> Path:
         with open_callbacks(job) as callbacks:
             warn_of_long_steps(job)
             for batch in data.batches(state, run.health, ready=lambda: run.begin(data)):
+                state.set_learning_rate(task.config.optim)
                 result = task.step(state, batch)
                 state.stepped(batch.step + 1)
                 try:

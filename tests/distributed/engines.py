@@ -158,6 +158,30 @@ def detectors(world: World, kept: dict[str, torch.Tensor], facts: dict[str, Any]
         keep(kept, f"detector/{name}", {"detector": flat(engine)})
 
 
+def momentum(world: World, kept: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+    """SGD: three steps on DDP, three on each engine from its state."""
+    config, precision = DetectorConfig(), Precision("fp32", world.device)
+
+    def train(engine: Engine, begin: int, end: int) -> None:
+        for step in range(begin, end):
+            detector_step(engine, None, part(step, world), config=config, precision=precision, world=world)
+
+    def build(name: str) -> Engine:
+        torch.manual_seed(0)
+        return build_engine(Tiny(), OptimConfig(name="sgd", lr=0.01), EngineConfig(name=name), world, precision)
+
+    first = build("ddp")
+    train(first, 0, 3)
+    weights, optimizer = ({key: t.detach().clone() for key, t in half.items()} for half in first.state())
+    for name in ENGINES:
+        engine = build(name)
+        engine.load(weights, optimizer)
+        train(engine, 3, 6)
+        keep(kept, f"momentum/{name}", {"detector": flat(engine)})
+        for key, tensor in engine.state()[1].items():
+            keep(kept, f"momentum/{name}", {key: tensor.detach().clone()})
+
+
 def keep(kept: dict[str, torch.Tensor], case: str, weights: dict[str, torch.Tensor]) -> None:
     kept.update({f"{case}/{name}": tensor for name, tensor in weights.items()})
 
@@ -166,7 +190,7 @@ def main(out: Path) -> None:
     with join_world("cpu", always_group=True) as world:
         kept: dict[str, torch.Tensor] = {}
         facts: dict[str, Any] = {}
-        for case in (on_every_engine, in_parts, clipped, half, switched, detectors):
+        for case in (on_every_engine, in_parts, clipped, half, switched, detectors, momentum):
             case(world, kept, facts)
         if world.main:
             save_file(kept, out / "weights.safetensors")

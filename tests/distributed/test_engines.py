@@ -141,3 +141,13 @@ def test_a_detector_with_batch_norm(one: Found, two: Found, name: str) -> None:
         weights, expected = found.weights[f"detector/{name}/detector"], found.weights["detector/ddp/detector"]
         torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-6)
     assert not torch.equal(one.weights["detector/ddp/detector"], two.weights["detector/ddp/detector"])
+
+
+@pytest.mark.parametrize("name", ENGINES[1:])
+def test_momentum_goes_from_engine_to_engine(one: Found, two: Found, name: str) -> None:
+    for found in (one, two):
+        keys = [key.split("/", 2)[2] for key in found.weights if key.startswith("momentum/ddp/")]
+        assert len(keys) == 1 + 6  # the weights in a row, a buffer each
+        for key in keys:
+            ours, expected = found.weights[f"momentum/{name}/{key}"], found.weights[f"momentum/ddp/{key}"]
+            torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)

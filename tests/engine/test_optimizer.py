@@ -11,8 +11,9 @@ from torch import nn
 
 from mrigan.config import OptimConfig
 from mrigan.engine.average import Average
-from mrigan.engine.optimizer import GuardedAdam
+from mrigan.engine.optimizer import check_schedule, learning_rate, make_optimizer
 from mrigan.engine.precision import Precision
+from mrigan.errors import ConfigError
 
 CPU = torch.device("cpu")
 
@@ -28,12 +29,20 @@ def gradients(net: nn.Module, seed: int, scale: float = 1.0) -> None:
     (net(x).square().mean() * scale).backward()
 
 
+PLAIN = {
+    "adam": lambda p: torch.optim.Adam(p, 0.01, (0.5, 0.999), weight_decay=0.1, foreach=False),
+    "adamw": lambda p: torch.optim.AdamW(p, 0.01, (0.5, 0.999), weight_decay=0.1, foreach=False),
+    "sgd": lambda p: torch.optim.SGD(p, 0.01, 0.8, weight_decay=0.1, foreach=False),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("clip", [0.0, 0.05, 100.0])
-def test_clipping_is_that_of_torch(clip: float) -> None:
+def test_steps_and_clipping_are_those_of_torch(clip: float, name: str) -> None:
     ours, theirs = network(), network()
-    optim = OptimConfig(lr=0.01, weight_decay=0.1, clip=clip)
-    guarded = GuardedAdam(ours.parameters(), optim, Precision("fp32", CPU))
-    plain = torch.optim.Adam(theirs.parameters(), 0.01, (0.5, 0.999), weight_decay=0.1, foreach=False)
+    optim = OptimConfig(name=name, lr=0.01, momentum=0.8, weight_decay=0.1, clip=clip)
+    guarded = make_optimizer(ours.parameters(), optim, Precision("fp32", CPU))
+    plain = PLAIN[name](theirs.parameters())
     for step in range(5):
         gradients(ours, step)
         gradients(theirs, step)
@@ -45,11 +54,12 @@ def test_clipping_is_that_of_torch(clip: float) -> None:
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("clip", [0.0, 0.05])
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
-def test_a_gradient_that_is_not_finite_changes_nothing(clip: float, wrong: float) -> None:
+def test_a_gradient_that_is_not_finite_changes_nothing(clip: float, wrong: float, name: str) -> None:
     net, precision = network(), Precision("fp32", CPU)
-    guarded = GuardedAdam(net.parameters(), OptimConfig(lr=0.01, clip=clip), precision)
+    guarded = make_optimizer(net.parameters(), OptimConfig(name=name, lr=0.01, clip=clip), precision)
     gradients(net, 0)
     guarded.step()
     assert precision.update() == 0
@@ -67,9 +77,42 @@ def test_a_gradient_that_is_not_finite_changes_nothing(clip: float, wrong: float
         assert all(torch.equal(value, after[1][index][key]) for key, value in state.items())
 
 
+def test_a_first_step_that_is_left_out_leaves_momentum_at_zero() -> None:
+    net, precision = network(), Precision("fp32", CPU)
+    guarded = make_optimizer(net.parameters(), OptimConfig(name="sgd"), precision)
+    for parameter in net.parameters():
+        parameter.grad = torch.full_like(parameter, math.nan)
+    guarded.step()
+    assert not any(state["momentum_buffer"].any() for state in guarded.state.values())
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_learning_rates_are_those_of_torch(schedule: str) -> None:
+    """After a warm-up of 4 steps, whose last has the full rate; 0 from step 14 on."""
+    optim = OptimConfig(lr=0.3, schedule=schedule, warmup=4, decay_steps=14)
+    rates = [learning_rate(optim, step) for step in range(18)]
+    plain = torch.optim.SGD([torch.zeros(1)], 0.3)
+    decay = (
+        torch.optim.lr_scheduler.LinearLR(plain, 1.0, 0.0, 10)
+        if schedule == "linear"
+        else torch.optim.lr_scheduler.CosineAnnealingLR(plain, 10)
+    )
+    expected = []
+    for _ in range(11):
+        expected.append(plain.param_groups[0]["lr"])
+        plain.step()
+        decay.step()
+    assert rates[:4] == pytest.approx([0.075, 0.15, 0.225, 0.3])
+    assert rates[4:15] == pytest.approx(expected, abs=1e-12)
+    assert rates[15:] == pytest.approx([0, 0, 0], abs=1e-12)
+    assert learning_rate(OptimConfig(lr=0.3), 10**6) == 0.3
+    with pytest.raises(ConfigError, match=r"decay_steps=0"):
+        check_schedule(OptimConfig(schedule=schedule))
+
+
 def test_parts_of_a_gradient_on_several_ranks_have_one_norm() -> None:
     net, precision = network(), Precision("fp32", CPU)
-    guarded = GuardedAdam(net.parameters(), OptimConfig(), precision, add_up=lambda square: square + 16.0)
+    guarded = make_optimizer(net.parameters(), OptimConfig(), precision, add_up=lambda square: square + 16.0)
     gradients(net, 0)
     for parameter in net.parameters():
         assert parameter.grad is not None
@@ -85,7 +128,7 @@ def test_the_loss_scale_is_that_of_torch(monkeypatch: pytest.MonkeyPatch) -> Non
     precision = Precision("fp16", CPU)
     scaler = torch.amp.GradScaler("cpu", init_scale=65536.0, growth_interval=4)
     ours, theirs = [network(), network()], [network(), network()]
-    guarded = [GuardedAdam(net.parameters(), OptimConfig(lr=0.01), precision) for net in ours]
+    guarded = [make_optimizer(net.parameters(), OptimConfig(lr=0.01), precision) for net in ours]
     plain = [torch.optim.Adam(net.parameters(), 0.01, (0.5, 0.999), fused=True) for net in theirs]
     overflows = {0: (0,), 1: (0, 1), 7: (1,), 8: (0,), 20: (1,)}
     scales = []

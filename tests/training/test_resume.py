@@ -141,6 +141,18 @@ def test_means_that_span_a_stop_are_whole(shards: Path, undisturbed: Path, tmp_p
     assert logged(tmp_path)[16] == pytest.approx(np.mean([losses[step] for step in range(9, 17)]), rel=1e-5)
 
 
+def test_momentum_and_a_schedule_are_resumed_exactly(shards: Path, tmp_path: Path) -> None:
+    own = ["optim.name=sgd", "optim.schedule=cosine", "optim.warmup=2", "optim.decay_steps=9", "eval.every=50",
+           "checkpoint.every=4", "eval.samples=2", "data.workers=0"]  # fmt: skip
+    run_gan(shards, tmp_path / "whole", *own, "train.steps=8")
+    run_gan(shards, tmp_path / "parts", *own, "train.steps=3")
+    run_gan(shards, tmp_path / "parts", *own, "train.steps=8")
+    assert hashes(tmp_path / "parts", 8) == hashes(tmp_path / "whole", 8)
+    rates = logged(tmp_path / "whole", "learning_rate")
+    assert [rates[step] for step in (1, 2, 3)] == pytest.approx([1e-4, 2e-4, 2e-4])
+    assert 0 < rates[8] < rates[7] < 2e-4
+
+
 def test_a_longer_run_goes_on(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
     run_gan(shards, tmp_path, "train.steps=7", "checkpoint.every=100", "data.workers=0", "eval.every=3")
     run_gan(shards, tmp_path, "data.workers=2")

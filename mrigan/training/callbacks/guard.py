@@ -1,6 +1,6 @@
 """What is not finite: noted on the device after every step, looked at where the host reads from the device anyway.
 
-An optimizer leaves out the step of a gradient that is not finite by itself, on all ranks alike (`GuardedAdam`). So the
+An optimizer leaves out the step of a gradient that is not finite by itself, on all ranks alike (`Guarded`). So the
 weights are sound whatever is found here, and there is time until the next line of the log.
 """
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from mrigan.engine.optimizer import learning_rate
 from mrigan.training.callbacks.base import Callback
 from mrigan.training.callbacks.meters import Meter
 from mrigan.training.callbacks.system import SystemMonitor, peak_memory
@@ -89,6 +90,8 @@ class Log(Callback):
             "peak_memory_gb": memory / GB,
             "eta_seconds": self._eta(step, seconds / steps),
         }
+        if job.config.optim.schedule != "constant" or job.config.optim.warmup:
+            rates["learning_rate"] = learning_rate(job.config.optim, step - 1)
         if self._peak is not None:
             rates["mfu"] = self._flops * speed / (self._peak * job.run.world.size)
         return rates
