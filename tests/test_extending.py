@@ -1,0 +1,80 @@
+"""The code of docs/extending.md works as it stands there, from outside the package."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+import mrigan
+from mrigan.catalog import audit, scan_catalog
+from mrigan.catalog.readers import READERS
+from mrigan.evaluation.aggregation import STRATEGIES, aggregate
+from mrigan.mri import METRICS, stored_mri
+from mrigan.video.corruptions import CORRUPTIONS, corrupt
+from tests.conftest import ROOT
+
+TABLES = (READERS, METRICS, CORRUPTIONS, STRATEGIES)
+
+
+@pytest.fixture(autouse=True)
+def tables() -> Iterator[None]:
+    """What a test adds to a table goes when the test ends."""
+    before = [dict(table) for table in TABLES]
+    yield
+    for table, entries in zip(TABLES, before, strict=True):
+        table.clear()
+        table.update(entries)
+
+
+def code(section: str) -> ModuleType:
+    """The code of a section, as a module."""
+    text = (ROOT / "docs" / "extending.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    module = ModuleType(section)
+    exec(compile(block, f"docs/extending.md, {section}", "exec"), module.__dict__)
+    return module
+
+
+def test_a_data_set(tmp_path: Path) -> None:
+    READERS["my-set"] = code("A data set").read_my_set
+    for name in ("real/ann.mp4", "real/bob.mp4", "real/x1.mp4", "fake/ann_bob.mp4", "fake/eve_joe.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    catalog, result = scan_catalog("my-set", tmp_path)
+    clips = {clip.name: clip for clip in catalog.clips}
+    assert clips.keys() == {"ann", "bob", "ann_bob", "eve_joe"}
+    assert clips["ann_bob"].original == clips["ann"].id
+    assert clips["eve_joe"].original is None
+    assert {clips[name].split for name in ("ann", "bob", "ann_bob")} == {clips["ann"].split}  # the donor ties bob
+    skipped = {problem.examples for problem in result.problems if "not named" in problem.reason}
+    assert skipped == {("real/x1.mp4",)}
+    assert not audit(catalog)
+
+
+def test_a_perceptual_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mrigan.mri.ratio", code("A perceptual function"))
+    METRICS["log-ratio"] = "ratio.ratio_mri"
+    a, b = torch.randint(0, 256, (2, 1, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    expected = np.abs(np.log2((a.numpy() + 1.0) / (b.numpy() + 1.0))) * 255 / 8
+    np.testing.assert_allclose(mrigan.mri_image(a, b, "log-ratio").numpy(), expected, atol=1e-3)
+    assert np.abs(stored_mri(a, b, "log-ratio").numpy() - expected).max() < 0.501
+
+
+def test_a_corruption() -> None:
+    code("A corruption")
+    faces = [np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)]
+    (worst,) = corrupt(faces, "posterize", 5, np.random.default_rng(0))
+    assert np.unique(worst).tolist() == [0, 64, 128, 192]
+
+
+def test_a_rule() -> None:
+    code("A rule")
+    scores = aggregate("highest", [0.2, 0.9, 0.4], [0, 0, 1], 2)
+    assert scores.tolist() == [0.9, 0.4]
