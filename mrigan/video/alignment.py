@@ -39,8 +39,10 @@ Boxes = Mapping[int, Sequence[Sequence[float]]]
 CLEARLY = 0.6  # a less likely geometry must bring the difference below this part of a likelier one's
 QUIET = 1.0  # of 255: a geometry with so small a difference is not doubted
 TRUSTED = 3  # pairs after which the geometry is settled
-NEIGHBOURS = 3  # every so many wanted frames, the frames beside it are decoded, too
-FEW = 24  # wanted frames: of so short a clip all are
+# Frames beside the wanted ones are decoded, too; of a clip with at most so many wanted frames:
+BOTH_SIDES = 12  # both of each;
+ONE_SIDE = 24  # the next one of two, then the one before of two;
+EVERY = 3  # with more, both of every third
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,7 @@ class FakeClip:
             return
         needed = None
         if wanted is not None:
-            order = sorted(wanted)
-            whole = order if len(order) <= FEW else order[NEIGHBOURS // 2 :: NEIGHBOURS]
-            needed = {*order, *(i + o for i in whole for o in (-1, 1))}
+            needed = {*wanted, *_beside(sorted(wanted))}
         self._window = Window(self._source, path, needed, self._passing)
 
     def close(self) -> None:
@@ -239,6 +239,17 @@ class FakeClip:
         else:
             reference = grey_rim(geometry.original(frame.image))
         return border_difference(reference, grey_rim(geometry.fake(found.frame().image)))
+
+
+def _beside(wanted: Sequence[int]) -> set[int]:
+    """The frames beside the wanted ones that tell whether another moment fits better.
+
+    Most decoders leave out frames that no other refers to. Each of these costs as much as a wanted one.
+    """
+    if BOTH_SIDES < len(wanted) <= ONE_SIDE:
+        return {index + (1 if n % 4 < 2 else -1) for n, index in enumerate(wanted)}
+    middle = wanted if len(wanted) <= BOTH_SIDES else wanted[EVERY // 2 :: EVERY]
+    return {index + side for index in middle for side in (-1, 1)}
 
 
 @contextmanager
