@@ -33,7 +33,8 @@ from mrigan.video.container import THREADS, open_video
 from mrigan.video.converter import Converter
 from mrigan.video.damage import Soundness
 from mrigan.video.demux import Packets, avi_index, cut_short
-from mrigan.video.numbering import Clock, LookAhead, Numbering, Place, is_hidden
+from mrigan.video.look_ahead import LookAhead
+from mrigan.video.numbering import Clock, Numbering, Place, is_hidden
 from mrigan.video.picture import Picture
 from mrigan.video.sizes import Size, frame_sizes, pixel_ratio
 
