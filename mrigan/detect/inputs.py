@@ -130,7 +130,7 @@ def _left_out(entry: os.DirEntry[str], recursive: bool) -> str:
     if entry.is_dir():
         return "a link to a folder; give it by itself" if recursive else "a sub-folder; --recursive includes it"
     suffix = os.path.splitext(entry.name)[1].lower()
-    if suffix in VIDEO_SUFFIXES or looks_like_picture(entry.path):
+    if suffix in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES) or looks_like_picture(entry.path):
         return ""
     return "neither a video nor a picture by its name"
 

@@ -66,12 +66,15 @@ def read_picture(path: str) -> tuple[np.ndarray, int]:
         with Image.open(path, formats=FORMATS) as opened:
             check_size(*opened.size, where=shown(path))
             count = getattr(opened, "n_frames", 1)
+            # What is black and what white is not known; older versions of Pillow have "I" for a PNG of 16 bits, too.
+            if opened.mode == "F" or (opened.mode == "I" and opened.format != "PNG"):
+                raise ValueError("32 bits a channel")
             return _rgb(ImageOps.exif_transpose(opened)), count
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise InputError(
             f"not a readable picture ({error})".replace(path, "it"),
             where=shown(path),
-            fix=f"give a whole picture: {', '.join(FORMATS)}",
+            fix=f"give a whole picture of 8 or 16 bits a channel: {', '.join(FORMATS)}",
         ) from None
 
 

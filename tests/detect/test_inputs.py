@@ -101,6 +101,23 @@ def test_bad_pictures_are_refused(clips: Path, tmp_path: Path) -> None:
             read_picture(str(tmp_path / name))
 
 
+@pytest.mark.parametrize(("kind", "scale"), [(np.int32, 65_793), (np.float32, 1 / 255)])
+def test_a_picture_of_unknown_black_and_white_is_refused(tmp_path: Path, kind: type, scale: float) -> None:
+    grey = np.arange(256).reshape(16, 16).repeat(8, 1)
+    Image.fromarray((grey * scale).astype(kind)).save(tmp_path / "deep.tif")
+    with pytest.raises(InputError, match="32 bits a channel"):
+        read_picture(str(tmp_path / "deep.tif"))
+
+
+def test_an_empty_picture_in_a_folder_is_judged_as_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "notes.txt").touch()
+    inputs, skipped = expand([tmp_path])
+    assert [Path(item.path).name for item in inputs] == ["empty.jpg"]
+    assert len(skipped) == 1
+    assert "notes.txt" in skipped[0]
+
+
 def names(paths: list[str]) -> list[str]:
     return [item.path for item in expand(paths)[0]]
 
