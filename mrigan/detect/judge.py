@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrigan import __version__
 from mrigan.config import FacesConfig
-from mrigan.config.model_card import DETECTOR_FILE, DataCard, DoubtCard, given
+from mrigan.config.model_card import DETECTOR_FILE, DataCard, DoubtCard, ThresholdCounts, given
 from mrigan.detect.choice import choose_model
 from mrigan.detect.findings import Findings, Progress, Scorer, expected_frames, find, in_silence
 from mrigan.detect.inputs import Input, expand, identify
@@ -28,7 +28,7 @@ from mrigan.video.stills import shown
 
 PRECISIONS = ("fp32", "bf16")
 MAX_ABOUT = 300  # characters of what a model says that it learned from
-COUNTS = ("fakes", "fakes_found", "fake_families", "reals", "reals_called_fake", "real_families")
+COUNTS = tuple(count.name for count in fields(ThresholdCounts))
 
 if TYPE_CHECKING:
     from mrigan.models.bundle import Bundle

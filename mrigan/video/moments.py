@@ -31,16 +31,11 @@ from mrigan.video.lags import MIN_RUN, SWITCH, Clips, LagTable, Moving, Sight, c
 from mrigan.video.rates import converted, ratio
 
 SAME = 0.8  # correlation of the movements; aligned clips have .96 and more, other takes at most .5
-OF_MANY, CHANCE_OF_MANY = (
-    0.05,
-    5.0,
-)  # log units, standard errors: where one of hundreds of lags fits better
+OF_MANY, CHANCE_OF_MANY = 0.05, 5.0  # log units, standard errors: where one of hundreds of lags fits better
 FACES_TELL = 0.3  # in log units: by so much must the faces fit better at another lag
 FEW_ELSEWHERE = 0.2  # of a clip's frames; where more fit better elsewhere, it shows other moments
-STEADY, MOSTLY = (
-    2,
-    0.75,
-)  # changes of the lag, part of the frames with one lag; with more and less, only what is sure is taken
+# Changes of the lag, and part of the frames with one lag; with more and less, only what is sure is taken
+STEADY, MOSTLY = 2, 0.75
 NEARLY = 1.1  # times half a frame: what containers round off
 APART = 0.45  # of the time between two frames of the original: what is further from a frame is another moment
 ALIKE = 0.9

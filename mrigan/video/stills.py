@@ -15,9 +15,7 @@ from mrigan.video.container import check_size
 from mrigan.video.frames import Frame
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
-MAX_FILE_BYTES = (
-    2**30
-)  # of a file: 67 megapixels of 16 bits without compression are 0.4 GiB; Pillow reads some formats whole
+MAX_FILE_BYTES = 2**30  # 67 megapixels of 16 bits without compression are 0.4 GiB; Pillow reads some formats whole
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")  # Pillow's; none of them runs or opens anything else
 
 
