@@ -89,8 +89,8 @@ class Clips:
         often = np.flatnonzero(2 * counts >= len(self.rows))
         if not often.size:
             return Moving(often, enough=False)
-        seen, values = self.outside[:, often], self.ours[:, often].astype(np.int64)
-        total, squares = (seen * values).sum(0), (seen * values * values).sum(0)
+        values = (self.outside[:, often] * self.ours[:, often]).astype(np.float64)  # whole numbers, so sums are exact
+        total, squares = values.sum(0), np.einsum("ij,ij->j", values, values)
         change = (squares * counts[often] - total * total) / counts[often] ** 2
         order = np.argsort(-change, kind="stable")[: max(int(PLACES * often.size), 1)]
         strong, usual = float(change[order].mean()), float(np.median(change))
@@ -114,8 +114,11 @@ class LagTable:
         first, last = int(clips.columns[0]), int(clips.columns[-1])
         reach = min(clips.furthest, CELLS // (2 * len(base)))
         low, high = max(-reach, first - int(base.max())), min(reach, last - int(base.min()))
-        self.lags = np.array(sorted({0, *range(low, high + 1)}, key=lambda lag: (abs(lag), lag)))
-        self._place = {lag: n for n, lag in enumerate(self.lags.tolist())}
+        lags = np.union1d([0], np.arange(low, high + 1))
+        self.lags = lags[np.lexsort((lags, np.abs(lags)))]
+        self._lowest = int(lags[0])
+        self._place = np.full(int(lags[-1]) - self._lowest + 1, -1)  # the column of each lag from the lowest on
+        self._place[self.lags - self._lowest] = np.arange(len(lags))
         self._costs, self.known, self.there, self.out = self._compare(first, last)
         self.path, self.price = self._cheapest()
         # A frame that the fake does not have costs as much as one that fits badly: so no other stands in for it.
@@ -182,7 +185,7 @@ class LagTable:
         for last, step in ((-1, -1), (0, 1)):
             while len(runs := self._runs()) > 1:
                 lag, rows = int(self.path[runs[last + step][0]]), runs[last]
-                both = self.there[rows, self._place[lag]]
+                both = self.there[rows, self._place[lag - self._lowest]]
                 gain = (self.at(lag) - self.costs())[rows[both]]
                 if both.all() or gain.sum() >= CLEAR or (gain.size >= MIN_RUN and clearly(gain)):
                     break
@@ -210,7 +213,7 @@ class LagTable:
 
     def at(self, lag: int) -> np.ndarray:
         """The costs of one lag, of each row."""
-        return self._costs[:, self._place[lag]]
+        return self._costs[:, self._place[lag - self._lowest]]
 
     def costs(self, shift: int = 0) -> np.ndarray:
         """The costs along the path, or beside it."""
@@ -218,27 +221,32 @@ class LagTable:
 
     def present_at(self, lags: np.ndarray) -> np.ndarray:
         """The rows whose frame at a lag of their own was seen."""
-        columns = np.array([self._place.get(lag, -1) for lag in lags.tolist()])
+        columns = self._columns_of(lags)
         return self.known[np.arange(len(lags)), columns] & (columns >= 0)
 
     def present(self, lag: int | None = None) -> np.ndarray:
         """The rows whose frame at one lag, or on the path, was seen."""
         if lag is not None:
-            return self.known[:, self._place[lag]]
+            return self.known[:, self._place[lag - self._lowest]]
         return self.known[np.arange(len(self.path)), self._columns(0)]
 
     def _there(self) -> np.ndarray:
         """The rows whose frame on the path exists."""
         return self.there[np.arange(len(self.path)), self._columns(0)]
 
-    def _columns(self, shift: int) -> list[int]:
-        return [self._place.get(lag, -1) for lag in (self.path + shift).tolist()]
+    def _columns(self, shift: int) -> np.ndarray:
+        return self._columns_of(self.path + shift)
+
+    def _columns_of(self, lags: np.ndarray) -> np.ndarray:
+        """The column of each lag, -1 where there is none."""
+        at = lags - self._lowest
+        return np.where((at >= 0) & (at < len(self._place)), self._place.take(at, mode="clip"), -1)
 
     def beside(self, shift: int) -> tuple[np.ndarray, np.ndarray]:
         """What the frames beside the path cost more, and in which rows they were seen."""
         columns = self._columns(shift)
         rows = np.arange(len(self.path))
-        known = self.known[rows, columns] & (np.array(columns) >= 0)
+        known = self.known[rows, columns] & (columns >= 0)
         return self._costs[rows, columns] - self.costs(), known
 
     def kept(self) -> np.ndarray:
