@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mrigan.files import hash_json, write_json
+from mrigan.foreign_files import parse_json
+from mrigan.regular import read_regular
 
 CHECKSUM = "checksum"
 
@@ -23,8 +25,8 @@ def write_checked_json(path: str | Path, data: Mapping[str, Any]) -> None:
 
 
 def read_checked_json(path: str | Path) -> tuple[dict[str, Any], bool]:
-    """`parse_checked_json` of a file. Raises OSError if the file cannot be read."""
-    return parse_checked_json(Path(path).read_bytes())
+    """`parse_checked_json` of a file. Raises OSError if the file cannot be read, or is not a regular file."""
+    return parse_checked_json(read_regular(path))
 
 
 def parse_checked_json(text: bytes | str) -> tuple[dict[str, Any], bool]:
@@ -34,9 +36,7 @@ def parse_checked_json(text: bytes | str) -> tuple[dict[str, Any], bool]:
         ValueError: the file is damaged; the message says how.
     """
     try:
-        data = json.loads(text, object_pairs_hook=_unique)
-    except RecursionError:
-        raise ValueError("its values are nested too deeply") from None
+        data = parse_json(text)
     except ValueError as error:
         raise ValueError(f"it is not a JSON object: {error}") from None
     if not isinstance(data, dict):
@@ -47,11 +47,3 @@ def parse_checked_json(text: bytes | str) -> tuple[dict[str, Any], bool]:
     if hash_json(data) != checksum:
         raise ValueError("checksum mismatch: the file was edited or damaged")
     return data, True
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Readers do not agree on which of two values of one key counts."""
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        raise ValueError("it has a key twice")
-    return data

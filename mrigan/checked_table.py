@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrigan.checked_json import CHECKSUM
 from mrigan.files import atomic_write, hash_json
+from mrigan.regular import require_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +41,7 @@ def read_checked_table(path: str | Path, name: str) -> tuple[dict[str, list[Any]
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(require_regular(path)) as file:
             table = file.read(use_threads=False)
         columns, metadata = table.to_pydict(), table.schema.metadata or {}
         about = json.loads(metadata.get(name.encode(), b"{}"))

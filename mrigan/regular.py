@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+MAX_BYTES = 256 << 20  # of a file that is read whole: a list of all units of the largest set takes a tenth of it
 KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -44,3 +45,28 @@ def _refuse_others(status: os.stat_result, path: str | Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise OSError(errno.EINVAL, f"not a regular file but {kind}", os.fspath(path))
+
+
+def require_regular(path: str | Path) -> str | Path:
+    """The path itself, for libraries that open a file by its name.
+
+    Raises:
+        OSError: it does not exist, or is not a regular file.
+    """
+    _refuse_others(os.stat(path), path)
+    return path
+
+
+def read_regular(path: str | Path) -> bytes:
+    """All bytes of a regular file of at most `MAX_BYTES`.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or is larger.
+    """
+    with open_regular(path, MAX_BYTES) as file:
+        return file.read(MAX_BYTES)
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be read, without the number of the error and the path, which stand beside it."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

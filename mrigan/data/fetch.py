@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -12,6 +13,7 @@ from typing import Any
 
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import failpoint, not_writable, sync_folder
+from mrigan.regular import reason, require_regular
 
 log = logging.getLogger(__name__)
 CHUNK = 4 << 20  # bytes a read
@@ -42,6 +44,7 @@ class Source:
             self._system, self._root = fsspec.core.url_to_fs(self.url, **options)
         except (ImportError, ValueError) as error:
             raise ConfigError(f"{protocol}:// cannot be read here: {error}", where=url) from None
+        self._is_local = protocol in ("file", "local")
         self._streams = protocol in ("http", "https")
 
     def where(self, name: str) -> str:
@@ -57,7 +60,7 @@ class Source:
         tries = _Tries(self.where(name))
         while True:
             try:
-                return bytes(self._system.cat_file(f"{self._root}/{name}"))
+                return bytes(self._system.cat_file(self._path(name)))
             except _failures() as error:
                 tries.failed(error)
 
@@ -70,13 +73,23 @@ class Source:
         options: dict[str, Any] = {"block_size": CHUNK, "cache_type": "none"}
         if self._streams:  # one request for all that is missing
             options = {"block_size": 0} | ({"headers": {"Range": f"bytes={start}-"}} if start else {})
-        with self._system.open(f"{self._root}/{name}", "rb", **options) as file:
+        with self._system.open(self._path(name), "rb", **options) as file:
             if start and self._streams and file.r.status != 206:
                 raise ValueError("the server knows no ranges")
             if start and not self._streams:
                 file.seek(start)
             while chunk := file.read(CHUNK):
                 yield chunk
+
+    def _path(self, name: str) -> str:
+        path = f"{self._root}/{name}"
+        try:
+            return str(require_regular(path)) if self._is_local else path
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            fix = "verify the set at its source: mrigan shards verify"
+            raise ShardError(f"cannot be fetched: {reason(error)}", where=self.where(name), fix=fix) from None
 
 
 def fetch(

@@ -16,6 +16,7 @@ from mrigan.files import hash_json
 from mrigan.packing.layout import Layout, parse_json
 from mrigan.packing.manifest import check_samples
 from mrigan.packing.matching import columns_of, matched
+from mrigan.regular import read_regular, reason
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,9 @@ class ShardFolder:
             shards = {shard["shard"]: shard for shard in content["shards"]}
             rows, kind, plan = (str(content[key]) for key in ("samples_sha256", "kind", "plan_hash"))
         except (KeyError, TypeError) as error:
-            raise ShardError(f"manifest.json lacks {error}", where=path / "manifest.json", fix=verify(path)) from None
+            raise ShardError(
+                f"manifest.json is damaged: {error!r}", where=path / "manifest.json", fix=verify(path)
+            ) from None
         data_hash = hash_json({"samples": rows, "match": list(match), "seed": seed}) if match else rows
         return cls(path, kind, data_hash, plan, match, seed, content.get("format", 0), shards)
 
@@ -98,9 +101,10 @@ class ShardFolder:
             if not file.is_file():
                 raise ShardError(f"{file.name} is missing", where=file, fix=verify(self.path))
         try:
-            promised = parse_json(marker.read_bytes(), self.format)
+            promised = parse_json(read_regular(marker), self.format)
         except (OSError, ValueError) as error:
-            raise ShardError(f"{marker.name} is damaged: {error}", where=marker, fix=verify(self.path)) from None
+            what = f"{marker.name} is damaged: {reason(error)}"
+            raise ShardError(what, where=marker, fix=verify(self.path)) from None
         if promised.get("plan_hash") != self.plan:
             raise ShardError(f"{name} belongs to another plan than its folder", where=marker, fix=verify(self.path))
         listed = self.shards.get(name)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mrigan.errors import ShardError
+from mrigan.regular import reason, require_regular
 
 KINDS = {"family": "families", "clip": "clips", "key": "keys of clips"}
 COLUMNS = ["split", *KINDS]
@@ -49,7 +50,7 @@ def stored(folder: Path) -> Iterator[tuple[str, ...]]:
     """The distinct (split, family, clip, key of the clip) of the samples in a finished folder."""
     dictionaries = ["split", "family", "clip", "status"]
     try:
-        with pq.ParquetFile(folder / "samples.parquet", read_dictionary=dictionaries) as file:
+        with pq.ParquetFile(require_regular(folder / "samples.parquet"), read_dictionary=dictionaries) as file:
             for number in range(file.num_row_groups):  # a table of millions of rows takes a few MiB at a time
                 rows = file.read_row_group(number, columns=[*COLUMNS, "status"], use_threads=False)
                 rows = rows.filter(pc.equal(rows["status"], "ok"))
@@ -59,7 +60,7 @@ def stored(folder: Path) -> Iterator[tuple[str, ...]]:
                 yield from zip(*(distinct[name].to_pylist() for name in COLUMNS), strict=True)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise ShardError(
-            f"samples.parquet cannot be read: {str(error).splitlines()[0]}",
+            f"samples.parquet cannot be read: {reason(error).splitlines()[0]}",
             where=folder,
             fix=f"mrigan shards verify {folder}",
         ) from None

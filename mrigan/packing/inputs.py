@@ -26,6 +26,7 @@ from mrigan.packing.layout import CHECKED as CHECKED_FORMAT
 from mrigan.packing.layout import FORMAT
 from mrigan.packing.plan_file import Plan, Unit
 from mrigan.progress import bar
+from mrigan.regular import reason
 from mrigan.video import fingerprint
 
 SCHEMA = pa.schema([("clip", pa.string()), ("bytes", pa.int64()), ("mtime_ns", pa.int64())])
@@ -127,7 +128,7 @@ def read_inputs(plan: Plan) -> dict[str, tuple[int, int]]:
         return dict(zip(columns["clip"], zip(columns["bytes"], columns["mtime_ns"], strict=True), strict=True))
     except (OSError, KeyError, ValueError) as error:
         raise ShardError(
-            f"what the clips were like cannot be read: {error}",
+            f"what the clips were like cannot be read: {reason(error)}",
             where=plan.layout.inputs,
             fix="plan again with the same catalog and settings, or mrigan shards repair DIR: it is mended",
         ) from None

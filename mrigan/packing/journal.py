@@ -6,8 +6,8 @@ garble and object stores cannot do.
 
 from __future__ import annotations
 
-import json
 import logging
+import math
 import os
 import socket
 import time
@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 
 from mrigan.catalog import LABELS
 from mrigan.files import write_json
+from mrigan.foreign_files import parse_json
 from mrigan.packing.layout import Layout
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,12 @@ def write_report(layout: Layout, report: UnitReport) -> None:
 def read_report(text: str | bytes) -> UnitReport | None:
     """What a `log/<unit>.json` says, None where it is damaged."""
     try:
-        return UnitReport(**json.loads(text))
-    except (ValueError, TypeError):
-        log.debug("a damaged report: %.80r", text)
-        return None
+        report = UnitReport(**parse_json(text))
+        texts = report.unit, report.status, report.reason, report.node
+        numbers = report.wall, report.ended, *report.counts.values(), *report.seconds.values()
+        if all(isinstance(value, str) for value in texts) and all(map(math.isfinite, numbers)):
+            return report
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        pass
+    log.debug("a damaged report: %.80r", text)
+    return None

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from os import fstat
 from pathlib import Path
 
+from mrigan.errors import ShardError
 from mrigan.files import writer_is_gone
 from mrigan.packing.layout import Layout
+from mrigan.regular import reason, require_regular
 
 log = logging.getLogger(__name__)
 
+SUFFIXES = (".json", ".parquet", ".tar", ".idx")  # of a set's files
 OLD = 24 * 3600.0  # seconds; a living builder writes to its temporary files much more often
 
 
@@ -42,6 +46,26 @@ def clean_folders(*folders: Path) -> None:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             log.info("%s, left by a build, stays: the folder cannot be written to", path)
+
+
+def refuse_special_files(layout: Layout) -> None:
+    """Raise ShardError where a pipe, a device or a folder has the name of one of a set's files: it would swallow what
+    is written, or wait for ever."""
+    for folder in (layout.root, layout.units, layout.faces, layout.log):
+        path = folder
+        try:
+            others = [entry for entry in os.scandir(folder) if not entry.is_file(follow_symlinks=False)]
+            for path in (folder / entry.name for entry in others if entry.name.endswith(SUFFIXES)):
+                if path.exists():  # else a link to what is not there yet
+                    require_regular(path)
+        except (FileNotFoundError, PermissionError):
+            continue  # not there yet; what may not be read is said by who reads it
+        except OSError as error:
+            raise ShardError(
+                f"{path.name} cannot be used: {reason(error)}",
+                where=path,
+                fix=f"remove it, then mrigan shards repair {layout.root} --only-failed",
+            ) from None
 
 
 def leftovers(layout: Layout) -> list[Path]:

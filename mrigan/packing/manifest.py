@@ -18,6 +18,7 @@ from mrigan.packing.layout import CHECKED, Layout, parse_json
 from mrigan.packing.marker import Marker, check_rows
 from mrigan.packing.matching import columns_of, matched
 from mrigan.packing.rows import merge_rows, stream_rows
+from mrigan.regular import read_regular, reason
 
 if TYPE_CHECKING:
     from mrigan.packing.plan import Plan
@@ -129,7 +130,7 @@ def read_manifest(layout: Layout, format: int = 0) -> dict[str, Any]:
         ShardError: the set is not finished, or the file is damaged.
     """
     try:
-        return parse_json(layout.manifest.read_bytes(), format)
+        return parse_json(read_regular(layout.manifest), format)
     except FileNotFoundError:
         raise ShardError(
             "the shard set is not finished: manifest.json is missing",
@@ -138,7 +139,7 @@ def read_manifest(layout: Layout, format: int = 0) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise ShardError(
-            f"manifest.json is damaged: {error}",
+            f"manifest.json is damaged: {reason(error)}",
             where=layout.manifest,
             fix=f"mrigan shards repair {layout.root} --only-failed",
         ) from None

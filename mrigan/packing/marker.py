@@ -14,6 +14,7 @@ from mrigan.errors import ShardError
 from mrigan.files import sha256_file
 from mrigan.packing.layout import CHECKED, parse_json, shard_name
 from mrigan.packing.plan_file import Plan
+from mrigan.regular import read_regular, reason
 
 SHA256 = re.compile("[0-9a-f]{64}")
 FINGERPRINT = re.compile("[0-9]{1,18}(-[0-9a-f]{64}){1,2}")
@@ -83,12 +84,12 @@ def check_rows(plan: Plan, unit: str) -> Marker:
     layout, fix = plan.layout, f"mrigan shards repair {plan.folder} --only-failed"
     path = layout.unit_marker(unit)
     try:
-        marker = read_marker(path.read_bytes(), plan, unit)
+        marker = read_marker(read_regular(path), plan, unit)
         path = layout.unit_rows(unit)
         if sha256_file(path) != marker.rows_sha256:
             raise ValueError("is not the table that its unit was finished with")
     except OSError as error:
-        raise ShardError(f"{path.name} cannot be read: {error.strerror}", where=path, fix=fix) from None
+        raise ShardError(f"{path.name} cannot be read: {reason(error)}", where=path, fix=fix) from None
     except ValueError as error:
         raise ShardError(f"{path.name} {error}", where=path, fix=fix) from None
     return marker
@@ -99,7 +100,7 @@ def made_of(plan: Plan) -> dict[str, str | None]:
     contents: dict[str, str | None] = {}
     for unit in plan.units:
         try:
-            contents |= read_marker(plan.layout.unit_marker(unit.name).read_bytes(), plan, unit.name).inputs
+            contents |= read_marker(read_regular(plan.layout.unit_marker(unit.name)), plan, unit.name).inputs
         except (OSError, ValueError):
             continue  # it is not built, or is made again
     return contents

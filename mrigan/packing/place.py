@@ -13,7 +13,7 @@ from mrigan.config import ShardsConfig
 from mrigan.files import failpoint
 from mrigan.packing.inputs import record_inputs
 from mrigan.packing.journal import UnitReport, write_report
-from mrigan.packing.leftovers import clean
+from mrigan.packing.leftovers import clean, refuse_special_files
 from mrigan.packing.manifest import write_manifest
 from mrigan.packing.plan import plan_shards
 from mrigan.packing.plan_file import Plan, Unit, load_plan, unit_names
@@ -142,6 +142,7 @@ def open_place(out: str | Path, scratch: str | Path = "", only: slice = ALL) -> 
             yield remote
         return
     plan = load_slice(folder_of(out), only)
+    refuse_special_files(plan.layout)
     clean(plan.layout)
     try:
         yield Folder(plan)

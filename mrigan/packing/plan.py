@@ -30,10 +30,12 @@ from mrigan.packing.inputs import (
     refuse_other_libraries,
 )
 from mrigan.packing.layout import clip_key, unit_name
+from mrigan.packing.leftovers import refuse_special_files
 from mrigan.packing.marker import made_of, read_marker
 from mrigan.packing.matching import check_match
 from mrigan.packing.plan_file import Plan, Unit, load_plan, read_plan_json, write_plan
 from mrigan.packing.still_families import refuse_mixed
+from mrigan.regular import read_regular
 from mrigan.video.recipe import check_recipe
 from mrigan.video.stills import PICTURE_SUFFIXES
 
@@ -83,6 +85,7 @@ def store(plan: Plan, decides: dict[str, Any], catalog: str) -> Plan:
         ShardError: see `plan_shards`.
     """
     if not _stands(plan, decides):
+        refuse_special_files(plan.layout)
         record_inputs(plan, made_of=made_of(plan))
         write_plan(plan, decides, catalog)
     return plan
@@ -194,13 +197,13 @@ def _is_of(plan: Plan) -> bool:
     """Whether all that is built in a folder with a damaged plan.json was built of `plan`: its markers know.
 
     Raises:
-        ShardError: its clips changed since, or no marker can be read.
+        ShardError: its clips changed since.
     """
     markers = sorted(plan.layout.units.glob("*.json"))
     for path in markers:
         try:
-            read_marker(path.read_bytes(), plan, path.stem)
-        except ValueError:
+            read_marker(read_regular(path), plan, path.stem)
+        except (OSError, ValueError):
             return False
     if markers and is_recorded(plan):
         refuse_changed_inputs(plan, plan.units)

@@ -3,6 +3,7 @@ clips, one row group a unit, so that who builds one unit reads one unit."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
@@ -21,6 +22,7 @@ from mrigan.errors import ConfigError, ShardError
 from mrigan.files import atomic_write, sha256_file
 from mrigan.packing.decides import check_decides
 from mrigan.packing.layout import FORMAT, Layout, parse_json
+from mrigan.regular import read_regular, reason
 
 SCHEMA = pa.schema([("unit", pa.string()), *CLIP_SCHEMA])
 CLIP_FIELDS = tuple(field.name for field in fields(Clip))
@@ -146,7 +148,8 @@ def load_plan(folder: str | Path, only: Collection[str] | None = None) -> Plan:
         roots = {dataset: Path(root) for dataset, root in data["roots"].items()}
         return Plan(layout.root, config, data["plan_hash"], roots, units, dict(data["libraries"]), data["format"])
     except (KeyError, TypeError, AttributeError, ValueError, OSError, pa.ArrowException, ConfigError) as error:
-        raise ShardError(f"the plan cannot be read: {error}", where=layout.plan, fix=OR_ANEW) from None
+        where = layout.clips if isinstance(error, OSError | pa.ArrowException) else layout.plan
+        raise ShardError(f"the plan cannot be read: {reason(error)}", where=where, fix=OR_ANEW) from None
 
 
 def unit_names(folder: str | Path) -> list[str]:
@@ -168,12 +171,12 @@ def read_plan_json(layout: Layout) -> dict[str, Any]:
     Raises:
         ShardError: there is none, or it is damaged.
     """
-    if not layout.plan.is_file():
+    if not os.path.lexists(layout.plan):
         raise ShardError("no shard plan there", where=layout.root, fix="make one: mrigan shards plan CATALOG -o DIR")
     try:
-        return parse_plan(layout.plan.read_bytes())
-    except ValueError as error:
-        raise ShardError(f"the plan is damaged: {error}", where=layout.plan, fix=OR_ANEW) from None
+        return parse_plan(read_regular(layout.plan))
+    except (OSError, ValueError) as error:
+        raise ShardError(f"the plan is damaged: {reason(error)}", where=layout.plan, fix=OR_ANEW) from None
 
 
 def parse_plan(text: bytes) -> dict[str, Any]:

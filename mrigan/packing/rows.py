@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from mrigan.catalog import Clip
 from mrigan.files import atomic_write, sha256_file
 from mrigan.packing.layout import clip_key, sample_key
+from mrigan.regular import require_regular
 
 UNPROVEN = "unproven"  # value of a sample's optional key `alignment`
 GROUP = 1 << 16  # rows in a row group of a whole set
@@ -98,12 +99,12 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 def read_rows(path: Path) -> pa.Table:
     """All rows of a unit or of a whole set, as one table with the columns of `SCHEMA`."""
-    return pq.read_table(path, schema=SCHEMA)
+    return pq.read_table(require_regular(path), schema=SCHEMA)
 
 
 def stream_rows(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Some columns of a table of rows, row group by row group: a set of millions of rows takes a few MiB."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(require_regular(path)) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=list(columns), use_threads=False)
 
@@ -144,7 +145,7 @@ def _merge(paths: Sequence[Path], file: BinaryIO | _Hash) -> None:
     with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         waiting: list[pa.Table] = []
         for path in paths:
-            with pq.ParquetFile(path) as unit:
+            with pq.ParquetFile(require_regular(path)) as unit:
                 waiting.append(unit.read(use_threads=False).cast(SCHEMA))
             while sum(table.num_rows for table in waiting) >= GROUP:
                 rows = pa.concat_tables(waiting)

@@ -21,6 +21,7 @@ from mrigan.packing.plan_file import Plan
 from mrigan.packing.reading import Read, Reading
 from mrigan.packing.rows import read_rows
 from mrigan.packing.shard import BLOCK, Placed, index_text, member_header, padding
+from mrigan.regular import read_regular, reason
 
 SAMPLED = 32  # samples a shard that are looked at without `full`
 MOST = 20  # damages listed a shard
@@ -80,13 +81,13 @@ def check_unit(plan: Plan, name: str, full: bool, there: Reading) -> UnitCheck:
     there.bring_unit(name)
     marker, table = f"units/{name}.json", f"units/{name}.parquet"
     try:
-        check.marker = read_marker(layout.unit_marker(name).read_bytes(), plan, name)
+        check.marker = read_marker(read_regular(layout.unit_marker(name)), plan, name)
     except FileNotFoundError:
         check.built = False
         check.add(marker, "the unit is not built")
         return check
     except (OSError, ValueError) as error:
-        check.add(marker, error.strerror or "cannot be read" if isinstance(error, OSError) else str(error))
+        check.add(marker, f"cannot be read: {reason(error)}" if isinstance(error, OSError) else str(error))
         return check
     path = layout.unit_rows(name)
     if not path.is_file():
@@ -180,7 +181,7 @@ class _Shard:
         layout, check = self.there.layout, self.check_of
         sidecar, index = layout.sidecar(self.name), layout.index(self.name)
         try:
-            beside = parse_json(sidecar.read_bytes(), self.plan.format)
+            beside = parse_json(read_regular(sidecar), self.plan.format)
             if beside.get("plan_hash") != self.plan.hash:
                 check.add(sidecar.name, "belongs to another plan")
             elif beside != self.facts:
@@ -189,7 +190,7 @@ class _Shard:
         except FileNotFoundError:
             check.add(sidecar.name, "is missing")
         except (OSError, ValueError) as error:
-            check.add(sidecar.name, f"cannot be read: {error}")
+            check.add(sidecar.name, f"cannot be read: {reason(error)}")
         if not index.is_file():
             check.add(index.name, "is missing")
         elif index.read_bytes() != index_text(self.placed).encode():

@@ -32,6 +32,7 @@ from mrigan.packing.plan import Plan, Unit
 from mrigan.packing.rows import Row, row_of, write_rows
 from mrigan.packing.shard import Member, cut, sample_size, write_shard
 from mrigan.packing.tools import Stages, Tools
+from mrigan.regular import read_regular
 from mrigan.threads import settle
 from mrigan.time_limit import within
 
@@ -125,7 +126,7 @@ def _holds_something(folder: Path) -> bool:
 
 def is_done(plan: Plan, unit: Unit) -> bool:
     """Whether a unit's marker is there, is of this plan, and its files are there in full length."""
-    return is_whole(plan, unit.name, plan.layout, Path.read_bytes, lambda path: path.stat().st_size)
+    return is_whole(plan, unit.name, plan.layout, read_regular, lambda path: path.stat().st_size)
 
 
 def is_whole(plan: Plan, unit: str, layout: Layout, read: Callable[[Path], bytes],

@@ -27,6 +27,7 @@ from mrigan.packing.plan_file import Plan, load_plan, unit_names
 from mrigan.packing.reading import Reading, reading
 from mrigan.packing.shard_check import SAMPLED, Damage, UnitCheck, check_unit
 from mrigan.progress import bar
+from mrigan.regular import read_regular
 from mrigan.video import read_faces_checked
 
 FACE_TABLE = re.compile(r"[0-9a-f]{32}\.parquet")
@@ -172,7 +173,7 @@ def _strangers(there: Reading, plan: Plan, names: Sequence[str], known: set[str]
 def _sidecar(path: Path) -> dict[str, Any] | None:
     """What is in it: nothing, where it is damaged; None where it is not there."""
     try:
-        return parse_json(path.read_bytes())
+        return parse_json(read_regular(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
@@ -185,7 +186,7 @@ def _whole(plan: Plan, checks: Sequence[UnitCheck]) -> Iterator[Damage]:
     try:
         manifest = read_manifest(layout, plan.format)
     except ShardError as error:
-        yield Damage(layout.manifest.name, error.what)
+        yield Damage(layout.manifest.name, error.what.removeprefix("manifest.json "))
         return
     if manifest.get("plan_hash") != plan.hash:
         yield Damage(layout.manifest.name, "belongs to another plan")
@@ -238,7 +239,7 @@ def _unchecked(plan: Plan, without: int, tables: int) -> list[str]:
         lines.append(
             f"a set of format {plan.format} has no checksums in its JSON files and its inputs.parquet: where the clips "
             "lie, their sizes, the libraries and what units were made of may have changed unseen. To prove them, make "
-            "a set of the current format: mrigan shards plan --from DIR -o NEW"
+            "a set of the current format: mrigan shards plan CATALOG -o NEW"
         )
     if without:
         lines.append(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from mrigan.packing.journal import BUILT, FAILED, UnitReport, read_report
 from mrigan.packing.layout import Layout
 from mrigan.packing.place import folder_of, is_url
 from mrigan.packing.plan_file import parse_plan
+from mrigan.regular import read_regular, reason
 
 WINDOW = 600.0  # seconds that rates are taken over
 NAMES = Layout(Path())
@@ -93,7 +95,7 @@ class _Files(Protocol):
         """Names of the files in a folder, each with something that changes when it is replaced."""
 
     def read(self, names: Iterable[str]) -> dict[str, bytes]:
-        """What is in these files; those that are not there are left out."""
+        """What is in these files; those that cannot be read are left out."""
 
 
 class _Folder:
@@ -101,19 +103,24 @@ class _Folder:
         self.root = root
 
     def stamps(self, folder: str) -> dict[str, Any]:
+        found, where = {}, self.root / folder
         try:
-            return {path.relative_to(self.root).as_posix(): path.stat().st_mtime_ns
-                    for path in (self.root / folder).iterdir() if not path.name.startswith(".")}  # fmt: skip
+            for path in where.iterdir():
+                with suppress(OSError):  # it went away meanwhile, or is a link to nothing
+                    if not path.name.startswith("."):
+                        found[path.relative_to(self.root).as_posix()] = path.stat().st_mtime_ns
         except FileNotFoundError:
-            return {}
+            pass
+        except OSError as error:
+            what = f"the folder cannot be listed: {reason(error)}"
+            raise ShardError(what, where=where, fix=f"mrigan shards verify {self.root}") from None
+        return found
 
     def read(self, names: Iterable[str]) -> dict[str, bytes]:
         found = {}
         for name in names:
-            try:
-                found[name] = (self.root / name).read_bytes()
-            except FileNotFoundError:
-                continue
+            with suppress(OSError):
+                found[name] = read_regular(self.root / name)
         return found
 
 
@@ -150,9 +157,9 @@ class Watch:
         self._files: _Files = _Url(str(self.out)) if is_url(self.out) else _Folder(folder_of(self.out))
         text = self._files.read([NAMES.plan.as_posix()])
         if not text:
-            raise ShardError("no shard plan there", where=self.out, fix="make one: mrigan shards plan CATALOG -o DIR")
+            raise ShardError("no shard plan that can be read", where=self.out, fix="mrigan shards plan CATALOG -o DIR")
         try:
-            self.clips = {unit["name"]: unit["clips"] for unit in parse_plan(text.popitem()[1])["units"]}
+            self.clips = {unit["name"]: int(unit["clips"]) for unit in parse_plan(text.popitem()[1])["units"]}
         except (ValueError, KeyError, TypeError) as error:
             raise ShardError(f"the plan cannot be read: {error}", where=self.out, fix="plan it again") from None
         self._stamps: dict[str, Any] = {}

@@ -57,7 +57,7 @@ def _picture(view: View) -> RenderableType:
         column.justify = "right"
     for node in view.nodes:
         ago = f"{duration(max(view.at - node.last, 0))} ago"
-        nodes.add_row(node.name, str(node.units), str(node.faces), f"{node.rate:.1f}", ago)
+        nodes.add_row(Text(node.name), str(node.units), str(node.faces), f"{node.rate:.1f}", ago)
     failed = [Text(f"failed {unit}: {why}", style="red") for unit, why in list(view.failed.items())[:FAILED]]
     if len(view.failed) > FAILED:
         failed.append(Text(f"… and {len(view.failed) - FAILED} more", style="red"))

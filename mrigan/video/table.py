@@ -10,7 +10,7 @@ from mrigan.checked_table import CHECKED, read_checked_table, write_checked_tabl
 from mrigan.config import FacesConfig
 from mrigan.errors import InputError
 from mrigan.files import hash_json
-from mrigan.regular import open_regular
+from mrigan.regular import open_regular, reason
 from mrigan.video.faces import Face, FaceTable
 
 # The settings that find faces
@@ -100,7 +100,7 @@ def read_faces_checked(path: str | Path, key: str | None = None) -> tuple[FaceTa
         made_for = about["key"]
         table = FaceTable(faces, about["frames"], tuple(about["frame_size"]), about["note"])
     except (OSError, KeyError, TypeError, ValueError) as error:
-        what = f"no readable table of faces ({error})"
+        what = f"no readable table of faces ({reason(error)})"
         raise InputError(what, where=str(path), fix="delete it: it is made again") from None
     if key is not None and made_for != key:
         raise InputError("a table of faces of another clip or other settings", where=str(path), fix="delete it")

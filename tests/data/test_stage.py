@@ -229,6 +229,15 @@ def test_protocols_that_cannot_be_read_are_named(url: str, words: str, tmp_path:
         stage(url, tmp_path / "cache")
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "samples.parquet", "plan.json"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(pairs: Path, tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(pairs, tmp_path / "shards"))
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ShardError, match="named pipe"):
+        local_folders([f"file://{folder}"], tmp_path / "cache", ["train"])
+
+
 def test_nothing_there(serve: Serve, tmp_path: Path) -> None:
     with pytest.raises(ShardError, match=r"no such file(.|\n)*manifest.json"):
         stage(serve().url + "s", tmp_path / "cache")

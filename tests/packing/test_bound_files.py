@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from mrigan.packing.derive import plan_from
 from mrigan.packing.manifest import write_manifest
 from mrigan.packing.plan_file import Plan
 from mrigan.packing.unit import Job, UnitMaker
+from mrigan.packing.watch import Watch
 from mrigan.training.finish import face_settings
 from tests.packing.conftest import PNG, Built, config, tree
 
@@ -217,6 +220,28 @@ def test_files_that_change_places_are_found(folder: Path) -> None:
         one.write_bytes(first)
         two.write_bytes(second)
     assert not found(folder)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "circle of links"])
+def test_what_stands_in_place_of_a_file_is_said_in_words(folder: Path, kind: str) -> None:
+    """Whoever reads a pipe waits for ever, and a device swallows what is written: nothing may open them."""
+    whole = tree(folder)
+    for path in [*own_files(folder), *(folder / "log").iterdir()]:
+        data = path.read_bytes()
+        path.unlink()
+        {"pipe": os.mkfifo, "device": lambda path: path.symlink_to(os.devnull), "folder": Path.mkdir,
+         "circle of links": lambda path: path.symlink_to(path.name)}[kind](path)  # fmt: skip
+        name = path.relative_to(folder)
+        assert found(folder) or path.parent.name == "log", name
+        trained_on(folder)
+        with suppress(ShardError):
+            Watch(folder).look()
+        if kind != "circle of links":  # nothing can be written into one
+            with pytest.raises(ShardError, match=f"{path.name}(.|\n)*to do:"):
+                build_shards(folder, workers=1)
+        path.rmdir() if kind == "folder" else path.unlink()
+        path.write_bytes(data)
+    assert tree(folder) == whole
 
 
 def test_files_of_another_set_are_found(folder: Path, other: Path) -> None:

@@ -27,9 +27,9 @@ from tests.packing.processes import start
 WATCH = [sys.executable, "-m", "mrigan.cli", "shards", "watch"]
 
 
-def retell(folder: Path, unit: str, **changes: object) -> None:
+def retell(folder: Path, name: str, **changes: object) -> None:
     """Change what the log says about a unit, by replacing its file as a builder does."""
-    path = folder / "log" / f"{unit}.json"
+    path = folder / "log" / f"{name}.json"
     other = path.with_suffix(".new")
     other.write_text(json.dumps(json.loads(path.read_text()) | changes))
     os.replace(other, path)
@@ -74,6 +74,17 @@ def test_rates_nodes_and_failures(copy: Callable[[], Path]) -> None:
     assert "5/6 units" in text
     assert re.search(r"n1 +2 +60 +0\.6 +20 s ago", text)
     assert "failed train-000004: a worker was killed" in text
+
+
+@pytest.mark.parametrize("key", ["unit", "status", "counts", "seconds", "wall", "reason", "node", "ended"])
+@pytest.mark.parametrize("value", ["[/x]", None, [], {"real": "x"}, float("nan"), 10**400])
+def test_nonsense_in_a_log_is_left_out(copy: Callable[[], Path], key: str, value: object) -> None:
+    folder = copy()
+    retell(folder, "train-000000", **{key: value})
+    view = Watch(folder).look()
+    assert view.done == view.units
+    assert all(isinstance(node.last, float) for node in view.nodes)
+    Console(file=io.StringIO(), markup=False).print(_picture(view), *view.lines())
 
 
 def test_a_later_look_reads_what_is_new(copy: Callable[[], Path]) -> None:
