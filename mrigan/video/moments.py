@@ -95,7 +95,10 @@ def decide(
         kept = converted(table, original.times, fake.times, rate)
         if moving.enough and table.correlation(kept) >= SAME:
             return _decision(table, kept, proven=True)
-        return Decision()  # which of two neighbours it is, nobody can tell
+        if rate < 1.0:
+            return Decision()  # which of two neighbours it is, nobody can tell
+        table.path[:] = 0  # of a higher rate, so that no moment is gone: the nearest in time, if it fits as well
+        return _unproven(clips, table, table, moving)
     kept = table.kept()
     if table.base is not rows:  # frames by time: of another rate, or with gaps, so not every moment is there
         kept &= ~_between(rows, table.base, original.times, fake.times) & ~table.elsewhere()

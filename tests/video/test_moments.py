@@ -112,6 +112,24 @@ def test_frames_lost_and_doubled_in_turn_under_noise_are_no_pairs() -> None:
     assert len(decided(slow, noisy, range(COUNT)).targets) >= 19
 
 
+def of_another_rate(every: np.ndarray, ours: int, theirs: int, rounded: int) -> tuple[Decision, list[int]]:
+    """What is decided about a fake whose rate was converted, and the moments that it shows."""
+    place = [(2 * i * theirs + (1 - rounded) * ours) // (2 * ours) for i in range(COUNT)]
+    shown = [max(i for i in range(COUNT) if place[i] <= j) for j in range(place[-1] + 1)]
+    wanted = range(0, COUNT, 10)
+    original, cut = sight(every[::10], wanted, rate=ours), sight(forged(every)[shown], range(len(shown)), rate=theirs)
+    return decide(original, dict.fromkeys(wanted, MASK), cut, complete=True), shown
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(25, 30), (25, 50), (24, 60)])
+@pytest.mark.parametrize("still", [False, True])
+def test_a_fake_of_a_higher_rate_has_all_moments_though_little_moves(ours: int, theirs: int, still: bool) -> None:
+    decision, shown = of_another_rate(moments(pace=0.03, still=still), ours, theirs, 0)
+    assert len(decision.targets) >= 19
+    assert not decision.proven
+    assert all(shown[j] == i for i, j in decision.targets.items())
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "rounded", "least"),
     [
@@ -131,11 +149,7 @@ def test_a_fake_of_another_rate_shows_the_frames_that_its_converter_took(
 
     At 25 → 20 and 60 → 30 frames a second, rounded down, it has none of those that are wanted.
     """
-    every, place = moments(pace=0.3), [(2 * i * theirs + (1 - rounded) * ours) // (2 * ours) for i in range(COUNT)]
-    shown = [max(i for i in range(COUNT) if place[i] <= j) for j in range(place[-1] + 1)]
-    wanted = range(0, COUNT, 10)
-    original, cut = sight(every[::10], wanted, rate=ours), sight(forged(every)[shown], range(len(shown)), rate=theirs)
-    decision = decide(original, dict.fromkeys(wanted, MASK), cut, complete=True)
+    decision, shown = of_another_rate(moments(pace=0.3), ours, theirs, rounded)
     assert len(decision.targets) >= least
     assert (decision.proven, bool(decision.targets)) == (least > 0, least > 0)
     assert all(shown[j] == i for i, j in decision.targets.items())
