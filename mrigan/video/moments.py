@@ -10,7 +10,8 @@ change most in the original are compared, each wanted frame of the original with
 2. Lags count from the same index, or from the nearest presentation time where that explains the clip better.
 3. A frame is left out where its lag does not hold for `MIN_RUN` frames, is not clear, or does not fit. In a stretched,
    a reversed and a mirrored fake that is every frame.
-   A fake of another rate has only some of the moments, near their times: which ones, and where, `rates` finds.
+   A fake of another rate has only some of the moments, near their times: which ones, and where, `rates` finds. Where
+   too little moves for that, frames at one time are taken if no neighbour fits better, and marked `unproven`.
    In any other fake that is read whole, a frame that surely lies between two of the fake's is left out (`bearings`).
 4. A fake whose movements are not those of the original (another take) has no pair.
 5. Where nothing moves that could tell, the fake is taken at lag 0 if no other fits better, and marked `unproven`.
@@ -22,7 +23,7 @@ Grey values are integers and their products are summed exactly, so every process
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -39,6 +40,7 @@ STEADY, MOSTLY = 2, 0.75
 NEARLY = 1.1  # times half a frame: what containers round off
 APART = 0.45  # of the time between two frames of the original: what is further from a frame is another moment
 ALIKE = 0.9
+COINCIDE = 0.05  # of the time between two frames: what is closer is at one time
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,9 @@ def decide(
         kept = converted(table, original.times, fake.times, rate)
         if moving.enough and table.correlation(kept) >= SAME:
             return _decision(table, kept, proven=True)
-        if rate < 1.0:
-            return Decision()  # which of two neighbours it is, nobody can tell
-        table.path[:] = 0  # of a higher rate, so that no moment is gone: the nearest in time, if it fits as well
-        return _unproven(clips, table, table, moving)
+        table.path[:] = 0  # the nearest in time, as most converters round, if no neighbour fits better
+        by_time = _unproven(clips, table, table, moving)
+        return by_time if rate > 1.0 else _at_one_time(by_time, original.times, fake.times)
     kept = table.kept()
     if table.base is not rows:  # frames by time: of another rate, or with gaps, so not every moment is there
         kept &= ~_between(rows, table.base, original.times, fake.times) & ~table.elsewhere()
@@ -118,6 +119,12 @@ def decide(
     if rate != 1.0:
         return Decision()
     return _unproven(clips, tables[0], table, moving)
+
+
+def _at_one_time(found: Decision, ours: Mapping[int, float], theirs: Mapping[int, float]) -> Decision:
+    """Of a fake with fewer frames only those at the very time of one of the original's: it may lack other moments."""
+    apart = COINCIDE * (max(theirs.values()) - min(theirs.values())) / max(len(theirs) - 1, 1)
+    return replace(found, targets={i: j for i, j in found.targets.items() if abs(ours[i] - theirs[j]) <= apart})
 
 
 def _steady(table: LagTable) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from mrigan.catalog import scan_catalog, write_catalog
 from mrigan.errors import ConfigError
-from mrigan.packing import plan_shards
+from mrigan.packing import build_shards, plan_shards
 from mrigan.packing.pictures import decode, encode
 from mrigan.training.finish import face_settings
 from mrigan.video import resize_face
@@ -62,6 +62,7 @@ def test_without_the_setting_a_cut_face_is_cut_again(catalog: Path, tmp_path: Pa
 def test_sets_that_were_cut_differently_are_not_mixed(catalog: Path, tmp_path: Path) -> None:
     for name, cropped in (("whole", "true"), ("found", "false")):
         plan_shards(catalog, config("pack.kind=faces", f"faces.cropped={cropped}"), tmp_path / name)
+        build_shards(tmp_path / name, workers=1)
     assert face_settings([tmp_path / "whole"])["cropped"] is True
     with pytest.raises(ConfigError, match="were cut by different settings"):
         face_settings([tmp_path / "whole", tmp_path / "found"])
