@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mrigan.catalog import Clip
@@ -121,6 +122,35 @@ def merge_rows(paths: Sequence[Path], out: Path) -> None:
             return
     with atomic_write(out) as file:
         _merge(paths, file)
+
+
+def same_rows(paths: Sequence[Path], whole: Path) -> bool:
+    """Whether the table of a whole set holds the rows of the units, in the order given; by their values.
+
+    Another version of the Parquet library writes other bytes of the same rows.
+    """
+    with pq.ParquetFile(require_regular(whole)) as file:
+        groups = (file.read_row_group(group, use_threads=False) for group in range(file.num_row_groups))
+        waiting = _comparable(SCHEMA.empty_table())
+        for path in paths:
+            unit = _comparable(read_rows(path))
+            while waiting.num_rows < unit.num_rows:
+                group = next(groups, None)
+                if group is None:
+                    return False
+                waiting = pa.concat_tables([waiting, _comparable(group.cast(SCHEMA))])
+            if not waiting.slice(0, unit.num_rows).equals(unit):
+                return False
+            waiting = waiting.slice(unit.num_rows)
+        return waiting.num_rows == 0 and next(groups, None) is None
+
+
+def _comparable(rows: pa.Table) -> pa.Table:
+    """With null for NaN, which is equal to nothing."""
+    for i, column in enumerate(SCHEMA):
+        if pa.types.is_floating(column.type):
+            rows = rows.set_column(i, column, pc.if_else(pc.is_nan(rows[i]), None, rows[i]))
+    return rows
 
 
 class _Hash(io.RawIOBase):

@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from mrigan.errors import ConfigError, InputError, ShardError
 from mrigan.files import sha256_file
 from mrigan.packing.inputs import changed_contents, read_inputs, without_sha256
@@ -25,6 +27,7 @@ from mrigan.packing.layout import CHECKED, parse_json, unit_of
 from mrigan.packing.manifest import manifest_of, read_manifest
 from mrigan.packing.plan_file import Plan, load_plan, unit_names
 from mrigan.packing.reading import Reading, reading
+from mrigan.packing.rows import same_rows
 from mrigan.packing.shard_check import SAMPLED, Damage, UnitCheck, check_unit
 from mrigan.progress import bar
 from mrigan.regular import read_regular
@@ -202,6 +205,13 @@ def _whole(plan: Plan, checks: Sequence[UnitCheck]) -> Iterator[Damage]:
         if manifest != expected:
             keys = sorted(key for key in manifest | expected if manifest.get(key) != expected.get(key))
             yield Damage(layout.manifest.name, f"says another {', '.join(keys)} than the units do")
+        elif not any(check.damages for check in checks):
+            try:
+                same = same_rows([layout.unit_rows(check.unit) for check in checks], layout.samples)
+            except (OSError, pa.ArrowException):
+                same = False
+            if not same:
+                yield Damage(layout.samples.name, "does not hold the rows of the units")
 
 
 def _inputs(plan: Plan) -> Iterator[Damage]:

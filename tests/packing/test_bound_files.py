@@ -18,7 +18,7 @@ from mrigan.catalog import Catalog, read_catalog, write_catalog
 from mrigan.checked_json import CHECKSUM, write_checked_json
 from mrigan.data import ShardSet
 from mrigan.errors import MriganError, ShardError
-from mrigan.files import hash_json
+from mrigan.files import hash_json, sha256_file
 from mrigan.packing import build_shards, check_shards, plan_shards, repair_shards, shard_stats
 from mrigan.packing.derive import plan_from
 from mrigan.packing.manifest import write_manifest
@@ -169,6 +169,17 @@ def test_each_value_of_the_manifest_is_what_the_units_say(folder: Path) -> None:
     for way in leaves(whole):
         write_checked_json(folder / "manifest.json", replaced(whole, way, altered))
         assert found(folder), way
+
+
+def test_a_table_of_the_set_that_lacks_a_row_is_found_and_mended_though_the_manifest_agrees(folder: Path) -> None:
+    before, manifest = tree(folder), content(folder / "manifest.json")
+    rows = pq.read_table(folder / "samples.parquet")
+    pq.write_table(rows.slice(1), folder / "samples.parquet", compression="zstd")
+    samples = {"samples_sha256": sha256_file(folder / "samples.parquet")}
+    write_checked_json(folder / "manifest.json", {**manifest, **samples})
+    assert [damage.file for damage in check_shards(folder).damages] == ["samples.parquet"]
+    assert repair_shards(folder, workers=1).ok
+    assert tree(folder) == before
 
 
 def test_a_flipped_bit_in_each_region_of_each_small_file_is_found_or_changes_nothing(folder: Path) -> None:
