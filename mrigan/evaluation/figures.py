@@ -57,8 +57,8 @@ MAX_POINTS = 400  # of a drawn curve
 def entries(axes: Axes) -> dict[str, list[Any]]:
     """The legend entries of all labelled artists, also of labels with a leading "_", which Matplotlib would skip."""
     drawn = [(artist, str(artist.get_label())) for artist in [*axes.lines, *axes.patches, *axes.collections]]
-    handles, labels = zip(*((artist, label) for artist, label in drawn if not label.startswith("_child")), strict=True)
-    return {"handles": list(handles), "labels": list(labels)}
+    named = [(artist, label) for artist, label in drawn if label and not label.startswith("_child")]
+    return {"handles": [artist for artist, _ in named], "labels": [label for _, label in named]}
 
 
 def draw(figure: Callable[[], Figure]) -> tuple[bytes, str]:

@@ -11,10 +11,12 @@ from xml.etree import ElementTree
 
 import pyarrow as pa
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from mrigan.errors import ConfigError, InputError
 from mrigan.evaluation import check_scores, evaluate, evaluate_files, read_scores, search_thresholds, write_scores
+from mrigan.evaluation.figures import entries
 from mrigan.evaluation.report import FIGURES
 from mrigan.evaluation.results import choose_thresholds
 from tests.evaluation.tables import random_table, table, video, with_families
@@ -249,6 +251,16 @@ def test_a_model_whose_name_begins_with_an_underscore_is_in_the_legends(tmp_path
     html = (tmp_path / "index.html").read_text()
     drawn = re.findall(r"<text[^>]*>\s*([^<]*)</text>", html)
     assert any(text.startswith("_mine  ") for text in drawn)  # of the ROC curves, with the AUC behind it
+
+
+def test_a_legend_shows_what_has_a_name_and_nothing_else():
+    axes = Figure().subplots()
+    axes.plot([0, 1], [0, 1], label="_mine")
+    axes.plot([0, 1], [1, 0])
+    axes.stairs([1, 2], [0, 1, 2], fill=True)
+    axes.stairs([1, 2], [0, 1, 2], label="real")
+    legend = axes.legend(**entries(axes))
+    assert [text.get_text() for text in legend.get_texts()] == ["_mine", "real"]
 
 
 def test_a_hostile_split_stays_inside_the_folder(tmp_path):
