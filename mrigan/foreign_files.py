@@ -31,7 +31,7 @@ def parse_json(text: bytes | str) -> Any:
         ValueError: it is no such JSON.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_unique)
+        value = json.loads(text, object_pairs_hook=unique_keys)
         json.dumps(value, ensure_ascii=False).encode()  # half a UTF-16 pair, which nothing could write again
     except (RecursionError, MemoryError):
         raise ValueError("its values are nested too deeply") from None
@@ -52,7 +52,8 @@ def _items(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `object_pairs_hook`: the object; ValueError where a key stands twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

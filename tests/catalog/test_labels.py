@@ -71,7 +71,7 @@ def test_a_large_file_is_read_in_little_memory(tmp_path, monkeypatch):
         ("[1, 2]", "not a list of clips"),
         ('"x"', "not a list of clips"),
         ('{"a": 1, "a": 2}', "entry 'a' is listed twice"),
-        ('{"a": {"b": 1, "b": 2}}', "'b' is twice in one entry"),
+        ('{"a": {"b": 1, "b": 2}}', "the key 'b' stands twice"),
         ('{"a": 1,}', "a comma after the last"),
         ('{"a": 1 "b": 2}', "no comma"),
         ('{"a" 1}', "without a name"),

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from mrigan.errors import CatalogError
 from mrigan.files import text_encoding
+from mrigan.foreign_files import unique_keys
 from mrigan.regular import open_regular
 
 READ_CHARS = 2**22  # read at a time: FFHQ's file has 255 MB, FDF's over 1 GB
@@ -53,7 +54,7 @@ def json_list(path: Path) -> Any:
         CatalogError: no such file, too large for a list, or not JSON.
     """
     try:
-        return json.loads(small_text(path), object_pairs_hook=_no_repeats)
+        return json.loads(small_text(path), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise CatalogError(f"broken JSON: {error}", where=path, fix=AGAIN) from None
 
@@ -82,7 +83,7 @@ class _Entries:
 
     def __init__(self, file: TextIO, path: Path, expected: str) -> None:
         self.file, self.path, self.expected = file, path, expected
-        self.decoder = json.JSONDecoder(object_pairs_hook=_no_repeats)
+        self.decoder = json.JSONDecoder(object_pairs_hook=unique_keys)
         self.text, self.at, self.ended = "", 0, False
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
@@ -137,11 +138,3 @@ class _Entries:
                     raise ValueError(f"an entry is broken, or has more than {MAX_ENTRY:,} characters") from None
                 if not self._more():
                     raise
-
-
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} is twice in one entry")
-    return data
