@@ -171,10 +171,13 @@ def test_each_value_of_the_manifest_is_what_the_units_say(folder: Path) -> None:
         assert found(folder), way
 
 
-def test_a_table_of_the_set_that_lacks_a_row_is_found_and_mended_though_the_manifest_agrees(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "edit", [lambda rows: rows.slice(1), lambda rows: rows.rename_columns(["kez", *rows.column_names[1:]])]
+)
+def test_another_table_of_the_set_is_found_and_mended_though_the_manifest_agrees(folder: Path, edit: Any) -> None:
     before, manifest = tree(folder), content(folder / "manifest.json")
     rows = pq.read_table(folder / "samples.parquet")
-    pq.write_table(rows.slice(1), folder / "samples.parquet", compression="zstd")
+    pq.write_table(edit(rows), folder / "samples.parquet", compression="zstd")
     samples = {"samples_sha256": sha256_file(folder / "samples.parquet")}
     write_checked_json(folder / "manifest.json", {**manifest, **samples})
     assert [damage.file for damage in check_shards(folder).damages] == ["samples.parquet"]
