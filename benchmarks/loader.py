@@ -31,9 +31,9 @@ from mrigan.data.assembly import Request
 from mrigan.data.threads import Filled
 from mrigan.files import sha256_file
 from mrigan.mri import mri_image
-from mrigan.packing.pictures import black, encode
-from mrigan.packing.rows import Row, write_rows
-from mrigan.packing.shard import write_shard
+from mrigan.shardset.codecs import black, encode
+from mrigan.shardset.rows import Row, write_rows
+from mrigan.shardset.tar import write_shard
 
 SIZE, BATCH, SHARD, DISTINCT = 256, 64, 250, 100
 RAW_EPOCHS = 5  # passes over the set where nothing is decoded

@@ -69,7 +69,7 @@ def plan(folder: Path, _: int) -> dict[str, Any]:
 def one_task(folder: Path, _: int) -> dict[str, Any]:
     """What each task of a job array reads before it starts: one unit of the plan, and the facts of its clips."""
     from mrigan.packing.inputs import refuse_changed_inputs
-    from mrigan.packing.plan_file import load_plan, unit_names
+    from mrigan.shardset.plan_file import load_plan, unit_names
 
     made = load_plan(folder / PLAN, only=[unit_names(folder / PLAN)[-1]])
     refuse_changed_inputs(made, made.units)
@@ -83,10 +83,10 @@ def invent(folder: Path, faces: int) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from mrigan.files import sha256_file
-    from mrigan.packing.layout import clip_key, shard_name
-    from mrigan.packing.marker import Marker
-    from mrigan.packing.plan_file import load_plan
-    from mrigan.packing.rows import SCHEMA
+    from mrigan.shardset.layout import clip_key, shard_name
+    from mrigan.shardset.marker import Marker
+    from mrigan.shardset.plan_file import load_plan
+    from mrigan.shardset.rows import SCHEMA
 
     made, total, draw = load_plan(folder / PLAN), 0, np.random.default_rng(0)
     made.layout.units.mkdir(exist_ok=True)
@@ -132,8 +132,8 @@ def invent(folder: Path, faces: int) -> dict[str, Any]:
 
 
 def merge(folder: Path, _: int) -> dict[str, Any]:
-    from mrigan.packing.manifest import write_manifest
-    from mrigan.packing.plan_file import load_plan
+    from mrigan.shardset.manifest import write_manifest
+    from mrigan.shardset.plan_file import load_plan
 
     made = load_plan(folder / PLAN)
     write_manifest(made)
@@ -172,7 +172,7 @@ def epochs(folder: Path, _: int) -> dict[str, Any]:
 
 def match(folder: Path, _: int) -> dict[str, Any]:
     """What `pack.match=[compression,face_px]` leaves."""
-    from mrigan.packing.matching import columns_of, matched
+    from mrigan.shardset.matching import columns_of, matched
 
     facts = ["compression", "face_px"]
     taken = matched(_stored(folder, columns_of(facts)), facts, 0)

@@ -60,3 +60,9 @@ class ModelError(MriganError):
 
 class TrackingError(MriganError):
     """MLflow is required but cannot be used, or the entries kept for it cannot be sent."""
+
+
+def described(error: BaseException) -> str:
+    """One line about an exception."""
+    said = str(error).split("\n", 1)[0]
+    return f"{type(error).__name__}{': ' if said else ''}{said}"

@@ -6,8 +6,8 @@ import os
 import threading
 from collections import OrderedDict
 
-from mrigan.data.folder import Shard, verify, wrong_size
 from mrigan.errors import ShardError
+from mrigan.shardset.folder import Shard, verify, wrong_size
 
 MOST = 256  # shards open at a time; 1,024 files a process is the usual limit
 AHEAD = 16 << 20  # bytes that the kernel is asked to fetch ahead of a front that moves through a shard

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mrigan.data.folder import MEMBERS, Shard, ShardFolder, splits_of, verify
 from mrigan.data.open_shards import OpenShards
 from mrigan.data.window import Window
 from mrigan.errors import ShardError
 from mrigan.files import hash_json
+from mrigan.shardset.folder import MEMBERS, Shard, ShardFolder, splits_of, verify
 
 _FACE, _MRI, _JSON = b".face.", b".mri.", b".json\0"  # the header's file name: the key, then this
 _BLOCK = 512  # bytes of a tar header, directly before the member's data

@@ -22,13 +22,13 @@ from urllib.parse import unquote, urlsplit
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mrigan.data.fetch import Source, fetch, partial_path
 from mrigan.data.node_lock import one_on_the_node
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import atomic_write
-from mrigan.packing.layout import parse_json
-from mrigan.packing.plan_file import parse_plan
 from mrigan.progress import bar
+from mrigan.shardset.layout import parse_json
+from mrigan.shardset.plan_file import parse_plan
+from mrigan.storage import Source, fetch, partial_path
 
 log = logging.getLogger(__name__)
 AT_ONCE = 4  # tars under way

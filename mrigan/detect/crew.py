@@ -11,10 +11,10 @@ from mrigan.detect.judge import Judge, Judged
 from mrigan.detect.options import Options
 from mrigan.errors import ModelError
 from mrigan.heap import keep_freed_memory
-from mrigan.packing.file_clock import FileClock
-from mrigan.packing.workers import Busy, Died, Done, run_tasks
 from mrigan.progress import bar
 from mrigan.threads import cores
+from mrigan.workers.file_clock import FileClock
+from mrigan.workers.pool import Busy, Died, Done, run_tasks
 
 
 class Crew:

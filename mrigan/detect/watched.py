@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from mrigan.detect.findings import Progress
 from mrigan.detect.inputs import Input
-from mrigan.packing.file_clock import AtFile, FileClock
 from mrigan.time_limit import leave_behind
+from mrigan.workers.file_clock import AtFile, FileClock
 
 if TYPE_CHECKING:
     from mrigan.detect.judge import Judge, Judged

@@ -15,8 +15,8 @@ from mrigan.errors import ConfigError, ShardError
 from mrigan.files import try_output
 from mrigan.packing.dispatch import Crew, Outcome, make_units
 from mrigan.packing.inputs import refuse_changed_inputs, refuse_older_format, refuse_other_libraries
-from mrigan.packing.manifest import Summary, summarise
 from mrigan.packing.place import Place, open_place
+from mrigan.packing.summary import Summary, summarise
 from mrigan.packing.unit import require_videos
 
 

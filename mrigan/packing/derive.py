@@ -11,10 +11,10 @@ from pathlib import Path
 from mrigan.config import ShardsConfig, differences, load_config, to_dict
 from mrigan.errors import ConfigError
 from mrigan.files import hash_json
-from mrigan.packing.decides import what_decides
 from mrigan.packing.inputs import libraries
 from mrigan.packing.plan import check_config, store
-from mrigan.packing.plan_file import Plan, load_plan, read_plan_json
+from mrigan.shardset.decides import what_decides
+from mrigan.shardset.plan_file import Plan, load_plan, read_plan_json
 
 MAY_DIFFER = ("mri.", "recipe.mri_of", "pairs.", "faces.margin", "faces.resize", "pack.jpeg_quality", "pack.faces_dir",
               "limits.")  # fmt: skip

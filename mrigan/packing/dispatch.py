@@ -21,9 +21,9 @@ from mrigan.packing.journal import FAILED, UnitReport
 from mrigan.packing.place import Place
 from mrigan.packing.plan import Unit
 from mrigan.packing.unit import Job, require_videos
-from mrigan.packing.workers import Busy, Died, Done, run_tasks
 from mrigan.progress import Advance, bar
 from mrigan.stopping import AGAIN, Stopped, noted_signals
+from mrigan.workers.pool import Busy, Died, Done, run_tasks
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class _Work:
     def _run(self, jobs: list[Job]) -> Iterator[Done | Busy | Died]:
         setup, arguments = self.place.worker
         if self.crew.distributor == "ray":
-            from mrigan.packing.ray_workers import run_on_ray
+            from mrigan.workers.ray_pool import run_on_ray
 
             return run_on_ray(setup, arguments, jobs, stop=self.stop, seconds_per_file=self.limit)
         workers = self.crew.workers or len(os.sched_getaffinity(0))
@@ -168,7 +168,7 @@ class _Work:
 def _session(crew: Crew) -> Any:
     """Ray sets its own handlers of signals when it connects; ours come after it."""
     if crew.distributor == "ray":
-        from mrigan.packing.ray_workers import ray_session
+        from mrigan.workers.ray_pool import ray_session
 
         return ray_session(crew.ray_address)
     return nullcontext()

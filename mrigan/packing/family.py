@@ -21,13 +21,13 @@ from typing import Any
 
 from mrigan.catalog import Clip, Family
 from mrigan.errors import InputError
-from mrigan.packing.pictures import black, encode
-from mrigan.packing.rows import Row, row_of, sample_json
 from mrigan.packing.settle import Sample, settled
-from mrigan.packing.shard import Member
 from mrigan.packing.still_families import MIXED
 from mrigan.packing.tools import Stages, Timed, Tools
 from mrigan.packing.treated import Treated
+from mrigan.shardset.codecs import black, encode
+from mrigan.shardset.rows import Row, row_of, sample_json
+from mrigan.shardset.tar import Member
 from mrigan.video import (
     Decision,
     DecoderError,

@@ -22,11 +22,11 @@ from mrigan.errors import InputError, ShardError
 from mrigan.files import sha256_file
 from mrigan.mri import LEARNED
 from mrigan.packing.journal import node_name
-from mrigan.packing.layout import CHECKED as CHECKED_FORMAT
-from mrigan.packing.layout import FORMAT
-from mrigan.packing.plan_file import Plan, Unit
 from mrigan.progress import bar
 from mrigan.regular import reason
+from mrigan.shardset.layout import CHECKED as CHECKED_FORMAT
+from mrigan.shardset.layout import FORMAT
+from mrigan.shardset.plan_file import Plan, Unit
 from mrigan.video import fingerprint
 
 SCHEMA = pa.schema([("clip", pa.string()), ("bytes", pa.int64()), ("mtime_ns", pa.int64())])

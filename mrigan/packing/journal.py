@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from mrigan.catalog import LABELS
 from mrigan.files import write_json
 from mrigan.foreign_files import parse_json
-from mrigan.packing.layout import Layout
+from mrigan.shardset.layout import Layout
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from mrigan.terminal import log_handler
 
 
 def show_log() -> None:
-    """Show the lines of this room on stderr, one a unit."""
-    logger = logging.getLogger("mrigan.packing")
-    if not logger.handlers:
-        logger.addHandler(log_handler("%(asctime)s %(message)s", datefmt="%H:%M:%S", show_level=False))
-        logger.setLevel(logging.INFO)
+    """Show the lines of a build on stderr, one a unit."""
+    for room in ("packing", "shardset", "workers"):
+        logger = logging.getLogger(f"mrigan.{room}")
+        if not logger.handlers:
+            logger.addHandler(log_handler("%(asctime)s %(message)s", datefmt="%H:%M:%S", show_level=False))
+            logger.setLevel(logging.INFO)

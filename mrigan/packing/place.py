@@ -13,15 +13,15 @@ from mrigan.config import ShardsConfig
 from mrigan.files import failpoint
 from mrigan.packing.inputs import record_inputs
 from mrigan.packing.journal import UnitReport, write_report
-from mrigan.packing.leftovers import clean, refuse_special_files
-from mrigan.packing.manifest import write_manifest
 from mrigan.packing.plan import plan_shards
-from mrigan.packing.plan_file import Plan, Unit, load_plan, unit_names
 from mrigan.packing.unit import UnitMaker, is_done
-from mrigan.packing.workers import Setup
+from mrigan.shardset.leftovers import clean, refuse_special_files
+from mrigan.shardset.manifest import write_manifest
+from mrigan.shardset.plan_file import Plan, Unit, load_plan, unit_names
+from mrigan.storage import folder_of, is_url
+from mrigan.workers.pool import Setup
 
 ALL = slice(None)
-LOCAL = "file://"
 
 
 class Place(Protocol):
@@ -106,16 +106,6 @@ class Folder:
 
     def record(self, clips: Sequence[Clip] | None, made_of: Mapping[str, str | None] | None = None) -> None:
         record_inputs(self.plan, clips, made_of)
-
-
-def is_url(out: str | Path) -> bool:
-    """Whether `out` names no folder but a place that fsspec knows: `s3://bucket/set`."""
-    return "://" in str(out) and not str(out).startswith(LOCAL)
-
-
-def folder_of(out: str | Path) -> Path:
-    """The folder that a path or a file:// URL names."""
-    return Path(str(out).removeprefix(LOCAL))
 
 
 def load_slice(folder: str | Path, only: slice) -> Plan:

@@ -20,7 +20,6 @@ from mrigan.config import ShardsConfig, differences
 from mrigan.errors import CatalogError, ConfigError, ShardError
 from mrigan.files import hash_json, sha256_file
 from mrigan.mri import LEARNED, METRICS
-from mrigan.packing.decides import what_decides
 from mrigan.packing.inputs import (
     differ_from_record,
     is_recorded,
@@ -29,13 +28,14 @@ from mrigan.packing.inputs import (
     refuse_changed_inputs,
     refuse_other_libraries,
 )
-from mrigan.packing.layout import clip_key, unit_name
-from mrigan.packing.leftovers import refuse_special_files
-from mrigan.packing.marker import made_of, read_marker
-from mrigan.packing.matching import check_match
-from mrigan.packing.plan_file import Plan, Unit, load_plan, read_plan_json, write_plan
 from mrigan.packing.still_families import refuse_mixed
 from mrigan.regular import read_regular
+from mrigan.shardset.decides import what_decides
+from mrigan.shardset.layout import clip_key, unit_name
+from mrigan.shardset.leftovers import refuse_special_files
+from mrigan.shardset.marker import made_of, read_marker
+from mrigan.shardset.matching import check_match
+from mrigan.shardset.plan_file import Plan, Unit, load_plan, read_plan_json, write_plan
 from mrigan.video.recipe import check_recipe
 from mrigan.video.stills import PICTURE_SUFFIXES
 

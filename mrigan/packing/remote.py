@@ -6,7 +6,6 @@ No machine needs a folder that the others see. The plan lies at the URL as in a 
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,20 +19,16 @@ from mrigan.errors import ConfigError, ShardError
 from mrigan.files import temporary_path
 from mrigan.packing.inputs import record_inputs, refuse_other_libraries
 from mrigan.packing.journal import KEPT, UnitReport, write_report
-from mrigan.packing.layout import Layout, shard_name
-from mrigan.packing.leftovers import clean_folders
-from mrigan.packing.manifest import write_manifest
 from mrigan.packing.place import load_slice
 from mrigan.packing.plan import plan_shards
-from mrigan.packing.plan_file import Plan, Unit
-from mrigan.packing.remote_files import RemoteFiles, reaching
 from mrigan.packing.tools import Tools
 from mrigan.packing.unit import Job, build_unit, is_whole, use_one_thread
-from mrigan.packing.workers import Setup
-
-NAMES = Layout(Path())  # names relative to the URL
-PLAN = tuple(path.as_posix() for path in (NAMES.clips, NAMES.inputs, NAMES.plan))  # in the order they are written
-FOLDERS = ("", "units", "faces", "log")
+from mrigan.shardset.layout import FOLDERS, NAMES, shard_name
+from mrigan.shardset.manifest import write_manifest
+from mrigan.shardset.mirror import PLAN, mirror
+from mrigan.shardset.plan_file import Plan, Unit
+from mrigan.storage import RemoteFiles, reaching
+from mrigan.workers.pool import Setup
 
 
 class Remote:
@@ -174,20 +169,3 @@ def planned_at(catalog: str | Path, config: ShardsConfig, url: str) -> Iterator[
             for name in PLAN:
                 files.send(folder / name, name)
         yield plan
-
-
-@contextmanager
-def mirror(files: RemoteFiles, scratch: str | Path) -> Iterator[Path]:
-    """A temporary folder of this machine with the plan of a set, if it has one."""
-    parent = Path(scratch or tempfile.gettempdir())
-    parent.mkdir(parents=True, exist_ok=True)
-    clean_folders(parent)
-    folder = temporary_path(parent / "mrigan-set")
-    folder.mkdir()
-    try:
-        with reaching(files.url):
-            for name in set(PLAN) & files.sizes().keys():
-                files.fetch(name, folder / name)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -24,12 +24,12 @@ from mrigan.packing.inputs import (
     refuse_older_format,
     refuse_other_libraries,
 )
-from mrigan.packing.marker import check_rows, made_of
 from mrigan.packing.place import Place, open_place
-from mrigan.packing.plan_file import Plan, Unit
-from mrigan.packing.rows import read_rows
 from mrigan.packing.unit import require_videos
 from mrigan.packing.verify import Check, check_shards, is_face_table
+from mrigan.shardset.marker import check_rows, made_of
+from mrigan.shardset.plan_file import Plan, Unit
+from mrigan.shardset.rows import read_rows
 
 NAMED = 20  # clips listed for a person
 

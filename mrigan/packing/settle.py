@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mrigan.catalog import Clip
-from mrigan.packing.rows import UNPROVEN, Row, row_of
-from mrigan.packing.shard import Member
+from mrigan.shardset.rows import UNPROVEN, Row, row_of
+from mrigan.shardset.tar import Member
 from mrigan.video import Decision
 
 

@@ -14,14 +14,14 @@ from typing import Any
 import pyarrow as pa
 
 from mrigan.files import sha256_file
-from mrigan.packing.layout import parse_json
-from mrigan.packing.marker import Marker, read_marker
-from mrigan.packing.pictures import decode
-from mrigan.packing.plan_file import Plan
-from mrigan.packing.reading import Read, Reading
-from mrigan.packing.rows import read_rows
-from mrigan.packing.shard import BLOCK, Placed, index_text, member_header, padding
 from mrigan.regular import read_regular, reason
+from mrigan.shardset.codecs import decode
+from mrigan.shardset.layout import parse_json
+from mrigan.shardset.marker import Marker, read_marker
+from mrigan.shardset.plan_file import Plan
+from mrigan.shardset.reading import Read, Reading
+from mrigan.shardset.rows import read_rows
+from mrigan.shardset.tar import BLOCK, Placed, index_text, member_header, padding
 
 SAMPLED = 32  # samples a shard that are looked at without `full`
 MOST = 20  # damages listed a shard

@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 from mrigan.catalog import LABELS
 from mrigan.config import PackConfig
 from mrigan.errors import ShardError
-from mrigan.packing.manifest import check_samples
-from mrigan.packing.marker import check_rows
-from mrigan.packing.matching import matched
-from mrigan.packing.plan_file import Plan, load_plan, unit_names
-from mrigan.packing.reading import Reading, reading
-from mrigan.packing.rows import read_rows, stream_rows
+from mrigan.shardset.manifest import check_samples
+from mrigan.shardset.marker import check_rows
+from mrigan.shardset.matching import matched
+from mrigan.shardset.plan_file import Plan, load_plan, unit_names
+from mrigan.shardset.reading import Reading, reading
+from mrigan.shardset.rows import read_rows, stream_rows
 
 KEYS = ("dataset", "method", "compression", "split", "label")
 SIZES = ("face_size", "mri_size", "json_size")

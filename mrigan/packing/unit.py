@@ -23,18 +23,18 @@ from mrigan.errors import ShardError
 from mrigan.files import sha256_file
 from mrigan.heap import keep_freed_memory
 from mrigan.packing.family import Sample, family_samples
-from mrigan.packing.file_clock import FileClock
 from mrigan.packing.inputs import fingerprints, refuse_other_libraries
 from mrigan.packing.journal import BUILT, KEPT, UnitReport, node_name, write_report
-from mrigan.packing.layout import Layout, shard_name
-from mrigan.packing.marker import Marker, read_marker
 from mrigan.packing.plan import Plan, Unit
-from mrigan.packing.rows import Row, row_of, write_rows
-from mrigan.packing.shard import Member, cut, sample_size, write_shard
 from mrigan.packing.tools import Stages, Tools
 from mrigan.regular import read_regular
+from mrigan.shardset.layout import Layout, shard_name
+from mrigan.shardset.marker import Marker, read_marker
+from mrigan.shardset.rows import Row, row_of, write_rows
+from mrigan.shardset.tar import Member, cut, sample_size, write_shard
 from mrigan.threads import settle
 from mrigan.time_limit import within
+from mrigan.workers.file_clock import FileClock
 
 FOLDER_ANSWERS = 60.0  # seconds in which the folder of the videos must answer
 

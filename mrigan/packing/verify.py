@@ -23,14 +23,14 @@ import pyarrow as pa
 from mrigan.errors import ConfigError, InputError, ShardError
 from mrigan.files import sha256_file
 from mrigan.packing.inputs import changed_contents, read_inputs, without_sha256
-from mrigan.packing.layout import CHECKED, parse_json, unit_of
-from mrigan.packing.manifest import manifest_of, read_manifest
-from mrigan.packing.plan_file import Plan, load_plan, unit_names
-from mrigan.packing.reading import Reading, reading
-from mrigan.packing.rows import same_rows
 from mrigan.packing.shard_check import SAMPLED, Damage, UnitCheck, check_unit
 from mrigan.progress import bar
 from mrigan.regular import read_regular
+from mrigan.shardset.layout import CHECKED, parse_json, unit_of
+from mrigan.shardset.manifest import manifest_of, read_manifest
+from mrigan.shardset.plan_file import Plan, load_plan, unit_names
+from mrigan.shardset.reading import Reading, reading
+from mrigan.shardset.rows import same_rows
 from mrigan.video import read_faces_checked
 
 FACE_TABLE = re.compile(r"[0-9a-f]{32}\.parquet")

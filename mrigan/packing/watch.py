@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 from mrigan.errors import ShardError
 from mrigan.packing.journal import BUILT, FAILED, UnitReport, read_report
-from mrigan.packing.layout import Layout
 from mrigan.packing.place import folder_of, is_url
-from mrigan.packing.plan_file import parse_plan
 from mrigan.regular import read_regular, reason
+from mrigan.shardset.layout import Layout
+from mrigan.shardset.plan_file import parse_plan
 
 WINDOW = 600.0  # seconds that rates are taken over
 NAMES = Layout(Path())
@@ -126,7 +126,7 @@ class _Folder:
 
 class _Url:
     def __init__(self, url: str) -> None:
-        from mrigan.packing.remote_files import RemoteFiles, reaching
+        from mrigan.storage import RemoteFiles, reaching
 
         self.files, self.reaching = RemoteFiles(url), reaching
 

@@ -16,9 +16,9 @@ from mrigan.evaluation import search_thresholds
 from mrigan.evaluation.chance import skill
 from mrigan.evaluation.scores import write_scores
 from mrigan.models import save_bundle
-from mrigan.packing.layout import Layout
-from mrigan.packing.manifest import read_manifest
-from mrigan.packing.plan_file import read_plan_json
+from mrigan.shardset.layout import Layout
+from mrigan.shardset.manifest import read_manifest
+from mrigan.shardset.plan_file import read_plan_json
 from mrigan.training.doubt import learn_to_doubt
 from mrigan.training.job import Job
 from mrigan.training.learned import learned_data

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mrigan.data import ShardSet
-from mrigan.data.folder import ShardFolder
 from mrigan.data.separation import stored
 from mrigan.errors import ShardError
 from mrigan.evaluation.report import UNKNOWN
 from mrigan.files import hash_json
+from mrigan.shardset.folder import ShardFolder
 
 SAYS = {
     "trained": "was trained on this split: figures on it say nothing of new faces",

@@ -21,10 +21,10 @@ from mrigan.errors import MriganError, ShardError
 from mrigan.files import hash_json, sha256_file
 from mrigan.packing import build_shards, check_shards, plan_shards, repair_shards, shard_stats
 from mrigan.packing.derive import plan_from
-from mrigan.packing.manifest import write_manifest
-from mrigan.packing.plan_file import Plan
 from mrigan.packing.unit import Job, UnitMaker
 from mrigan.packing.watch import Watch
+from mrigan.shardset.manifest import write_manifest
+from mrigan.shardset.plan_file import Plan
 from mrigan.training.finish import face_settings
 from tests.packing.conftest import PNG, Built, config, tree
 

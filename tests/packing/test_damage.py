@@ -9,7 +9,7 @@ import av
 
 from mrigan.catalog import Catalog, Clip, clip_id, write_catalog
 from mrigan.packing import build_shards, check_shards, plan_shards, repair_shards
-from mrigan.packing.rows import read_rows
+from mrigan.shardset.rows import read_rows
 from tests.clips import write_clip
 from tests.packing.conftest import PNG, config, tree
 from tests.packing.videos import portraits

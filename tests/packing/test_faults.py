@@ -17,9 +17,9 @@ import pytest
 
 from mrigan.catalog import Catalog, write_catalog
 from mrigan.packing import build_shards, plan_shards, read_rows, repair_shards, verify_shards
-from mrigan.packing.layout import Layout
-from mrigan.packing.leftovers import leftovers
 from mrigan.packing.watch import Watch
+from mrigan.shardset.layout import Layout
+from mrigan.shardset.leftovers import leftovers
 from tests.packing.conftest import PNG, Built, config, tree
 from tests.packing.processes import start, wait_for, workers
 

@@ -13,8 +13,8 @@ import pytest
 
 from mrigan.errors import ShardError
 from mrigan.packing import build_shards, plan_shards, verify_shards
-from mrigan.packing.layout import Layout
-from mrigan.packing.leftovers import leftovers
+from mrigan.shardset.layout import Layout
+from mrigan.shardset.leftovers import leftovers
 from tests.packing.conftest import PNG, Built, config, tree
 from tests.packing.processes import files, gone, start, wait_for, workers
 

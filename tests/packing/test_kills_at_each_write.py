@@ -14,7 +14,7 @@ import shutil, sys
 from pathlib import Path
 from mrigan.catalog import Catalog, Clip, clip_id, write_catalog
 from mrigan.packing import build_shards, dispatch, plan_from, plan_shards, repair_shards, verify_shards
-from mrigan.packing.workers import Done
+from mrigan.workers.pool import Done
 from tests.clips import counter_frames, write_clip
 from tests.kills import same_after_each
 from tests.packing.conftest import PNG, config

@@ -12,8 +12,8 @@ import pytest
 
 from mrigan.files import process_space, temporary_path, writer_is_gone
 from mrigan.packing import build_shards, plan_shards
-from mrigan.packing.layout import Layout
-from mrigan.packing.leftovers import OLD, clean, leftovers
+from mrigan.shardset.layout import Layout
+from mrigan.shardset.leftovers import OLD, clean, leftovers
 from tests.packing.conftest import PNG, Built, config, tree
 from tests.packing.processes import BUILD
 

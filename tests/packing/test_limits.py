@@ -13,8 +13,8 @@ import pytest
 from mrigan.data.reader import ShardSet
 from mrigan.packing import build_shards, plan_shards, verify_shards
 from mrigan.packing.repair import repair_shards
-from mrigan.packing.rows import read_rows
-from mrigan.packing.shard import cut, sample_size, write_shard
+from mrigan.shardset.rows import read_rows
+from mrigan.shardset.tar import cut, sample_size, write_shard
 from tests.packing.conftest import PNG, Built, config, tree
 
 MOST = 4

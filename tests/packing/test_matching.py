@@ -18,9 +18,9 @@ from mrigan.data import EpochPlan, ShardSet
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import hash_json, sha256_file
 from mrigan.packing import build_shards, plan_shards, shard_stats
-from mrigan.packing.matching import matched
 from mrigan.packing.shortcuts import balanced_accuracy
 from mrigan.packing.stats_view import show
+from mrigan.shardset.matching import matched
 from tests.packing.conftest import PNG, Built, config, tree
 
 BOTH = "pack.match=[compression,face_px]"

@@ -13,10 +13,10 @@ import pytest
 from mrigan.catalog import Catalog, Clip, clip_id, write_catalog
 from mrigan.config import ShardsConfig, load_config
 from mrigan.packing import plan_shards, shard_stats
-from mrigan.packing.layout import Layout
-from mrigan.packing.rows import read_rows
 from mrigan.packing.stats_view import show
 from mrigan.packing.unit import Job, UnitMaker
+from mrigan.shardset.layout import Layout
+from mrigan.shardset.rows import read_rows
 from tests.clips import write_clip
 from tests.packing.videos import SIZE, portraits
 

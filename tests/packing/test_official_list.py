@@ -11,9 +11,9 @@ import pytest
 from mrigan.catalog import Catalog, scan_catalog, write_catalog
 from mrigan.errors import CatalogError
 from mrigan.packing import load_plan, plan_shards, shard_stats, verify_shards
-from mrigan.packing.manifest import write_manifest
-from mrigan.packing.rows import read_rows
 from mrigan.packing.unit import Job, UnitMaker
+from mrigan.shardset.manifest import write_manifest
+from mrigan.shardset.rows import read_rows
 from tests.catalog import trees
 from tests.clips import write_clip
 from tests.packing.conftest import config

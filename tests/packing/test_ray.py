@@ -14,10 +14,10 @@ import pytest
 
 from mrigan.errors import ConfigError
 from mrigan.packing import Crew, build_shards, plan_shards
-from mrigan.packing.layout import Layout
-from mrigan.packing.leftovers import leftovers
-from mrigan.packing.ray_workers import ray_session, run_on_ray
-from mrigan.packing.workers import Busy, Died, Done
+from mrigan.shardset.layout import Layout
+from mrigan.shardset.leftovers import leftovers
+from mrigan.workers.pool import Busy, Died, Done
+from mrigan.workers.ray_pool import ray_session, run_on_ray
 from tests.packing.conftest import PNG, Built, config, tree
 from tests.packing.processes import start, wait_for
 from tests.packing.ray_cluster import is_working, kill_node, two_nodes

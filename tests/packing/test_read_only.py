@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mrigan.packing import build_shards
-from mrigan.packing.layout import Layout
+from mrigan.shardset.layout import Layout
 
 RUN = """
 import json, sys

@@ -15,8 +15,8 @@ import pytest
 from mrigan.errors import ConfigError, ShardError
 from mrigan.packing import Crew, build_shards, build_slice, verify_shards
 from mrigan.packing.place import planned
-from mrigan.packing.remote_files import RemoteFiles
 from mrigan.packing.watch import Watch
+from mrigan.storage import RemoteFiles
 from tests.packing.conftest import PNG, Built, config, tree
 from tests.packing.processes import alive, files, gone, start, wait_for, workers
 

@@ -16,9 +16,9 @@ from mrigan.catalog import Catalog, write_catalog
 from mrigan.cli.app import app
 from mrigan.errors import ShardError
 from mrigan.packing import check_shards, plan_shards, repair_shards, shard_stats
-from mrigan.packing.manifest import write_manifest
-from mrigan.packing.remote_files import RemoteFiles
 from mrigan.packing.unit import Job, UnitMaker
+from mrigan.shardset.manifest import write_manifest
+from mrigan.storage import RemoteFiles
 from tests.packing.conftest import PNG, Built, config
 from tests.packing.test_remote import served, url
 

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mrigan.packing import load_plan, read_rows
-from mrigan.packing.plan_file import unit_names
-from mrigan.packing.rows import GROUP, SCHEMA, Row, merge_rows, stream_rows, write_rows
+from mrigan.shardset.plan_file import unit_names
+from mrigan.shardset.rows import GROUP, SCHEMA, Row, merge_rows, stream_rows, write_rows
 from tests.conftest import ROOT
 from tests.packing.conftest import Built
 
@@ -60,7 +60,7 @@ def test_a_merge_holds_a_row_group_and_a_unit(tmp_path: Path, units: int) -> Non
 
 
 def test_merged_rows_are_the_units_rows_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mrigan.packing.rows.GROUP", 7)
+    monkeypatch.setattr("mrigan.shardset.rows.GROUP", 7)
     sizes = (3, 0, 9, 20, 1)
     units = [a_unit(tmp_path / f"{i}.parquet", size) for i, size in enumerate(sizes)]
     merge_rows(units, tmp_path / "all.parquet")

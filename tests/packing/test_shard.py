@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import webdataset
 
-from mrigan.packing.shard import member_header, write_shard
+from mrigan.shardset.tar import member_header, write_shard
 
 SAMPLES = [(f"{i:012x}-{i:06d}-00", [("face.jpg", bytes([i]) * (500 + i)), ("mri.png", b"m" * 512 * i),
                                      ("json", b"{}")]) for i in range(1, 30)]  # fmt: skip

@@ -12,7 +12,7 @@ import webdataset
 
 from mrigan.catalog import Catalog, Clip, write_catalog
 from mrigan.packing import build_shards, plan_shards, read_rows, verify_shards
-from mrigan.packing.pictures import decode, encode
+from mrigan.shardset.codecs import decode, encode
 from mrigan.video import crop, resize_face
 from tests.packing.conftest import config
 from tests.packing.videos import portraits

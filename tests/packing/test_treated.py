@@ -19,10 +19,10 @@ from mrigan.config import ShardsConfig
 from mrigan.errors import ConfigError
 from mrigan.packing import build_shards, plan_shards, verify_shards
 from mrigan.packing.family import Sample, family_samples
-from mrigan.packing.pictures import decode, encode
-from mrigan.packing.rows import Row
 from mrigan.packing.tools import Stages, Tools
 from mrigan.packing.treated import Treated
+from mrigan.shardset.codecs import decode, encode
+from mrigan.shardset.rows import Row
 from mrigan.video import Face, FaceDetector, Frame, Treatment, crop, draw_treatment, read_frames, resize_face
 from mrigan.video.geometry import border_difference, grey
 from mrigan.video.recipe import MIX

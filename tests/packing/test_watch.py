@@ -17,10 +17,10 @@ from rich.console import Console
 from mrigan.errors import ShardError
 from mrigan.packing import plan_shards
 from mrigan.packing.journal import FAILED, UnitReport, write_report
-from mrigan.packing.layout import Layout
-from mrigan.packing.remote_files import RemoteFiles
 from mrigan.packing.watch import Watch, duration
 from mrigan.packing.watch_view import _picture
+from mrigan.shardset.layout import Layout
+from mrigan.storage import RemoteFiles
 from tests.packing.conftest import PNG, Built, config
 from tests.packing.processes import start
 

@@ -12,7 +12,7 @@ import pytest
 from mrigan.errors import ShardError
 from mrigan.packing import load_plan
 from mrigan.packing.unit import UnitMaker, require_videos
-from mrigan.packing.workers import Died, Done, run_tasks
+from mrigan.workers.pool import Died, Done, run_tasks
 from tests.packing.conftest import Built
 from tests.packing.toys import setup
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mrigan.packing.file_clock import FileClock
+from mrigan.workers.file_clock import FileClock
 
 
 class Odd(Exception):  # noqa: N818

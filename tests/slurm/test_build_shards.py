@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mrigan.packing import plan_shards
-from mrigan.packing.layout import Layout
-from mrigan.packing.leftovers import leftovers
+from mrigan.shardset.layout import Layout
+from mrigan.shardset.leftovers import leftovers
 from tests.packing.conftest import PNG, Built, built, config, tree  # noqa: F401 (built is a fixture)
 from tests.slurm.cluster import Cluster, Job
 

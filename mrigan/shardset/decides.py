@@ -8,7 +8,7 @@ from typing import Any
 
 from mrigan.config import ShardsConfig, differences, to_dict
 from mrigan.files import hash_json, sha256_file
-from mrigan.packing.layout import FORMAT
+from mrigan.shardset.layout import FORMAT
 
 # Settings that did not exist once: at their defaults they leave a plan's hash as it was
 NEWER = (("recipe", "mri_of"), ("faces", "cropped"))

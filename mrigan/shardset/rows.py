@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from mrigan.catalog import Clip
 from mrigan.files import atomic_write, sha256_file
-from mrigan.packing.layout import clip_key, sample_key
 from mrigan.regular import require_regular
+from mrigan.shardset.layout import clip_key, sample_key
 
 UNPROVEN = "unproven"  # value of a sample's optional key `alignment`
 GROUP = 1 << 16  # rows in a row group of a whole set

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from mrigan.errors import ShardError
 from mrigan.files import writer_is_gone
-from mrigan.packing.layout import Layout
 from mrigan.regular import reason, require_regular
+from mrigan.shardset.layout import Layout
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from mrigan.errors import ConfigError
-from mrigan.packing.file_clock import AtFile
-from mrigan.packing.workers import ATTEMPTS, JOIN, Busy, Died, Done, Report, Setup, described, sendable
+from mrigan.errors import ConfigError, described
+from mrigan.workers.file_clock import AtFile
+from mrigan.workers.pool import ATTEMPTS, JOIN, Busy, Died, Done, Report, Setup, sendable
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def run_on_ray(
     attempts: int = ATTEMPTS,
     seconds_per_file: float = 0,
 ) -> Iterator[Done | Busy | Died]:
-    """As `mrigan.packing.workers.run_tasks`, in a `ray_session`: a CPU a task, as many at a time as the cluster has.
+    """As `mrigan.workers.pool.run_tasks`, in a `ray_session`: a CPU a task, as many at a time as the cluster has.
 
     A task whose worker dies or raises is tried `attempts` times, one whose node is lost `LOSSES` times.
     """

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from mrigan.errors import ShardError
 from mrigan.files import hash_json
-from mrigan.packing.layout import Layout, parse_json
-from mrigan.packing.manifest import check_samples
-from mrigan.packing.matching import columns_of, matched
 from mrigan.regular import read_regular, reason
+from mrigan.shardset.layout import Layout, parse_json
+from mrigan.shardset.manifest import check_samples
+from mrigan.shardset.matching import columns_of, matched
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class ShardFolder:
 
     Attributes:
         hash: the SHA-256 of its samples.parquet, with what is taken of it: the data hash.
-        match, seed: `pack.match` and `pack.seed` of its plan; see `mrigan.packing.matching`.
+        match, seed: `pack.match` and `pack.seed` of its plan; see `mrigan.shardset.matching`.
         format: of the set. shards: what the manifest says of each tar.
     """
 

@@ -20,9 +20,9 @@ from mrigan.checked_json import write_checked_json
 from mrigan.config import ShardsConfig, from_dict, to_dict
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import atomic_write, sha256_file
-from mrigan.packing.decides import check_decides
-from mrigan.packing.layout import FORMAT, Layout, parse_json
 from mrigan.regular import read_regular, reason
+from mrigan.shardset.decides import check_decides
+from mrigan.shardset.layout import FORMAT, Layout, parse_json
 
 SCHEMA = pa.schema([("unit", pa.string()), *CLIP_SCHEMA])
 CLIP_FIELDS = tuple(field.name for field in fields(Clip))
@@ -58,7 +58,7 @@ class Plan:
         roots: for each data set the folder that its clips' paths are relative to.
         units: all of them, or those that `load_plan` was asked for.
         libraries: versions of what makes pixels (OpenCV, FFmpeg, torch ...), of the machine that planned.
-        format: of the set; see `mrigan.packing.layout`.
+        format: of the set; see `mrigan.shardset.layout`.
     """
 
     folder: Path

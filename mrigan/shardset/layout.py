@@ -133,3 +133,7 @@ class Layout:
 
     def sidecar(self, name: str) -> Path:
         return (self.root / name).with_suffix(".json")
+
+
+NAMES = Layout(Path())  # names relative to the set
+FOLDERS = ("", "units", "faces", "log")

@@ -2,7 +2,7 @@
 
 `concurrent.futures` gives up all running tasks when one process is killed (by the kernel for its memory, by a decoder's
 segmentation fault). A unit of shards is minutes of work, so here only the task at hand is given back, with the way
-its worker died. `mrigan.packing.ray_workers` does the same over a Ray cluster.
+its worker died. `mrigan.workers.ray_pool` does the same over a Ray cluster.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from mrigan.packing.file_clock import AtFile
+from mrigan.errors import described
 from mrigan.stopping import accept_signals, held_back
+from mrigan.workers.file_clock import AtFile
 
 log = logging.getLogger(__name__)
 
@@ -248,12 +249,6 @@ class _Worker:
         if self.process.is_alive():
             log.warning("process %s cannot be killed: it waits for a disk or a network", self.process.pid)
         self.connection.close()
-
-
-def described(error: BaseException) -> str:
-    """One line about an exception."""
-    said = str(error).split("\n", 1)[0]
-    return f"{type(error).__name__}{': ' if said else ''}{said}"
 
 
 def _way(exitcode: int | None) -> str:

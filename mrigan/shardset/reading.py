@@ -12,14 +12,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from mrigan.errors import ShardError
-from mrigan.packing.layout import Layout
-from mrigan.packing.place import folder_of, is_url
-
-if TYPE_CHECKING:
-    from mrigan.packing.remote_files import RemoteFiles
+from mrigan.shardset.layout import NAMES, Layout
+from mrigan.shardset.mirror import mirror
+from mrigan.storage import RemoteFiles, folder_of, is_url, reaching
 
 Read = Callable[[int, int], bytes]  # (bytes, offset) → at most so many bytes from there
 
@@ -102,7 +100,6 @@ class UrlReading:
     """A set at a URL, with a temporary folder for copies of its small files, and of one shard a thread at most."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        from mrigan.packing.remote_files import RemoteFiles, reaching
 
         self.layout, self.where = Layout(folder), url
         self._files = threading.local()  # a connection a thread
@@ -142,7 +139,6 @@ class UrlReading:
             copy.unlink(missing_ok=True)
 
     def faces(self) -> list[str]:
-        from mrigan.packing.remote_files import reaching
 
         with reaching(self.where):
             self._sizes |= self._here().sizes("faces")
@@ -158,14 +154,12 @@ class UrlReading:
             copy.unlink(missing_ok=True)
 
     def _part(self, shard: str, start: int, end: int) -> bytes:
-        from mrigan.packing.remote_files import reaching
 
         end = min(end, self._sizes[shard])
         with reaching(self.where):
             return self._here().part(shard, start, end - start) if start < end else b""
 
     def _bring(self, *paths: Path) -> None:
-        from mrigan.packing.remote_files import reaching
 
         with reaching(self.where):
             for path in paths:
@@ -197,8 +191,6 @@ def reading(out: str | Path, scratch: str | Path = "") -> Iterator[Reading]:
     if not is_url(out):
         yield FolderReading(folder_of(out))
         return
-    from mrigan.packing.remote import NAMES, mirror
-    from mrigan.packing.remote_files import RemoteFiles
 
     with mirror(RemoteFiles(str(out)), scratch) as folder:
         if not (folder / NAMES.plan).is_file():

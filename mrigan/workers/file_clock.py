@@ -1,7 +1,7 @@
 """How long a worker has been at each file. The process that started it is told, and ends what hangs.
 
 A read from a dead mount and a decoder in a loop do not come back to Python, so no exception can end them: whoever
-waits for the worker counts the seconds and kills it (see `mrigan.packing.workers`).
+waits for the worker counts the seconds and kills it (see `mrigan.workers.pool`).
 """
 
 from __future__ import annotations

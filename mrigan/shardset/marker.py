@@ -12,9 +12,9 @@ from mrigan.catalog import LABELS
 from mrigan.checked_json import write_checked_json
 from mrigan.errors import ShardError
 from mrigan.files import sha256_file
-from mrigan.packing.layout import CHECKED, parse_json, shard_name
-from mrigan.packing.plan_file import Plan
 from mrigan.regular import read_regular, reason
+from mrigan.shardset.layout import CHECKED, parse_json, shard_name
+from mrigan.shardset.plan_file import Plan
 
 SHA256 = re.compile("[0-9a-f]{64}")
 FINGERPRINT = re.compile("[0-9]{1,18}(-[0-9a-f]{64}){1,2}")

@@ -1,0 +1,1 @@
+"""The on-disk format of a shard set: names, tar, rows, codecs, plan, markers, manifest. Packing writes, data reads."""
