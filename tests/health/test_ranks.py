@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from mrigan.health.heartbeat import Heartbeat, read_heartbeats
+from mrigan.health.requeue import RequeueDecision, begin, end
 from mrigan.health.view import Word, look
 from mrigan.training import gan
-from mrigan.training.requeue import Verdict, begin, end
 from tests.conftest import ROOT
 from tests.training.runs import finish, run_gan, start_gan, status, wait_until, write_tiny_shards
 
@@ -70,7 +70,7 @@ def test_a_rank_that_hangs_ends_the_job_and_is_named(shards: Path, tmp_path: Pat
     assert (5 + 60) * 1000 <= last["timeout_ms"] < 120_000  # short after the start, and longer than the watch
     assert look(run).word is Word.HUNG
     # Nothing was saved: the nodes are given back, in the hope of others.
-    assert end(run, "7", False)[0] is Verdict.REQUEUE
+    assert end(run, "7", False)[0] is RequeueDecision.REQUEUE
 
 
 def test_the_first_rank_to_fail_is_told_by_the_others(shards: Path, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ sys.exit(launch("gan", "gan/cpu-smoke.yaml", sys.argv[1:], False))
     assert ended["error"].endswith("failed first, at step 2 (compute): a sample is damaged")
     # A rank's own error, not "Connection closed by peer", decides whether the same may be tried again.
     assert (ended["state"], ended["retry"]) == ("failed", False)
-    assert end(run, "7", False)[0] is Verdict.FAILED
+    assert end(run, "7", False)[0] is RequeueDecision.FAILED
     echo = json.loads((run / "health" / "rank-00000.error.json").read_bytes())
     assert echo["echo"] is True
     assert "Connection" in echo["error"]

@@ -11,7 +11,7 @@ import pytest
 
 from mrigan.errors import ShardError
 from mrigan.health.failure import note_failure
-from mrigan.training.requeue import Verdict, begin, end, main
+from mrigan.health.requeue import RequeueDecision, begin, end, main
 
 
 @pytest.fixture
@@ -33,51 +33,51 @@ def test_a_finished_run_is_never_requeued(run: Path, asked: bool) -> None:
     """It was asked to stop while it wrote its model."""
     assert begin(run, "7") == ""
     train(run, state="finished", step=20)
-    assert end(run, "7", asked)[0] is Verdict.FINISHED
+    assert end(run, "7", asked)[0] is RequeueDecision.FINISHED
     assert not list(run.parent.glob(".*"))
 
 
 def test_a_stop_by_the_queue_goes_back_into_the_queue(run: Path) -> None:
     begin(run, "7")
     train(run, state="stopped", step=5)
-    assert end(run, "7", True)[0] is Verdict.REQUEUE
+    assert end(run, "7", True)[0] is RequeueDecision.REQUEUE
 
 
 def test_a_stop_by_hand_is_not_undone(run: Path) -> None:
     begin(run, "7")
     train(run, state="stopped", step=5)
-    assert end(run, "7", False)[0] is Verdict.STOPPED
+    assert end(run, "7", False)[0] is RequeueDecision.STOPPED
 
 
 def test_ranks_that_were_killed_start_again(run: Path) -> None:
     begin(run, "7")
     train(run, state="running", step=5)
-    assert end(run, "7", False)[0] is Verdict.AGAIN
+    assert end(run, "7", False)[0] is RequeueDecision.AGAIN
     train(run, state="failed", step=5, error="RuntimeError('Connection closed by peer')", retry=True)
-    assert end(run, "7", False)[0] is Verdict.AGAIN
+    assert end(run, "7", False)[0] is RequeueDecision.AGAIN
 
 
 def test_what_would_fail_again_is_not_tried_again(run: Path) -> None:
     begin(run, "7")
     train(run, state="failed", step=5, error="the loss is nan", retry=False)
     verdict, why = end(run, "7", False)
-    assert verdict is Verdict.FAILED
+    assert verdict is RequeueDecision.FAILED
     assert "the loss is nan" in why
-    assert end(run, "7", True)[0] is Verdict.FAILED
+    assert end(run, "7", True)[0] is RequeueDecision.FAILED
 
 
 def test_a_hang_starts_again_and_gives_the_nodes_back_where_nothing_was_saved(run: Path) -> None:
     begin(run, "7")
     train(run, state="hung", step=5, error="rank 1 lags", retry=True)
-    assert end(run, "7", False)[0] is Verdict.AGAIN
+    assert end(run, "7", False)[0] is RequeueDecision.AGAIN
     begin(run, "7")
     train(run, state="hung", step=5, error="rank 1 lags", retry=True)
     verdict, why = end(run, "7", False)
-    assert verdict is Verdict.REQUEUE
+    assert verdict is RequeueDecision.REQUEUE
     assert "rank 1 lags" in why
     begin(run, "7", limit=2)
     train(run, state="hung", step=5, error="rank 1 lags", retry=True)
-    assert end(run, "7", False, limit=2)[0] is Verdict.FAILED  # not for ever
+    assert end(run, "7", False, limit=2)[0] is RequeueDecision.FAILED  # not for ever
 
 
 @pytest.mark.parametrize(("error", "verdict"), [(ShardError("damaged"), "failed"), (OSError("a link"), "again")])
@@ -100,14 +100,14 @@ def test_an_earlier_starts_word_is_not_taken_for_this_ones(run: Path, state: str
         train(run, state=state, step=5)
     begin(run, "7")
     verdict, why = end(run, "7", False)
-    assert verdict is Verdict.FAILED
+    assert verdict is RequeueDecision.FAILED
     assert "before it opened" in why
 
 
 def test_killed_before_it_could_open_its_folder_when_time_was_up(run: Path) -> None:
     train(run, state="stopped", step=5)
     begin(run, "7")
-    assert end(run, "7", True)[0] is Verdict.REQUEUE
+    assert end(run, "7", True)[0] is RequeueDecision.REQUEUE
 
 
 def test_starts_without_progress_are_few(run: Path) -> None:
@@ -115,11 +115,11 @@ def test_starts_without_progress_are_few(run: Path) -> None:
     for _ in range(2):
         assert begin(run, "7", limit=3) == ""
         train(run, state="running", step=5)
-        assert end(run, "7", False, limit=3)[0] is Verdict.AGAIN
+        assert end(run, "7", False, limit=3)[0] is RequeueDecision.AGAIN
     assert begin(run, "7", limit=3) == ""
     train(run, state="running", step=5)
     verdict, why = end(run, "7", False, limit=3)
-    assert verdict is Verdict.FAILED
+    assert verdict is RequeueDecision.FAILED
     assert "3 starts in a row saved no step after 5" in why
 
 
