@@ -28,7 +28,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from mrigan.data import EpochPlan, ShardSet, make_loader
 from mrigan.data.assembly import Request
-from mrigan.data.threads import Filled
+from mrigan.data.backends.threads import Filled
 from mrigan.files import sha256_file
 from mrigan.mri import mri_image
 from mrigan.shardset.codecs import black, encode

@@ -1,8 +1,8 @@
 """Shards → batches: the indexed reader, the epoch plan, the loaders, augmentation."""
 
 from mrigan.data.augment import Augment, random_erasing_, recipe
+from mrigan.data.backends.base import Loader
 from mrigan.data.batch import Batch
-from mrigan.data.iteration import Loader
 from mrigan.data.loader import eval_batches, make_loader
 from mrigan.data.plan import EpochPlan
 from mrigan.data.reader import ShardSet

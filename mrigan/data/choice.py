@@ -11,14 +11,14 @@ import torch
 
 from mrigan.data.assembly import Request
 from mrigan.data.augment import on_planes
-from mrigan.data.batched import BatchedLoader
-from mrigan.data.dali import DaliDecoder
-from mrigan.data.decoder import BatchDecoder, DecoderError, probe
-from mrigan.data.iteration import Loader
-from mrigan.data.nvjpeg import TorchvisionDecoder
-from mrigan.data.processes import ProcessLoader
+from mrigan.data.backends.base import Loader
+from mrigan.data.backends.batched import BatchedLoader
+from mrigan.data.backends.dali import DaliDecoder
+from mrigan.data.backends.decoder import BatchDecoder, DecoderError, probe
+from mrigan.data.backends.nvjpeg import TorchvisionDecoder
+from mrigan.data.backends.processes import ProcessLoader
+from mrigan.data.backends.threads import ThreadLoader
 from mrigan.data.samples import Samples
-from mrigan.data.threads import ThreadLoader
 from mrigan.errors import ConfigError
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ import torch
 
 from mrigan.data.assembly import Request
 from mrigan.data.augment import Augment
+from mrigan.data.backends.base import Loader
 from mrigan.data.choice import Means, open_loader
-from mrigan.data.iteration import Loader
 from mrigan.data.plan import EpochPlan, rank_range
 from mrigan.data.reader import ShardSet
 from mrigan.data.samples import Samples

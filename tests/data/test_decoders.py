@@ -18,12 +18,12 @@ import torch
 from mrigan.data import Batch, EpochPlan, ShardSet, choice, make_loader
 from mrigan.data.assembly import Request
 from mrigan.data.augment import recipe
-from mrigan.data.batched import FAILURES, BatchedLoader
+from mrigan.data.backends.batched import FAILURES, BatchedLoader
+from mrigan.data.backends.dali import DaliDecoder, build_pipeline
+from mrigan.data.backends.decoder import BatchDecoder, DecoderError, Pictures, probe
+from mrigan.data.backends.nvjpeg import TorchvisionDecoder
 from mrigan.data.choice import Means, open_loader
-from mrigan.data.dali import DaliDecoder, build_pipeline
 from mrigan.data.decode import decode
-from mrigan.data.decoder import BatchDecoder, DecoderError, Pictures, probe
-from mrigan.data.nvjpeg import TorchvisionDecoder
 from mrigan.data.samples import Samples
 from mrigan.errors import ConfigError, MriganError, ShardError
 from tests.data.shards import SIZE, Sample, make_samples, write_shards

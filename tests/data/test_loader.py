@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from mrigan.data import EpochPlan, Loader, ShardSet, eval_batches, make_loader, processes
+from mrigan.data import EpochPlan, Loader, ShardSet, eval_batches, make_loader
 from mrigan.data.assembly import Request
-from mrigan.data.memory import Memory
+from mrigan.data.backends import processes
+from mrigan.data.backends.memory import Memory
+from mrigan.data.backends.worker import BatchDataset
 from mrigan.data.samples import Samples
-from mrigan.data.worker import BatchDataset
 from mrigan.errors import ConfigError, ShardError
 from tests.data.loading import WORKERS, decoded, load, same
 from tests.data.shards import SIZE, encode, make_samples, picture, write_shards

@@ -103,7 +103,8 @@ def test_a_killed_worker_is_an_error(pairs: Path) -> None:
 STARTING = """
 import os, signal, sys, threading
 from pathlib import Path
-from mrigan.data import EpochPlan, ShardSet, make_loader, processes
+from mrigan.data import EpochPlan, ShardSet, make_loader
+from mrigan.data.backends import processes
 
 folder, start_worker = Path(sys.argv[2]), processes.start_worker
 

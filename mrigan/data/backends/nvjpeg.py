@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 import torch
 
+from mrigan.data.backends.decoder import DecoderError, Pictures
 from mrigan.data.decode import JPEG, DecodeError, decode
-from mrigan.data.decoder import DecoderError, Pictures
 
 AHEAD = 1  # batches
 

@@ -17,12 +17,12 @@ import torch
 
 from mrigan.data.assembly import DecodedBatch, EncodedBatch, Request
 from mrigan.data.augment import on_planes
+from mrigan.data.backends.base import Loader
+from mrigan.data.backends.decoder import BatchDecoder, DecoderError, Pictures
+from mrigan.data.backends.threads import Filled
 from mrigan.data.batch import Batch
-from mrigan.data.decoder import BatchDecoder, DecoderError, Pictures
-from mrigan.data.iteration import Loader
 from mrigan.data.planes import resize_planes
 from mrigan.data.samples import Samples
-from mrigan.data.threads import Filled
 
 log = logging.getLogger(__name__)
 FAILURES = 5  # batches in a row that the decoder may fail on and the CPU decodes without a fault

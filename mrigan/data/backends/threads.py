@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from mrigan.data.assembly import DecodedBatch, EncodedBatch, Request
+from mrigan.data.backends.base import TIMEOUT, Loader
+from mrigan.data.backends.memory import Memory, pinned
 from mrigan.data.batch import Batch
-from mrigan.data.iteration import TIMEOUT, Loader
-from mrigan.data.memory import Memory, pinned
 from mrigan.data.samples import Samples
 from mrigan.errors import MriganError
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrigan.data.decoder import DecoderError, Pictures
+from mrigan.data.backends.decoder import DecoderError, Pictures
 from mrigan.errors import ConfigError
 
 DEPTH = 2  # batches in the pipeline

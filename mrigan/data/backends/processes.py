@@ -19,10 +19,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from mrigan.data.assembly import Request
+from mrigan.data.backends.base import TIMEOUT, Loader
+from mrigan.data.backends.worker import BatchDataset, Failure, start_worker
 from mrigan.data.batch import Batch
-from mrigan.data.iteration import TIMEOUT, Loader
 from mrigan.data.samples import Samples
-from mrigan.data.worker import BatchDataset, Failure, start_worker
 from mrigan.errors import ConfigError, MriganError, ShardError
 from mrigan.stopping import held_back
 

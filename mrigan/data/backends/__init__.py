@@ -1,0 +1,1 @@
+"""What reads and decodes batches: threads, processes, or a decoder that takes a batch at a time (DALI, nvJPEG)."""
