@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from mrigan.data import EpochPlan, ShardSet, fetch, local_folders, make_loader, node_lock
+from mrigan import storage
+from mrigan.data import EpochPlan, ShardSet, local_folders, make_loader, node_lock
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import sha256_file
 from tests.data.shards import SIZE
@@ -71,7 +72,7 @@ def serve(pairs: Path, tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PAUSE", 0.001)
+    monkeypatch.setattr(storage, "PAUSE", 0.001)
 
 
 def stage(url: str, cache: Path, *splits: str) -> Path:
@@ -277,7 +278,7 @@ def test_the_bar_counts_bytes(
 
 
 def _stage(url: str, cache: str, results: multiprocessing.Queue) -> None:
-    fetch.PAUSE = 0.001
+    storage.PAUSE = 0.001
     try:
         results.put(str(stage(url, Path(cache))))
     except ShardError as error:
