@@ -120,7 +120,7 @@ class _Demo:
 
     def evaluate(self) -> str:
         from mrigan.evaluation import headline
-        from mrigan.training.evaluate import evaluate_models
+        from mrigan.scoring.evaluate import evaluate_models
 
         report = self.folder / "evaluation" / "metrics.json"
         if _newer(report, [model / "model.json" for model in self.models.values()]):

@@ -59,8 +59,8 @@ def evaluate(
     if scores and not (model or shards):
         metrics = evaluate_files([*scores, *map(Path, more or [])], out, given)
     elif gan and shards and not (model or scores):
-        from mrigan.training.evaluation_runs import track_report
-        from mrigan.training.gan_report import report_gans
+        from mrigan.scoring.gan_report import report_gans
+        from mrigan.scoring.runs import track_report
 
         folders = _folders([*shards, *(more or [])], cache, split)
         page = report_gans(gan, folders, out, split=split, device=device)
@@ -70,9 +70,9 @@ def evaluate(
         echo(f"report: {page}")
         return
     elif model and shards and not scores:
-        from mrigan.training.evaluate import evaluate_models
-        from mrigan.training.evaluation_runs import track_report
-        from mrigan.training.robustness import evaluate_robustness
+        from mrigan.scoring.evaluate import evaluate_models
+        from mrigan.scoring.robustness import evaluate_robustness
+        from mrigan.scoring.runs import track_report
 
         folders = _folders([*shards, *(more or [])], cache, split)
         if robustness:

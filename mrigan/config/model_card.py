@@ -142,7 +142,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class DataCard:
-    """What the model learned from (see `mrigan.training.learned`)."""
+    """What the model learned from (see `mrigan.training.finish`)."""
 
     about: str = ""  # in words
     datasets: list[str] = limited([])

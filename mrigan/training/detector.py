@@ -28,8 +28,9 @@ from mrigan.losses import detector_loss
 from mrigan.models import Detector, Generator, load_generator, predict_mri
 from mrigan.models.backbone_weights import LITE0, RANDOM, check_weights_given, weights_in_words
 from mrigan.models.detector import IMAGENET_MEAN
+from mrigan.scoring.face_settings import face_settings
 from mrigan.training.data import shard_folders
-from mrigan.training.finish import face_settings, finish_detector
+from mrigan.training.finish import finish_detector
 from mrigan.training.job import Job
 from mrigan.training.state import TrainState
 from mrigan.training.task import Evaluation, Inputs, StepResult, Task

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from mrigan.config import FacesConfig, TrackingConfig, from_dict, to_dict
-from mrigan.errors import ConfigError, ShardError
+from mrigan.config import TrackingConfig, to_dict
+from mrigan.data import ShardSet
 from mrigan.evaluation import search_thresholds
 from mrigan.evaluation.chance import skill
 from mrigan.evaluation.scores import write_scores
 from mrigan.models import save_bundle
-from mrigan.shardset.layout import Layout
-from mrigan.shardset.manifest import read_manifest
-from mrigan.shardset.plan_file import read_plan_json
-from mrigan.training.doubt import learn_to_doubt
+from mrigan.scoring.limits import learn_to_doubt
+from mrigan.scoring.shards import scores_table
 from mrigan.training.job import Job
-from mrigan.training.learned import learned_data
-from mrigan.training.scoring import scores_table
 from mrigan.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -83,36 +78,27 @@ def may_be_registered(config: TrackingConfig, scores: pa.Table, run: Path) -> bo
     return found.better
 
 
-def face_settings(folders: Sequence[str | Path]) -> dict[str, Any]:
-    """How the faces of the shards were found and cut (a `FacesConfig` as a dict), which a model must repeat.
+def learned_data(train: ShardSet, held_out: ShardSet, about: str = "") -> dict[str, Any]:
+    """JSON values for model.json's `data`.
 
-    Raises:
-        ShardError: a folder without a readable plan.
-        ConfigError: folders whose faces were cut differently.
+    Args:
+        about: in words, from `data.about` of the config.
+
+    Returns:
+        `about`; `datasets`, the names in the shards; `training` and `validation`: `families`, `real` and `fake`
+        (videos), `faces`.
     """
-    found = [_settings_of(Path(folder)) for folder in folders]
-    for folder, settings in zip(folders, found, strict=True):
-        if settings != found[0]:
-            raise ConfigError(
-                f"faces of {folder} and of {folders[0]} were cut by different settings",
-                where="data.shards",
-                fix="build both with the same faces.* settings",
-            )
-    return found[0] if found else to_dict(FacesConfig())
+    names = sorted({str(name) for shards in (train, held_out) for name in shards.rows["dataset"].unique().to_pylist()})
+    return {"about": about, "datasets": names, "training": _counts(train), "validation": _counts(held_out)}
 
 
-def _settings_of(folder: Path) -> dict[str, Any]:
-    layout = Layout(folder)
-    about, plan_hash = read_plan_json(layout), read_manifest(layout).get("plan_hash")
-    if about.get("plan_hash", plan_hash) != plan_hash:
-        raise ShardError(
-            "plan.json and manifest.json are of two sets", where=folder, fix=f"mrigan shards verify {folder}"
-        )
-    try:
-        return to_dict(from_dict(FacesConfig, about["config"]["faces"]))
-    except (KeyError, TypeError, ConfigError) as error:
-        raise ShardError(
-            f"the plan of the shards cannot be read: {error!r}",
-            where=layout.plan,
-            fix=f"build the set: mrigan shards build {folder}",
-        ) from None
+def _counts(shards: ShardSet) -> dict[str, int]:
+    clips = np.array(shards.rows["clip"].to_pylist())
+    families = shards.rows["family"].to_pylist()
+    fake = shards.labels > 0
+    return {
+        "families": len({family or clip for family, clip in zip(families, clips, strict=True)}),
+        "real": len(set(clips[~fake])),
+        "fake": len(set(clips[fake])),
+        "faces": len(shards),
+    }

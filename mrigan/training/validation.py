@@ -13,8 +13,8 @@ from mrigan.engine.distributed import interleave
 from mrigan.evaluation import frame_metrics
 from mrigan.losses import detector_loss
 from mrigan.models import Bundle, Detector
+from mrigan.scoring.shards import score_faces
 from mrigan.training.job import Job
-from mrigan.training.scoring import score_faces
 from mrigan.training.task import Evaluation
 
 METRICS = ("auc", "eer", "log_loss", "balanced_accuracy")

@@ -15,7 +15,7 @@ from mrigan.data import ShardSet
 from mrigan.engine.distributed import World
 from mrigan.evaluation import read_scores
 from mrigan.models import load_bundle
-from mrigan.training.scoring import score_shards
+from mrigan.scoring.shards import score_shards
 from tests.training.runs import (
     STEPS,
     detector_config,

@@ -40,7 +40,7 @@ def video(
 
 
 def with_families(scores: pa.Table) -> pa.Table:
-    """The same scores with a family for each video, as `mrigan.training.scoring` names them."""
+    """The same scores with a family for each video, as `mrigan.scoring.shards` names them."""
     return scores.append_column("family", pa.array([f"family of {name}" for name in scores["name"].to_pylist()]))
 
 

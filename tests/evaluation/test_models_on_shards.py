@@ -25,8 +25,8 @@ from mrigan.errors import ConfigError, ShardError
 from mrigan.evaluation import read_scores
 from mrigan.models import Detector, Generator
 from mrigan.models.bundle import load_bundle, save_bundle
-from mrigan.training.evaluate import evaluate_models
-from mrigan.training.trained_on import SAYS, trained_on
+from mrigan.scoring.evaluate import evaluate_models
+from mrigan.scoring.trained_on import SAYS, trained_on
 from tests.data.shards import SCHEMA, Sample, _row, make_samples, write_shards
 from tests.tracking.stores import new_store
 
@@ -143,7 +143,7 @@ def test_faces_cut_otherwise_than_the_models_are_said(models, shards, tmp_path, 
     bundle = load_bundle(models["face"])
     other = to_dict(replace(FacesConfig(size=SIZE), margin=0.3))
     save_bundle(tmp_path / "wide", bundle.detector, faces=other, thresholds=bundle.thresholds)
-    with caplog.at_level(logging.WARNING, logger="mrigan.training.evaluate"):
+    with caplog.at_level(logging.WARNING, logger="mrigan.scoring.evaluate"):
         evaluate_models([tmp_path / "wide"], [shards], tmp_path / "out", workers=0)
     assert "wide was trained on faces with margin 0.3" in caplog.text
 

@@ -23,9 +23,9 @@ from mrigan.packing import build_shards, check_shards, plan_shards, repair_shard
 from mrigan.packing.derive import plan_from
 from mrigan.packing.unit import Job, UnitMaker
 from mrigan.packing.watch import Watch
+from mrigan.scoring.face_settings import face_settings
 from mrigan.shardset.manifest import write_manifest
 from mrigan.shardset.plan_file import Plan
-from mrigan.training.finish import face_settings
 from tests.packing.conftest import PNG, Built, config, tree
 
 REGIONS = 4  # of each small file, one bit flipped in each

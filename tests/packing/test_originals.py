@@ -8,7 +8,7 @@ import torch
 from mrigan.data import ShardSet
 from mrigan.data.decode import decode
 from mrigan.mri import mri_image
-from mrigan.training.originals import find_originals
+from mrigan.scoring.originals import find_originals
 from tests.packing.conftest import Built
 
 

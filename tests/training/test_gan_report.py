@@ -17,7 +17,7 @@ from mrigan.data import ShardSet
 from mrigan.errors import InputError
 from mrigan.evaluation.training_curves import PANELS, read_run
 from mrigan.models import Generator, save_generator
-from mrigan.training.originals import find_originals
+from mrigan.scoring.originals import find_originals
 from tests.data.shards import make_samples, write_shards
 from tests.training.runs import write_tiny_shards
 

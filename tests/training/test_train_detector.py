@@ -26,12 +26,12 @@ from mrigan.engine.precision import Precision
 from mrigan.errors import CheckpointError, ConfigError, ModelError
 from mrigan.evaluation import read_scores
 from mrigan.models import Detector, Generator, load_bundle, load_generator
+from mrigan.scoring.limits import MAX_DISTANCE, learn_to_doubt
+from mrigan.scoring.shards import score_shards
 from mrigan.tracking import list_models, register_run
 from mrigan.training.detector import detector_step
-from mrigan.training.doubt import MAX_DISTANCE, learn_to_doubt
 from mrigan.training.finish import may_be_registered
 from mrigan.training.launch import REGISTER
-from mrigan.training.scoring import score_shards
 from mrigan.training.task import StepResult
 from tests.training.runs import (
     detector_config,

@@ -19,8 +19,8 @@ from mrigan.data.decode import decode
 from mrigan.engine.distributed import World
 from mrigan.errors import CheckpointError, ConfigError, MriganError, ShardError
 from mrigan.models import generator_info, load_generator
+from mrigan.scoring.chosen_faces import choose_faces, class_mean
 from mrigan.training.callbacks.guard import DivergedError
-from mrigan.training.held_out import choose_faces, class_mean
 from mrigan.training.task import StepResult
 from tests.data.shards import make_samples, write_shards
 from tests.training.runs import (

@@ -17,11 +17,11 @@ from mrigan.errors import ConfigError
 from mrigan.evaluation import evaluate
 from mrigan.evaluation.schema import VIDEO
 from mrigan.models.bundle import Bundle, load_bundle
+from mrigan.scoring.face_settings import face_settings
+from mrigan.scoring.runs import track_evaluation
+from mrigan.scoring.shards import score_shards
+from mrigan.scoring.trained_on import trained_on
 from mrigan.tracking import resolve
-from mrigan.training.evaluation_runs import track_evaluation
-from mrigan.training.finish import face_settings
-from mrigan.training.scoring import score_shards
-from mrigan.training.trained_on import trained_on
 
 log = logging.getLogger(__name__)
 CUT = ("margin", "size", "resize", "cropped")  # settings that change what a face looks like

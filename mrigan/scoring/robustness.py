@@ -23,8 +23,8 @@ from mrigan.evaluation.robustness import CLEAN, SCHEMA, write_robustness
 from mrigan.evaluation.schema import OPTIONAL, VIDEO
 from mrigan.models.bundle import Bundle, load_bundle
 from mrigan.progress import bar
+from mrigan.scoring.evaluate import model_names, own_thresholds
 from mrigan.tracking import resolve
-from mrigan.training.evaluate import model_names, own_thresholds
 from mrigan.video.corruptions import CORRUPTIONS, corrupt
 
 log = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from mrigan.evaluation.training_curves import GanRun, curves_figure, read_run
 from mrigan.files import atomic_write, write_text
 from mrigan.models import load_generator, predict_mri
 from mrigan.mri import ssim_index
-from mrigan.training.held_out import choose_faces
-from mrigan.training.originals import find_originals
+from mrigan.scoring.chosen_faces import choose_faces
+from mrigan.scoring.originals import find_originals
 
 Row = tuple[str, list[torch.Tensor | None], list[float] | None]  # name, (3, S, S) uint8 each, SSIM indices
 SAMPLES = 8
