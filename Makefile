@@ -17,6 +17,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev,dali,deepspeed,ray]'
+	@$(BIN)/mrigan weights get face-mesh || echo "*** Landmarks cannot be used until that file is there (see above) ***"
 	@touch $(STAMP)
 
 venv: $(STAMP)  ## make .venv and install Mrigan in it, with the pinned packages

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mrigan.errors import ModelError
+from mrigan.published import FACE_MESH, published_file
 from mrigan.threads import settle
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may wait for a hub
@@ -24,3 +26,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the research-only videos are not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def face_mesh() -> Path:
+    """The landmark network that `make venv` fetches."""
+    try:
+        return published_file(FACE_MESH)
+    except ModelError as error:
+        pytest.skip(str(error))

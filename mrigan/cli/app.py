@@ -12,7 +12,21 @@ import typer
 from typer.core import TyperGroup
 
 from mrigan import __version__
-from mrigan.cli import catalog, config, demo, detect, doctor, evaluate, health, models, sample, shards, track, train
+from mrigan.cli import (
+    catalog,
+    config,
+    demo,
+    detect,
+    doctor,
+    evaluate,
+    health,
+    models,
+    sample,
+    shards,
+    track,
+    train,
+    weights,
+)
 from mrigan.errors import MriganError
 from mrigan.stopping import Stopped
 from mrigan.terminal import LineFormatter, echo, say, say_error
@@ -34,6 +48,7 @@ class _InOrder(TyperGroup):
             "train",
             "track",
             "models",
+            "weights",
             "evaluate",
             "detect",
             "doctor",
@@ -58,6 +73,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(train.app, name="train")
 app.add_typer(track.app, name="track")
 app.add_typer(models.app, name="models")
+app.add_typer(weights.app, name="weights")
 app.command("evaluate")(evaluate.evaluate)
 app.command("detect")(detect.detect)
 app.command("doctor")(doctor.doctor)
