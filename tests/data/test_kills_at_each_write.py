@@ -9,17 +9,17 @@ from tests.kills import script
 SCRIPT = """
 import hashlib, sys
 from pathlib import Path
-from mrigan.data import fetch
+from mrigan import storage
 from tests.kills import same_after_each
 
 root = Path(sys.argv[1])
-fetch.CHUNK = 1000
+storage.CHUNK = 1000
 data = bytes(range(250)) * 14
 (root / "there").mkdir()
 (root / "there" / "a.tar").write_bytes(data)
 
 def work(folder):
-    fetch.fetch(fetch.Source(str(root / "there")), "a.tar", folder / "a.tar", size=len(data),
+    storage.fetch(storage.Source(str(root / "there")), "a.tar", folder / "a.tar", size=len(data),
                 sha256=hashlib.sha256(data).hexdigest())
 
 def start(folder):
