@@ -26,9 +26,10 @@ import numpy as np
 
 from mrigan.catalog import read_catalog
 from mrigan.config import FacesConfig, PairsConfig
+from mrigan.imaging.picture import grey
 from mrigan.video import FaceDetector, PyAvSource, find_faces, follow, read_frames
 from mrigan.video.evidence import AROUND
-from mrigan.video.geometry import geometries, grey
+from mrigan.video.geometry import geometries
 from mrigan.video.lags import Sight
 from mrigan.video.moments import decide
 from mrigan.video.points import fake_points, original_points, outside

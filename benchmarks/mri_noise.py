@@ -21,11 +21,11 @@ import torch
 
 from mrigan.catalog import Catalog, read_catalog, scan_catalog
 from mrigan.config import ShardsConfig, load_config
+from mrigan.imaging.recipe import Die, draw_step
+from mrigan.imaging.treatment import METHODS
 from mrigan.mri import mri_image
 from mrigan.sample import make_sample
 from mrigan.video import FaceDetector, Treatment, crop, find_faces, follow, read_frames, resize_face
-from mrigan.video.recipe import Die, draw_step
-from mrigan.video.treatment import METHODS
 
 
 def means(catalog: Catalog, families: int) -> dict[str, list[float]]:

@@ -28,12 +28,12 @@ from skimage.util import random_noise
 
 from mrigan.catalog import scan_catalog, write_catalog
 from mrigan.config import ShardsConfig, load_config
+from mrigan.imaging.recipe import Die, draw_step
+from mrigan.imaging.treatment import METHODS
 from mrigan.packing import plan_shards
 from mrigan.packing.family import Sample, family_samples
 from mrigan.packing.tools import Stages, Tools
 from mrigan.sample import make_sample
-from mrigan.video.recipe import Die, draw_step
-from mrigan.video.treatment import METHODS
 
 PUBLISHED = 0.3  # of the families
 SEEDS = (0, 1, 2)

@@ -27,8 +27,8 @@ import cv2
 import numpy as np
 
 from mrigan.config import FacesConfig
+from mrigan.imaging.picture import scale_to
 from mrigan.video import Detection, FaceDetector, read_frames
-from mrigan.video.geometry import scale_to
 from mrigan.video.tracks import Tracker
 
 SAMPLES, BEFORE, AFTER, STEP = 20, 7, 3, 0.4  # of a clip; of each in a splice; seconds between two

@@ -16,8 +16,8 @@ import mrigan
 from mrigan.catalog import audit, scan_catalog
 from mrigan.catalog.readers import READERS
 from mrigan.evaluation.aggregation import STRATEGIES, aggregate
+from mrigan.imaging.corruptions import CORRUPTIONS, corrupt
 from mrigan.mri import METRICS, stored_mri
-from mrigan.video.corruptions import CORRUPTIONS, corrupt
 from tests.conftest import ROOT
 
 TABLES = (READERS, METRICS, CORRUPTIONS, STRATEGIES)

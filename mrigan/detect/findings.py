@@ -15,6 +15,7 @@ from mrigan.config import FacesConfig
 from mrigan.detect.inputs import Input, fingerprint, refuse_url
 from mrigan.detect.pictures import Album, Example, FrameView, Scene
 from mrigan.errors import InputError, ModelError
+from mrigan.imaging.quality import colour, sharpness, side
 from mrigan.time_limit import GLANCE, within
 from mrigan.video import (
     BrokenVideo,
@@ -29,7 +30,6 @@ from mrigan.video import (
     read_frames,
     resize_face,
 )
-from mrigan.video.quality import colour, sharpness, side
 from mrigan.video.stills import read_picture
 from mrigan.video.tracks import Tracker
 

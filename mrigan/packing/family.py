@@ -21,6 +21,7 @@ from typing import Any
 
 from mrigan.catalog import Clip, Family
 from mrigan.errors import InputError
+from mrigan.imaging.picture import Picture, to_host
 from mrigan.packing.settle import Sample, settled
 from mrigan.packing.still_families import MIXED
 from mrigan.packing.tools import Stages, Timed, Tools
@@ -44,7 +45,6 @@ from mrigan.video import (
     pyav_source,
 )
 from mrigan.video.geometry import one_is_grey
-from mrigan.video.picture import Picture, to_host
 
 log = logging.getLogger(__name__)
 

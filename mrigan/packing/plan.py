@@ -19,6 +19,7 @@ from mrigan.catalog import SPLITS, Clip, Family, read_catalog
 from mrigan.config import ShardsConfig, differences
 from mrigan.errors import CatalogError, ConfigError, ShardError
 from mrigan.files import hash_json, sha256_file
+from mrigan.imaging.recipe import check_recipe
 from mrigan.mri import LEARNED, METRICS
 from mrigan.packing.inputs import (
     differ_from_record,
@@ -36,7 +37,6 @@ from mrigan.shardset.leftovers import refuse_special_files
 from mrigan.shardset.marker import made_of, read_marker
 from mrigan.shardset.matching import check_match
 from mrigan.shardset.plan_file import Plan, Unit, load_plan, read_plan_json, write_plan
-from mrigan.video.recipe import check_recipe
 from mrigan.video.stills import PICTURE_SUFFIXES
 
 CLIP_FRAMES = 300  # assumed length of a clip: DFDC's 10 s; Celeb-DF and FaceForensics are about as long

@@ -19,6 +19,8 @@ import numpy as np
 from mrigan.catalog import Catalog, Family
 from mrigan.config import ShardsConfig
 from mrigan.errors import CatalogError, InputError
+from mrigan.imaging.recipe import SHAPE_SIZE, Die, draw_step
+from mrigan.imaging.treatment import METHODS, Step
 from mrigan.outputs import PICTURE, refuse_foreign
 from mrigan.packing.sheet import Cell, marked, write_sheet
 from mrigan.packing.still_families import is_still
@@ -40,8 +42,6 @@ from mrigan.video import (
     read_still,
     resize_face,
 )
-from mrigan.video.recipe import SHAPE_SIZE, Die, draw_step
-from mrigan.video.treatment import METHODS, Step
 
 SHEETS = ("noises", "augmentations", "distractions", "pairs")
 TRIES = 50  # families that are looked at for a face before it is given up
@@ -163,8 +163,8 @@ def _augmentations(seen: Seen) -> list[list[Cell]]:
         for settings in ends:
             step = Step("augmentation", name, settings)
             treatment = _alone(step, seen)
-            picture, face = treatment.apply(image, 0), treatment.move(seen.face, size)
-            cells.append(Cell(marked(picture, face.box, face.points) if face else picture, _said(step)))
+            picture, moved = treatment.apply(image, 0), treatment.move(seen.face.box, seen.face.points, size)
+            cells.append(Cell(marked(picture, *moved) if moved else picture, _said(step)))
     return _rows(cells, 4)
 
 

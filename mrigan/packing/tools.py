@@ -18,6 +18,7 @@ from mrigan.catalog import Clip, Family
 from mrigan.config import ShardsConfig
 from mrigan.errors import InputError
 from mrigan.files import hash_json
+from mrigan.imaging.picture import Picture, to_device
 from mrigan.packing.plan import Plan
 from mrigan.packing.treated import Treated
 from mrigan.video import (
@@ -37,7 +38,6 @@ from mrigan.video import (
     resize_face,
     write_faces,
 )
-from mrigan.video.picture import Picture
 
 T = TypeVar("T")
 KEEP = 256 * 2**20  # bytes of frames kept from detection for cutting; a longer clip is decoded a second time
@@ -154,8 +154,6 @@ class Tools:
         """A picture on the device that frames are worked on."""
         if self.config.video.device == "cpu":
             return still
-        from mrigan.video.device import to_device
-
         return replace(still, image=to_device(still.image, self.config.video.device))
 
     def cut(self, image: Picture, box: Sequence[float]) -> Picture:

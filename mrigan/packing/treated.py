@@ -11,9 +11,9 @@ import numpy as np
 
 from mrigan.catalog import Family
 from mrigan.config import ShardsConfig
+from mrigan.imaging.augmentation import Box, Size, move_box
+from mrigan.imaging.picture import Picture
 from mrigan.video import Face, Frame, Geometry, Paired, Treatment, draw_treatment
-from mrigan.video.augmentation import Box, Size, move_box
-from mrigan.video.picture import Picture
 
 Clock = Callable[[str], AbstractContextManager[None]]
 
@@ -91,7 +91,8 @@ class Treated:
         """Where a face that was found in this (decoded) frame lies in the stored one; None = out of sight."""
         if self.treatment is None or self.after:
             return face
-        return self.treatment.move(face, _size(image))
+        moved = self.treatment.move(face.box, face.points, _size(image))
+        return replace(face, box=moved[0], points=moved[1]) if moved else None
 
     def boxes(self, box: Box, geometry: Geometry, frame: Frame) -> tuple[Box | None, Box | None]:
         """A box found in the original's frame, in the pictures of a pair: as decoded, and as stored.

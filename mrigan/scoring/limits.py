@@ -12,10 +12,10 @@ import torch
 
 from mrigan.data import ShardSet, eval_batches
 from mrigan.evaluation.fit_limits import MIN_FAMILIES, fit_limits
+from mrigan.imaging.quality import colour, sharpness
 from mrigan.models import Bundle
 from mrigan.models.familiarity import Familiarity, fit_familiarity
 from mrigan.models.known_faces import KnownFaces, fit_known_faces
-from mrigan.video.quality import colour, sharpness
 
 MOST = 4000  # held-out faces looked at, spread evenly over the set
 MOST_KNOWN = 256  # training faces remembered, as many of each family

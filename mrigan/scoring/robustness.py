@@ -21,11 +21,11 @@ from mrigan.errors import InputError
 from mrigan.evaluation.parts import Parts
 from mrigan.evaluation.robustness import CLEAN, SCHEMA, write_robustness
 from mrigan.evaluation.schema import OPTIONAL, VIDEO
+from mrigan.imaging.corruptions import CORRUPTIONS, corrupt
 from mrigan.models.bundle import Bundle, load_bundle
 from mrigan.progress import bar
 from mrigan.scoring.evaluate import model_names, own_thresholds
 from mrigan.tracking import resolve
-from mrigan.video.corruptions import CORRUPTIONS, corrupt
 
 log = logging.getLogger(__name__)
 

@@ -3,20 +3,22 @@
 Importing this is light: av, torch, OpenCV, SciPy and pyarrow are imported where they are used.
 """
 
+from mrigan.imaging.recipe import draw_treatment
+from mrigan.imaging.treatment import Treatment
 from mrigan.video.alignment import Alignment, FakeClip, Paired, follow, pair_frames
 from mrigan.video.cropped import WholePictures, detector_of
 from mrigan.video.crops import RESIZE, crop, expand_box, resize_face
-from mrigan.video.faces import INFERENCE_THRESHOLDS, Detection, Face, FaceDetector, FaceTable, find_faces
+from mrigan.video.decoders import family_source, pyav_source
+from mrigan.video.face import Detection, Face, FaceTable
+from mrigan.video.faces import INFERENCE_THRESHOLDS, FaceDetector, find_faces
 from mrigan.video.frames import BrokenVideo, DamagedVideo, Decoded, Frame, TruncatedVideo, read_frames
 from mrigan.video.geometry import Geometry, changed
 from mrigan.video.info import VideoInfo, probe
 from mrigan.video.moments import Decision
-from mrigan.video.recipe import draw_treatment
-from mrigan.video.source import DecoderError, FrameSource, PyAvSource, family_source, pyav_source
+from mrigan.video.source import DecoderError, FrameSource, PyAvSource
 from mrigan.video.still_pairs import FakeStill
 from mrigan.video.stills import is_picture, read_still
 from mrigan.video.table import faces_key, fingerprint, read_faces, read_faces_checked, write_faces
-from mrigan.video.treatment import Treatment
 
 __all__ = [
     "INFERENCE_THRESHOLDS",

@@ -27,9 +27,10 @@ import numpy as np
 
 from mrigan.config import PairsConfig
 from mrigan.errors import InputError
+from mrigan.imaging.picture import grey
 from mrigan.video.evidence import Evidence
 from mrigan.video.frames import Decoded, Frame
-from mrigan.video.geometry import FLAT, Geometry, border_difference, geometries, grey, grey_rim, rim
+from mrigan.video.geometry import FLAT, Geometry, border_difference, geometries, grey_rim, rim
 from mrigan.video.moments import Decision
 from mrigan.video.source import FrameSource, PyAvSource
 from mrigan.video.window import Greys, Window

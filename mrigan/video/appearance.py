@@ -15,9 +15,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from mrigan.imaging.picture import Picture, scale_to, to_host
 from mrigan.video.crops import crop
-from mrigan.video.geometry import scale_to
-from mrigan.video.picture import Picture, to_host
 
 # Places of the five points in the unit square: eyes, nose, corners of the mouth
 TEMPLATE = np.array([[0.34, 0.40], [0.66, 0.40], [0.50, 0.58], [0.37, 0.74], [0.63, 0.74]])

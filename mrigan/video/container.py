@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrigan.errors import InputError
-from mrigan.video.picture import Picture, is_array
+from mrigan.imaging.picture import Picture, is_array
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mrigan.config import FacesConfig
-from mrigan.video.faces import CPU_BATCH, Detection, FaceDetector
-from mrigan.video.picture import Picture
+from mrigan.imaging.picture import Picture
+from mrigan.video.face import Detection
+from mrigan.video.faces import CPU_BATCH, FaceDetector
 
 
 class WholePictures(FaceDetector):

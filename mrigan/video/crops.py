@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mrigan.errors import ConfigError
-from mrigan.video.geometry import scale_to
-from mrigan.video.picture import Picture, is_array
+from mrigan.imaging.picture import Picture, is_array, scale_to
 
 
 def expand_box(box: Sequence[float], margin: float, frame_size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from mrigan.errors import ConfigError
+from mrigan.imaging.picture import Picture
 from mrigan.video.container import as_displayed
 from mrigan.video.frames import Decoded, Frame
 from mrigan.video.packets import RefusedError, Stream, taken_apart
-from mrigan.video.picture import Picture
 from mrigan.video.source import DecoderError
 
 CODECS = {"cpu": {"vp8", "vp9", "mjpeg"}, "cuda": {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4"}}

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mrigan.imaging.picture import Picture, grey
 from mrigan.video.frames import Decoded, Frame
-from mrigan.video.geometry import FLAT, Geometry, geometries, grey, spread
+from mrigan.video.geometry import FLAT, Geometry, geometries, spread
 from mrigan.video.lags import Sight
 from mrigan.video.moments import Decision, decide
-from mrigan.video.picture import Picture
 from mrigan.video.points import fake_points, outside
 from mrigan.video.window import Greys
 

@@ -3,75 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from mrigan.config import FacesConfig
 from mrigan.errors import ConfigError
+from mrigan.imaging.coordinates import on_grid
+from mrigan.imaging.picture import Picture, is_array, scale_to
+from mrigan.video.face import PROB_GRID, Detection, FaceTable
 from mrigan.video.frames import BrokenVideo, Frame
-from mrigan.video.geometry import on_grid, scale_to
-from mrigan.video.picture import Picture, is_array
+from mrigan.video.tracks import Tracker
 
 INFERENCE_THRESHOLDS = (0.7, 0.8, 0.8)  # the DFDC winner's, for verdicts: a missed face costs more than a false one
 BATCH = 32  # frames in one GPU pass
 CPU_BATCH = 6  # frames in one pass on a CPU: a third cheaper than one by one; of more, the heap is given back each time
 PADDING = 64  # px
-PROB_GRID = 1 / 65_536  # of probabilities, as `geometry.GRID` of places
-
-
-@dataclass(frozen=True)
-class Detection:
-    """One face in one picture.
-
-    Args:
-        box: (x0, y0, x1, y1) in px of the picture given, inside it; multiples of `geometry.GRID`.
-        prob: MTCNN's probability, 0..1, a multiple of `PROB_GRID`.
-        points: eyes, nose, corners of the mouth: 5 × (x, y) in px, multiples of it.
-    """
-
-    box: tuple[float, float, float, float]
-    prob: float
-    points: tuple[tuple[float, float], ...]
-
-    @property
-    def area(self) -> float:
-        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
-
-
-@dataclass(frozen=True)
-class Face:
-    """A detection in a clip: `frame` index, `time` in seconds, `person` from 0 (one index, one person)."""
-
-    frame: int
-    time: float
-    person: int
-    box: tuple[float, float, float, float]
-    prob: float
-    points: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
-class FaceTable:
-    """All faces of a clip, ordered by frame, then person.
-
-    Args:
-        frames: sampled frames that were looked at, with a face or not.
-        frame_size: (w, h) in px as displayed; (0, 0) when no frame was seen.
-        note: "" or why the table ends early (a cut-off file).
-    """
-
-    faces: list[Face] = field(default_factory=list)
-    frames: int = 0
-    frame_size: tuple[int, int] = (0, 0)
-    note: str = ""
-
-    def by_frame(self) -> dict[int, list[Face]]:
-        """Frame index → its faces, by person."""
-        table: dict[int, list[Face]] = {}
-        for face in self.faces:
-            table.setdefault(face.frame, []).append(face)
-        return table
 
 
 class FaceDetector:
@@ -186,8 +132,6 @@ def find_faces(frames: Iterable[Frame], detector: FaceDetector) -> FaceTable:
     Raises:
         InputError: what `read_frames` raises before the first frame.
     """
-    from mrigan.video.tracks import Tracker
-
     tracker = Tracker()
     seen = 0
     size = (0, 0)

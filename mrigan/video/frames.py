@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import Any
 
 from mrigan.errors import InputError
+from mrigan.imaging.picture import Picture
 from mrigan.video.container import THREADS, open_video
 from mrigan.video.converter import Converter
 from mrigan.video.damage import Soundness
 from mrigan.video.demux import Packets, avi_index, cut_short
 from mrigan.video.look_ahead import LookAhead
 from mrigan.video.numbering import Clock, Numbering, Place, is_hidden
-from mrigan.video.picture import Picture
 from mrigan.video.sizes import Size, frame_sizes, pixel_ratio
 
 log = logging.getLogger(__name__)

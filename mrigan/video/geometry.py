@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from mrigan.config import PairsConfig
-from mrigan.video.picture import Picture, is_array, to_host
+from mrigan.imaging.coordinates import INSIDE
+from mrigan.imaging.picture import Picture, grey, is_array, scale_to, to_host
 
-GRID = 1 / 64  # px: boxes and points are multiples of it, so that the last bits of a processor or a batch do not matter
 FLAT = 8.0  # of 255, standard deviation: darker or emptier frames match in every geometry and tell nothing
 GREY, COLOURED = 3.0, 10.0  # of 255, mean of the largest minus the smallest channel: skin has 30 and more
 GREY_STEP = 4  # px between two that are looked at
-INSIDE = 0.9  # of a box's area must lie in a cut-out fake's window
-
-
-def on_grid(values: Any, step: float = GRID) -> Any:
-    """Numbers or arrays of them, rounded to multiples of `step`, a power of two."""
-    return np.rint(np.asarray(values) / step) * step
 
 
 @dataclass(frozen=True)
@@ -151,25 +144,3 @@ def _colour(image: np.ndarray) -> float:
 def spread(values: np.ndarray) -> float:
     """Standard deviation of every fourth grey value each way, 0..127."""
     return float(np.ascontiguousarray(values[::4, ::4]).std())
-
-
-def grey(image: Picture) -> np.ndarray:
-    """(h, w, 3) uint8 RGB → (h, w) uint8 luma (BT.601), on the CPU wherever the picture lies."""
-    if not is_array(image):
-        from mrigan.video import device
-
-        return device.grey(image)
-    import cv2
-
-    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-
-
-def scale_to(image: Picture, size: tuple[int, int]) -> Picture:
-    """Area-scale a picture to (w, h): means when both sides shrink, else bilinear (OpenCV's INTER_AREA)."""
-    if not is_array(image):
-        from mrigan.video.device import batched, resized, single
-
-        return single(resized(batched(image), size))
-    import cv2
-
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

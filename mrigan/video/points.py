@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from mrigan.imaging.picture import grey
 from mrigan.video.container import display_matrix
 from mrigan.video.frames import Decoded
-from mrigan.video.geometry import Geometry, grey
+from mrigan.video.geometry import Geometry
 
 ACROSS, DOWN = 128, 72  # points of a picture each way, whatever its shape
 PLANAR = {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p", "gray"}

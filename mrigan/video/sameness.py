@@ -15,8 +15,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from mrigan.imaging.picture import Picture
 from mrigan.video.appearance import Look, Shot, around, shot_difference, shot_of, small_of, unlikeness
-from mrigan.video.picture import Picture
 
 LOOKS = 6  # of a track, that a face is compared with
 RECENT = 8  # samples that say what is usual

@@ -1,4 +1,4 @@
-"""Where frames come from: one interface over the decoders, and the rule that picks one.
+"""Where frames come from: one interface over the decoders. `mrigan.video.decoders` picks one.
 
 `FrameSource.read` gives the same frames, by index and time, whichever decoder is behind it. Their colours are not the
 same bit by bit (DALI interpolates 4:2:0 chroma, swscale repeats it: see docs/results.md). So the clips of one family
@@ -7,19 +7,14 @@ all go through one decoder: an MRI shows what a forger did, never what a decoder
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from mrigan.config import VideoConfig
-from mrigan.errors import InputError, MriganError
+from mrigan.errors import MriganError
+from mrigan.imaging.picture import Picture, to_device
 from mrigan.video.frames import Decoded, Frame, decode, read_frames
-
-log = logging.getLogger(__name__)
-
-_EXPLAINED: set[str] = set()
 
 
 class DecoderError(MriganError):
@@ -62,45 +57,31 @@ class PyAvSource:
         return decode(path, needed=needed)
 
 
-def family_source(config: VideoConfig, paths: Iterable[str | Path]) -> FrameSource:
-    """Who decodes the clips of a family: a function of the settings and the files, not of the machine.
+class OnDevice:
+    """A `FrameSource` that decodes on the CPU, for those who go on with its frames on the device `to`.
 
-    `auto` is DALI where the device is a GPU and DALI takes every clip, by codec, pixel format, colours and soundness;
-    else PyAV. Each reason is logged once. Files that nobody can open do not count.
-
-    Raises:
-        ConfigError: DALI or a GPU is asked for and not there.
-        DecoderError: `dali` is asked for, and refuses a clip.
+    A frame is sent when it is asked for, not when it is decoded.
     """
-    if config.decoder == "pyav" or (config.decoder == "auto" and config.device == "cpu"):
-        return pyav_source(config)
-    from mrigan.video.dali import DaliSource
 
-    source = DaliSource(config.device)
-    for path in paths:
+    def __init__(self, source: FrameSource, device: str) -> None:
+        self.source = source
+        self.name, self.device, self.to = source.name, source.device, device
+
+    def read(self, path: str | Path, every: int = 10, wanted: Collection[int] | None = None) -> Iterator[Frame]:
+        for frame in self.source.read(path, every, wanted):
+            yield replace(frame, image=to_device(frame.image, self.to))
+
+    def decode(self, path: str | Path, needed: Callable[[int], bool] | None = None) -> Generator[Decoded, None, int]:
+        frames = self.source.decode(path, needed)
         try:
-            reason = source.refusal(path)
-        except InputError:
-            continue
-        if reason and config.decoder == "dali":
-            raise DecoderError(f"DALI does not decode this clip: {reason}", where=str(path), fix="video.decoder=auto")
-        if reason:
-            _explain(reason, os.fsdecode(path))
-            return pyav_source(config)
-    return source
+            while True:
+                try:
+                    decoded = next(frames)
+                except StopIteration as end:
+                    return int(end.value)
+                yield replace(decoded, converter=self._sending(decoded.converter))
+        finally:
+            frames.close()
 
-
-def pyav_source(config: VideoConfig) -> FrameSource:
-    """PyAV, with its frames on the device where they are worked on."""
-    if config.device == "cpu":
-        return PyAvSource()
-    from mrigan.video.device import OnDevice
-
-    return OnDevice(PyAvSource(), config.device)
-
-
-def _explain(reason: str, where: str) -> None:
-    """Log why PyAV decodes, each reason once in a process."""
-    if reason not in _EXPLAINED:
-        _EXPLAINED.add(reason)
-        log.info("decoded by PyAV, as all such clips and their families: %s (%s)", reason, where)
+    def _sending(self, converter: Callable[[Any], Any]) -> Callable[[Any], Picture]:
+        return lambda picture: to_device(converter(picture), self.to)

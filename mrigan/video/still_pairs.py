@@ -17,9 +17,10 @@ import numpy as np
 
 from mrigan.config import PairsConfig
 from mrigan.errors import InputError
+from mrigan.imaging.picture import grey, scale_to
 from mrigan.video.alignment import CLEARLY, Paired
 from mrigan.video.frames import Frame
-from mrigan.video.geometry import Geometry, border_difference, geometries, grey, rim, scale_to
+from mrigan.video.geometry import Geometry, border_difference, geometries, rim
 from mrigan.video.stills import read_still
 
 Box = Sequence[float]

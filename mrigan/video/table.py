@@ -11,7 +11,7 @@ from mrigan.config import FacesConfig
 from mrigan.errors import InputError
 from mrigan.files import hash_json
 from mrigan.regular import open_regular, reason
-from mrigan.video.faces import Face, FaceTable
+from mrigan.video.face import Face, FaceTable
 
 # The settings that find faces
 FINDING = ("every", "long_side", "min_face", "thresholds", "factor", "max_persons", "cropped")

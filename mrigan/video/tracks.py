@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mrigan.imaging.picture import Picture
 from mrigan.video.appearance import Look, look_of
-from mrigan.video.faces import Detection, Face
-from mrigan.video.picture import Picture
+from mrigan.video.face import Detection, Face
 from mrigan.video.sameness import Memory, Seen, Shots
 
 GAP = 6.0  # seconds that a face may be out of sight and still be the same person where it reappears

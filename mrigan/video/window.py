@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from mrigan.errors import InputError
+from mrigan.imaging.picture import grey
 from mrigan.video.frames import Decoded, Frame
-from mrigan.video.geometry import Geometry, grey, spread
+from mrigan.video.geometry import Geometry, spread
 from mrigan.video.points import original_points
 from mrigan.video.source import FrameSource
 

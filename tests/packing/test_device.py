@@ -16,11 +16,12 @@ import pytest
 import torch
 
 from mrigan.catalog import Catalog, Clip, clip_id, write_catalog
+from mrigan.imaging.picture import to_device
 from mrigan.packing import plan_shards, tools
 from mrigan.packing.family import Sample, family_samples
 from mrigan.packing.tools import Stages, Tools
 from mrigan.video import Decoded, Frame, PyAvSource
-from mrigan.video.device import OnDevice, to_device
+from mrigan.video.source import OnDevice
 from tests.clips import write_clip
 from tests.packing.conftest import config
 from tests.packing.sets import samples

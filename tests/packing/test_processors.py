@@ -18,11 +18,11 @@ from skimage.data import astronaut
 
 from mrigan.config import load_config
 from mrigan.config.shards import ShardsConfig
+from mrigan.imaging.recipe import Die, draw_step
+from mrigan.imaging.treatment import METHODS
 from mrigan.mri import LEARNED, METRICS, stored_mri
 from mrigan.packing import build_shards, plan_shards
 from mrigan.video import Treatment
-from mrigan.video.recipe import Die, draw_step
-from mrigan.video.treatment import METHODS
 from tests.packing.conftest import PNG, Built, tree
 
 CAPPED = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "OPENCV_CPU_DISABLE": "AVX2,AVX512_SKX"}

@@ -12,6 +12,7 @@ from skimage import data
 
 from mrigan.config import FacesConfig
 from mrigan.errors import InputError
+from mrigan.imaging.coordinates import GRID
 from mrigan.video import (
     INFERENCE_THRESHOLDS,
     FaceDetector,
@@ -24,8 +25,7 @@ from mrigan.video import (
     write_faces,
 )
 from mrigan.video.areas import OutsideError
-from mrigan.video.faces import PROB_GRID, Detection
-from mrigan.video.geometry import GRID
+from mrigan.video.face import PROB_GRID, Detection
 from mrigan.video.tracks import iou
 from tests.clips import counter_frames, write_clip
 

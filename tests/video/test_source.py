@@ -17,7 +17,7 @@ from skimage import data
 
 from mrigan.config import VideoConfig
 from mrigan.errors import ConfigError, InputError
-from mrigan.video import Decoded, DecoderError, PyAvSource, family_source, packets, read_frames, source
+from mrigan.video import Decoded, DecoderError, PyAvSource, decoders, family_source, packets, read_frames
 from mrigan.video.packets import taken_apart
 from tests.clips import counter_frames, read_counter, write_clip
 
@@ -248,7 +248,7 @@ def test_who_decodes_follows_from_settings_and_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(dali, "_pipeline", lambda device: None)  # as on a machine with a GPU
-    monkeypatch.setattr(source, "_EXPLAINED", set())
+    monkeypatch.setattr(decoders, "_EXPLAINED", set())
     caplog.set_level(logging.INFO)
     plain = write_clip(tmp_path / "plain.mp4", counter_frames(3))
     full = write_clip(tmp_path / "full.mp4", counter_frames(3), pix_fmt="yuv444p")

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mrigan.video.faces import Detection
+from mrigan.video.face import Detection
 from mrigan.video.tracks import Tracker, iou
 
 STEP = 0.4  # seconds: every 10th frame at 25 fps

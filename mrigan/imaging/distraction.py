@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mrigan.video.letters import ABOVE, BELOW, strokes
+from mrigan.imaging.letters import ABOVE, BELOW, strokes
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255), "black": (0, 0, 0)}
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}

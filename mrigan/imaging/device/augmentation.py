@@ -1,4 +1,4 @@
-"""The six augmentations of `mrigan.video.augmentation` on a device. (N, 3, H, W) uint8 → the same."""
+"""The six augmentations of `mrigan.imaging.augmentation` on a device. (N, 3, H, W) uint8 → the same."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, pad
 
-from mrigan.video.augmentation import brightness_table, contrast_table, rotation_matrix
-from mrigan.video.device.pictures import resized, to_uint8
+from mrigan.imaging.augmentation import brightness_table, contrast_table, rotation_matrix
+from mrigan.imaging.device.pictures import resized, to_uint8
 
 
 def blur(images: Tensor, size: int) -> Tensor:

@@ -11,8 +11,8 @@ import torch
 from skimage.data import astronaut
 from skimage.util import img_as_ubyte, random_noise
 
+from mrigan.imaging.noise import NOISES, gaussian, localvar, poisson, uniform_field
 from mrigan.mri import mri_image
-from mrigan.video.noise import NOISES, gaussian, localvar, poisson, uniform_field
 
 THEIRS: dict[str, dict[str, Any]] = {
     "gaussian": {"mode": "gaussian", "var": 0.01},

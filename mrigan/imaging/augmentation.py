@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mrigan.video.geometry import INSIDE, on_grid, scale_to
+from mrigan.imaging.coordinates import INSIDE, on_grid
+from mrigan.imaging.picture import scale_to
 
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
@@ -110,7 +111,7 @@ def augmentation_matrix(name: str, size: Size, /, **settings: Any) -> tuple[np.n
 
 
 def move_points(matrix: np.ndarray, points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
-    """Map (x, y) landmarks, to multiples of `geometry.GRID`.
+    """Map (x, y) landmarks, to multiples of `coordinates.GRID`.
 
     A mirrored face has its left eye on the other side: lists of 5 and 68 are reordered.
     """
@@ -129,7 +130,7 @@ def move_box(matrix: np.ndarray, box: Sequence[float], size: Size, inside: float
     quarter at 15°). Where nothing is turned this is the mapped box itself.
 
     Returns:
-        (x0, y0, x1, y1) in px, multiples of `geometry.GRID`, or None where less than the part `inside` of it lies in
+        (x0, y0, x1, y1) in px, multiples of `coordinates.GRID`, or None where less than the part `inside` of it lies in
         the picture.
     """
     half = np.array([box[2] - box[0], box[3] - box[1]]) / 2

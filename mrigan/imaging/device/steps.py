@@ -1,4 +1,4 @@
-"""A family's treatment on a device: the steps of `mrigan.video.treatment`, on the pictures of one frame."""
+"""A family's treatment on a device: the steps of `mrigan.imaging.treatment`, on the pictures of one frame."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from functools import lru_cache
 
 from torch import Tensor
 
-from mrigan.video.device.augmentation import AUGMENTATIONS
-from mrigan.video.device.distraction import distract
-from mrigan.video.device.noise import NOISES, sent
-from mrigan.video.noise import uniform_field
-from mrigan.video.treatment import Treatment, frame_generator
+from mrigan.imaging.device.augmentation import AUGMENTATIONS
+from mrigan.imaging.device.distraction import distract
+from mrigan.imaging.device.noise import NOISES, sent
+from mrigan.imaging.noise import uniform_field
+from mrigan.imaging.treatment import Treatment, frame_generator
 
 FIELDS = 2  # kept on the device: a frame's original and its fakes, of one size or of two
 

@@ -19,16 +19,17 @@ from skimage.data import astronaut
 
 from mrigan.config import VideoConfig, load_config
 from mrigan.config.shards import ShardsConfig
+from mrigan.imaging.device import batched, resized, single, treat
+from mrigan.imaging.device.noise import sent
+from mrigan.imaging.distraction import text_size
+from mrigan.imaging.noise import uniform_field
+from mrigan.imaging.picture import grey, scale_to, to_device, to_host
+from mrigan.imaging.recipe import Die, draw_step
+from mrigan.imaging.treatment import METHODS, Step
 from mrigan.video import FaceDetector, PyAvSource, Treatment, changed, crop, family_source, pair_frames, resize_face
 from mrigan.video.container import as_displayed
-from mrigan.video.device import OnDevice, batched, resized, single, to_device, treat
-from mrigan.video.device.noise import sent
-from mrigan.video.distraction import text_size
-from mrigan.video.geometry import grey, grey_rim, scale_to, spread
-from mrigan.video.noise import uniform_field
-from mrigan.video.picture import to_host
-from mrigan.video.recipe import Die, draw_step
-from mrigan.video.treatment import METHODS, Step
+from mrigan.video.geometry import grey_rim, spread
+from mrigan.video.source import OnDevice
 from tests.clips import counter_frames, read_counter, write_clip
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

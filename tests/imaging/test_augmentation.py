@@ -10,7 +10,7 @@ from scipy.ndimage import center_of_mass, uniform_filter
 from skimage.data import astronaut
 from skimage.transform import rotate as rotate_by_skimage
 
-from mrigan.video.augmentation import (
+from mrigan.imaging.augmentation import (
     AUGMENTATIONS,
     MIRROR_68,
     augmentation_matrix,

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from mrigan.video.augmentation import AUGMENTATIONS, MOVES, Size, augmentation_matrix, move_box, move_points
-from mrigan.video.distraction import DISTRACTIONS, distract
-from mrigan.video.faces import Face
-from mrigan.video.noise import NOISES
-from mrigan.video.picture import Picture, is_array
+from mrigan.imaging.augmentation import AUGMENTATIONS, MOVES, Box, Size, augmentation_matrix, move_box, move_points
+from mrigan.imaging.distraction import DISTRACTIONS, distract
+from mrigan.imaging.noise import NOISES
+from mrigan.imaging.picture import Picture, is_array
+
+Points = tuple[tuple[float, float], ...]
 
 METHODS: dict[str, tuple[str, ...]] = {
     "noise": tuple(NOISES),
@@ -71,7 +72,7 @@ class Treatment:
             frame: its index in the original; a fake's frame takes that of the original's frame which it shows.
         """
         if not is_array(image):
-            from mrigan.video.device import batched, single, treat
+            from mrigan.imaging.device import batched, single, treat
 
             return single(treat(self, batched(image), frame))
         for number, step in enumerate(self.steps):
@@ -94,11 +95,11 @@ class Treatment:
         steps = tuple(step for step in self.steps if step.kind == "augmentation" and step.name in MOVES)
         return replace(self, steps=steps) if steps else None
 
-    def move(self, face: Face, size: Size) -> Face | None:
-        """A face of a (width, height) frame as it lies in the treated one; None where it is no longer in sight."""
+    def move(self, box: Box, points: Points, size: Size) -> tuple[Box, Points] | None:
+        """A face's box and points in a (width, height) frame, as they lie in the treated one; None = out of sight."""
         matrix, new_size = self.matrix(size)
-        box = move_box(matrix, face.box, new_size)
-        return replace(face, box=box, points=tuple(move_points(matrix, face.points))) if box else None
+        moved = move_box(matrix, box, new_size)
+        return (moved, tuple(move_points(matrix, points))) if moved else None
 
     def record(self, frame: int) -> dict[str, Any]:
         """For a sample's json: the frame's index and all that was drawn."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import center_of_mass
 
-from mrigan.video.distraction import (
+from mrigan.imaging.distraction import (
     COLOURS,
     DIRECTIONS,
     DISTRACTIONS,
@@ -21,7 +21,7 @@ from mrigan.video.distraction import (
     shape_size,
     text_size,
 )
-from mrigan.video.letters import GLYPHS
+from mrigan.imaging.letters import GLYPHS
 
 # First 16 digits of the SHA-256 of what OpenCV 4.10 makes of a grey (220, 1100, 3) picture:
 # putText(image, text, (10, 150), FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), thickness, LINE_AA)

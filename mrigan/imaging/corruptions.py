@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from mrigan.video.distraction import COLOURS, draw_shape, draw_text, shape_size, text_size
-from mrigan.video.noise import gaussian
+from mrigan.imaging.distraction import COLOURS, draw_shape, draw_text, shape_size, text_size
+from mrigan.imaging.noise import gaussian
 
 SIDE = 256
 BLOCK = 8  # px

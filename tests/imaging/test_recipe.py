@@ -13,10 +13,9 @@ from skimage.data import astronaut
 
 from mrigan.config import MixConfig, RecipeConfig, ShardsConfig, load_config
 from mrigan.errors import ConfigError
-from mrigan.video.distraction import COLOURS, DIRECTIONS, SHAPES
-from mrigan.video.faces import Face
-from mrigan.video.recipe import Die, check_recipe, draw_step, draw_treatment
-from mrigan.video.treatment import METHODS, Treatment
+from mrigan.imaging.distraction import COLOURS, DIRECTIONS, SHAPES
+from mrigan.imaging.recipe import Die, check_recipe, draw_step, draw_treatment
+from mrigan.imaging.treatment import METHODS, Treatment
 
 FAMILIES = 20_000
 PAPER = RecipeConfig(share=0.3, datasets=["dfdc"])
@@ -120,12 +119,11 @@ def test_faces_move_with_all_steps() -> None:
     record = {"seed": 0, "family": "f", "steps": [
         {"kind": "augmentation", "name": "flip"}, {"kind": "noise", "name": "salt", "amount": 0.05},
         {"kind": "augmentation", "name": "rescale", "size": [800, 600]}]}  # fmt: skip
-    face = Face(0, 0.0, 0, (10, 20, 110, 140), 0.9, ((40, 60), (80, 60), (60, 80), (45, 110), (75, 110)))
-    moved = Treatment.from_record(record).move(face, (400, 300))
+    points = (40, 60), (80, 60), (60, 80), (45, 110), (75, 110)
+    moved = Treatment.from_record(record).move((10, 20, 110, 140), points, (400, 300))
     assert moved is not None
-    assert moved.box == pytest.approx((2 * 290, 40, 2 * 390, 280))
-    assert moved.points[0] == pytest.approx((2 * (400 - 80), 120))
-    assert moved.prob == face.prob
+    assert moved[0] == pytest.approx((2 * 290, 40, 2 * 390, 280))
+    assert moved[1][0] == pytest.approx((2 * (400 - 80), 120))
 
 
 def test_others_are_not_touched() -> None:

@@ -11,11 +11,6 @@ from torch import Tensor
 LUMA, SHIFT = (9798, 19235, 3735), 15  # BT.601 as OpenCV's fixed point has it
 
 
-def to_device(image: np.ndarray, device: str) -> Tensor:
-    """A decoded picture on `device`."""
-    return torch.from_numpy(np.ascontiguousarray(image)).to(device)
-
-
 def batched(image: Tensor) -> Tensor:
     """(H, W, 3) → (1, 3, H, W), a view."""
     return image.permute(2, 0, 1)[None]

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from mrigan.config import RecipeConfig
 from mrigan.errors import ConfigError
-from mrigan.video.distraction import COLOURS, DIRECTIONS, SHAPES
-from mrigan.video.treatment import METHODS, Step, Treatment
+from mrigan.imaging.distraction import COLOURS, DIRECTIONS, SHAPES
+from mrigan.imaging.treatment import METHODS, Step, Treatment
 
 T = TypeVar("T")
 

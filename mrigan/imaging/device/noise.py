@@ -1,4 +1,4 @@
-"""The seven noises of `mrigan.video.noise` on a device: the same tables, and the same field, drawn on the CPU.
+"""The seven noises of `mrigan.imaging.noise` on a device: the same tables, and the same field, drawn on the CPU.
 
 A field that a device drew by itself would be another one, and sets built on GPUs could not be compared with others, nor
 made again elsewhere. A frame's field is drawn and sent once, for its original and all fakes.
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mrigan.video.device.pictures import to_uint8
-from mrigan.video.noise import LEVELS, factors, level, poisson_table, steps
+from mrigan.imaging.device.pictures import to_uint8
+from mrigan.imaging.noise import LEVELS, factors, level, poisson_table, steps
 
 Noise = Callable[..., Tensor]
 

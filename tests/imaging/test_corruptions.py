@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from skimage import color, data
 from skimage.metrics import peak_signal_noise_ratio
 
-from mrigan.video.corruptions import CORRUPTIONS, corrupt
+from mrigan.imaging.corruptions import CORRUPTIONS, corrupt
 
 
 @pytest.fixture(scope="module")

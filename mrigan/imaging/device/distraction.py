@@ -1,4 +1,4 @@
-"""The distractions of `mrigan.video.distraction` on a device: drawn once on the CPU, and blended there.
+"""The distractions of `mrigan.imaging.distraction` on a device: drawn once on the CPU, and blended there.
 
 OpenCV draws a text in less time than a GPU is told to; what costs is the frame, which stays where it is.
 """
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mrigan.video.device.pictures import to_uint8
-from mrigan.video.distraction import Size, draw_text, fill_shape, place, thing_size
+from mrigan.imaging.device.pictures import to_uint8
+from mrigan.imaging.distraction import Size, draw_text, fill_shape, place, thing_size
 
 EDGE = 2  # px around a thing that its smooth edges may reach
 
@@ -31,7 +31,7 @@ def distract(
     colour: str = "white",
     **look: Any,
 ) -> Tensor:
-    """As `mrigan.video.distraction.distract`; (N, 3, H, W) uint8, all showing the frame numbered `frame`."""
+    """As `mrigan.imaging.distraction.distract`; (N, 3, H, W) uint8, all showing the frame numbered `frame`."""
     size = images.shape[-1], images.shape[-2]
     thing, motion = thing_size(look, size), name.partition("_")[0]
     at = place(size, thing, motion, frame=frame, start=start, direction=direction, fraction=fraction, rng=rng)

@@ -1,0 +1,1 @@
+"""Pixel operations on CPU and GPU: noise, augmentation, distraction, corruption; nothing of files or clips."""
