@@ -20,7 +20,7 @@ from mrigan.evaluation.parts import Parts
 from mrigan.evaluation.robustness import SCHEMA, measure_robustness, write_robustness
 from mrigan.imaging.corruptions import CORRUPTIONS
 from mrigan.models import Detector, save_bundle
-from mrigan.training import robustness
+from mrigan.scoring import robustness
 from tests.evaluation.tables import random_table
 from tests.training.runs import write_tiny_shards
 
