@@ -26,9 +26,9 @@ import webdataset
 from torch.utils.data import DataLoader
 from torchvision.transforms.functional import pil_to_tensor
 
-from mrigan.data import EpochPlan, ShardSet, make_loader
-from mrigan.data.assembly import Request
+from mrigan.data import EpochPlan, LoaderOptions, Samples, ShardSet, make_loader
 from mrigan.data.backends.threads import Filled
+from mrigan.data.batch import Request
 from mrigan.files import sha256_file
 from mrigan.mri import mri_image
 from mrigan.shardset.codecs import black, encode
@@ -83,7 +83,7 @@ def resume(out: Path) -> None:
         start = time.perf_counter()
         shards = ShardSet.open([out], "train", kind="pairs")
         opened = time.perf_counter()
-        with _ours(shards, 2, start_step=step, stop_step=step + 9) as batches:
+        with _ours(shards, 2, range(step, step + 9)) as batches:
             next(batches)
             came = time.perf_counter()
         print(f"first batch at step {step:>9,}: {1000 * (came - opened):.0f} ms after {1000 * (opened - start):.0f}")
@@ -199,10 +199,10 @@ def our_dali(shards: ShardSet, workers: int) -> Iterator[int]:
         yield from map(len, batches)
 
 
-def _ours(shards: ShardSet, workers: int, **means: Any) -> Any:
-    plan = EpochPlan(shards.labels, seed=0)
-    options = {"start_step": 0, "stop_step": len(shards) // BATCH} | means
-    return make_loader(shards, plan, global_batch=BATCH, workers=workers, flip=0.0, size=SIZE, **options)
+def _ours(shards: ShardSet, workers: int, steps: range | None = None, **options: Any) -> Any:
+    plan, samples = EpochPlan(shards.labels, seed=0), Samples(shards, size=SIZE)
+    steps = range(len(shards) // BATCH) if steps is None else steps
+    return make_loader(samples, plan, steps, BATCH, options=LoaderOptions(workers=workers, **options))
 
 
 def _as_is(batch: Any) -> Any:

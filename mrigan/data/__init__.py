@@ -3,20 +3,23 @@
 from mrigan.data.augment import Augment, random_erasing_, recipe
 from mrigan.data.backends.base import Loader
 from mrigan.data.batch import Batch
-from mrigan.data.loader import eval_batches, make_loader
+from mrigan.data.loader import LoaderOptions, eval_batches, make_loader
 from mrigan.data.plan import EpochPlan
 from mrigan.data.reader import ShardSet
+from mrigan.data.samples import Samples
 from mrigan.data.separation import check_separate
 from mrigan.data.stage import local_folders
-from mrigan.data.window import Window
+from mrigan.data.window import ShardWindow
 
 __all__ = [
     "Augment",
     "Batch",
     "EpochPlan",
     "Loader",
+    "LoaderOptions",
+    "Samples",
     "ShardSet",
-    "Window",
+    "ShardWindow",
     "check_separate",
     "eval_batches",
     "local_folders",

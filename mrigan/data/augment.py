@@ -26,8 +26,8 @@ import numpy as np
 import torch
 
 from mrigan.data.decode import Picture
-from mrigan.data.draws import Draws
 from mrigan.data.operations import OnArrays, OnPlanes, Operations
+from mrigan.data.sample_rng import SampleRng
 from mrigan.errors import ConfigError
 
 Augment = Callable[[Picture, np.random.Generator], Picture]  # (H, W, 3) uint8 RGB → the same; H and W stay
@@ -79,7 +79,7 @@ def recipe(name: str, seed: int = 0, crop: str = "authors") -> FaceRecipe | None
         raise ConfigError(f"unknown augmentation {name!r}", fix="known ones: face, mri")
     if name == "mri":
         return None
-    once = Draws.of(seed, 0, "jitter strengths of the run").generator()
+    once = SampleRng.of(seed, 0, "jitter strengths of the run").generator()
     return FaceRecipe(crop, contrast=once.random(), brightness=once.random())
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrigan.data.hashing import Ids, hash_ids
-from mrigan.data.window import Window
+from mrigan.data.window import ShardWindow
 from mrigan.errors import ConfigError, ShardError
 
 PLAN_VERSION = 1
@@ -39,14 +39,16 @@ class EpochPlan:
     Args:
         labels: (N,), 1 = fake, 0 = real.
         seed: any integer.
-        window: None, the whole epoch is shuffled; else see `Window`. What an epoch holds is the same.
+        window: None, the whole epoch is shuffled; else see `ShardWindow`. What an epoch holds is the same.
         balance: False keeps every sample of both classes.
 
     Raises:
         ShardError: no sample at all, or a balanced plan without samples of one class.
     """
 
-    def __init__(self, labels: npt.ArrayLike, seed: int, window: Window | None = None, balance: bool = True) -> None:
+    def __init__(
+        self, labels: npt.ArrayLike, seed: int, window: ShardWindow | None = None, balance: bool = True
+    ) -> None:
         fake = np.asarray(labels).astype(bool)
         classes = (np.flatnonzero(~fake), np.flatnonzero(fake))
         if balance and not all(len(ids) for ids in classes):

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mrigan.data.open_shards import OpenShards
-from mrigan.data.window import Window
+from mrigan.data.window import ShardWindow
 from mrigan.errors import ShardError
 from mrigan.files import hash_json
 from mrigan.shardset.folder import MEMBERS, Shard, ShardFolder, splits_of, verify
@@ -233,7 +233,7 @@ class ShardSet:
         number[np.argsort(first)] = np.arange(len(first))
         return number[shard], self._index["face_offset"].copy()
 
-    def window(self, shards: int, global_batch: int) -> Window:
+    def window(self, shards: int, global_batch: int) -> ShardWindow:
         """The window of an `EpochPlan` over these samples; from now on shards are read ahead of the reads.
 
         Args:
@@ -242,7 +242,7 @@ class ShardSet:
         Raises:
             ConfigError: fewer than two.
         """
-        window = Window(shards, global_batch, *self.places())
+        window = ShardWindow(shards, global_batch, *self.places())
         self.open_shards = OpenShards(self._shards, 2 * shards, ahead=True)  # two epochs meet in a batch
         return window
 

@@ -1,4 +1,4 @@
-"""One sample: read, checked and decoded, with its chances; and what takes its place where it is bad."""
+"""One sample: read, checked, decoded, flipped and augmented; and which sample replaces a bad one."""
 
 from __future__ import annotations
 
@@ -12,57 +12,70 @@ import numpy as np
 import numpy.typing as npt
 
 from mrigan.data.augment import Augment
-from mrigan.data.batch import Skipped
 from mrigan.data.decode import DecodeError, Picture, check_whole, decode, flip, resize, split_into
-from mrigan.data.draws import Draws
 from mrigan.data.reader import SampleError, ShardSet
+from mrigan.data.sample_rng import SampleRng
 from mrigan.errors import ShardError
 
-TRIES = 20  # substitutes for one sample; a set in which they all are bad is lost
-_BLACKS = 8  # black MRIs as bytes that are known at a time: one a format, size and quality
+MAX_SUBSTITUTES = 20  # tried for one bad sample
+_MAX_BLACKS = 8  # encodings of a black MRI that are remembered: one for each format, size and quality
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, order=True)
+class Skipped:
+    """A bad sample that was replaced by another one of its class.
+
+    Attributes:
+        sample: its place in the `ShardSet`.
+        error: what is wrong with it, and where.
+    """
+
+    sample: int
+    error: str
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A sample as it is stored, and its chances.
+    """A sample as it is stored, with its random numbers.
 
     Attributes:
         id: its place in the `ShardSet`.
-        mirrored: whether face and MRI shall be flipped left to right.
-        face: a JPEG or PNG, from its first byte to its last.
-        mri: the same; None where it is black, or not asked for.
+        mirrored: whether face and MRI are flipped left to right.
+        face: a whole JPEG or PNG file.
+        mri: the same; None if it is black or was not requested.
     """
 
     id: int
-    draws: Draws
+    rng: SampleRng
     mirrored: bool
     face: memoryview
     mri: memoryview | None
 
 
 class Samples:
-    """What becomes of the samples of a `ShardSet` on their way into a batch. Any number of threads may use it.
+    """Reads samples of a `ShardSet` and makes pictures of them. Threads may share it.
 
     Args:
-        size: px, side of the pictures.
-        mri: whether the MRIs are wanted.
+        size: px, side of the pictures; stored ones of another size are resized.
+        mri: whether MRIs are read; None = if the shards are pairs and faces are not augmented.
         seed: of flips and augmentation, which depend on (seed, epoch, key) only.
-        flip: probability of a horizontal flip.
-        augment: applied to the face, after the flip.
-        on_bad: "stop" raises the error of a bad sample; "skip" takes another one of its class in its place, drawn from
-            (seed, epoch, key), so that every rank keeps its number of batches and a resumed run sees the same.
+        flip: probability of a horizontal flip, of face and MRI together.
+        augment: applied to the face after the flip, with a random generator for each sample.
+        on_bad: "stop" raises the error of a bad sample; "skip" replaces it by another one of its class, drawn from
+            (seed, epoch, key), so every rank keeps its number of batches and a resumed run sees the same samples.
 
     Raises:
-        ShardError: MRIs are wanted and the shards hold none.
+        ShardError: MRIs are requested and the shards hold none.
+        ValueError: MRIs are requested together with an augmentation.
     """
 
     def __init__(
         self,
         shards: ShardSet,
         *,
-        size: int,
-        mri: bool,
+        size: int = 256,
+        mri: bool | None = None,
         seed: int = 0,
         flip: float = 0.0,
         augment: Augment | None = None,
@@ -70,34 +83,37 @@ class Samples:
     ) -> None:
         if mri and shards.kind != "pairs":
             raise ShardError("the shards hold no MRIs", where=shards.folders[0], fix="use shards of kind pairs")
-        self.shards, self.size, self.mri, self.seed, self.flip, self.augment = shards, size, mri, seed, flip, augment
+        if mri and augment is not None:
+            raise ValueError("an augmented face does not match its MRI: load one or the other")
+        self.shards, self.size, self.seed, self.flip, self.augment = shards, size, seed, flip, augment
+        self.mri = (shards.kind == "pairs" and augment is None) if mri is None else mri
         self.on_bad = on_bad
-        self._blacks: set[bytes] = set()  # every real's MRI, so half of all are the same: decoded once
+        self._blacks: set[bytes] = set()  # half of all MRIs are the same black picture: decoded once
 
     def encoded(self, i: int, epoch: int) -> Encoded:
-        """Sample `i`, its bytes checked.
+        """Sample `i`, with its bytes checked.
 
         Raises:
-            SampleError: it cannot be read, changed since it was written, or is no whole picture.
+            SampleError: it cannot be read, has changed since it was written, or is not a whole picture.
         """
-        draws = Draws.of(self.seed, epoch, self.shards.key(i))
+        rng = SampleRng.of(self.seed, epoch, self.shards.key(i))
         face, mri, _ = self.shards.view(i)
         if not self.mri or (mri is not None and self._is_black(i, mri)):
             mri = None
         for name, data in (("face", face), ("mri", mri)):
             if data is not None:
-                self._whole(i, name, data)
-        return Encoded(i, draws, draws.uniform < self.flip, face, mri)
+                self._check_whole(i, name, data)
+        return Encoded(i, rng, rng.uniform < self.flip, face, mri)
 
     def decode_into(self, sample: Encoded, face: Picture, mri: Picture | None) -> None:
-        """Decode into (3, size, size) planes, flipped and augmented.
+        """Decode, flip and augment a sample into planes of (3, size, size).
 
         Raises:
             SampleError: a picture cannot be decoded.
         """
         image = self._picture(sample, "face", sample.face)
         if self.augment is not None:
-            image = self.augment(image, sample.draws.generator())
+            image = self.augment(image, sample.rng.generator())
         split_into(image, face)
         if mri is None:
             return
@@ -107,13 +123,13 @@ class Samples:
             split_into(self._picture(sample, "mri", sample.mri), mri)
 
     def first_good(self, i: int, epoch: int, use: Callable[[int], T]) -> tuple[T, list[Skipped]]:
-        """`use(i)`; where that sample is bad and `on_bad` is "skip", `use` of the first good substitute.
+        """`use(i)`; if that sample is bad and `on_bad` is "skip", `use` of its first good substitute.
 
         Returns:
-            What `use` gave, and the bad samples that were passed over.
+            The result of `use`, and the bad samples that were skipped.
 
         Raises:
-            SampleError: the sample is bad and `on_bad` is "stop", or it and `TRIES` substitutes are.
+            SampleError: the sample is bad and `on_bad` is "stop", or it and `MAX_SUBSTITUTES` substitutes are bad.
         """
         skipped: list[Skipped] = []
         for candidate in self._candidates(i, epoch):
@@ -126,18 +142,19 @@ class Samples:
                 last = error
         raise SampleError(
             last.sample,
-            f"sample {self.shards.key(i)} and {TRIES} substitutes of its class are bad; the last one: {last.what}",
+            f"sample {self.shards.key(i)} and {MAX_SUBSTITUTES} substitutes of its class are bad; the last one: "
+            f"{last.what}",
             where=last.where,
             fix=last.fix,
         )
 
     def _candidates(self, i: int, epoch: int) -> Iterator[int]:
         yield i
-        same = self._classes[int(self.shards.labels[i])]
-        for attempt in range(TRIES):
+        same_class = self._classes[int(self.shards.labels[i])]
+        for attempt in range(MAX_SUBSTITUTES):
             text = f"mrigan substitute 1|{self.seed}|{epoch}|{self.shards.key(i)}|{attempt}"
             word = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-            yield int(same[word % len(same)])
+            yield int(same_class[word % len(same_class)])
 
     @cached_property
     def _classes(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -151,7 +168,7 @@ class Samples:
             return True
         if self._decode(i, "mri", mri).any():
             return False
-        if len(self._blacks) < _BLACKS:
+        if len(self._blacks) < _MAX_BLACKS:
             self._blacks.add(data)
         return True
 
@@ -159,9 +176,9 @@ class Samples:
         image = resize(self._decode(sample.id, name, data), self.size)
         return flip(image) if sample.mirrored else image
 
-    def _whole(self, i: int, name: str, data: memoryview) -> None:
+    def _check_whole(self, i: int, name: str, data: memoryview) -> None:
         try:
-            check_whole(data)  # some decoders make a picture of half a file, and say nothing
+            check_whole(data)  # some decoders make a picture of half a file without an error
         except DecodeError as error:
             raise self.shards.damaged(i, name, str(error)) from None
 

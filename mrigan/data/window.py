@@ -26,7 +26,7 @@ SPAN = 256  # samples: reads run at most so far ahead of the front that moves th
 
 
 @dataclass(frozen=True)
-class Window:
+class ShardWindow:
     """What the order depends on besides the draw.
 
     Attributes:

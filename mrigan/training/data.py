@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from mrigan.config import DataConfig
-from mrigan.data import Batch, EpochPlan, Loader, ShardSet, check_separate, local_folders, make_loader
+from mrigan.data import (
+    Batch,
+    EpochPlan,
+    Loader,
+    LoaderOptions,
+    Samples,
+    ShardSet,
+    check_separate,
+    local_folders,
+    make_loader,
+)
 from mrigan.engine.build import check_engine
 from mrigan.engine.distributed import World
 from mrigan.engine.optimizer import check_schedule
@@ -129,26 +139,31 @@ class TrainingData:
     def _loader(self, start: int, stop: int) -> Loader:
         config, inputs = self.task.config, self.task.inputs
         data = config.data
-        return make_loader(
+        samples = Samples(
             self.train,
-            self.plan,
-            global_batch=config.train.batch_size,
-            start_step=start,
-            stop_step=stop,
-            rank=self.world.rank,
-            world_size=self.world.size,
-            workers=data.workers,
-            workers_are=data.workers_are,
+            size=inputs.size,
+            mri=inputs.mri,
+            seed=config.train.seed,
+            flip=0.0 if inputs.augment else data.flip,  # an augmentation includes its own flip
+            augment=inputs.augment,
+            on_bad=data.on_bad,
+        )
+        options = LoaderOptions(
             library=data.loader,
             decode_on=data.decode_on,
             device=self.world.device,
-            on_bad=data.on_bad,
-            flip=0.0 if inputs.augment else data.flip,  # an augmentation holds its own
-            size=inputs.size,
-            seed=config.train.seed,
-            augment=inputs.augment,
-            mri=inputs.mri,
+            workers=data.workers,
+            workers_are=data.workers_are,
             pin_memory=self.world.device.type == "cuda",
+        )
+        return make_loader(
+            samples,
+            self.plan,
+            range(start, stop),
+            config.train.batch_size,
+            rank=self.world.rank,
+            world_size=self.world.size,
+            options=options,
         )
 
     def _next(self, loader: Loader, health: Watchdog) -> Batch | None:

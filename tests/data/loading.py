@@ -9,15 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from mrigan.data import Batch, EpochPlan, ShardSet, make_loader
-from tests.data.shards import SIZE
+from mrigan.data import Batch, EpochPlan, ShardSet
+from tests.builders import train_loader
 
 WORKERS = pytest.mark.parametrize(("workers", "kind"), [(0, "threads"), (2, "threads"), (2, "processes")])
 
 
 def load(shards: ShardSet, plan: EpochPlan, **changes) -> list[Batch]:
-    options = {"global_batch": 12, "start_step": 0, "stop_step": 7, "workers": 0, "size": SIZE, "seed": 3} | changes
-    with make_loader(shards, plan, **options) as batches:
+    with train_loader(shards, plan, **{"seed": 3} | changes) as batches:
         return list(batches)
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-SIZE = 32
+from tests.builders import SIZE
 
 
 @dataclass

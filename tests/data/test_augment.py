@@ -11,8 +11,8 @@ from PIL import Image, ImageFilter
 
 from mrigan.data import augment
 from mrigan.data.augment import ERASED, FaceRecipe, on_planes, random_erasing_, recipe
-from mrigan.data.draws import Draws
 from mrigan.data.operations import OnPlanes
+from mrigan.data.sample_rng import SampleRng
 from mrigan.errors import ConfigError
 from mrigan.models.detector import IMAGENET_MEAN, IMAGENET_STD
 from tests.data.shards import picture
@@ -184,7 +184,7 @@ def test_erasing_greys_one_rectangle() -> None:
 
 def test_random_erasing_of_tensors_hangs_on_the_seeds_alone() -> None:
     batch = torch.rand(400, 3, 32, 32) + 0.5
-    seeds = torch.tensor([Draws.of(0, 0, f"key {n}").seed for n in range(400)])
+    seeds = torch.tensor([SampleRng.of(0, 0, f"key {n}").seed for n in range(400)])
     result = batch.clone()
     grey = (0.25, 0.125, 0.375)
     assert random_erasing_(result, seeds, grey) is result
@@ -243,7 +243,7 @@ def test_the_recipe_has_a_form_for_planes_and_others_have_none() -> None:
 
 def test_draws_are_pinned() -> None:
     # What a run draws may not change between the two halves of a run.
-    draws = Draws.of(1, 2, "0123456789ab-000010-00")
+    draws = SampleRng.of(1, 2, "0123456789ab-000010-00")
     assert (draws.uniform, draws.seed) == (0.050672717663927, 4569524243023406725)
     assert [draws.generator().random() for _ in range(2)] == [0.6455192111333437] * 2
     assert 0 <= draws.seed < 2**63

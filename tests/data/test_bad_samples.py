@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from mrigan.data import EpochPlan, ShardSet, eval_batches, make_loader
+from mrigan.data import EpochPlan, ShardSet, eval_batches
 from mrigan.errors import ShardError
+from tests.builders import train_loader
 from tests.data.loading import WORKERS, load
 from tests.data.shards import SIZE
 
@@ -39,7 +40,7 @@ def test_bad_samples_are_skipped_counted_and_told(
     plan = EpochPlan(shards.labels, seed=1)
     whole = ShardSet.open([pairs], "train")
     options = {"global_batch": 12, "start_step": 0, "stop_step": 20, "size": SIZE, "on_bad": "skip"}
-    with make_loader(shards, plan, workers=workers, workers_are=kind, **options) as loader:
+    with train_loader(shards, plan, workers=workers, workers_are=kind, **options) as loader:
         batches = list(loader)
     assert [len(batch) for batch in batches] == [12] * 20
     assert set(loader.skipped) == {i for i in bad if any(i in plan.batch(step, 12) for step in range(20))} > {2}
@@ -81,7 +82,7 @@ def test_a_shard_that_goes_away_in_the_middle_is_skipped_until_nothing_is_left(p
     shards = ShardSet.open([folder], "train")
     plan = EpochPlan(shards.labels, seed=1)
     gone = "train-fake-000002.tar"
-    batches = make_loader(
+    batches = train_loader(
         shards, plan, global_batch=12, start_step=0, stop_step=20, workers=0, size=SIZE, on_bad="skip"
     )
     next(batches)
@@ -109,7 +110,7 @@ def test_a_resume_reads_what_it_needs_and_nothing_before(
     counts = []
     for start in (0, 3, 100, 10**7):
         reads.clear()
-        with make_loader(
+        with train_loader(
             shards, plan, global_batch=12, start_step=start, stop_step=10**8, workers=0, size=SIZE
         ) as loader:
             batch = next(loader)

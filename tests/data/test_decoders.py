@@ -15,17 +15,19 @@ import numpy as np
 import pytest
 import torch
 
-from mrigan.data import Batch, EpochPlan, ShardSet, choice, make_loader
-from mrigan.data.assembly import Request
+from mrigan.data import Batch, EpochPlan, LoaderOptions, ShardSet
+from mrigan.data import loader as loaders
 from mrigan.data.augment import recipe
-from mrigan.data.backends.batched import FAILURES, BatchedLoader
+from mrigan.data.backends.batched import MAX_FAILURES, BatchedLoader
 from mrigan.data.backends.dali import DaliDecoder, build_pipeline
-from mrigan.data.backends.decoder import BatchDecoder, DecoderError, Pictures, probe
+from mrigan.data.backends.decoder import BatchDecodeError, BatchDecoder, Pictures, probe
 from mrigan.data.backends.nvjpeg import TorchvisionDecoder
-from mrigan.data.choice import Means, open_loader
+from mrigan.data.batch import Request
 from mrigan.data.decode import decode
+from mrigan.data.loader import open_loader
 from mrigan.data.samples import Samples
 from mrigan.errors import ConfigError, MriganError, ShardError
+from tests.builders import train_loader
 from tests.data.shards import SIZE, Sample, make_samples, write_shards
 
 CPU = torch.device("cpu")
@@ -47,14 +49,14 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def decoders(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """`library="dali"` is the decoder called `name`, so that loaders are made as users make them."""
-    monkeypatch.setattr(choice, "DaliDecoder", lambda device, threads, most: MAKE[name](str(device)))
+    monkeypatch.setattr(loaders, "DaliDecoder", lambda device, threads, most: MAKE[name](str(device)))
     return name
 
 
 def load(shards: ShardSet, device: str = "cpu", **changes) -> list[Batch]:
     plan = EpochPlan(shards.labels, seed=1)
     more = {"library": "dali", "decode_on": device, "device": device, "workers": 2}
-    with make_loader(shards, plan, **(OPTIONS | more | changes)) as batches:
+    with train_loader(shards, plan, **(OPTIONS | more | changes)) as batches:
         assert isinstance(batches, BatchedLoader) or changes.get("library") == "torch"
         return list(batches)
 
@@ -140,7 +142,7 @@ def test_a_bad_picture_is_named_after_the_batches_before_it(decoders: str, kind:
     plan = EpochPlan(shards.labels, seed=1)
     step = int(np.flatnonzero(plan.epoch(0) == bad)[0]) // 6
     options = OPTIONS | {"global_batch": 6, "stop_step": 10}
-    batches = make_loader(shards, plan, library="dali", workers=2, **options)
+    batches = train_loader(shards, plan, library="dali", workers=2, **options)
     assert [next(batches).step for _ in range(step)] == list(range(step))
     with pytest.raises(ShardError, match=f"the face of sample {samples[40].key}") as caught:
         next(batches)
@@ -171,7 +173,7 @@ class Failing:
         for pictures, mirrored in batches:
             if self.failures[0]:
                 self.failures[0] -= 1
-                raise DecoderError("out of memory")
+                raise BatchDecodeError("out of memory")
             planes = [torch.from_numpy(decode(picture).transpose(2, 0, 1).copy()) for picture in pictures]
             yield [p.flip(2) if flip else p for p, flip in zip(planes, mirrored, strict=True)]
 
@@ -179,7 +181,7 @@ class Failing:
         pass
 
 
-@pytest.mark.parametrize("failures", [1, FAILURES, FAILURES + 1])
+@pytest.mark.parametrize("failures", [1, MAX_FAILURES, MAX_FAILURES + 1])
 def test_a_decoder_that_fails_without_a_fault_is_helped_out_for_a_while(pairs: Path, failures: int) -> None:
     shards = ShardSet.open([pairs], "train", kind="pairs")
     left = [failures]
@@ -190,11 +192,11 @@ def test_a_decoder_that_fails_without_a_fault_is_helped_out_for_a_while(pairs: P
 
     samples = Samples(shards, size=SIZE, mri=True, flip=0.5)
     loader = BatchedLoader(samples, requests(), make=lambda: Failing(left), device=CPU, workers=1)
-    if failures > FAILURES:
+    if failures > MAX_FAILURES:
         with pytest.raises(MriganError, match="out of memory"):
             list(loader)
         return
-    check(list(loader), list(open_loader(samples, requests(), 4, Means())), 0)
+    check(list(loader), list(open_loader(samples, requests(), 4, LoaderOptions())), 0)
 
 
 @pytest.mark.parametrize("device", ["cpu", GPU])
@@ -207,9 +209,9 @@ def test_the_probe_lets_good_decoders_pass(name: str, device: str) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda p, flip: p, "off by"),  # does not flip
-        (lambda p, flip: (p.flip(2) if flip else p).flip(0), "off by"),  # BGR
-        (lambda p, flip: (p.flip(2) if flip else p) // 2 + 64, "off by"),
+        (lambda p, flip: p, "differ from"),  # does not flip
+        (lambda p, flip: (p.flip(2) if flip else p).flip(0), "differ from"),  # BGR
+        (lambda p, flip: (p.flip(2) if flip else p) // 2 + 64, "differ from"),
     ],
 )
 def test_the_probe_finds_wrong_pictures(spoil: Callable, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,14 +222,14 @@ def test_the_probe_finds_wrong_pictures(spoil: Callable, words: str, monkeypatch
                 yield [spoil(p, flip) for p, flip in zip(planes, mirrored, strict=True)]
 
     probe(Failing([0]))
-    with pytest.raises(DecoderError, match=words):
+    with pytest.raises(BatchDecodeError, match=words):
         probe(Wrong([0]))
-    monkeypatch.setattr(choice, "TorchvisionDecoder", lambda device: Wrong([0]))
-    monkeypatch.setattr(choice, "DaliDecoder", lambda *_: Failing([1]))
-    with pytest.raises(ConfigError, match="does not work here: its pictures are off"):
-        choice._decoder(_Any(), 4, Means("torch", "cuda", torch.device("cuda")))
-    with pytest.raises(ConfigError, match="does not work here: out of memory"):
-        choice._decoder(_Any(), 4, Means("dali", "cuda", torch.device("cuda")))
+    monkeypatch.setattr(loaders, "TorchvisionDecoder", lambda device: Wrong([0]))
+    monkeypatch.setattr(loaders, "DaliDecoder", lambda *_: Failing([1]))
+    with pytest.raises(ConfigError, match="does not work on this machine: its pictures differ"):
+        loaders._decoder(_Any(), 4, LoaderOptions("torch", "cuda", torch.device("cuda")))
+    with pytest.raises(ConfigError, match="does not work on this machine: out of memory"):
+        loaders._decoder(_Any(), 4, LoaderOptions("dali", "cuda", torch.device("cuda")))
 
 
 class _Any:
@@ -239,28 +241,32 @@ def test_auto_takes_what_works(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     caplog.set_level(logging.INFO)
     gpu = torch.device("cuda")
     made = {"dali": [0], "torchvision": [0]}
-    monkeypatch.setattr(choice, "DaliDecoder", lambda *_: Failing(made["dali"]))
-    monkeypatch.setattr(choice, "TorchvisionDecoder", lambda _: Failing(made["torchvision"]))
-    assert choice._decoder(_Any(), 4, Means("auto", "auto", gpu)) is not None
+    monkeypatch.setattr(loaders, "DaliDecoder", lambda *_: Failing(made["dali"]))
+    monkeypatch.setattr(loaders, "TorchvisionDecoder", lambda _: Failing(made["torchvision"]))
+    assert loaders._decoder(_Any(), 4, LoaderOptions("auto", "auto", gpu)) is not None
     assert "decoded by DALI on cuda" in caplog.text
     made["dali"][0] = 1
-    assert choice._decoder(_Any(), 4, Means("auto", "auto", gpu)) is not None
+    assert loaders._decoder(_Any(), 4, LoaderOptions("auto", "auto", gpu)) is not None
     assert "decoded by torchvision on cuda" in caplog.text
     made["dali"][0] = made["torchvision"][0] = 1
-    assert choice._decoder(_Any(), 4, Means("auto", "auto", gpu)) is None
+    assert loaders._decoder(_Any(), 4, LoaderOptions("auto", "auto", gpu)) is None
     assert "decoded on the CPU" in caplog.text
-    for means in (Means("auto", "auto", CPU), Means("torch", "cpu", gpu), Means("auto", "cpu", gpu)):
-        assert choice._decoder(_Any(), 4, means) is None
+    for options in (
+        LoaderOptions("auto", "auto", CPU),
+        LoaderOptions("torch", "cpu", gpu),
+        LoaderOptions("auto", "cpu", gpu),
+    ):
+        assert loaders._decoder(_Any(), 4, options) is None
     augmented = _Any()
     augmented.augment = _jitter
-    assert choice._decoder(augmented, 4, Means("auto", "auto", gpu)) is None
+    assert loaders._decoder(augmented, 4, LoaderOptions("auto", "auto", gpu)) is None
     augmented.augment = recipe("face")
-    assert choice._decoder(augmented, 4, Means("auto", "cuda", gpu)) is not None
+    assert loaders._decoder(augmented, 4, LoaderOptions("auto", "cuda", gpu)) is not None
     augmented.augment = _jitter
-    with pytest.raises(ConfigError, match="has no form for pictures on a GPU"):
-        choice._decoder(augmented, 4, Means("auto", "cuda", gpu))
+    with pytest.raises(ConfigError, match="is not implemented for pictures on a GPU"):
+        loaders._decoder(augmented, 4, LoaderOptions("auto", "cuda", gpu))
     with pytest.raises(ConfigError, match="training is on the CPU"):
-        choice._decoder(_Any(), 4, Means("torch", "cuda", CPU))
+        loaders._decoder(_Any(), 4, LoaderOptions("torch", "cuda", CPU))
 
 
 def test_without_dali_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch, pairs: Path) -> None:

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from mrigan.data import EpochPlan, Loader, ShardSet, eval_batches, make_loader
-from mrigan.data.assembly import Request
+from mrigan.data import EpochPlan, Loader, ShardSet, eval_batches
 from mrigan.data.backends import processes
-from mrigan.data.backends.memory import Memory
+from mrigan.data.backends.buffers import BufferPool
 from mrigan.data.backends.worker import BatchDataset
+from mrigan.data.batch import Request
 from mrigan.data.samples import Samples
 from mrigan.errors import ConfigError, ShardError
+from tests.builders import train_loader
 from tests.data.loading import WORKERS, decoded, load, same
 from tests.data.shards import SIZE, encode, make_samples, picture, write_shards
 
@@ -159,7 +160,7 @@ def test_a_loader_within_a_loader_leaves_it_whole(shards: ShardSet, plan: EpochP
     expected = load(shards, plan)
     for kind, inner in (("threads", "processes"), ("processes", "threads"), ("processes", "processes")):
         options = {"global_batch": 12, "start_step": 0, "stop_step": 7, "size": SIZE, "seed": 3}
-        with make_loader(shards, plan, workers=2, workers_are=kind, **options) as batches:
+        with train_loader(shards, plan, workers=2, workers_are=kind, **options) as batches:
             for k, batch in enumerate(batches):
                 assert same(batch, expected[k])
                 if k in (1, 4):
@@ -242,7 +243,7 @@ def _fails(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def test_closing_early_stops_the_workers(shards: ShardSet, plan: EpochPlan, others: set) -> None:
     threads = threading.active_count()
     for kind in ("threads", "processes"):
-        batches = make_loader(
+        batches = train_loader(
             shards, plan, global_batch=12, start_step=0, stop_step=10**5, workers=2, workers_are=kind, size=SIZE
         )
         assert isinstance(batches, Loader)
@@ -263,7 +264,7 @@ def test_wrong_use_is_told_before_anything_runs(shards: ShardSet, plan: EpochPla
         load(shards, plan, workers_are="fork")
     with pytest.raises(ValueError, match="plan is for 2 samples"):
         load(shards, EpochPlan([0, 1], 0))
-    with pytest.raises(ValueError, match="no longer fits its MRI"):
+    with pytest.raises(ValueError, match="does not match its MRI"):
         load(shards, plan, augment=jitter, mri=True)
     faces = ShardSet.open([write_shards(tmp_path / "f", make_samples(2, 2, pairs=False), kind="faces")], "train")
     with pytest.raises(ShardError, match="hold no MRIs"):
@@ -298,7 +299,7 @@ def test_pinned_batches(shards: ShardSet, plan: EpochPlan) -> None:
 
 
 def test_memory_is_used_again_once_nothing_looks_at_it() -> None:
-    memory = Memory()
+    memory = BufferPool()
     first = memory((2, 3, 4, 4))
     place, planes, part = first.data_ptr(), first.numpy(), first[1, :, ::2]
     part.fill_(7)
@@ -315,7 +316,7 @@ def test_memory_is_used_again_once_nothing_looks_at_it() -> None:
 
 def test_a_kept_batch_is_not_written_to_again(shards: ShardSet, plan: EpochPlan) -> None:
     options = {"global_batch": 12, "start_step": 0, "stop_step": 40, "workers": 2, "size": SIZE, "seed": 3}
-    with make_loader(shards, plan, **options) as batches:
+    with train_loader(shards, plan, **options) as batches:
         first = next(batches)
         face, copy = first.face[3], first.face[3].clone()
         del first

@@ -15,13 +15,14 @@ ROOT = Path(__file__).parents[2]
 
 LOST = """
 import multiprocessing, os, sys
-from mrigan.data import EpochPlan, ShardSet, make_loader
+from mrigan.data import EpochPlan, ShardSet
+from tests.builders import train_loader
 from mrigan.errors import MriganError
 
 def main():
     shards = ShardSet.open([sys.argv[1]], "train")
     plan = EpochPlan(shards.labels, 0)
-    loader = make_loader(
+    loader = train_loader(
         shards, plan, global_batch=8, start_step=0, stop_step=10**9, workers=2, workers_are="{kind}", size=32
     )
     next(loader)
@@ -39,7 +40,8 @@ main()
 
 SCRIPT = """
 import signal, sys
-from mrigan.data import EpochPlan, ShardSet, make_loader
+from mrigan.data import EpochPlan, ShardSet
+from tests.builders import train_loader
 
 def main():
     caught = []
@@ -47,7 +49,7 @@ def main():
         signal.signal(number, lambda n, _: caught.append(n))
     shards = ShardSet.open([sys.argv[1]], "train")
     plan = EpochPlan(shards.labels, 0)
-    loader = make_loader(
+    loader = train_loader(
         shards, plan, global_batch=8, start_step=0, stop_step=10**9, workers=2, workers_are="{kind}", size=32
     )
     after = 0
@@ -96,14 +98,15 @@ def test_a_killed_worker_is_an_error(pairs: Path) -> None:
     process = start(pairs, LOST.replace("{kind}", "processes"))
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert "DataLoader worker (pid" in out or "loader process is lost" in out
+    assert "DataLoader worker (pid" in out or "loader process was lost" in out
     assert out.endswith("left: []\n")
 
 
 STARTING = """
 import os, signal, sys, threading
 from pathlib import Path
-from mrigan.data import EpochPlan, ShardSet, make_loader
+from mrigan.data import EpochPlan, ShardSet
+from tests.builders import train_loader
 from mrigan.data.backends import processes
 
 folder, start_worker = Path(sys.argv[2]), processes.start_worker
@@ -120,7 +123,7 @@ def main():
         signal.signal(number, lambda n, _: caught.append(n))
     processes.start_worker = slow
     shards = ShardSet.open([sys.argv[1]], "train")
-    loader = make_loader(
+    loader = train_loader(
         shards, EpochPlan(shards.labels, 0), global_batch=8, start_step=0, stop_step=4, workers=2,
         workers_are="processes", size=32,
     )

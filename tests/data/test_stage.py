@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from mrigan import storage
-from mrigan.data import EpochPlan, ShardSet, local_folders, make_loader, node_lock
+from mrigan.data import EpochPlan, ShardSet, local_folders, node_lock
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import sha256_file
+from tests.builders import train_loader
 from tests.data.shards import SIZE
 
 TAR = "train-real-000001.tar"
@@ -97,7 +98,7 @@ def test_a_url_is_staged_and_read(serve: Serve, pairs: Path, tmp_path: Path) -> 
     assert staged.hash == direct.hash
     plan = EpochPlan(staged.labels, 0)
     options = {"global_batch": 12, "start_step": 0, "stop_step": 3, "size": SIZE}
-    with make_loader(staged, plan, **options) as mine, make_loader(direct, plan, **options) as theirs:
+    with train_loader(staged, plan, **options) as mine, train_loader(direct, plan, **options) as theirs:
         assert all((a.face == b.face).all() for a, b in zip(mine, theirs, strict=True))
     for _ in range(2):  # again, and then for another split too
         assert stage(server.url, tmp_path / "cache", "train", "val") == folder

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrigan.data import EpochPlan, ShardSet, make_loader, window
+from mrigan.data import EpochPlan, ShardSet, window
 from mrigan.data.open_shards import OpenShards
-from mrigan.data.window import SPAN, Window
+from mrigan.data.window import SPAN, ShardWindow
 from mrigan.errors import ConfigError
+from tests.builders import train_loader
 from tests.data.shards import SIZE
 
 
@@ -31,7 +32,7 @@ def make_set(reals: int, fakes: int, per_shard: int, seed: int = 0) -> tuple[np.
 
 def make_plan(made: tuple[np.ndarray, ...], shards: int, batch: int, seed: int = 0, balance: bool = True) -> EpochPlan:
     labels, number, offset = made
-    return EpochPlan(labels, seed, Window(shards, batch, number, offset), balance)
+    return EpochPlan(labels, seed, ShardWindow(shards, batch, number, offset), balance)
 
 
 sets = st.tuples(st.integers(1, 90), st.integers(1, 90), st.integers(1, 20), st.integers(0, 99)).map(
@@ -176,11 +177,11 @@ def test_a_loader_opens_each_shard_about_once(pairs: Path, monkeypatch: pytest.M
         opened.clear()
         shards.close()
         options = {"global_batch": 6, "start_step": 0, "stop_step": 10, "workers": 0, "size": SIZE}
-        with make_loader(shards, plan, **options) as batches:  # an epoch
+        with train_loader(shards, plan, **options) as batches:  # an epoch
             seen = [i for batch in batches for i in batch.ids.tolist()]
         assert sorted(seen) == sorted(plan.epoch(0).tolist())
         return len(opened)
 
     assert len(set(shards.places()[0])) == 9  # 3 of reals, 6 of fakes
-    assert opens(EpochPlan(shards.labels, 1, Window(2, 6, *shards.places()))) == 9
+    assert opens(EpochPlan(shards.labels, 1, ShardWindow(2, 6, *shards.places()))) == 9
     assert opens(EpochPlan(shards.labels, 1)) > 20

@@ -8,7 +8,8 @@ import numpy as np
 import webdataset
 from PIL import Image
 
-from mrigan.data import EpochPlan, ShardSet, make_loader
+from mrigan.data import EpochPlan, ShardSet
+from tests.builders import train_loader
 from tests.packing.conftest import Built
 
 
@@ -22,7 +23,9 @@ def test_a_built_set_trains(built: Built) -> None:
         assert shards.rows["label"][i].as_py() == ("fake" if shards.labels[i] else "real")
 
     plan = EpochPlan(shards.labels, seed=0)
-    with make_loader(shards, plan, global_batch=4, start_step=0, stop_step=3, workers=1, flip=0.0) as batches:
+    with train_loader(
+        shards, plan, global_batch=4, start_step=0, stop_step=3, workers=1, flip=0.0, size=256
+    ) as batches:
         for batch in batches:
             assert batch.mri is not None
             for k, i in enumerate(batch.ids.tolist()):

@@ -1,4 +1,4 @@
-"""What all loaders have in common: an iterator over batches that can be closed, and that counts bad samples."""
+"""What all loaders have in common: an iterator over batches that can be closed and that counts bad samples."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mrigan.data.batch import Batch
 
 log = logging.getLogger(__name__)
 TIMEOUT = 600  # seconds without a batch: storage or a worker hangs
-TOLD = 10  # bad samples that are named at the end
+MAX_LISTED = 10  # bad samples that are named at the end
 
 
 class Loader(Iterator[Batch]):
-    """An iterator over batches; what works for it stops at the end, on an error, and on `close` (or after `with`).
+    """An iterator over batches. Its workers stop at the end, on an error, and on `close` (or after `with`).
 
     Attributes:
         skipped: the bad samples so far, by id, with their errors (`data.on_bad=skip`).
@@ -32,25 +32,25 @@ class Loader(Iterator[Batch]):
             raise StopIteration
         try:
             batch = self._next()
-        except BaseException:  # StopIteration among them
+        except BaseException:  # including StopIteration
             self.close()
             raise
         for bad in batch.skipped:
             if bad.sample not in self.skipped:
                 self.skipped[bad.sample] = bad.error
-                log.warning("a bad sample is skipped in step %d: %s", batch.step, bad.error)
+                log.warning("skipped a bad sample in step %d: %s", batch.step, bad.error)
         return batch
 
     def close(self) -> None:
-        """Stop what works for the loader and wait for it; say at the end what was skipped."""
+        """Stop the workers and wait for them; log the samples that were skipped."""
         if not getattr(self, "_open", False):
             return
         self._open = False
         self._stop()
         if self.skipped:
-            named = [", ".join(error.split("\n  ")[:2]) for error in list(self.skipped.values())[:TOLD]]
-            more = [f"and {len(self.skipped) - TOLD} more"] if len(self.skipped) > TOLD else []
-            log.warning("bad samples that were skipped: %d\n  %s", len(self.skipped), "\n  ".join(named + more))
+            listed = [", ".join(error.split("\n  ")[:2]) for error in list(self.skipped.values())[:MAX_LISTED]]
+            more = [f"and {len(self.skipped) - MAX_LISTED} more"] if len(self.skipped) > MAX_LISTED else []
+            log.warning("bad samples that were skipped: %d\n  %s", len(self.skipped), "\n  ".join(listed + more))
 
     def __del__(self) -> None:
         self.close()

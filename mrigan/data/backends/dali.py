@@ -1,6 +1,6 @@
-"""DALI as a decoder: its pipeline is fed with the encoded pictures of our plan, and decodes and mirrors them.
+"""DALI as a decoder: its pipeline is fed with the encoded pictures of our plan, and decodes and flips them.
 
-On a GPU the `mixed` decoder (nvJPEG, the JPEG engines where the GPU has them; PNG by the CPU), else the CPU one.
+On a GPU the `mixed` decoder (nvJPEG, and the JPEG engines of GPUs that have them; PNG on the CPU), else the CPU one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrigan.data.backends.decoder import DecoderError, Pictures
+from mrigan.data.backends.decoder import BatchDecodeError, Pictures
 from mrigan.errors import ConfigError
 
 DEPTH = 2  # batches in the pipeline
@@ -22,27 +22,27 @@ class DaliDecoder:
     """A `BatchDecoder` by NVIDIA DALI.
 
     Args:
-        device: "cuda" decodes there, "cpu" here.
-        threads: of DALI's own.
-        most: pictures in the largest batch.
+        device: where to decode.
+        threads: of DALI.
+        max_pictures: in a batch.
 
     Raises:
         ConfigError: DALI is not installed.
-        DecoderError: its pipeline cannot be built here.
+        BatchDecodeError: its pipeline cannot be built on this machine.
     """
 
-    def __init__(self, device: torch.device, threads: int, most: int) -> None:
+    def __init__(self, device: torch.device, threads: int, max_pictures: int) -> None:
         self._device = device
         self._batches: Iterator[Pictures] = iter(())
         try:
-            self._pipeline = build_pipeline(self._feed, device, threads, most)
+            self._pipeline = build_pipeline(self._feed, device, threads, max_pictures)
             self._pipeline.build()
         except RuntimeError as error:
-            raise DecoderError(f"DALI: {error}") from error
+            raise BatchDecodeError(f"DALI: {error}") from error
 
     def decode(self, batches: Iterator[Pictures]) -> Iterator[torch.Tensor | list[torch.Tensor]]:
         self._batches = batches
-        # Bound to the stream that reads the results, so that DALI does not write the memory again before.
+        # Bound to the stream that reads the results, so DALI does not overwrite them before they are read.
         stream = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
         try:
             self._pipeline.schedule_run()  # the first call fills the pipeline
@@ -55,8 +55,8 @@ class DaliDecoder:
                 self._pipeline.release_outputs()
                 self._pipeline.schedule_run()
                 yield copied
-        except (RuntimeError, IndexError) as error:  # DALI's; the pipeline is lost
-            raise DecoderError(f"DALI: {error}") from error
+        except (RuntimeError, IndexError) as error:  # of DALI; the pipeline cannot be used again
+            raise BatchDecodeError(f"DALI: {error}") from error
 
     def close(self) -> None:
         self._pipeline._shutdown()
@@ -66,8 +66,8 @@ class DaliDecoder:
         return [np.frombuffer(picture, np.uint8) for picture in pictures], list(mirrored.astype(np.int32))
 
 
-def build_pipeline(feed: Callable[[], Fed], device: torch.device, threads: int, most: int) -> Any:
-    """The graph: encoded pictures and flips in, (3, H, W) uint8 RGB out. Needs no GPU before it is built."""
+def build_pipeline(feed: Callable[[], Fed], device: torch.device, threads: int, max_pictures: int) -> Any:
+    """The graph: encoded pictures and flips in, (3, H, W) uint8 RGB out. It needs a GPU only when it is built."""
     try:
         from nvidia.dali import fn
         from nvidia.dali.pipeline import Pipeline
@@ -79,12 +79,14 @@ def build_pipeline(feed: Callable[[], Fed], device: torch.device, threads: int, 
         ) from None
     cuda = device.type == "cuda"
     number = (device.index or 0) if cuda else None
-    pipeline = Pipeline(batch_size=most, num_threads=max(1, threads), device_id=number, prefetch_queue_depth=DEPTH)
+    pipeline = Pipeline(
+        batch_size=max_pictures, num_threads=max(1, threads), device_id=number, prefetch_queue_depth=DEPTH
+    )
     with pipeline:
         encoded, mirror = fn.external_source(
             feed, num_outputs=2, dtype=[DALIDataType.UINT8, DALIDataType.INT32], ndim=[1, 0]
         )
-        # The slow, exact transforms, as libjpeg-turbo's defaults are: nearest to what the torch loader decodes.
+        # The slow, exact transforms, like libjpeg-turbo's defaults: closest to what the torch loader decodes.
         images = fn.decoders.image(
             encoded,
             device="mixed" if cuda else "cpu",

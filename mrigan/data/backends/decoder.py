@@ -1,4 +1,4 @@
-"""Decoders that take a batch at a time: what they must do, and whether they do it here."""
+"""Decoders that take a batch at a time: their interface, and a test whether one works on this machine."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ import torch
 from mrigan.data.decode import decode
 from mrigan.errors import MriganError
 
-Pictures = tuple[list[memoryview], npt.NDArray[np.bool_]]  # encoded ones, and which to flip
-MEAN_OFF, MOST_OFF = 1.0, 24  # of 255: how far from libjpeg-turbo a decoder's picture may be, on average and anywhere
+Pictures = tuple[list[memoryview], npt.NDArray[np.bool_]]  # encoded pictures, and which of them to flip
+MAX_MEAN_ERROR, MAX_ERROR = 1.0, 24  # of 255: how far a picture may be from libjpeg-turbo's
 
 
-class DecoderError(MriganError):
-    """A decoder failed; it says on which batch, but not on which picture."""
+class BatchDecodeError(MriganError):
+    """A decoder failed on a batch; which picture caused it is unknown."""
 
 
 class BatchDecoder(Protocol):
     """Decodes pictures batch by batch."""
 
     def decode(self, batches: Iterator[Pictures]) -> Iterator[torch.Tensor | list[torch.Tensor]]:
-        """For each of `batches` its pictures, flipped where asked, on the decoder's device.
+        """For each of `batches` its pictures, flipped where requested, on the decoder's device.
 
-        It may take batches ahead of those that it has given back.
+        It may take several batches before it yields the first.
 
         Returns:
-            (N, 3, H, W) uint8 RGB a batch, or a list of (3, H, W) where the pictures differ in size.
+            (N, 3, H, W) uint8 RGB for each batch, or a list of (3, H, W) if the pictures differ in size.
 
         Raises:
-            DecoderError: while iterating; the decoder cannot be used again.
+            BatchDecodeError: while iterating; the decoder cannot be used again.
         """
         ...
 
@@ -40,10 +40,10 @@ class BatchDecoder(Protocol):
 
 
 def probe(decoder: BatchDecoder) -> None:
-    """See on a picture of our own that the decoder works here, flips, and agrees with libjpeg-turbo.
+    """Check with a test picture that the decoder works on this machine, flips, and agrees with libjpeg-turbo.
 
     Raises:
-        DecoderError: it does not.
+        BatchDecodeError: it does not.
     """
     import cv2
 
@@ -52,9 +52,10 @@ def probe(decoder: BatchDecoder) -> None:
     data = memoryview(cv2.imencode(".jpg", waves.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
     expected = torch.from_numpy(decode(data).transpose(2, 0, 1).astype(np.int16))
     results = decoder.decode(iter([([data, data], np.array([False, True]))]))
-    for picture, wanted in zip(next(results), (expected, expected.flip(2)), strict=True):
-        off = (picture.cpu() - wanted).abs().float()
-        if off.mean() > MEAN_OFF or off.max() > MOST_OFF:
-            raise DecoderError(
-                f"its pictures are off by {off.mean():.1f} of 255 on average, by {off.max():.0f} at most"
+    for picture, reference in zip(next(results), (expected, expected.flip(2)), strict=True):
+        error = (picture.cpu() - reference).abs().float()
+        if error.mean() > MAX_MEAN_ERROR or error.max() > MAX_ERROR:
+            raise BatchDecodeError(
+                f"its pictures differ from libjpeg-turbo's by {error.mean():.1f} of 255 on average, "
+                f"by {error.max():.0f} at most"
             )

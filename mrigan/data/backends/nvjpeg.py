@@ -1,4 +1,4 @@
-"""torchvision's CUDA JPEG decoder (nvJPEG), a batch at a time, one batch ahead on a stream of its own."""
+"""torchvision's CUDA JPEG decoder (nvJPEG): a batch at a time, one batch ahead, on its own stream."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 import torch
 
-from mrigan.data.backends.decoder import DecoderError, Pictures
+from mrigan.data.backends.decoder import BatchDecodeError, Pictures
 from mrigan.data.decode import JPEG, DecodeError, decode
 
 AHEAD = 1  # batches
 
 
 class TorchvisionDecoder:
-    """A `BatchDecoder` by torchvision. What is no JPEG (MRIs as PNG) is decoded by the CPU and copied.
+    """A `BatchDecoder` by torchvision. PNG pictures (MRIs) are decoded on the CPU and copied.
 
     Args:
-        device: where to decode; "cpu" takes the same way without a GPU.
+        device: where to decode; "cpu" runs the same code without a GPU.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -67,7 +67,7 @@ class TorchvisionDecoder:
                         planes = np.ascontiguousarray(decode(pictures[k]).transpose(2, 0, 1))
                         results[k] = torch.from_numpy(planes).to(self._device)
             except (RuntimeError, DecodeError) as error:
-                raise DecoderError(f"torchvision: {error}") from error
+                raise BatchDecodeError(f"torchvision: {error}") from error
             whole = [result for result in results if result is not None]
             flipped = [picture.flip(2) if flip else picture for picture, flip in zip(whole, mirrored, strict=True)]
             return flipped, None if self._stream is None else self._stream.record_event()

@@ -1,6 +1,6 @@
-"""The loader with threads: reading, checking and decoding leave the interpreter's lock, so that threads share a batch.
+"""The loader with threads: reading, checking and decoding release Python's lock, so several threads fill a batch.
 
-Nothing is handed over between processes: pictures are decoded in the memory that the training step reads.
+Nothing is copied between processes: pictures are decoded into the memory that the training step reads.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from mrigan.data.assembly import DecodedBatch, EncodedBatch, Request
 from mrigan.data.backends.base import TIMEOUT, Loader
-from mrigan.data.backends.memory import Memory, pinned
-from mrigan.data.batch import Batch
+from mrigan.data.backends.buffers import BufferPool, pinned
+from mrigan.data.batch import Batch, DecodedBatch, EncodedBatch, Request
 from mrigan.data.samples import Samples
 from mrigan.errors import MriganError
 
-CHUNK = 8  # slots that a thread fills at a time
-AHEAD = 2  # batches that are filled beyond the one that is waited for, at least
+SLOTS_A_TASK = 8  # that a thread fills at a time
+MIN_AHEAD = 2  # batches that are filled before they are asked for
 B = TypeVar("B", bound=EncodedBatch)
 
 
@@ -26,7 +25,7 @@ class Filled(Iterator[B], Generic[B]):
     """Batches in the order of their requests, filled by `threads` threads (0: by the caller, none ahead).
 
     Raises:
-        MriganError: while iterating, where nothing comes for `TIMEOUT` seconds; and what filling a batch raises.
+        MriganError: while iterating, if no batch comes for `TIMEOUT` seconds; and what filling a batch raises.
     """
 
     def __init__(self, requests: Iterable[Request], start: Callable[[Request], B], threads: int) -> None:
@@ -40,26 +39,26 @@ class Filled(Iterator[B], Generic[B]):
             batch = self._start(next(self._requests))
             batch.fill(0, len(batch.request))
             return batch
-        # One batch too few would leave threads idle where a batch is a few chunks only.
-        while len(self._ahead) <= AHEAD or self._slots < 2 * CHUNK * self._threads:
+        # Small batches make few tasks: more of them are started, so that no thread is idle.
+        while len(self._ahead) <= MIN_AHEAD or self._slots < 2 * SLOTS_A_TASK * self._threads:
             request = next(self._requests, None)
             if request is None:
                 break
             batch = self._start(request)
-            starts = range(0, len(request), CHUNK)
-            parts = [self._pool.submit(batch.fill, at, min(at + CHUNK, len(request))) for at in starts]
-            self._ahead.append((batch, parts))
+            starts = range(0, len(request), SLOTS_A_TASK)
+            tasks = [self._pool.submit(batch.fill, at, min(at + SLOTS_A_TASK, len(request))) for at in starts]
+            self._ahead.append((batch, tasks))
             self._slots += len(request)
         if not self._ahead:
             raise StopIteration
-        batch, parts = self._ahead.popleft()
+        batch, tasks = self._ahead.popleft()
         self._slots -= len(batch.request)
-        for part in parts:
+        for task in tasks:
             try:
-                part.result(TIMEOUT)
+                task.result(TIMEOUT)
             except TimeoutError:
                 raise MriganError(
-                    f"no batch came for {TIMEOUT} seconds", fix="see whether the storage that holds the shards hangs"
+                    f"no batch came for {TIMEOUT} seconds", fix="check whether the storage of the shards hangs"
                 ) from None
         return batch
 
@@ -74,13 +73,13 @@ class ThreadLoader(Loader):
     """Batches decoded on the CPU by threads of this process.
 
     Args:
-        workers: threads; 0 = the caller decodes, when it asks for a batch.
+        workers: threads; 0 = the caller decodes each batch when it asks for it.
         pin_memory: decode into page-locked memory, for a GPU.
     """
 
     def __init__(self, samples: Samples, requests: Iterable[Request], *, workers: int, pin_memory: bool) -> None:
         super().__init__()
-        allocate = pinned if pin_memory else Memory()
+        allocate = pinned if pin_memory else BufferPool()
         self._filled = Filled(requests, lambda request: DecodedBatch(samples, request, allocate), workers)
 
     def _next(self) -> Batch:

@@ -1,4 +1,4 @@
-"""What a loader's worker process does: read, decode, flip, augment, into tensors in shared memory."""
+"""A loader's worker process: it reads, decodes, flips and augments into tensors in shared memory."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from mrigan.data.assembly import DecodedBatch, Request
-from mrigan.data.batch import Batch
+from mrigan.data.batch import Batch, DecodedBatch, Request
 from mrigan.data.samples import Samples
 from mrigan.errors import ShardError
 from mrigan.stopping import accept_signals
@@ -20,7 +19,7 @@ TERM_GRACE = 90  # seconds that a worker lives on after SIGTERM
 
 @dataclass(frozen=True)
 class Failure:
-    """A `ShardError` on its way to the main process; the DataLoader would make a traceback as text of an exception."""
+    """A `ShardError` on its way to the main process. (Of an exception, the DataLoader sends the traceback as text.)"""
 
     what: str
     where: str
@@ -28,7 +27,7 @@ class Failure:
 
 
 class BatchDataset(Dataset[Any]):
-    """Runs in the workers: `dataset[request]` is the batch, or what went wrong."""
+    """Runs in the workers: `dataset[request]` is the batch, or its error."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
@@ -43,7 +42,7 @@ class BatchDataset(Dataset[Any]):
 
 
 def _shared(shape: tuple[int, ...]) -> torch.Tensor:
-    """Memory for pictures; in a worker it is shared, so that handing the batch over copies nothing."""
+    """Memory for pictures; in a worker it is shared, so the batch reaches the main process without a copy."""
     if get_worker_info() is None:
         return torch.empty(shape, dtype=torch.uint8)
     storage = torch.UntypedStorage._new_shared(torch.Size(shape).numel())
@@ -51,16 +50,16 @@ def _shared(shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def start_worker(_: int) -> None:
-    """One thread a worker; signals that are meant for the training process leave the workers at work.
+    """Use one thread, and ignore the signals that are meant for the training process.
 
     Launchers and Slurm signal whole process groups. The training process then saves a checkpoint, for which it may need
-    some more batches, and stops its workers itself. A worker whose parent died ends by itself, and after SIGTERM it
-    lives on for `TERM_GRACE` seconds at most.
+    some more batches, and stops its workers itself. A worker whose parent died ends by itself; after SIGTERM it lives
+    for at most `TERM_GRACE` seconds.
     """
     import cv2
 
     torch.set_num_threads(1)
-    cv2.setNumThreads(0)  # not 1: in a forked process that waits for ever for the parent's threads to end
+    cv2.setNumThreads(0)  # not 1: a forked process would wait for the parent's threads forever
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(TERM_GRACE))
@@ -68,4 +67,4 @@ def start_worker(_: int) -> None:
     worker = get_worker_info()
     assert worker is not None
     assert isinstance(worker.dataset, BatchDataset)
-    worker.dataset.samples.shards.reopen()  # a thread of the parent may have held its lock at the fork
+    worker.dataset.samples.shards.reopen()  # a thread of the parent may have held its lock during the fork

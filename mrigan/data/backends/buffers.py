@@ -1,4 +1,4 @@
-"""Memory for pictures that is used again: fresh pages cost a tenth of what decoding into them does."""
+"""Memory for decoded pictures that is reused: new pages cost a tenth of the time of decoding into them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 
 
-class Memory:
-    """Hands out uint8 tensors; what nothing refers to any more is handed out again."""
+class BufferPool:
+    """Allocates uint8 tensors; memory that nothing refers to any more is allocated again."""
 
     def __init__(self) -> None:
         self._free: dict[int, list[npt.NDArray[np.uint8]]] = {}
@@ -23,12 +23,12 @@ class Memory:
             owner = free.pop()
         except IndexError:
             owner = np.empty(math.prod(shape), np.uint8)
-        # A tensor keeps the array that it was made of, and so do its views: when that one goes, nobody looks any more.
-        seen = owner.reshape(shape)
-        weakref.finalize(seen, free.append, owner).atexit = False
-        return torch.from_numpy(seen)
+        # A tensor and all its views keep the array that it was made of: when that array goes, the memory is unused.
+        array = owner.reshape(shape)
+        weakref.finalize(array, free.append, owner).atexit = False
+        return torch.from_numpy(array)
 
 
 def pinned(shape: tuple[int, ...]) -> torch.Tensor:
-    """An uninitialised page-locked tensor, for copies to a GPU that do not wait; torch keeps such memory for itself."""
+    """An uninitialised page-locked tensor, for copies to a GPU that do not block; torch reuses such memory itself."""
     return torch.empty(shape, dtype=torch.uint8, pin_memory=True)

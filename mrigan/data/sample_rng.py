@@ -1,6 +1,6 @@
-"""The chances of one sample: drawn from (seed, epoch, key) and nothing else.
+"""The random numbers of one sample: a function of (seed, epoch, key) and of nothing else.
 
-So a sample looks the same whichever rank, worker or batch it lands in, and whether the run was interrupted or not.
+So a sample looks the same on every rank, in every worker and batch, and after an interruption.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Draws:
-    """256 hashed bits, cut into what a sample needs.
+class SampleRng:
+    """256 hashed bits, divided among the uses of a sample.
 
     Attributes:
         uniform: in [0, 1): decides the flip.
-        seed: in [0, 2^63): for what is drawn after the loader, on the device (`random_erasing_`).
+        seed: in [0, 2^63): for what is drawn on the device, after the loader (`random_erasing_`).
     """
 
     uniform: float
@@ -25,12 +25,12 @@ class Draws:
     _key: tuple[int, int]
 
     @classmethod
-    def of(cls, seed: int, epoch: int, key: str) -> Draws:
-        """The chances of the sample `key` in `epoch`."""
+    def of(cls, seed: int, epoch: int, key: str) -> SampleRng:
+        """The random numbers of sample `key` in `epoch`."""
         digest = hashlib.blake2b(f"mrigan sample 1|{seed}|{epoch}|{key}".encode(), digest_size=32).digest()
         words = [int.from_bytes(digest[k : k + 8], "little") for k in range(0, 32, 8)]
         return cls((words[0] >> 11) * 2.0**-53, words[1] >> 1, (words[2], words[3]))
 
     def generator(self) -> np.random.Generator:
-        """A fresh generator for the augmentation of the sample."""
+        """A new generator for the augmentation of the sample."""
         return np.random.Generator(np.random.Philox(key=np.array(self._key, dtype=np.uint64)))
