@@ -183,6 +183,7 @@ def _moved(source: np.ndarray, mask: np.ndarray, rng: Rng, recipe: BlendRecipe) 
     return moved, cv2.warpAffine(mask, matrix, (w, h), flags=cv2.INTER_LINEAR)
 
 
+ROUNDING = 1e-5  # of a sum of floats: "less than 1" in the paper's code
 ELASTIC_STEP = 4  # px of 256 between the places where the displacement is drawn: a smooth field needs no more
 
 
@@ -213,6 +214,6 @@ def _soft(mask: np.ndarray, rng: Rng, recipe: BlendRecipe) -> np.ndarray:
     first = cv2.GaussianBlur(small, (kernels[0], kernels[0]), 0)
     if first.max() <= 0:
         return np.zeros_like(mask)
-    first = np.where(first < first.max(), np.float32(0), np.float32(1))
+    first = np.where(first < first.max() * (1 - ROUNDING), np.float32(0), np.float32(1))
     second = cv2.GaussianBlur(first, (kernels[1], kernels[1]), sigma)
     return np.clip(cv2.resize(second / second.max(), (w, h), interpolation=cv2.INTER_LINEAR), 0, 1)
