@@ -166,7 +166,7 @@ def matrix(device: torch.device, steps: int) -> None:
         config = GanConfig()
         config.engine.channels_last, config.engine.compile = channels_last, compiled
         step, _ = our_step(config, random_batch(images, device), device, "bf16" if precision == "bf16" else "fp32")
-        with deterministic(False, device, tf32=precision == "tf32"):
+        with deterministic(device, tf32=precision == "tf32"):
             speed, _ = timed({"": step}, steps, images, device)[""]
         mfu = f"{100 * speed * GFLOP * 1e9 / peak:5.1f} % of the bf16 peak" if peak else ""
         print(f"  {precision} {'compiled' if compiled else 'eager':8} {'NHWC' if channels_last else 'NCHW'} "

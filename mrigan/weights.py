@@ -17,7 +17,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from mrigan.config import from_dict
-from mrigan.config.fields import limited
+from mrigan.config.fields import checked
 from mrigan.errors import ConfigError, ModelError
 from mrigan.foreign_files import parse_json
 from mrigan.regular import open_regular
@@ -36,9 +36,9 @@ _AGAIN = "download it again, and compare its size and checksum"
 class StoredTensor:
     """A tensor, as a safetensors header has it."""
 
-    dtype: str = limited("F32", choices=tuple(DTYPES), required=True)
-    shape: list[int] = limited(None, least=0, required=True)
-    data_offsets: list[int] = limited(None, length=2, least=0, required=True)
+    dtype: str = checked("F32", choices=tuple(DTYPES), required=True)
+    shape: list[int] = checked(None, min=0, required=True)
+    data_offsets: list[int] = checked(None, length=2, min=0, required=True)
 
 
 class SafetensorsFile:

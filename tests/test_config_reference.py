@@ -11,13 +11,12 @@ from typer.testing import CliRunner
 from mrigan.cli.app import app
 from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, flatten, load_config, to_dict
 from mrigan.config.reference import SCHEMAS, keys_of, page
-from mrigan.training.run_folder import FREE
 from tests.conftest import ROOT
 
 
 def test_the_page_is_up_to_date() -> None:
     """To mend it: mrigan config docs -o docs/config.md"""
-    assert (ROOT / "docs" / "config.md").read_text() == page(FREE), "run: mrigan config docs -o docs/config.md"
+    assert (ROOT / "docs" / "config.md").read_text() == page(), "run: mrigan config docs -o docs/config.md"
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)
@@ -37,7 +36,7 @@ def test_types_defaults_and_meanings_are_those_of_the_source() -> None:
     assert gan["eval.faces"].values == "whole number, at least 256"
     assert gan["eval.every"].meaning == "steps (section 4.7)"  # of a class that its class extends
     assert gan["eval.faces"].meaning.startswith("Held-out faces whose mean SSIM")  # two lines above the field
-    text = page(FREE)
+    text = page()
     cells = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
     rows = {cell[1].strip(" `"): cell[5].strip() for cell in cells if cell[2].strip().startswith("gan")}
     assert (rows["loss.tau"], rows["engine.name"], rows["data.balance"]) == ("no", "yes", "no")

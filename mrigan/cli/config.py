@@ -47,9 +47,8 @@ def config_docs(
     from mrigan.config.reference import page
     from mrigan.files import write_text
     from mrigan.outputs import SETTINGS, own_output
-    from mrigan.training.run_folder import FREE
 
-    text = page(FREE)
+    text = page()
     if out is None:
         echo(text.removesuffix("\n"), lines=True)
     else:

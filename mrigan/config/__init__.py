@@ -34,6 +34,7 @@ from mrigan.config.training import (
     RunConfig,
     TrackingConfig,
     TrainConfig,
+    TrainingConfig,
 )
 from mrigan.config.typed import differences, flatten, from_dict, to_dict
 
@@ -65,6 +66,7 @@ __all__ = [
     "ShardsConfig",
     "TrackingConfig",
     "TrainConfig",
+    "TrainingConfig",
     "VideoConfig",
     "config_path",
     "differences",

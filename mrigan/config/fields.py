@@ -1,4 +1,17 @@
-"""Kinds of fields that say what values they take; `mrigan.config.typed` checks them."""
+"""Helpers that declare the fields of config dataclasses. Rules are kept in the field's metadata.
+
+`mrigan.config.typed` checks values by these rules:
+    min, max                bounds of a number, or of each number of a list
+    choices                 the texts that are allowed
+    pattern                 a regular expression that a text must match
+    length                  the number of items of a list, or the maximum number of characters of a text
+    required                JSON must have the key; there is no default
+    typed                   for dict[str, Any]: a dataclass with the types of some of its keys
+
+`mrigan.config.resume` decides by these rules what a resumed run accepts:
+    may_change              the value may differ between two starts of one run; on a section: all of its keys may
+    before                  the value that versions before this key acted by
+"""
 
 from __future__ import annotations
 
@@ -7,31 +20,30 @@ from dataclasses import field
 from typing import Any
 
 
-def choice(default: str, *others: str) -> Any:
-    """A text field that takes one of the given words."""
-    return field(default=default, metadata={"choices": (default, *others)})
-
-
-def at_least(least: float, default: Any) -> Any:
-    """A number with a lower bound."""
-    return field(default=default, metadata={"least": least})
-
-
-def within(least: float, most: float, default: Any, **rules: Any) -> Any:
-    """A number with two bounds, or a list of such numbers; see `limited` for `rules`."""
-    return limited(default, least=least, most=most, **rules)
-
-
-def limited(default: Any, **rules: Any) -> Any:
+def checked(default: Any, **rules: Any) -> Any:
     """A field with any rules.
 
     Args:
-        rules: `least` and `most` of numbers; `pattern` (a regular expression) of texts; `length`, the number of items
-            of a list, or of a text's characters at most; `required`: no default where JSON lacks the key; `typed`: for
-            dict[str, Any], a dataclass with the types of some of its keys.
+        default: a dataclass type stands for an object with that type's defaults.
+        rules: see above.
     """
     if isinstance(default, type):
         return field(default_factory=default, metadata=rules)
     if isinstance(default, list | dict):
         return field(default_factory=lambda: copy.copy(default), metadata=rules)
     return field(default=default, metadata=rules)
+
+
+def choice(default: str, *others: str, **rules: Any) -> Any:
+    """A text field that takes one of the given words."""
+    return checked(default, choices=(default, *others), **rules)
+
+
+def at_least(minimum: float, default: Any, **rules: Any) -> Any:
+    """A number with a lower bound."""
+    return checked(default, min=minimum, **rules)
+
+
+def within(minimum: float, maximum: float, default: Any, **rules: Any) -> Any:
+    """A number with two bounds, or a list of such numbers."""
+    return checked(default, min=minimum, max=maximum, **rules)

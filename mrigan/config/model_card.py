@@ -7,7 +7,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from mrigan.config.fields import at_least, choice, limited, within
+from mrigan.config.fields import at_least, checked, choice, within
 from mrigan.config.shards import FacesConfig
 from mrigan.config.training import DETECTOR_HIDDEN, DETECTOR_SIZE
 from mrigan.errors import ConfigError
@@ -32,7 +32,7 @@ CALIBRATIONS = {"temperature": ("temperature",), "platt": ("slope", "intercept")
 class DetectorSettings:
     """What `mrigan.models.Detector` is built with; the defaults are those of its arguments."""
 
-    backbone: str = limited("tf_efficientnet_b0", pattern=r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?", length=100, required=True)
+    backbone: str = checked("tf_efficientnet_b0", pattern=r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?", length=100, required=True)
     size: int = within(*DETECTOR_SIZE, 224)  # px
     hidden: int = within(*DETECTOR_HIDDEN, 128)
     dropout: float = within(0, 1, 0.5)
@@ -59,7 +59,7 @@ class Thresholds:
 class StoredFile:
     """A file beside model.json."""
 
-    sha256: str = limited("", pattern="[0-9a-f]{64}", required=True)
+    sha256: str = checked("", pattern="[0-9a-f]{64}", required=True)
     bytes: int | None = at_least(0, None)
 
 
@@ -98,7 +98,7 @@ class StoredRule:
     """See `mrigan.detect.rule`."""
 
     threshold: float = within(0, 1, 0.5, required=True)
-    settings: RuleSettings = limited(RuleSettings)
+    settings: RuleSettings = checked(RuleSettings)
 
     def __post_init__(self) -> None:
         if self.threshold == 0:
@@ -124,10 +124,10 @@ class DoubtCard:
 
     calibration: Calibration | None = None
     uncalibrated: str = ""  # why there is no calibration
-    calibration_log_loss: dict[str, float] = limited({}, least=0)
-    rules: dict[str, StoredRule] = limited({})
-    limits: Limits = limited(Limits)
-    from_training: list[str] = limited([])
+    calibration_log_loss: dict[str, float] = checked({}, min=0)
+    rules: dict[str, StoredRule] = checked({})
+    limits: Limits = checked(Limits)
+    from_training: list[str] = checked([])
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,9 @@ class DataCard:
     """What the model learned from (see `mrigan.training.finish`)."""
 
     about: str = ""  # in words
-    datasets: list[str] = limited([])
-    training: Counts = limited(Counts)
-    validation: Counts = limited(Counts)
+    datasets: list[str] = checked([])
+    training: Counts = checked(Counts)
+    validation: Counts = checked(Counts)
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Searched:
     source: str = ""
     tpr: float | None = within(0, 1, None)
     tnr: float | None = within(0, 1, None)
-    counts: dict[str, Any] | None = limited(None, typed=ThresholdCounts)
+    counts: dict[str, Any] | None = checked(None, typed=ThresholdCounts)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Provenance:
     data_hash: str | None = None
     step: int | None = at_least(0, None)
     config: dict[str, Any] | None = None
-    thresholds: dict[str, Any] | None = limited(None, typed=Searched)
+    thresholds: dict[str, Any] | None = checked(None, typed=Searched)
 
 
 @dataclass(frozen=True)
@@ -189,15 +189,15 @@ class ModelCard:
     """All of model.json."""
 
     schema_version: int = within(SCHEMA_VERSION, SCHEMA_VERSION, SCHEMA_VERSION, required=True)
-    kind: str = limited(KIND, choices=(KIND,), required=True)
-    input: str = limited("face", choices=INPUTS, required=True)
-    detector: DetectorSettings = limited(DetectorSettings, required=True)
-    faces: FacesConfig = limited(FacesConfig, required=True)
-    thresholds: Thresholds = limited(Thresholds, required=True)
-    files: dict[str, StoredFile] = limited({}, required=True)
-    doubt: DoubtCard = limited(DoubtCard)
-    data: DataCard = limited(DataCard)
-    provenance: dict[str, Any] = limited({}, typed=Provenance)
+    kind: str = checked(KIND, choices=(KIND,), required=True)
+    input: str = checked("face", choices=INPUTS, required=True)
+    detector: DetectorSettings = checked(DetectorSettings, required=True)
+    faces: FacesConfig = checked(FacesConfig, required=True)
+    thresholds: Thresholds = checked(Thresholds, required=True)
+    files: dict[str, StoredFile] = checked({}, required=True)
+    doubt: DoubtCard = checked(DoubtCard)
+    data: DataCard = checked(DataCard)
+    provenance: dict[str, Any] = checked({}, typed=Provenance)
 
     def __post_init__(self) -> None:
         for name in self.files:

@@ -1,45 +1,44 @@
-"""What each setting is, from the schema itself: type, default, and the meaning that its comment in the source gives.
+"""A description of each setting, made from the schema: type, default, and as its meaning the comment in the source.
 
-`docs/config.md` is made of it: `mrigan config docs -o docs/config.md`.
+`mrigan config docs -o docs/config.md` writes the page.
 """
 
 from __future__ import annotations
 
 import ast
-import dataclasses
 import inspect
 import io
 import tokenize
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 import yaml
 
 from mrigan.config.shards import ShardsConfig
 from mrigan.config.training import DetectorConfig, GanConfig
-from mrigan.config.typed import flatten, to_dict
+from mrigan.config.typed import flatten, leaves, to_dict
 
 SCHEMAS: dict[str, Any] = {"gan": GanConfig, "detector": DetectorConfig, "shards": ShardsConfig}
 KINDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 HEAD = """# Every setting
 
-Made from the schema by `mrigan config docs -o docs/config.md`; a test sees that it is up to date. Each recipe in
-`configs/` sets some of these keys, and `extends:` takes another file's values first. A command line sets any of them:
+This page is generated from the schema by `mrigan config docs -o docs/config.md`. Each recipe in `configs/` sets some of
+these keys; `extends:` reads another file first. The command line can set every key:
 `mrigan train gan gan/paper.yaml loss.tau=0.5`. An empty `key=` sets a text to "" and a list to [].
-`mrigan config show gan/paper.yaml` prints what a recipe comes to, with the place that each value is from.
+`mrigan config show gan/paper.yaml` prints the resulting values, each with its origin.
 """
 TRAINING = """
 ## Trainings: `mrigan train gan`, `mrigan train detector`
 
-**May change** says whether a run goes on with another value once it has saved a checkpoint. Where it may not, `--new`
-starts afresh.
+**May change**: whether a run continues with another value after it has saved a checkpoint. If not, `--new` starts a
+new run.
 """
 PACKING = """
 ## Shards: `mrigan shards plan`
 
-All of these but `limits` and `pack.faces_dir` are part of the plan: with another value it is another set, in another
+All of these except `limits` and `pack.faces_dir` are part of the plan: another value makes another set, in another
 folder.
 """
 TRAINING_TABLE = ["| Key | Of | Values | Default | May change | Meaning |", "|---|---|---|---|---|---|"]
@@ -51,12 +50,14 @@ class Key:
     """One setting of one kind of config.
 
     Attributes:
-        name: dotted. values: what it takes. default: as YAML. meaning: the comment in the source, without a full stop.
+        name: dotted. values: the values that it takes. default: as YAML. may_change: between two starts of a training,
+            "yes" or "no". meaning: the comment in the source, without a full stop.
     """
 
     name: str
     values: str
     default: str
+    may_change: str
     meaning: str
 
     @property
@@ -67,27 +68,26 @@ class Key:
 def keys_of(schema: Any) -> list[Key]:
     """Every key of a config dataclass, in its order."""
     defaults = flatten(to_dict(schema()))
-    return [dataclasses.replace(key, default=_as_yaml(defaults[key.name])) for key in _keys(schema, "")]
+    return [
+        Key(name, _values(kind, rules), _as_yaml(defaults[name]), "yes" if rules.get("may_change") else "no",
+            _meaning(owner, name.rpartition(".")[2]))
+        for name, (owner, kind, rules) in leaves(schema).items()
+    ]  # fmt: skip
 
 
-def page(free: Sequence[str] = ()) -> str:
-    """`docs/config.md`.
-
-    Args:
-        free: beginnings of the names of keys that may change between two starts of a training.
-    """
+def page() -> str:
+    """`docs/config.md`."""
     gan, detector = keys_of(GanConfig), keys_of(DetectorConfig)
     lines = [HEAD.strip(), "", TRAINING.strip(), ""]
     for section in dict.fromkeys(key.section for key in [*gan, *detector]):
         both = {"gan": _of(gan, section), "detector": _of(detector, section)}
         lines += [f"### {section}", "", *TRAINING_TABLE]
         for name in dict.fromkeys(key for keys in both.values() for key in keys):
-            found = {kind: keys[name] for kind, keys in both.items() if name in keys}
-            if len(set(found.values())) == 1:  # the same in both
-                found = {" and ".join(found): next(iter(found.values()))}
-            changes = "yes" if name.startswith(tuple(free)) else "no"
-            lines += [_row(f"`{name}`", kind, key.values, key.default, changes, key.meaning)
-                      for kind, key in found.items()]  # fmt: skip
+            of_kind = {kind: keys[name] for kind, keys in both.items() if name in keys}
+            if len(set(of_kind.values())) == 1:  # the same in both
+                of_kind = {" and ".join(of_kind): next(iter(of_kind.values()))}
+            lines += [_row(f"`{name}`", kind, key.values, key.default, key.may_change, key.meaning)
+                      for kind, key in of_kind.items()]  # fmt: skip
         lines.append("")
     lines += [PACKING.strip(), ""]
     shards = keys_of(ShardsConfig)
@@ -102,32 +102,17 @@ def _of(keys: Sequence[Key], section: str) -> dict[str, Key]:
     return {key.name: key for key in keys if key.section == section}
 
 
-def _keys(schema: Any, prefix: str) -> list[Key]:
-    hints, found = get_type_hints(schema), []
-    for item in dataclasses.fields(schema):
-        kind, name = hints[item.name], prefix + item.name
-        if dataclasses.is_dataclass(kind):
-            found += _keys(kind, f"{name}.")
-        else:
-            found.append(Key(name, _values(kind, item.metadata), "", _meaning(schema, item.name)))
-    return found
-
-
-def _values(kind: Any, metadata: Any) -> str:
-    if "choices" in metadata:
-        return ", ".join(f"`{word}`" for word in metadata["choices"])
+def _values(kind: Any, rules: Mapping[str, Any]) -> str:
+    if "choices" in rules:
+        return ", ".join(f"`{word}`" for word in rules["choices"])
     if get_origin(kind) is list:
         named = {str: "list of texts", float: "list of numbers"}[get_args(kind)[0]]
-        named = named.replace("list of", f"list of {metadata['length']}") if "length" in metadata else named
+        named = named.replace("list of", f"list of {rules['length']}") if "length" in rules else named
     else:
         named = KINDS.get(kind) or "text or nothing"
-    if "most" in metadata:
-        return f"{named}, {_plain(metadata['least'])} to {_plain(metadata['most'])}"
-    return f"{named}, at least {metadata['least']:g}" if "least" in metadata else named
-
-
-def _plain(number: float) -> str:
-    return f"{number:,}"
+    if "max" in rules:
+        return f"{named}, {rules['min']:,} to {rules['max']:,}"
+    return f"{named}, at least {rules['min']:g}" if "min" in rules else named
 
 
 def _as_yaml(value: Any) -> str:
@@ -143,7 +128,7 @@ def _row(*cells: str) -> str:
 
 
 def _meaning(schema: Any, name: str) -> str:
-    """The comment of a field, in the class that declares it last."""
+    """The comment of a field, in the most derived class that declares it."""
     for each in inspect.getmro(schema):
         if name in vars(each).get("__annotations__", {}):
             return _comments(each).get(name, "")
@@ -152,7 +137,7 @@ def _meaning(schema: Any, name: str) -> str:
 
 @cache
 def _comments(schema: Any) -> dict[str, str]:
-    """Field → its comment: the lines of comment directly above it, then the one behind it."""
+    """Field → its comment: the comment lines directly above it, then the one after it."""
     source = inspect.getsource(schema)
     comments: dict[int, tuple[str, bool]] = {}  # line → text, whether it stands alone
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

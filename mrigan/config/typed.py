@@ -1,6 +1,6 @@
-"""Plain values become one checked dataclass: a walk over its fields, whose types and metadata say what they may be.
+"""Check plain values against a dataclass: each field's type and metadata (`mrigan.config.fields`) say what is allowed.
 
-Nothing in a value is looked up, converted from text or run; the rules stand in `mrigan.config.fields`.
+No value is resolved, parsed from text or executed.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from mrigan.errors import ConfigError
 C = TypeVar("C")
 REQUIRED = "???"  # the default of a text that must be given
 MAX_INT, MAX_FLOAT, MAX_TEXT, MAX_ITEMS = 2**63 - 1, 1.7e308, 1 << 16, 1 << 20
-SHOWN = 60  # characters of a wrong value
+MAX_SHOWN = 60  # characters of a wrong value in a message
 NO_RULES: Mapping[str, Any] = {}
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def from_dict(schema: type[C], data: Any, where: Any = None) -> C:
-    """The inverse of `to_dict`; a key that is missing has its default.
+    """The inverse of `to_dict`; missing keys have their defaults.
 
     Raises:
-        ConfigError: an unknown or missing key, a wrong type, or a value out of bounds; says which, and what it may be.
+        ConfigError: an unknown or missing key, a wrong type, or a value out of bounds; the message names the
+            key, and what is allowed.
     """
     config: C = _object(schema, data, "", where)
     return config
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A config dataclass as plain nested dicts: what checkpoints, plans and MLflow keep."""
+    """A config dataclass as plain nested dicts, as checkpoints, plans and MLflow store it."""
     return dataclasses.asdict(config)
 
 
@@ -49,24 +50,40 @@ def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Lines `key: old → new` for every leaf that differs."""
+    """A line `key: old → new` for every leaf that differs."""
     a, b = flatten(old), flatten(new)
     changed = [key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
     return [f"{key}: {a.get(key, '(absent)')} → {b.get(key, '(absent)')}" for key in changed]
 
 
+def leaves(schema: Any, prefix: str = "", may_change: bool = False) -> dict[str, tuple[Any, Any, Mapping[str, Any]]]:
+    """Dotted key → (the dataclass that has it, its type, its rules), for every key of a config dataclass, in its order.
+
+    Args:
+        may_change: the rule of the sections above, which holds for all of their keys.
+    """
+    keys: dict[str, tuple[Any, Any, Mapping[str, Any]]] = {}
+    for name, (kind, item) in _fields(schema).items():
+        free = may_change or item.metadata.get("may_change", False)
+        if dataclasses.is_dataclass(kind):
+            keys |= leaves(kind, f"{prefix}{name}.", free)
+        else:
+            keys[prefix + name] = schema, kind, {**item.metadata, "may_change": free}
+    return keys
+
+
 def in_words(kind: Any, rules: Mapping[str, Any] = NO_RULES) -> str:
-    """What values a field takes."""
+    """The values that a field takes."""
     if "choices" in rules:
         return f"one of: {', '.join(rules['choices'])}"
     if get_origin(kind) is list:
         return f"a list of {rules.get('length', 'such values')}, each {in_words(get_args(kind)[0], _inner(rules))}"
     named = WORDS.get(kind, "an object")
-    if "most" in rules:
-        return f"{named} from {rules['least']:g} to {rules['most']:g}"
+    if "max" in rules:
+        return f"{named} from {rules['min']:g} to {rules['max']:g}"
     if "pattern" in rules:
         return f"{named} of the form {rules['pattern']}"
-    return f"{named}, at least {rules['least']:g}" if "least" in rules else named
+    return f"{named}, at least {rules['min']:g}" if "min" in rules else named
 
 
 @cache
@@ -134,13 +151,13 @@ def _fits(kind: Any, value: Any, rules: Mapping[str, Any]) -> bool:
             and re.fullmatch(rules.get("pattern", ".*"), value, re.DOTALL) is not None
         )
     largest = MAX_INT if kind is int else MAX_FLOAT
-    return isinstance(value, kind if kind is int else int | float) and (  # what is no number fails each comparison
-        rules.get("least", -largest) <= value <= rules.get("most", largest)
+    return isinstance(value, kind if kind is int else int | float) and (  # NaN fails each comparison
+        rules.get("min", -largest) <= value <= rules.get("max", largest)
     )
 
 
 def _free(value: Any, key: str, where: Any) -> Any:
-    """A value of which nothing is known but that it can be written as JSON again."""
+    """Any value that can be written as JSON."""
     for name, inner in (
         value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ())
     ):
@@ -151,8 +168,8 @@ def _free(value: Any, key: str, where: Any) -> Any:
 
 
 def _inner(rules: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The rules for the items of a list or object."""
-    return {name: rule for name, rule in rules.items() if name in ("least", "most", "pattern", "choices")}
+    """The rules that hold for each item of a list or object."""
+    return {name: rule for name, rule in rules.items() if name in ("min", "max", "pattern", "choices")}
 
 
 def _lengths(rules: Mapping[str, Any]) -> range:
@@ -160,12 +177,12 @@ def _lengths(rules: Mapping[str, Any]) -> range:
 
 
 def _shown(value: Any) -> str:
-    """A value from outside, on one line and not long."""
+    """An untrusted value, shortened to one line."""
     try:
         text = value if isinstance(value, str) else json.dumps(value, default=repr)
     except (ValueError, RecursionError):  # a number of more digits than Python writes
         text = f"a {type(value).__name__}"
-    text = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    text = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
     return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 

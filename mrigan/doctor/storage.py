@@ -138,7 +138,11 @@ def check_shards(folder: str, splits: tuple[str, str], kind: str = "any") -> Ite
         return
     for split, count in counts.items():
         if not count:
-            yield problem("shards", f"{folder} has no sample in the split {split}", "data.train_split, data.val_split")
+            yield problem(
+                "shards",
+                f"{folder} has no sample in the split {split}",
+                "assign clips to that split: mrigan catalog scan --val, --test; or another data.val_split",
+            )
     if damages:
         few = "; ".join(str(damage) for damage in damages[:SHOWN])
         more = f"; and {len(damages) - SHOWN} more" if len(damages) > SHOWN else ""

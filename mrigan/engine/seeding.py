@@ -1,7 +1,7 @@
-"""Randomness that needs no saving: every step seeds its generators from (seed, step, rank).
+"""Random state that checkpoints need not store: every step seeds the generators with (seed, step, rank).
 
-A run that goes on at step k draws what the undisturbed run would have drawn there, on CPUs and GPUs alike, without any
-generator's state in the checkpoint; whatever an evaluation or a hook drew in between changes nothing.
+A run that is resumed at step k draws the same numbers there as an uninterrupted run, on CPUs and GPUs. Numbers that an
+evaluation or a callback draws in between have no influence.
 """
 
 from __future__ import annotations
@@ -30,17 +30,16 @@ def seed_all(*key: int | str) -> None:
 
 
 @contextmanager
-def deterministic(wanted: bool, device: torch.device, tf32: bool = True) -> Iterator[None]:
-    """On a CPU, refuse operations whose result depends on timing; on a GPU let cuDNN choose the fastest kernels.
+def deterministic(device: torch.device, tf32: bool = True) -> Iterator[None]:
+    """On a CPU, refuse operations whose result depends on timing; on a GPU, let cuDNN choose the fastest kernels.
 
     Args:
-        wanted: False = nothing is refused.
-        tf32: fp32 products on a GPU's tensor cores, with 10 bits of mantissa.
+        tf32: compute fp32 products on a GPU's tensor cores, with 10 bits of mantissa.
     """
     cudnn: Any = torch.backends.cudnn
     places = (torch.backends.cuda.matmul, cudnn.conv) if device.type == "cuda" else ()
     before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, [p.fp32_precision for p in places]
-    torch.use_deterministic_algorithms(wanted and device.type == "cpu")
+    torch.use_deterministic_algorithms(device.type == "cpu")
     cudnn.benchmark = device.type == "cuda"
     for place in places:
         place.fp32_precision = "tf32" if tf32 else "ieee"

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors.torch import save
 
 from mrigan.config import from_dict
-from mrigan.config.fields import limited, within
+from mrigan.config.fields import checked, within
 from mrigan.config.training import GENERATOR_SIZE, GENERATOR_WIDTH
 from mrigan.errors import ConfigError, ModelError
 from mrigan.files import atomic_write
@@ -27,12 +27,12 @@ KEY = "mrigan"  # of the metadata
 class GeneratorCard:
     """What the metadata say of a generator."""
 
-    format: str = limited(FORMAT, choices=(FORMAT,), required=True)
+    format: str = checked(FORMAT, choices=(FORMAT,), required=True)
     format_version: int = within(VERSION, VERSION, VERSION, required=True)
     size: int = within(*GENERATOR_SIZE, 256, required=True)  # px
     width: int = within(*GENERATOR_WIDTH, 64, required=True)  # channels of the first level
     dropout: float = within(0, 1, 0.5, required=True)
-    extra: dict[str, Any] = limited({})
+    extra: dict[str, Any] = checked({})
 
 
 def save_generator(path: str | Path, G: Generator, extra: dict[str, Any] | None = None) -> None:

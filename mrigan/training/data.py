@@ -34,6 +34,8 @@ from mrigan.training.task import Task
 
 log = logging.getLogger(__name__)
 
+TRAIN_SPLIT = "train"
+
 
 @dataclasses.dataclass
 class TrainingData:
@@ -81,9 +83,7 @@ class TrainingData:
                 "data.shards is empty", fix="give data.shards=DIR, what `mrigan shards build DIR` has made"
             )
         folders = shard_folders(data)
-        shards, held_out = (
-            ShardSet.open(folders, split, task.shard_kind) for split in (data.train_split, data.val_split)
-        )
+        shards, held_out = (ShardSet.open(folders, split, task.shard_kind) for split in (TRAIN_SPLIT, data.val_split))
         check_separate(folders)
         shards.verify = held_out.verify = data.verify
         window = shards.window(data.window, train.batch_size) if data.shuffle == "window" else None
@@ -183,4 +183,4 @@ class TrainingData:
 
 def shard_folders(data: DataConfig) -> list[Path]:
     """The folders of this node that hold the shards; where they are elsewhere, they are staged first."""
-    return local_folders(data.shards, data.cache, (data.train_split, data.val_split))
+    return local_folders(data.shards, data.cache, (TRAIN_SPLIT, data.val_split))

@@ -59,7 +59,7 @@ def dry_run(name: str, config: Any, new: bool, say: Callable[[str], None]) -> No
             for line in plan_lines(task, data, where, footprints(task, world.size)):
                 say(line)
         world.barrier()
-        with deterministic(config.train.deterministic, world.device, config.engine.tf32):
+        with deterministic(world.device, config.engine.tf32):
             state = TrainState.build(task, world)
             batches = dataclasses.replace(data, steps=1).batches(state, Watchdog())
             batch = next(batches)
@@ -131,13 +131,13 @@ def _where(folder: RunFolder, config: Any, depends: dict[str, Any], new: bool) -
     """What the run folder would say to this config; nothing in it is touched."""
     if not (folder.path / "config.json").is_file():
         if folder.path.is_dir() and any(p.name != ".lock" for p in folder.path.iterdir()) and new:
-            raise CheckpointError("--new would move a folder that holds something else than a run", where=folder.path)
+            raise CheckpointError("--new would move a folder that is not a run", where=folder.path)
         return "a new run"
     if new:
         return "a new run; the one that is there would be moved aside"
     if not folder.pinned:
         return "a new run; an earlier start there saved nothing"
-    folder.compare(to_dict(config), depends)
+    folder.compare(config, depends)
     done = CheckpointStore(folder.checkpoints).steps()
     return f"would go on after step {done[-1]:,}" if done else "would start again: no checkpoint is there"
 

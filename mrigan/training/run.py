@@ -132,13 +132,13 @@ def open_run(task: Task[Any], new: bool) -> Iterator[tuple[OpenRun, TrainingData
         depends = {"kind": task.name, "data_hash": data.train.hash, **task.depends}
 
         def prepare() -> tuple[int, bool]:
-            folder.open(to_dict(config), depends, new)
+            folder.open(config, depends, new)
             clear(folder.health)
             batch, epoch = config.train.batch_size, data.plan.epoch_length
             checkpoint = store.recover(lambda found: check_position(found, batch, epoch))
             if checkpoint is None:
                 return 0, False
-            folder.check_origin(checkpoint, to_dict(config), depends)
+            folder.check_origin(checkpoint, config, depends)
             status = folder.status()
             finished = status.get("state") == "finished" and status.get("step") == data.steps == checkpoint.step
             return checkpoint.step, finished
@@ -146,14 +146,14 @@ def open_run(task: Task[Any], new: bool) -> Iterator[tuple[OpenRun, TrainingData
         try:
             step, finished = world.on_main(prepare)
             with Watchdog(
-                folder.health, world, config.health, step=step, steps=data.steps, set_status=folder.tell
+                folder.health, world, config.health, step=step, steps=data.steps, set_status=folder.report_end
             ) as health:
                 resumed = store.load(step, verify=False) if step else None
                 journal = Journal(folder.metrics if world.main else None, Run())
                 run = OpenRun(task, depends, world, stop, health, folder, store, resumed, finished, journal)
                 if finished:  # what was logged while MLflow was away may still have to be sent
                     run.track(data)
-                exact = deterministic(config.train.deterministic, world.device, config.engine.tf32)
+                exact = deterministic(world.device, config.engine.tf32)
                 with exact, _recorded(run, data.steps), health.failures():
                     run.leave_early()
                     yield run, data

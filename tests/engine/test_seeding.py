@@ -33,7 +33,7 @@ def test_every_part_of_the_key_counts() -> None:
 
 
 def test_the_setting_is_put_back() -> None:
-    with deterministic(True, torch.device("cpu")):
+    with deterministic(torch.device("cpu")):
         assert torch.are_deterministic_algorithms_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
 
@@ -43,7 +43,7 @@ def test_products_of_fp32_on_a_gpu(tf32: bool, expected: str) -> None:
     """The settings alone: they can be made without a GPU."""
     places = torch.backends.cuda.matmul, torch.backends.cudnn.conv
     before = [place.fp32_precision for place in places]
-    with deterministic(True, torch.device("cuda"), tf32):
+    with deterministic(torch.device("cuda"), tf32):
         assert [place.fp32_precision for place in places] == [expected] * 2
         assert torch.backends.cudnn.benchmark
         assert not torch.are_deterministic_algorithms_enabled()

@@ -55,6 +55,7 @@ def test_killed_between_the_metrics_and_the_checkpoint(shards: Path, tmp_path: P
 def test_a_finished_run_that_is_started_again_is_left_alone(shards: Path, tmp_path: Path) -> None:
     run, store = tmp_path / "run", new_store(tmp_path / "mlflow.db")
     own = ["tracking.enabled=true", f"tracking.uri={store}", "data.workers=0", "train.steps=2"]
+    named = ["run.name=a name", "tracking.experiment=an experiment"]
 
     def everything() -> list[list[tuple]]:
         with sqlite3.connect(tmp_path / "mlflow.db") as database:
@@ -62,8 +63,11 @@ def test_a_finished_run_that_is_started_again_is_left_alone(shards: Path, tmp_pa
                 database.execute(f"select * from {table}").fetchall() for table in ("runs", "tags", "metrics", "inputs")
             ]
 
-    run_gan(shards, run, *own)
+    run_gan(shards, run, *own, *named)
     before = everything()
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        names = database.execute("select r.name, e.name from runs r join experiments e using (experiment_id)")
+        assert names.fetchall() == [("a name", "an experiment")]
     assert len(before[-1]) == 2  # the data it learned from, and the held-out ones
     run_gan(shards, run, *own)
     assert everything() == before

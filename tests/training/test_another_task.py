@@ -13,18 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mrigan.config import (
-    CheckpointConfig,
-    DataConfig,
-    EngineConfig,
-    EvalConfig,
-    HealthConfig,
-    OptimConfig,
-    RunConfig,
-    TrackingConfig,
-    TrainConfig,
-    load_config,
-)
+from mrigan.config import OptimConfig, TrainConfig, TrainingConfig, load_config
 from mrigan.data import Batch, eval_batches
 from mrigan.doctor import examine
 from mrigan.errors import CheckpointError
@@ -46,17 +35,10 @@ class ColourModel:
 
 
 @dataclass
-class ColourConfig:
-    run: RunConfig = field(default_factory=RunConfig)
-    data: DataConfig = field(default_factory=DataConfig)
+class ColourConfig(TrainingConfig):
     model: ColourModel = field(default_factory=ColourModel)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=0.01))
     train: TrainConfig = field(default_factory=lambda: TrainConfig(batch_size=8))
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    eval: EvalConfig = field(default_factory=EvalConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    engine: EngineConfig = field(default_factory=EngineConfig)
-    health: HealthConfig = field(default_factory=HealthConfig)
 
 
 class ColourTask(Task[ColourConfig]):

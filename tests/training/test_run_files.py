@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from mrigan.checked_json import read_checked_json
+from mrigan.checked_json import read_checked_json, write_checked_json
 from mrigan.engine.checkpoint import CheckpointStore
 from mrigan.engine.tensor_file import TensorFile
 from mrigan.errors import CheckpointError
+from mrigan.files import write_json
 from mrigan.health.status import read_status
 from mrigan.training.resume_check import check_position
 from mrigan.training.run_folder import RunFolder
@@ -174,6 +175,24 @@ def test_a_run_with_damaged_files_ends_in_the_same_bytes(
     assert hashes(run) == hashes(undisturbed)
     assert logged(run) == logged(undisturbed)
     assert status(run)["state"] == "finished"
+
+
+def test_a_run_of_the_version_before_goes_on(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """It had two keys more, in config.json and in each checkpoint, whose values a checksum covers."""
+    run = copied(undisturbed, tmp_path / "run")
+    shutil.rmtree(run / MARKER.parent)  # it was stopped before its last step
+    gone = {"data": {"train_split": "train"}, "train": {"deterministic": True}}
+    for path in (run / "config.json", *(run / "checkpoints").glob("*/state.json")):
+        content = json.loads(path.read_bytes())
+        config = content["config"] if path.name == "state.json" else content
+        for section, keys in gone.items():
+            config[section] |= keys
+        write = write_checked_json if path.name == "state.json" else write_json
+        write(path, {key: value for key, value in content.items() if key != "checksum"})
+    run_gan(shards, run)
+    assert not list((run / "checkpoints").glob("damaged-*"))
+    assert hashes(run) == hashes(undisturbed)
+    assert logged(run) == logged(undisturbed)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '"x"', "7", "{", '{"a": 1}', "[" * 100_000], ids=lambda t: t[:6])

@@ -185,7 +185,7 @@ def test_new_moves_the_old_run_aside(shards: Path, undisturbed: Path, tmp_path: 
 
 def test_new_does_not_move_what_is_no_run(shards: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(CheckpointError, match="something else"):
+    with pytest.raises(CheckpointError, match="not a run"):
         run_gan(shards, tmp_path, new=True)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
