@@ -40,7 +40,7 @@ from skimage.metrics import structural_similarity
 from mrigan.catalog import scan_catalog, write_catalog
 from mrigan.config import FacesConfig, ShardsConfig, load_config
 from mrigan.packing import Plan, Summary, Unit, build_shards, plan_shards
-from mrigan.packing.dispatch import Job
+from mrigan.packing.dispatch import UnitTask
 from mrigan.packing.unit import UnitMaker
 from mrigan.sample import make_sample
 from mrigan.video import FaceDetector, expand_box, read_frames
@@ -231,7 +231,7 @@ class Ours:
 
     def unit(self, unit: Unit) -> None:
         start = time.process_time()
-        report = self.maker(Job(unit), lambda progress: None)
+        report = self.maker(UnitTask(unit), lambda progress: None)
         spent = time.process_time() - start
         self.seconds.update(report.seconds | {"rest": spent - sum(report.seconds.values())})
         self.stored += report.stored

@@ -41,7 +41,7 @@ def shards_plan(
     """Decide which families go into which shard. The same plan again changes nothing, another one is refused."""
     from mrigan.config import ShardsConfig, load_config
     from mrigan.packing.inputs import absent_inputs
-    from mrigan.packing.place import planned
+    from mrigan.packing.open_store import planned
 
     with planned(catalog, load_config(ShardsConfig, config, overrides), out) as plan:
         for line in plan.lines():
@@ -100,7 +100,7 @@ def shards_build(
     weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Of that metric (lpips, dists).")] = None,
 ) -> None:
     """Build what is missing of a plan. Exit code 75: stopped by a signal; start it again to go on."""
-    from mrigan.packing import Crew, build_shards, build_slice, plan_from
+    from mrigan.packing import WorkerPool, build_shards, build_slice, plan_from
     from mrigan.packing.log import show_log
 
     if task is None and of > 1:
@@ -113,11 +113,11 @@ def shards_build(
         folder = Path(out)
         out = str(plan_from(folder, settings, folder.with_name(f"{folder.resolve().name}-{metric}")).folder)
         echo(f"into {out}")
-    crew = Crew(distributor, workers, ray_address, skip_deadly, seconds_per_file)
+    pool = WorkerPool(distributor, workers, ray_address, skip_deadly, seconds_per_file)
     if task is None:
-        lines = build_shards(out, crew=crew, scratch=scratch).lines()
+        lines = build_shards(out, pool=pool, scratch=scratch).lines()
     else:
-        lines = build_slice(out, task, of, crew=crew, scratch=scratch).lines()
+        lines = build_slice(out, task, of, pool=pool, scratch=scratch).lines()
     for line in lines:
         echo(line)
 

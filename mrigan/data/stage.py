@@ -28,7 +28,7 @@ from mrigan.files import atomic_write
 from mrigan.progress import bar
 from mrigan.shardset.layout import parse_json
 from mrigan.shardset.plan_file import parse_plan
-from mrigan.storage import Source, fetch, partial_path
+from mrigan.storage import Storage, fetch, partial_path, read_patiently
 
 log = logging.getLogger(__name__)
 AT_ONCE = 4  # tars under way
@@ -64,7 +64,7 @@ def local_folders(shards: Sequence[str | Path], cache: str | Path = "", splits: 
 def _staged(url: str, cache: Path, splits: Sequence[str]) -> Path:
     if (cache / "manifest.json").exists():
         raise ConfigError("data.cache is itself a shard folder", where=cache, fix="give a folder of its own")
-    source = Source(url)
+    source = Storage(url)
     manifest = _manifest(source)
     name = re.sub(r"[^\w.-]", "_", source.url.rpartition("/")[2]) or "shards"
     folder = cache / f"{name}-{manifest['samples_sha256'][:16]}"
@@ -101,7 +101,7 @@ def _staged(url: str, cache: Path, splits: Sequence[str]) -> Path:
 
 
 def _fetch_all(
-    source: Source, folder: Path, manifest: dict[str, Any], shards: list[dict[str, Any]], told: Callable[[int], None]
+    source: Storage, folder: Path, manifest: dict[str, Any], shards: list[dict[str, Any]], told: Callable[[int], None]
 ) -> None:
     def bring(shard: dict[str, Any]) -> None:
         tar = folder / shard["shard"]
@@ -119,10 +119,10 @@ def _fetch_all(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _manifest(source: Source) -> dict[str, Any]:
+def _manifest(source: Storage) -> dict[str, Any]:
     where = source.where("manifest.json")
     try:
-        manifest = parse_json(source.read("manifest.json"))
+        manifest = parse_json(read_patiently(source, "manifest.json"))
         if not re.fullmatch("[0-9a-f]{64}", manifest["samples_sha256"]):
             raise ValueError(f"samples_sha256 is {manifest['samples_sha256']!r}")
         for shard in manifest["shards"]:
@@ -136,9 +136,9 @@ def _manifest(source: Source) -> dict[str, Any]:
     return manifest
 
 
-def _copy(source: Source, name: str, folder: Path, check: Callable[[bytes], object] = bytes) -> None:
+def _copy(source: Storage, name: str, folder: Path, check: Callable[[bytes], object] = bytes) -> None:
     """A small file, whole or not at all, unless `check` raises ValueError for it."""
-    data = source.read(name)
+    data = read_patiently(source, name)
     try:
         check(data)
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 from mrigan.packing.build import Slice, build_shards, build_slice
 from mrigan.packing.derive import plan_from
-from mrigan.packing.dispatch import Crew
+from mrigan.packing.dispatch import WorkerPool
 from mrigan.packing.plan import Plan, Unit, load_plan, plan_shards
 from mrigan.packing.repair import Repair, repair_shards
 from mrigan.packing.shard_check import Damage
@@ -14,7 +14,28 @@ from mrigan.shardset.manifest import read_manifest
 from mrigan.shardset.rows import SCHEMA, read_rows
 
 __all__ = [
-    "FORMAT", "SCHEMA", "Check", "Crew", "Damage", "Layout", "Plan", "Repair", "Slice", "Stats", "Summary", "Unit",
-    "build_shards", "build_slice", "check_shards", "load_plan", "plan_from", "plan_shards", "read_manifest",
-    "read_rows", "repair_shards", "sample_key", "shard_stats", "verify_shards",
+    "FORMAT",
+    "SCHEMA",
+    "Check",
+    "Damage",
+    "Layout",
+    "Plan",
+    "Repair",
+    "Slice",
+    "Stats",
+    "Summary",
+    "Unit",
+    "WorkerPool",
+    "build_shards",
+    "build_slice",
+    "check_shards",
+    "load_plan",
+    "plan_from",
+    "plan_shards",
+    "read_manifest",
+    "read_rows",
+    "repair_shards",
+    "sample_key",
+    "shard_stats",
+    "verify_shards",
 ]  # fmt: skip

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import try_output
-from mrigan.packing.dispatch import Crew, Outcome, make_units
+from mrigan.packing.dispatch import Outcome, WorkerPool, make_units
 from mrigan.packing.inputs import refuse_changed_inputs, refuse_older_format, refuse_other_libraries
-from mrigan.packing.place import Place, open_place
+from mrigan.packing.open_store import open_store
+from mrigan.packing.store import ShardStore
 from mrigan.packing.summary import Summary, summarise
 from mrigan.packing.unit import require_videos
 
@@ -39,12 +40,14 @@ class Slice:
                 f"{self.stored} faces in {self.wall:.1f} s"]  # fmt: skip
 
 
-def build_shards(out: str | Path, workers: int = 0, *, crew: Crew | None = None, scratch: str | Path = "") -> Summary:
+def build_shards(
+    out: str | Path, workers: int = 0, *, pool: WorkerPool | None = None, scratch: str | Path = ""
+) -> Summary:
     """Build what is missing of the plan in `out`, then the manifest. What is there and whole is kept.
 
     Args:
         out: a folder, or a URL that fsspec knows.
-        workers: processes, 0 = one a CPU core that this process may use. Short for `crew=Crew(workers=...)`.
+        workers: processes, 0 = one a CPU core that this process may use. Short for `pool=WorkerPool(workers=...)`.
         scratch: folder of this machine where the units of a URL are made, "" = the system's.
 
     Raises:
@@ -52,22 +55,22 @@ def build_shards(out: str | Path, workers: int = 0, *, crew: Crew | None = None,
             not a single face could be stored. All finished units stay.
     """
     started = time.monotonic()
-    with open_place(out, scratch) as place:
-        outcome = _make(place, crew or Crew(workers=workers))
-        place.finish()
-        summary = summarise(place.plan, outcome.made, time.monotonic() - started)
+    with open_store(out, scratch) as store:
+        outcome = _make(store, pool or WorkerPool(workers=workers))
+        store.finish()
+        summary = summarise(store.plan, outcome.made, time.monotonic() - started)
     if not summary.stored:
         reasons = (summary.dropped + summary.failures).most_common(5)
         why = ", ".join(f"{count} {reason}" for reason, count in reasons)
         raise ShardError(
             f"not a single face could be stored: {why or 'no clips'}",
-            where=place.where,
+            where=store.where,
             fix="see the reasons in samples.parquet",
         )
     return summary
 
 
-def build_slice(out: str | Path, task: int, of: int, *, crew: Crew, scratch: str | Path = "") -> Slice:
+def build_slice(out: str | Path, task: int, of: int, *, pool: WorkerPool, scratch: str | Path = "") -> Slice:
     """Build what is missing of one slice of the plan in `out`: its units `task`, `task + of`, `task + 2 of` ...
 
     No manifest is written: that is for a `build_shards` after all slices, which also makes what they left.
@@ -79,28 +82,28 @@ def build_slice(out: str | Path, task: int, of: int, *, crew: Crew, scratch: str
     if not 0 <= task < of:
         raise ConfigError(f"no task {task} of {of}", where="--task", fix="0 is the first, one less than --of the last")
     started = time.monotonic()
-    with open_place(out, scratch, slice(task, None, of)) as place:
-        outcome = _make(place, crew)
-        units = len(place.plan.units)
+    with open_store(out, scratch, slice(task, None, of)) as store:
+        outcome = _make(store, pool)
+        units = len(store.plan.units)
     stored = sum(report.stored for report in outcome.made)
     return Slice(units, len(outcome.made), stored, time.monotonic() - started)
 
 
-def _make(place: Place, crew: Crew) -> Outcome:
-    missing = place.missing()
+def _make(store: ShardStore, pool: WorkerPool) -> Outcome:
+    missing = store.missing()
     if not missing:
         return Outcome()
-    try_output(place.plan.layout.manifest)
-    require_videos(place.plan)
-    refuse_older_format(place.plan)
-    refuse_other_libraries(place.plan)
-    refuse_changed_inputs(place.plan, missing)
-    outcome = make_units(place, missing, crew)
+    try_output(store.plan.layout.manifest)
+    require_videos(store.plan)
+    refuse_older_format(store.plan)
+    refuse_other_libraries(store.plan)
+    refuse_changed_inputs(store.plan, missing)
+    outcome = make_units(store, missing, pool)
     if outcome.given_up:
         lines = [f"{report.unit}: {report.reason}" for report in outcome.given_up]
         raise ShardError(
-            f"{len(lines)} of {len(place.plan.units)} units could not be built:\n    " + "\n    ".join(lines),
-            where=place.where,
+            f"{len(lines)} of {len(store.plan.units)} units could not be built:\n    " + "\n    ".join(lines),
+            where=store.where,
             fix="start it again, with fewer --workers if memory ran out; what is finished is kept. If one family is to "
             "blame, --skip-deadly makes failed rows of it",
         )

@@ -1,6 +1,6 @@
 """Units go to workers: processes of this machine, or tasks of a Ray cluster. What becomes of them comes back.
 
-Slurm needs nothing here: each task of a job array is a build of its own slice of the plan (slurm/build_shards.sbatch).
+Slurm needs nothing here: each task of a task array is a build of its own slice of the plan (slurm/build_shards.sbatch).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 
 from mrigan.errors import ConfigError, MriganError, ShardError
 from mrigan.packing.journal import FAILED, UnitReport
-from mrigan.packing.place import Place
 from mrigan.packing.plan import Unit
-from mrigan.packing.unit import Job, require_videos
+from mrigan.packing.store import ShardStore
+from mrigan.packing.unit import UnitTask, require_videos
 from mrigan.progress import Advance, bar
 from mrigan.stopping import AGAIN, Stopped, noted_signals
 from mrigan.workers.pool import Busy, Died, Done, run_tasks
@@ -32,7 +32,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
-class Crew:
+class WorkerPool:
     """Who makes the units.
 
     Attributes:
@@ -65,7 +65,7 @@ class Outcome:
     given_up: list[UnitReport] = field(default_factory=list)
 
 
-def make_units(place: Place, units: Sequence[Unit], crew: Crew) -> Outcome:
+def make_units(store: ShardStore, units: Sequence[Unit], pool: WorkerPool) -> Outcome:
     """Make `units`, which are missing, of a plan.
 
     Raises:
@@ -73,21 +73,21 @@ def make_units(place: Place, units: Sequence[Unit], crew: Crew) -> Outcome:
         Stopped: by SIGINT or SIGTERM; the units at hand are dropped.
         ConfigError: there is no Ray, or no cluster of it.
     """
-    families, left = _families(place.plan.units), _families(units)
+    families, left = _families(store.plan.units), _families(units)
     with (
-        _session(crew),
+        _session(pool),
         noted_signals() as caught,
         bar("shards", families, "families", done=families - left) as advance,
     ):
-        work = _Work(place, crew, _Meter(advance), lambda: bool(caught))
-        jobs = [Job(unit) for unit in units]
-        while jobs and not caught:
-            jobs = list(work.round(jobs))
+        work = _Work(store, pool, _Meter(advance), lambda: bool(caught))
+        tasks = [UnitTask(unit) for unit in units]
+        while tasks and not caught:
+            tasks = list(work.round(tasks))
     if caught:
         name = signal.Signals(caught[0]).name
         raise Stopped(
             f"stopped by {name}; {len(work.outcome.made)} of {len(units)} missing units were built",
-            where=place.where,
+            where=store.where,
             fix=AGAIN,
         )
     return work.outcome
@@ -95,93 +95,93 @@ def make_units(place: Place, units: Sequence[Unit], crew: Crew) -> Outcome:
 
 @dataclass
 class _Work:
-    place: Place
-    crew: Crew
+    store: ShardStore
+    pool: WorkerPool
     meter: _Meter
     stop: Callable[[], bool]
     outcome: Outcome = field(default_factory=Outcome)
 
-    def round(self, jobs: list[Job]) -> Iterator[Job]:
+    def round(self, tasks: list[UnitTask]) -> Iterator[UnitTask]:
         """Make units; yields those that shall be tried without a family that is deadly."""
-        for event in self._run(jobs):
-            job: Job = event.task
+        for event in self._run(tasks):
+            task: UnitTask = event.task
             if isinstance(event, Busy):
-                self.meter.update(job.unit, event.note.done, event.note.stored)
+                self.meter.update(task.unit, event.note.done, event.note.stored)
             elif isinstance(event, Done):
-                self.meter.update(job.unit, len(job.unit.families), event.result.stored)
+                self.meter.update(task.unit, len(task.unit.families), event.result.stored)
                 self.outcome.made.append(event.result)
                 log.info(event.result.line())
             else:
-                _raise_if_hopeless(self.place, event.error)
+                _raise_if_hopeless(self.store, event.error)
                 if event.late is not None:
-                    yield from self._without_slow(job, event)
+                    yield from self._without_slow(task, event)
                     continue
                 at = f"at the family {event.note.family}" if event.note else "at its start"
                 if event.again:
-                    log.warning("unit %s: %s, %s; it is tried again", job.name, event.reason, at)
-                elif self.crew.skip_deadly and event.note:
-                    log.warning("unit %s: %s, each time, %s, which is skipped now", job.name, event.reason, at)
-                    yield replace(job, skip=(*job.skip, (event.note.family, event.reason)))
+                    log.warning("unit %s: %s, %s; it is tried again", task.name, event.reason, at)
+                elif self.pool.skip_deadly and event.note:
+                    log.warning("unit %s: %s, each time, %s, which is skipped now", task.name, event.reason, at)
+                    yield replace(task, skip=(*task.skip, (event.note.family, event.reason)))
                 else:
-                    self._give_up(job, f"{event.reason}, each time, {at}", event.error)
+                    self._give_up(task, f"{event.reason}, each time, {at}", event.error)
 
-    def _without_slow(self, job: Job, event: Died) -> Iterator[Job]:
+    def _without_slow(self, task: UnitTask, event: Died) -> Iterator[UnitTask]:
         """The unit to be made without the clip that a worker was at for too long."""
         assert event.late is not None
-        plan, file = self.place.plan, event.late.file
-        clips = (clip.id for family in job.unit.families for clip in family.clips
+        plan, file = self.store.plan, event.late.file
+        clips = (clip.id for family in task.unit.families for clip in family.clips
                  if os.fsdecode(plan.path(clip)) == file)  # fmt: skip
         clip = next(clips, None)
-        if clip is None or clip in dict(job.slow):
-            self._give_up(job, f"{event.reason}: {file}", None)
+        if clip is None or clip in dict(task.slow):
+            self._give_up(task, f"{event.reason}: {file}", None)
             return
         require_videos(plan)  # else each clip would be too slow
         reason = f"took longer than {self.limit:g} s (limits.seconds_per_file)"
-        log.warning("unit %s: %s %s on this machine; the unit is made without it", job.name, file, reason)
-        yield replace(job, slow=(*job.slow, (clip, reason)))
+        log.warning("unit %s: %s %s on this machine; the unit is made without it", task.name, file, reason)
+        yield replace(task, slow=(*task.slow, (clip, reason)))
 
     @property
     def limit(self) -> float:
         """Seconds that a worker may be at one file, 0 = no limit."""
-        given = self.crew.seconds_per_file
-        return self.place.plan.config.limits.seconds_per_file if given is None else given
+        given = self.pool.seconds_per_file
+        return self.store.plan.config.limits.seconds_per_file if given is None else given
 
-    def _run(self, jobs: list[Job]) -> Iterator[Done | Busy | Died]:
-        setup, arguments = self.place.worker
-        if self.crew.distributor == "ray":
+    def _run(self, tasks: list[UnitTask]) -> Iterator[Done | Busy | Died]:
+        setup, arguments = self.store.worker
+        if self.pool.distributor == "ray":
             from mrigan.workers.ray_pool import run_on_ray
 
-            return run_on_ray(setup, arguments, jobs, stop=self.stop, seconds_per_file=self.limit)
-        workers = self.crew.workers or len(os.sched_getaffinity(0))
-        return run_tasks(setup, arguments, jobs, workers=min(workers, len(jobs)), stop=self.stop,
+            return run_on_ray(setup, arguments, tasks, stop=self.stop, seconds_per_file=self.limit)
+        workers = self.pool.workers or len(os.sched_getaffinity(0))
+        return run_tasks(setup, arguments, tasks, workers=min(workers, len(tasks)), stop=self.stop,
                          seconds_per_file=self.limit)  # fmt: skip
 
-    def _give_up(self, job: Job, reason: str, error: BaseException | None) -> None:
-        report = UnitReport(job.name, FAILED, reason=reason)
+    def _give_up(self, task: UnitTask, reason: str, error: BaseException | None) -> None:
+        report = UnitReport(task.name, FAILED, reason=reason)
         log.error(report.line())
         for note in getattr(error, "__notes__", ()):
             log.error("%s", note)
-        self.place.keep(report)
+        self.store.keep(report)
         self.outcome.given_up.append(report)
 
 
-def _session(crew: Crew) -> Any:
+def _session(pool: WorkerPool) -> Any:
     """Ray sets its own handlers of signals when it connects; ours come after it."""
-    if crew.distributor == "ray":
+    if pool.distributor == "ray":
         from mrigan.workers.ray_pool import ray_session
 
-        return ray_session(crew.ray_address)
+        return ray_session(pool.ray_address)
     return nullcontext()
 
 
-def _raise_if_hopeless(place: Place, error: BaseException | None) -> None:
+def _raise_if_hopeless(store: ShardStore, error: BaseException | None) -> None:
     """Some errors are not about one unit: each other one would meet them, too."""
     if isinstance(error, MriganError):
         raise error
     if isinstance(error, OSError) and error.errno in FULL:
         raise ShardError(
             f"no room left to write: {error.strerror}",
-            where=error.filename or place.where,
+            where=error.filename or store.where,
             fix="make room and start it again; finished units are kept",
         ) from error
 

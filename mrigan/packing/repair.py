@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from mrigan.errors import ShardError
 from mrigan.files import try_output
-from mrigan.packing.dispatch import Crew, make_units
+from mrigan.packing.dispatch import WorkerPool, make_units
 from mrigan.packing.inputs import (
     ABSENT,
     absent_now,
@@ -24,7 +24,8 @@ from mrigan.packing.inputs import (
     refuse_older_format,
     refuse_other_libraries,
 )
-from mrigan.packing.place import Place, open_place
+from mrigan.packing.open_store import open_store
+from mrigan.packing.store import ShardStore
 from mrigan.packing.unit import require_videos
 from mrigan.packing.verify import Check, check_shards, is_face_table
 from mrigan.shardset.marker import check_rows, made_of
@@ -94,7 +95,7 @@ def repair_shards(
         full: look for damages in every byte; else as `check_shards` does without it.
         workers: processes, and threads of the check; 0 = one a CPU core.
         scratch: folder of this machine for what comes from a URL and goes to it, "" = the system's.
-        seconds_per_file: as in `Crew`.
+        seconds_per_file: as in `WorkerPool`.
 
     Raises:
         ShardError: there is no plan, the folder of the videos is not there, this machine has other libraries than the
@@ -102,11 +103,11 @@ def repair_shards(
         Stopped: a signal came; the same command continues.
     """
     check = check_shards(out, full, workers, scratch=scratch)
-    with open_place(out, scratch) as place:
-        plan = place.plan
+    with open_store(out, scratch) as store:
+        plan = store.plan
         wanted = _wanted(check, only_failed)
-        mended = _mend_tables(place, check)
-        place.bring(list(wanted))
+        mended = _mend_tables(store, check)
+        store.bring(list(wanted))
         before = {name: _failures(plan, name) for name in wanted}
         if wanted:
             try_output(plan.layout.manifest)
@@ -114,13 +115,13 @@ def repair_shards(
             refuse_older_format(plan)
             refuse_other_libraries(plan)
         todo, left = _possible(plan, check, wanted, before)
-        made, given_up = _rebuild(place, todo, before, Crew(workers=workers, seconds_per_file=seconds_per_file))
+        made, given_up = _rebuild(store, todo, before, WorkerPool(workers=workers, seconds_per_file=seconds_per_file))
         left |= {name: f"{wanted[name]}; but {why}" for name, why in given_up.items()}
         of_all = {plan.layout.manifest.name, plan.layout.samples.name}
         merged = bool(made or any(damage.file in of_all for damage in check.damages))
-        merged = merged and not place.missing()
+        merged = merged and not store.missing()
         if merged:
-            place.finish()
+            store.finish()
         failing = {clip: why for name in before for clip, why in (_failures(plan, name) or {}).items()}
     return Repair(
         check, rebuilt={name: wanted[name] for name in made}, left=left,
@@ -129,17 +130,17 @@ def repair_shards(
     )  # fmt: skip
 
 
-def _mend_tables(place: Place, check: Check) -> dict[str, str]:
+def _mend_tables(store: ShardStore, check: Check) -> dict[str, str]:
     """Record the clips again where that record is damaged; remove damaged detections, which a build finds again."""
-    mended, plan = {}, place.plan
+    mended, plan = {}, store.plan
     for damage in check.damages:
         if damage.file == plan.layout.inputs.name:
-            place.bring([unit.name for unit in plan.units])
-            place.record(None, made_of(plan))
+            store.bring([unit.name for unit in plan.units])
+            store.record(None, made_of(plan))
             mended[damage.file] = "the clips are recorded again; those that are no longer what samples were made of, " \
                                   "as they were"  # fmt: skip
         elif is_face_table(damage.file):
-            place.remove_faces(Path(damage.file).name)
+            store.remove_faces(Path(damage.file).name)
             mended[damage.file] = "removed; faces are found again where a build needs them"
     return mended
 
@@ -181,34 +182,34 @@ def _possible(plan: Plan, check: Check, wanted: dict[str, str],
     return todo, left
 
 
-def _rebuild(place: Place, todo: Sequence[Unit], before: dict[str, Failures | None],
-             crew: Crew) -> tuple[list[str], dict[str, str]]:  # fmt: skip
+def _rebuild(store: ShardStore, todo: Sequence[Unit], before: dict[str, Failures | None],
+             pool: WorkerPool) -> tuple[list[str], dict[str, str]]:  # fmt: skip
     """Make units again: the names of those that were made, and why the others were not."""
     if not todo:
         return [], {}
     failures = {clip: why for unit in todo for clip, why in (before[unit.name] or {}).items()}
     if failures:  # what had failed may be another file now
         clips = (clip for unit in todo for family in unit.families for clip in family.clips)
-        place.record([clip for clip in clips if clip.id in failures])
-    shards = {unit.name: place.shards_of(unit) for unit in todo}
+        store.record([clip for clip in clips if clip.id in failures])
+    shards = {unit.name: store.shards_of(unit) for unit in todo}
     for unit in todo:
-        place.forget(unit)
+        store.forget(unit)
     deadly = any(why.startswith("deadly") for why in failures.values())
-    outcome = make_units(place, todo, replace(crew, skip_deadly=deadly))
-    missing = {unit.name for unit in place.missing()}
+    outcome = make_units(store, todo, replace(pool, skip_deadly=deadly))
+    missing = {unit.name for unit in store.missing()}
     made = [unit for unit in todo if unit.name not in missing]
-    place.bring([unit.name for unit in made])
+    store.bring([unit.name for unit in made])
     for unit in made:
-        _drop_stale(place, unit, shards[unit.name])
+        _drop_stale(store, unit, shards[unit.name])
     return [unit.name for unit in made], {report.unit: report.reason for report in outcome.given_up}
 
 
-def _drop_stale(place: Place, unit: Unit, old: Sequence[str]) -> None:
+def _drop_stale(store: ShardStore, unit: Unit, old: Sequence[str]) -> None:
     """Remove the shards that the unit had and has no more: it gives fewer samples of that label now, or none."""
-    kept = {shard["shard"] for shard in check_rows(place.plan, unit.name).shards}
+    kept = {shard["shard"] for shard in check_rows(store.plan, unit.name).shards}
     for shard in old:
         if shard not in kept:
-            place.remove(shard)
+            store.remove_shard(shard)
 
 
 def _failures(plan: Plan, unit: str) -> Failures | None:

@@ -19,7 +19,7 @@ from mrigan.shardset.codecs import decode
 from mrigan.shardset.layout import parse_json
 from mrigan.shardset.marker import Marker, read_marker
 from mrigan.shardset.plan_file import Plan
-from mrigan.shardset.reading import Read, Reading
+from mrigan.shardset.reading import Read, SetReader
 from mrigan.shardset.rows import read_rows
 from mrigan.shardset.tar import BLOCK, Placed, index_text, member_header, padding
 
@@ -75,10 +75,10 @@ class UnitCheck:
         self.damages.append(Damage(file, what, offset, self.unit))
 
 
-def check_unit(plan: Plan, name: str, full: bool, there: Reading) -> UnitCheck:
+def check_unit(plan: Plan, name: str, full: bool, reader: SetReader) -> UnitCheck:
     """Check a unit's files; see `mrigan.packing.verify.check_shards`."""
-    layout, check = there.layout, UnitCheck(name)
-    there.bring_unit(name)
+    layout, check = reader.layout, UnitCheck(name)
+    reader.bring_unit(name)
     marker, table = f"units/{name}.json", f"units/{name}.parquet"
     try:
         check.marker = read_marker(read_regular(layout.unit_marker(name)), plan, name)
@@ -96,7 +96,7 @@ def check_unit(plan: Plan, name: str, full: bool, there: Reading) -> UnitCheck:
         check.add(table, "is not the table that its unit was finished with")
     if check.damages:  # without its table nobody knows where the samples lie: sizes and hashes must do
         for shard in check.shards:
-            _check_hash(there, shard, check, full)
+            _check_hash(reader, shard, check, full)
         return check
     rows = read_rows(path)
     found = Counter(label if status == "ok" else status for label, status in zip(
@@ -107,8 +107,8 @@ def check_unit(plan: Plan, name: str, full: bool, there: Reading) -> UnitCheck:
         check.add(marker, "does not say what all clips in its table were made of")
     by_shard = _by_shard(rows)
     for shard in check.shards:
-        there.bring_beside(shard["shard"])
-        _Shard(plan, there, shard, by_shard.get(shard["shard"], []), check).check(full)
+        reader.bring_beside(shard["shard"])
+        _Shard(plan, reader, shard, by_shard.get(shard["shard"], []), check).check(full)
     return check
 
 
@@ -122,19 +122,19 @@ def _by_shard(table: pa.Table) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def _check_hash(there: Reading, facts: dict[str, Any], check: UnitCheck, full: bool) -> None:
-    name, size = facts["shard"], there.size(facts["shard"])
+def _check_hash(reader: SetReader, facts: dict[str, Any], check: UnitCheck, full: bool) -> None:
+    name, size = facts["shard"], reader.size(facts["shard"])
     if size is None:
         check.add(name, f"is missing, and with it {facts['samples']} samples")
     elif size != facts["bytes"]:
         check.add(name, f"has {size} of {facts['bytes']} bytes")
-    elif full and _sha256(there, name) != facts["sha256"]:
+    elif full and _sha256(reader, name) != facts["sha256"]:
         check.add(name, "its SHA-256 is another")
 
 
-def _sha256(there: Reading, shard: str) -> str:
+def _sha256(reader: SetReader, shard: str) -> str:
     digest, at = hashlib.sha256(), 0
-    with there.open(shard, whole=True) as read:
+    with reader.open(shard, whole=True) as read:
         while data := read(CHUNK, at):
             digest.update(data)
             at += len(data)
@@ -145,9 +145,9 @@ class _Shard:
     """One shard, its index and its sidecar, against the rows of its samples."""
 
     def __init__(
-        self, plan: Plan, there: Reading, facts: dict[str, Any], rows: Sequence[dict[str, Any]], check: UnitCheck
+        self, plan: Plan, reader: SetReader, facts: dict[str, Any], rows: Sequence[dict[str, Any]], check: UnitCheck
     ) -> None:
-        self.plan, self.there, self.facts, self.check_of = plan, there, facts, check
+        self.plan, self.reader, self.facts, self.check_of = plan, reader, facts, check
         self.name = facts["shard"]
         self.rows = rows
         self.placed = [_placed(row, plan.config.pack.mri_format) for row in rows]
@@ -162,7 +162,7 @@ class _Shard:
 
     def check(self, full: bool) -> None:
         self._beside()
-        size = self.there.size(self.name)
+        size = self.reader.size(self.name)
         if size is None:
             self.add(f"is missing, and with it {self.facts['samples']} samples")
             return
@@ -172,13 +172,13 @@ class _Shard:
         if size != self.facts["bytes"]:
             self.add(f"has {size} of {self.facts['bytes']} bytes", min(size, self.facts["bytes"]))
         try:
-            with self.there.open(self.name, full) as read:
+            with self.reader.open(self.name, full) as read:
                 self._all(read) if full else self._some(read)
         except OSError as error:
             self.add(f"cannot be read: {error.strerror}")
 
     def _beside(self) -> None:
-        layout, check = self.there.layout, self.check_of
+        layout, check = self.reader.layout, self.check_of
         sidecar, index = layout.sidecar(self.name), layout.index(self.name)
         try:
             beside = parse_json(read_regular(sidecar), self.plan.format)

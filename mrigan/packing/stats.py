@@ -22,7 +22,7 @@ from mrigan.shardset.manifest import check_samples
 from mrigan.shardset.marker import check_rows
 from mrigan.shardset.matching import matched
 from mrigan.shardset.plan_file import Plan, load_plan, unit_names
-from mrigan.shardset.reading import Reading, reading
+from mrigan.shardset.reading import SetReader, open_set
 from mrigan.shardset.rows import read_rows, stream_rows
 
 KEYS = ("dataset", "method", "compression", "split", "label")
@@ -120,20 +120,20 @@ def shard_stats(out: str | Path, scratch: str | Path = "") -> Stats:
     """
     from mrigan.packing.shortcuts import warnings_of
 
-    with reading(out, scratch) as there:
-        folder = there.layout.root
+    with open_set(out, scratch) as reader:
+        folder = reader.layout.root
         plan, names = load_plan(folder, only=()), unit_names(folder)
-        done = [name for name in names if there.built(name)]
+        done = [name for name in names if reader.built(name)]
         if not done:
             raise ShardError("nothing is built yet", where=out, fix=f"mrigan shards build {out}")
-        groups, families = _count(_tables(plan, there, done))
+        groups, families = _count(_tables(plan, reader, done))
         matching: dict[str, Any] = {}
         if plan.config.pack.match:
             before = groups
-            tables = list(_tables(plan, there, done, (*COLUMNS, "key")))
+            tables = list(_tables(plan, reader, done, (*COLUMNS, "key")))
             groups, families = _count(matched_rows(tables, plan.config.pack))
             matching = compared(before, groups)
-    return Stats(there.where, plan, groups, families, warnings_of(groups), len(done), len(names), matching)
+    return Stats(reader.where, plan, groups, families, warnings_of(groups), len(done), len(names), matching)
 
 
 def matched_rows(tables: Sequence[pa.Table], pack: PackConfig) -> Iterator[pa.Table]:
@@ -181,15 +181,17 @@ def _quantile(ordered: Sequence[tuple[int, int]], rank: float) -> int:
     return ordered[-1][0]
 
 
-def _tables(plan: Plan, there: Reading, units: Sequence[str], columns: Sequence[str] = COLUMNS) -> Iterator[pa.Table]:
-    there.bring_whole()
-    layout = there.layout
+def _tables(
+    plan: Plan, reader: SetReader, units: Sequence[str], columns: Sequence[str] = COLUMNS
+) -> Iterator[pa.Table]:
+    reader.bring_whole()
+    layout = reader.layout
     if layout.manifest.is_file() and layout.samples.is_file():
         check_samples(layout, plan.format)
         yield from stream_rows(layout.samples, columns)
     else:
         for name in units:
-            there.bring_unit(name)
+            reader.bring_unit(name)
             check_rows(plan, name)
             yield read_rows(layout.unit_rows(name)).select(list(columns))
 

@@ -49,7 +49,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Job:
+class UnitTask:
     """A unit to be made.
 
     Attributes:
@@ -84,10 +84,10 @@ class UnitMaker:
             )
         refuse_other_libraries(plan)
 
-    def __call__(self, job: Job, report: Callable[[Any], None]) -> UnitReport:
-        if is_done(self.plan, job.unit):  # by another builder, since this one began
-            return UnitReport(job.name, KEPT)
-        return build_unit(self.plan, job, self.tools, report)
+    def __call__(self, task: UnitTask, report: Callable[[Any], None]) -> UnitReport:
+        if is_done(self.plan, task.unit):  # by another builder, since this one began
+            return UnitReport(task.name, KEPT)
+        return build_unit(self.plan, task, self.tools, report)
 
 
 def use_one_thread() -> None:
@@ -149,7 +149,7 @@ def is_whole(plan: Plan, unit: str, layout: Layout, read: Callable[[Path], bytes
     return True
 
 
-def build_unit(plan: Plan, job: Job, tools: Tools, report: Callable[[Any], None]) -> UnitReport:
+def build_unit(plan: Plan, task: UnitTask, tools: Tools, report: Callable[[Any], None]) -> UnitReport:
     """Make a unit's shards, its rows, and at last its marker. Made again, the files come out the same.
 
     Args:
@@ -159,12 +159,12 @@ def build_unit(plan: Plan, job: Job, tools: Tools, report: Callable[[Any], None]
         ShardError: the videos went away in the middle.
     """
     with FileClock(report) as clock:
-        return _build(plan, job, tools, report, Stages(clock.at))
+        return _build(plan, task, tools, report, Stages(clock.at))
 
 
-def _build(plan: Plan, job: Job, tools: Tools, report: Callable[[Progress], None], stages: Stages) -> UnitReport:
-    started, unit = time.monotonic(), job.unit
-    skip, slow = dict(job.skip), dict(job.slow)
+def _build(plan: Plan, task: UnitTask, tools: Tools, report: Callable[[Progress], None], stages: Stages) -> UnitReport:
+    started, unit = time.monotonic(), task.unit
+    skip, slow = dict(task.skip), dict(task.slow)
     layout, table = plan.layout, plan.layout.unit_rows(unit.name)
     layout.units.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []

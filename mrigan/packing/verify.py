@@ -29,7 +29,7 @@ from mrigan.regular import read_regular
 from mrigan.shardset.layout import CHECKED, parse_json, unit_of
 from mrigan.shardset.manifest import manifest_of, read_manifest
 from mrigan.shardset.plan_file import Plan, load_plan, unit_names
-from mrigan.shardset.reading import Reading, reading
+from mrigan.shardset.reading import SetReader, open_set
 from mrigan.shardset.rows import same_rows
 from mrigan.video import read_faces_checked
 
@@ -119,32 +119,32 @@ def check_shards(
     """
     if inputs not in ("", *INPUTS):
         raise ConfigError(f"no way to look at inputs: {inputs}", where="--inputs", fix=" or ".join(INPUTS))
-    with reading(out, scratch) as there:
-        return _check(there, full, workers, inputs)
+    with open_set(out, scratch) as reader:
+        return _check(reader, full, workers, inputs)
 
 
-def _check(there: Reading, full: bool, workers: int, inputs: str) -> Check:
-    started, folder = time.monotonic(), there.layout.root
+def _check(reader: SetReader, full: bool, workers: int, inputs: str) -> Check:
+    started, folder = time.monotonic(), reader.layout.root
     plan, names = load_plan(folder, only=()), unit_names(folder)
     checks: list[UnitCheck] = []
     threads = workers or len(os.sched_getaffinity(0))
     with bar("verify", len(names), unit="units") as advance, ThreadPoolExecutor(threads) as pool:
-        for check in pool.map(lambda name: check_unit(plan, name, full, there), names):
+        for check in pool.map(lambda name: check_unit(plan, name, full, reader), names):
             checks.append(check)
             advance(note=f"{sum(len(check.damages) for check in checks)} problems")
-        tables = list(pool.map(partial(_check_faces, there, plan), _face_tables(there, plan, full)))
-    there.bring_whole()
+        tables = list(pool.map(partial(_check_faces, reader, plan), _face_tables(reader, plan, full)))
+    reader.bring_whole()
     layout = plan.layout
     known = {shard["shard"] for check in checks for shard in check.shards}
     finished = layout.manifest.is_file()
     damages = [damage for check in checks for damage in check.damages]
-    damages += [*_strangers(there, plan, names, known), *_whole(plan, checks), *_inputs(plan)]
+    damages += [*_strangers(reader, plan, names, known), *_whole(plan, checks), *_inputs(plan)]
     damages += [found for found in tables if isinstance(found, Damage)]
     made_of = {clip: content for check in checks if check.marker for clip, content in check.marker.inputs.items()}
     whole = inputs == "content"
     changed = [clip.path for clip in changed_contents(load_plan(folder), made_of, whole)] if inputs else []
     return Check(
-        there.where, plan.hash, full, damages, changed, units=len(names), shards=len(known),
+        reader.where, plan.hash, full, damages, changed, units=len(names), shards=len(known),
         samples=sum(shard["samples"] for check in checks for shard in check.shards),
         bytes=sum(shard["bytes"] for check in checks for shard in check.shards),
         looked_at=sum(check.looked_at for check in checks),
@@ -159,22 +159,22 @@ def _size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
-def _strangers(there: Reading, plan: Plan, names: Sequence[str], known: set[str]) -> Iterator[Damage]:
+def _strangers(reader: SetReader, plan: Plan, names: Sequence[str], known: set[str]) -> Iterator[Damage]:
     """Shards that no unit knows."""
-    for name in there.shards():
+    for name in reader.shards():
         if name not in known:
-            there.bring_beside(name)
-            beside, unit = _sidecar(there.layout.sidecar(name)), unit_of(name)
+            reader.bring_beside(name)
+            beside, unit = _sidecar(reader.layout.sidecar(name)), unit_of(name)
             if unit not in names or (beside is not None and beside.get("plan_hash") != plan.hash):
                 yield Damage(name, "is a shard of another plan")
-            elif not there.built(unit):
+            elif not reader.built(unit):
                 continue  # its unit was killed before the end, which is said
             else:  # left by a repair that was killed: the unit, made again, removes it
                 yield Damage(name, "is in no manifest", unit=unit)
 
 
 def _sidecar(path: Path) -> dict[str, Any] | None:
-    """What is in it: nothing, where it is damaged; None where it is not there."""
+    """What is in it: nothing, where it is damaged; None if it does not exist."""
     try:
         return parse_json(read_regular(path))
     except FileNotFoundError:
@@ -227,18 +227,18 @@ def is_face_table(file: str) -> bool:
     return FACE_TABLE.fullmatch(Path(file).name) is not None
 
 
-def _face_tables(there: Reading, plan: Plan, full: bool) -> list[Path | str]:
+def _face_tables(reader: SetReader, plan: Plan, full: bool) -> list[Path | str]:
     """The tables of detections: names in the set, paths in a folder that sets share."""
     shared = plan.config.pack.faces_dir
-    tables: list[Path | str] = [*(sorted(Path(shared).glob("*.parquet")) if shared else there.faces())]
+    tables: list[Path | str] = [*(sorted(Path(shared).glob("*.parquet")) if shared else reader.faces())]
     tables = [table for table in tables if is_face_table(str(table))]
     return tables if full else random.Random(plan.hash).sample(tables, min(SAMPLED, len(tables)))
 
 
-def _check_faces(there: Reading, plan: Plan, table: Path | str) -> Damage | bool:
+def _check_faces(reader: SetReader, plan: Plan, table: Path | str) -> Damage | bool:
     """What is wrong with a table of detections; else whether it has a checksum that proves it."""
     try:
-        with nullcontext(table) if isinstance(table, Path) else there.open_faces(table) as path:
+        with nullcontext(table) if isinstance(table, Path) else reader.open_faces(table) as path:
             return read_faces_checked(path, path.stem)[1]
     except InputError as error:
         return Damage(str(table) if isinstance(table, Path) else f"faces/{table}", error.what)

@@ -7,21 +7,17 @@ why one was given up. So it works from any machine that sees the folder or the U
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mrigan.errors import ShardError
 from mrigan.packing.journal import BUILT, FAILED, UnitReport, read_report
-from mrigan.packing.place import folder_of, is_url
-from mrigan.regular import read_regular, reason
-from mrigan.shardset.layout import Layout
+from mrigan.shardset.layout import NAMES
 from mrigan.shardset.plan_file import parse_plan
+from mrigan.storage import Folder, Storage, folder_of, is_url
 
 WINDOW = 600.0  # seconds that rates are taken over
-NAMES = Layout(Path())
 
 
 @dataclass(frozen=True)
@@ -90,55 +86,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-class _Files(Protocol):
-    def stamps(self, folder: str) -> dict[str, Any]:
-        """Names of the files in a folder, each with something that changes when it is replaced."""
-
-    def read(self, names: Iterable[str]) -> dict[str, bytes]:
-        """What is in these files; those that cannot be read are left out."""
-
-
-class _Folder:
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def stamps(self, folder: str) -> dict[str, Any]:
-        found, where = {}, self.root / folder
-        try:
-            for path in where.iterdir():
-                with suppress(OSError):  # it went away meanwhile, or is a link to nothing
-                    if not path.name.startswith("."):
-                        found[path.relative_to(self.root).as_posix()] = path.stat().st_mtime_ns
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            what = f"the folder cannot be listed: {reason(error)}"
-            raise ShardError(what, where=where, fix=f"mrigan shards verify {self.root}") from None
-        return found
-
-    def read(self, names: Iterable[str]) -> dict[str, bytes]:
-        found = {}
-        for name in names:
-            with suppress(OSError):
-                found[name] = read_regular(self.root / name)
-        return found
-
-
-class _Url:
-    def __init__(self, url: str) -> None:
-        from mrigan.storage import RemoteFiles, reaching
-
-        self.files, self.reaching = RemoteFiles(url), reaching
-
-    def stamps(self, folder: str) -> dict[str, Any]:
-        with self.reaching(self.files.url):
-            return self.files.sizes(folder)
-
-    def read(self, names: Iterable[str]) -> dict[str, bytes]:
-        with self.reaching(self.files.url):
-            return self.files.read(names)
-
-
 @dataclass
 class Watch:
     """Looks at a set again and again, and reads only what is new.
@@ -154,7 +101,7 @@ class Watch:
     clips: dict[str, int] = field(init=False)  # of each unit
 
     def __post_init__(self) -> None:
-        self._files: _Files = _Url(str(self.out)) if is_url(self.out) else _Folder(folder_of(self.out))
+        self._files = Storage(str(self.out)) if is_url(self.out) else Folder(folder_of(self.out))
         text = self._files.read([NAMES.plan.as_posix()])
         if not text:
             raise ShardError("no shard plan that can be read", where=self.out, fix="mrigan shards plan CATALOG -o DIR")

@@ -1,8 +1,8 @@
-"""A finished or unfinished set, to be looked at: in a folder, or at a URL.
+"""A finished or unfinished set to inspect, in a folder or at a URL.
 
 The small files of a set at a URL (plan, tables, markers, indices) are copied to a temporary folder when they are asked
-for, so that whoever looks at them need not know where they come from. Shards are not: they are read by ranges where an
-object store gives them, else copied one by one, looked at, and dropped.
+for, so that code which inspects them need not know where they come from. Shards are not copied if ranges can be read
+(object stores); otherwise they are copied one by one, inspected, and removed.
 """
 
 from __future__ import annotations
@@ -10,111 +10,91 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
-from mrigan.errors import ShardError
-from mrigan.shardset.layout import NAMES, Layout
-from mrigan.shardset.mirror import mirror
-from mrigan.storage import RemoteFiles, folder_of, is_url, reaching
+from mrigan.shardset.layout import Layout
+from mrigan.shardset.mirror import mirror, require_plan
+from mrigan.storage import Storage, folder_of, is_url
 
 Read = Callable[[int, int], bytes]  # (bytes, offset) → at most so many bytes from there
 
 
-class Reading(Protocol):
-    """What a check must know of the place that a set lies in.
+class SetReader:
+    """A set in a folder.
 
     Attributes:
         layout: of a folder of this machine with the small files that were brought.
-        where: as a person calls the set.
+        where: the folder or URL of the set, for messages.
     """
 
-    layout: Layout
-    where: str
+    def __init__(self, folder: Path, where: str | Path) -> None:
+        self.layout, self.where = Layout(folder), str(where)
+
+    def bring(self, *paths: Path) -> None:
+        """Have these files of the layout in its folder, if they exist."""
 
     def bring_unit(self, unit: str) -> None:
-        """Have the marker and the table of a unit in the folder, as far as they exist."""
+        """Have the marker and the table of a unit in the folder."""
+        self.bring(self.layout.unit_marker(unit), self.layout.unit_rows(unit))
 
     def bring_beside(self, shard: str) -> None:
-        """Have the index and the sidecar of a shard there."""
+        """Have the index and the sidecar of a shard in the folder."""
+        self.bring(self.layout.index(shard), self.layout.sidecar(shard))
 
     def bring_whole(self) -> None:
-        """Have the manifest and the table of the whole set there."""
+        """Have the manifest and the table of the whole set in the folder."""
+        self.bring(self.layout.manifest, self.layout.samples)
 
     def built(self, unit: str) -> bool:
         """Whether a unit has a marker."""
-
-    def shards(self) -> list[str]:
-        """The names of all tar files."""
-
-    def size(self, shard: str) -> int | None:
-        """Bytes of a shard, None where there is none."""
-
-    def open(self, shard: str, whole: bool) -> AbstractContextManager[Read]:
-        """Read in a shard: all of it, from front to back, or here and there. Raises OSError."""
-
-    def faces(self) -> list[str]:
-        """The names of the tables of detections in the set."""
-
-    def open_faces(self, table: str) -> AbstractContextManager[Path]:
-        """A table of detections as a file of this machine."""
-
-
-class FolderReading:
-    """A set in a folder: all is there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.layout, self.where = Layout(folder), str(folder)
-
-    def bring_unit(self, unit: str) -> None: ...
-
-    def bring_beside(self, shard: str) -> None: ...
-
-    def bring_whole(self) -> None: ...
-
-    def built(self, unit: str) -> bool:
         return self.layout.unit_marker(unit).is_file()
 
     def shards(self) -> list[str]:
+        """The names of all tar files."""
         return sorted(path.name for path in self.layout.root.glob("*.tar"))
 
     def size(self, shard: str) -> int | None:
+        """Bytes of a shard, None if it does not exist."""
         path = self.layout.shard(shard)
         return path.stat().st_size if path.is_file() else None
 
     @contextmanager
     def open(self, shard: str, whole: bool) -> Iterator[Read]:
+        """Read a shard: all of it from front to back, or some ranges. Raises OSError."""
         with open(self.layout.shard(shard), "rb", buffering=0) as file:
             yield lambda count, offset: os.pread(file.fileno(), count, offset)
 
     def faces(self) -> list[str]:
+        """The names of the tables of detections in the set."""
         return sorted(path.name for path in self.layout.faces.glob("*.parquet"))
 
     @contextmanager
     def open_faces(self, table: str) -> Iterator[Path]:
+        """A table of detections as a file of this machine."""
         yield self.layout.faces / table
 
 
-class UrlReading:
-    """A set at a URL, with a temporary folder for copies of its small files, and of one shard a thread at most."""
+class _UrlReader(SetReader):
+    """A set at a URL, with a temporary folder for its small files and at most one shard a thread."""
 
     def __init__(self, url: str, folder: Path) -> None:
+        super().__init__(folder, url)
+        self._of_thread = threading.local()
+        self._sizes = self._storage.sizes() | self._storage.sizes(self._name(self.layout.units))
 
-        self.layout, self.where = Layout(folder), url
-        self._files = threading.local()  # a connection a thread
-        self._make = lambda: RemoteFiles(url)
-        with reaching(url):
-            self._sizes = self._here().sizes() | self._here().sizes("units")
+    @property
+    def _storage(self) -> Storage:
+        """This thread's connection: not every protocol allows two requests at a time."""
+        if not hasattr(self._of_thread, "storage"):
+            self._of_thread.storage = Storage(self.where)
+        storage: Storage = self._of_thread.storage
+        return storage
 
-    def bring_unit(self, unit: str) -> None:
-        self._bring(self.layout.unit_marker(unit), self.layout.unit_rows(unit))
-
-    def bring_beside(self, shard: str) -> None:
-        self._bring(self.layout.index(shard), self.layout.sidecar(shard))
-
-    def bring_whole(self) -> None:
-        self._bring(self.layout.manifest, self.layout.samples)
+    def bring(self, *paths: Path) -> None:
+        for path in paths:
+            if self._name(path) in self._sizes and not path.exists():
+                self._storage.get(self._name(path), path)
 
     def built(self, unit: str) -> bool:
         return self._name(self.layout.unit_marker(unit)) in self._sizes
@@ -127,74 +107,51 @@ class UrlReading:
 
     @contextmanager
     def open(self, shard: str, whole: bool) -> Iterator[Read]:
-        if self._here().whole and not whole:
-            yield lambda count, offset: self._part(shard, offset, offset + count)
+        if self._storage.is_object_store and not whole:
+            yield lambda count, offset: self._range(shard, offset, min(offset + count, self._sizes[shard]))
             return
-        copy = self.layout.shard(shard)
-        try:
-            self._bring(copy)
-            with open(copy, "rb", buffering=0) as file:
-                yield lambda count, offset: os.pread(file.fileno(), count, offset)
-        finally:
-            copy.unlink(missing_ok=True)
+        with self._copied(self.layout.shard(shard)), super().open(shard, whole) as read:
+            yield read
 
     def faces(self) -> list[str]:
-
-        with reaching(self.where):
-            self._sizes |= self._here().sizes("faces")
-        return sorted(Path(name).name for name in self._sizes if name.startswith("faces/"))
+        folder = self._name(self.layout.faces)
+        self._sizes |= self._storage.sizes(folder)
+        return sorted(Path(name).name for name in self._sizes if name.startswith(f"{folder}/"))
 
     @contextmanager
     def open_faces(self, table: str) -> Iterator[Path]:
-        copy = self.layout.faces / table
-        try:
-            self._bring(copy)
+        with self._copied(self.layout.faces / table) as copy:
             yield copy
+
+    def _range(self, shard: str, start: int, end: int) -> bytes:
+        return self._storage.read_range(shard, start, end - start) if start < end else b""
+
+    @contextmanager
+    def _copied(self, path: Path) -> Iterator[Path]:
+        try:
+            self.bring(path)
+            yield path
         finally:
-            copy.unlink(missing_ok=True)
-
-    def _part(self, shard: str, start: int, end: int) -> bytes:
-
-        end = min(end, self._sizes[shard])
-        with reaching(self.where):
-            return self._here().part(shard, start, end - start) if start < end else b""
-
-    def _bring(self, *paths: Path) -> None:
-
-        with reaching(self.where):
-            for path in paths:
-                if self._name(path) in self._sizes and not path.exists():
-                    self._here().fetch(self._name(path), path)
+            path.unlink(missing_ok=True)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.layout.root).as_posix()
 
-    def _here(self) -> RemoteFiles:
-        """This thread's connection."""
-        if not hasattr(self._files, "one"):
-            self._files.one = self._make()
-        files: RemoteFiles = self._files.one
-        return files
-
 
 @contextmanager
-def reading(out: str | Path, scratch: str | Path = "") -> Iterator[Reading]:
-    """The set in a folder or at a URL, to be looked at.
+def open_set(out: str | Path, scratch: str | Path = "") -> Iterator[SetReader]:
+    """The set in a folder or at a URL, to inspect.
 
     Args:
         scratch: folder of this machine for copies, "" = the system's.
 
     Raises:
-        ShardError: there is no plan, or nobody answers.
+        ShardError: there is no plan, or the server does not answer.
         ConfigError: fsspec does not know the URL, or a package is missing for it.
     """
     if not is_url(out):
-        yield FolderReading(folder_of(out))
+        yield SetReader(folder_of(out), folder_of(out))
         return
-
-    with mirror(RemoteFiles(str(out)), scratch) as folder:
-        if not (folder / NAMES.plan).is_file():
-            raise ShardError(
-                "no shard plan there", where=str(out), fix=f"make one: mrigan shards plan CATALOG -o {out}"
-            )
-        yield UrlReading(str(out), folder)
+    with mirror(Storage(str(out)), scratch) as folder:
+        require_plan(folder, str(out))
+        yield _UrlReader(str(out), folder)

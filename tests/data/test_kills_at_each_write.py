@@ -9,18 +9,18 @@ from tests.kills import script
 SCRIPT = """
 import hashlib, sys
 from pathlib import Path
-from mrigan import storage
+from mrigan.storage import Storage, fetch, urls
 from tests.kills import same_after_each
 
 root = Path(sys.argv[1])
-storage.CHUNK = 1000
+urls.CHUNK_BYTES = 1000
 data = bytes(range(250)) * 14
 (root / "there").mkdir()
 (root / "there" / "a.tar").write_bytes(data)
 
 def work(folder):
-    storage.fetch(storage.Source(str(root / "there")), "a.tar", folder / "a.tar", size=len(data),
-                sha256=hashlib.sha256(data).hexdigest())
+    fetch(Storage(str(root / "there")), "a.tar", folder / "a.tar", size=len(data),
+          sha256=hashlib.sha256(data).hexdigest())
 
 def start(folder):
     folder.mkdir(parents=True)

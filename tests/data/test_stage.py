@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from mrigan import storage
 from mrigan.data import EpochPlan, ShardSet, local_folders, node_lock
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import sha256_file
+from mrigan.storage import fetching
 from tests.builders import train_loader
 from tests.data.shards import SIZE
 
@@ -73,7 +73,7 @@ def serve(pairs: Path, tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "PAUSE", 0.001)
+    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0.001)
 
 
 def stage(url: str, cache: Path, *splits: str) -> Path:
@@ -160,7 +160,7 @@ def test_wrong_bytes_are_fetched_again_and_then_refused(
     server = serve(**{TAR: [{"flip": 700}]})
     same(stage(server.url, tmp_path / "once"), pairs)
     assert server.requests(TAR) == [0, 0]
-    assert f"{TAR} came damaged" in caplog.text
+    assert f"{TAR} arrived damaged" in caplog.text
     server = serve(**{TAR: [{"flip": 700}, {"flip": 701}]})
     with pytest.raises(ShardError, match=r"not what the manifest promises(.|\n)*shards verify") as caught:
         stage(server.url, tmp_path / "twice")
@@ -279,7 +279,7 @@ def test_the_bar_counts_bytes(
 
 
 def _stage(url: str, cache: str, results: multiprocessing.Queue) -> None:
-    storage.PAUSE = 0.001
+    fetching.FIRST_PAUSE = 0.001
     try:
         results.put(str(stage(url, Path(cache))))
     except ShardError as error:

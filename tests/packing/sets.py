@@ -12,7 +12,7 @@ import numpy as np
 
 from mrigan.config import ShardsConfig
 from mrigan.packing import plan_shards
-from mrigan.packing.unit import Job, UnitMaker
+from mrigan.packing.unit import UnitMaker, UnitTask
 
 
 def samples(catalog: Path, out: Path, config: ShardsConfig) -> dict[str, dict[str, Any]]:
@@ -20,7 +20,7 @@ def samples(catalog: Path, out: Path, config: ShardsConfig) -> dict[str, dict[st
     plan = plan_shards(catalog, config, out)
     maker = UnitMaker(plan)
     for unit in plan.units:
-        maker(Job(unit), lambda progress: None)
+        maker(UnitTask(unit), lambda progress: None)
     found: dict[str, dict[str, Any]] = {}
     for shard in sorted(out.glob("*.tar")):
         with tarfile.open(shard) as tar:

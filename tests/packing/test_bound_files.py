@@ -21,7 +21,7 @@ from mrigan.errors import MriganError, ShardError
 from mrigan.files import hash_json, sha256_file
 from mrigan.packing import build_shards, check_shards, plan_shards, repair_shards, shard_stats
 from mrigan.packing.derive import plan_from
-from mrigan.packing.unit import Job, UnitMaker
+from mrigan.packing.unit import UnitMaker, UnitTask
 from mrigan.packing.watch import Watch
 from mrigan.scoring.face_settings import face_settings
 from mrigan.shardset.manifest import write_manifest
@@ -37,7 +37,7 @@ def make(plan: Plan) -> Path:
     """Build in this process: a set of two units takes a second."""
     maker = UnitMaker(plan)
     for unit in plan.units:
-        maker(Job(unit), lambda progress: None)
+        maker(UnitTask(unit), lambda progress: None)
     write_manifest(plan)
     return plan.folder
 

@@ -14,7 +14,7 @@ from mrigan.catalog import Catalog, Clip, clip_id, write_catalog
 from mrigan.config import ShardsConfig, load_config
 from mrigan.packing import plan_shards, shard_stats
 from mrigan.packing.stats_view import show
-from mrigan.packing.unit import Job, UnitMaker
+from mrigan.packing.unit import UnitMaker, UnitTask
 from mrigan.shardset.layout import Layout
 from mrigan.shardset.rows import read_rows
 from tests.clips import write_clip
@@ -72,7 +72,7 @@ def built(catalog: Path, *settings: str) -> dict[str, list[dict[str, Any]]]:
     maker = UnitMaker(plan)
     rows: dict[str, list[dict[str, Any]]] = {}
     for unit in plan.units:
-        maker(Job(unit), lambda progress: None)
+        maker(UnitTask(unit), lambda progress: None)
         for row in read_rows(Layout(out).unit_rows(unit.name)).to_pylist():
             rows.setdefault(row["name"], []).append(row)
     return rows

@@ -11,7 +11,7 @@ import pytest
 from mrigan.catalog import Catalog, scan_catalog, write_catalog
 from mrigan.errors import CatalogError
 from mrigan.packing import load_plan, plan_shards, shard_stats, verify_shards
-from mrigan.packing.unit import Job, UnitMaker
+from mrigan.packing.unit import UnitMaker, UnitTask
 from mrigan.shardset.manifest import write_manifest
 from mrigan.shardset.rows import read_rows
 from tests.catalog import trees
@@ -44,7 +44,7 @@ def build(catalog: Path, out: Path, *settings: str) -> None:
     plan = plan_shards(catalog, config(*settings), out)
     maker = UnitMaker(plan)
     for unit in plan.units:
-        maker(Job(unit), lambda progress: None)
+        maker(UnitTask(unit), lambda progress: None)
     write_manifest(plan)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mrigan.errors import ConfigError
-from mrigan.packing import Crew, build_shards, plan_shards
+from mrigan.packing import WorkerPool, build_shards, plan_shards
 from mrigan.shardset.layout import Layout
 from mrigan.shardset.leftovers import leftovers
 from mrigan.workers.pool import Busy, Died, Done
@@ -49,12 +49,12 @@ def test_without_ray_or_a_cluster_it_is_said_what_to_do(
 ) -> None:
     plan_shards(built.catalog, config(*PNG), tmp_path / "shards")
     with pytest.raises(ConfigError, match=r"127\.0\.0\.1:1"):
-        build_shards(tmp_path / "shards", crew=Crew("ray", ray_address="127.0.0.1:1"))
+        build_shards(tmp_path / "shards", pool=WorkerPool("ray", ray_address="127.0.0.1:1"))
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"mrigan\[ray\]"):
-        build_shards(tmp_path / "shards", crew=Crew("ray"))
+        build_shards(tmp_path / "shards", pool=WorkerPool("ray"))
     with pytest.raises(ConfigError, match="pool, ray"):
-        build_shards(tmp_path / "shards", crew=Crew("dask"))
+        build_shards(tmp_path / "shards", pool=WorkerPool("dask"))
 
 
 @pytest.mark.faults

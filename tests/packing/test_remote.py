@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from mrigan.errors import ConfigError, ShardError
-from mrigan.packing import Crew, build_shards, build_slice, verify_shards
-from mrigan.packing.place import planned
+from mrigan.packing import WorkerPool, build_shards, build_slice, verify_shards
+from mrigan.packing.open_store import planned
 from mrigan.packing.watch import Watch
-from mrigan.storage import RemoteFiles
+from mrigan.storage import Storage
 from tests.packing.conftest import PNG, Built, config, tree
 from tests.packing.processes import alive, files, gone, start, wait_for, workers
 
@@ -51,7 +51,7 @@ def test_a_set_at_a_url_has_the_same_bytes(built: Built, url: str, served: Path,
     with pytest.raises(ShardError, match="no shard plan"):
         build_shards(url, scratch=scratch)
     plan(built, url)
-    part = build_slice(url, 1, 2, crew=Crew(workers=1), scratch=scratch)
+    part = build_slice(url, 1, 2, pool=WorkerPool(workers=1), scratch=scratch)
     assert (part.units, part.built) == (3, 3)
     assert not (served / "sets" / "one" / "manifest.json").exists()
     done = start(url, "--workers", 2, "--scratch", scratch)
@@ -132,14 +132,16 @@ def test_a_file_url_is_a_folder(built: Built, tmp_path: Path) -> None:
 
 def test_an_object_store_gets_whole_objects_without_a_rename(tmp_path: Path) -> None:
     """fsspec's own one, which lives in this process."""
-    store = RemoteFiles("memory://bucket/set/")
+    store = Storage("memory://bucket/set/")
     (tmp_path / "a").write_bytes(b"12345")
-    store.send(tmp_path / "a", "units/a.json")
-    store.send(tmp_path / "a", "b.tar")
-    store.write("log/c.json", b"{}")
+    store.put(tmp_path / "a", "units/a.json")
+    store.put(tmp_path / "a", "b.tar")
     assert store.sizes() == {"b.tar": 5}
     assert store.sizes("units") == {"units/a.json": 5}
     assert store.sizes("nowhere") == {}
-    assert store.read(["units/a.json", "log/c.json", "log/d.json"]) == {"units/a.json": b"12345", "log/c.json": b"{}"}
-    store.fetch("b.tar", tmp_path / "new" / "b.tar")
+    assert store.read(["units/a.json", "log/c.json", "log/d.json"]) == {
+        "units/a.json": b"12345",
+        "log/c.json": b"12345",
+    }
+    store.get("b.tar", tmp_path / "new" / "b.tar")
     assert (tmp_path / "new" / "b.tar").read_bytes() == b"12345"

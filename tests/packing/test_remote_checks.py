@@ -16,9 +16,9 @@ from mrigan.catalog import Catalog, write_catalog
 from mrigan.cli.app import app
 from mrigan.errors import ShardError
 from mrigan.packing import check_shards, plan_shards, repair_shards, shard_stats
-from mrigan.packing.unit import Job, UnitMaker
+from mrigan.packing.unit import UnitMaker, UnitTask
 from mrigan.shardset.manifest import write_manifest
-from mrigan.storage import RemoteFiles
+from mrigan.storage import Storage
 from tests.packing.conftest import PNG, Built, config
 from tests.packing.test_remote import served, url
 
@@ -30,10 +30,10 @@ NAMES = itertools.count()
 def store(built: Built) -> Iterator[str]:
     """The built set in fsspec's object store, which lives in this process."""
     address = f"memory://checks/{next(NAMES)}"
-    files = RemoteFiles(address)
+    files = Storage(address)
     for path in built.folder.rglob("*"):
         if path.is_file():
-            files.send(path, path.relative_to(built.folder).as_posix())
+            files.put(path, path.relative_to(built.folder).as_posix())
     yield address
     fsspec.filesystem("memory").rm("/checks", recursive=True)
 
@@ -59,13 +59,13 @@ def test_an_object_store_is_checked_as_a_folder_is(built: Built, store: str, tmp
 
 def test_a_sampled_check_fetches_no_whole_shard(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
-    fetch = RemoteFiles.fetch
+    fetch = Storage.get
 
-    def watched(self: RemoteFiles, name: str, path: Path) -> None:
+    def watched(self: Storage, name: str, path: Path) -> None:
         fetched.append(name)
         fetch(self, name, path)
 
-    monkeypatch.setattr(RemoteFiles, "fetch", watched)
+    monkeypatch.setattr(Storage, "get", watched)
     check_shards(store, full=False)
     assert "manifest.json" in fetched
     assert not [name for name in fetched if name.endswith(".tar")]
@@ -74,7 +74,7 @@ def test_a_sampled_check_fetches_no_whole_shard(store: str, monkeypatch: pytest.
 @pytest.mark.parametrize("full", [True, False])
 def test_damages_in_an_object_store_are_those_of_a_folder(built: Built, store: str, tmp_path: Path, full: bool) -> None:
     """One of each kind: bits, a cut, a lost shard, a lost index, another table, a stranger."""
-    folder, files = Path(shutil.copytree(built.folder, tmp_path / "set")), RemoteFiles(store)
+    folder, files = Path(shutil.copytree(built.folder, tmp_path / "set")), Storage(store)
     tars = sorted(path.name for path in folder.glob("*.tar"))
     flipped = bytearray((folder / tars[0]).read_bytes())
     for place in range(600, len(flipped), 997):
@@ -88,7 +88,7 @@ def test_damages_in_an_object_store_are_those_of_a_folder(built: Built, store: s
     files.remove(tars[2])
     files.remove(tars[3].replace(".tar", ".idx"))
     for name in (tars[0], tars[1], "samples.parquet", "train-fake-000099.tar"):
-        files.send(folder / name, name)
+        files.put(folder / name, name)
     theirs, ours = check_shards(folder, full), check_shards(store, full)
     assert ours.damages == theirs.damages
     assert len({damage.file for damage in ours.damages}) == 6
@@ -98,7 +98,7 @@ def test_stats_of_a_url_are_those_of_the_folder(built: Built, store: str) -> Non
     theirs = shard_stats(built.folder).as_dict()
     ours = shard_stats(store).as_dict()
     assert ours == theirs | {"folder": store}
-    files = RemoteFiles(store)  # unfinished: unit by unit
+    files = Storage(store)  # unfinished: unit by unit
     files.remove("manifest.json")
     files.remove("units/val-000000.json")
     part = shard_stats(store)
@@ -144,7 +144,7 @@ def test_repair_over_ftp(built: Built, url: str, served: Path, tmp_path: Path) -
     plan = plan_shards(tmp_path / "catalog.parquet", config(*PNG, "pack.splits=[val]"), tmp_path / "local")
     maker = UnitMaker(plan)
     for unit in plan.units:
-        maker(Job(unit), lambda progress: None)
+        maker(UnitTask(unit), lambda progress: None)
     write_manifest(plan)
     folder = put(tmp_path / "local", served)
     shutil.copy(folder / "plan.parquet", folder / "val-real-000000-001.tar")  # as if it had given more once

@@ -13,7 +13,7 @@ import pytest
 
 from mrigan.catalog import Catalog, read_catalog, write_catalog
 from mrigan.errors import ShardError
-from mrigan.packing import Crew, build_shards, plan_shards, read_rows, repair_shards, unit, verify_shards
+from mrigan.packing import WorkerPool, build_shards, plan_shards, read_rows, repair_shards, unit, verify_shards
 from tests.hanging import hanging
 from tests.packing.conftest import PNG, Built, config, tree
 from tests.packing.processes import start
@@ -38,7 +38,7 @@ def planned(built: Built, tmp_path: Path) -> Path:
 
 def undisturbed(planned: Path) -> dict[str, bytes]:
     fresh = Path(shutil.copytree(planned, planned.with_name("fresh")))
-    build_shards(fresh, crew=Crew(workers=1, seconds_per_file=0))
+    build_shards(fresh, pool=WorkerPool(workers=1, seconds_per_file=0))
     return tree(fresh)
 
 

@@ -20,7 +20,7 @@ from mrigan.packing.journal import FAILED, UnitReport, write_report
 from mrigan.packing.watch import Watch, duration
 from mrigan.packing.watch_view import _picture
 from mrigan.shardset.layout import Layout
-from mrigan.storage import RemoteFiles
+from mrigan.storage import Storage
 from tests.packing.conftest import PNG, Built, config
 from tests.packing.processes import start
 
@@ -109,9 +109,9 @@ def test_nothing_is_done_yet(built: Built, tmp_path: Path) -> None:
 
 
 def test_a_set_at_a_url(built: Built) -> None:
-    store = RemoteFiles("memory://watched/set")
+    store = Storage("memory://watched/set")
     for path in sorted(built.folder.rglob("*.json")):
-        store.write(path.relative_to(built.folder).as_posix(), path.read_bytes())
+        store.put(path, path.relative_to(built.folder).as_posix())
     here, there = Watch(built.folder).look(0.0), Watch("memory://watched/set").look(0.0)
     assert there == here
 
