@@ -60,7 +60,7 @@ def main() -> None:
             faceless += 1
             continue
         started = time.process_time()
-        found = mesh(image, faces[0].box, faces[0].points)
+        found = mesh(image, faces[0].box)
         cpu_s += time.process_time() - started
         presence.append(found.presence)
         five = np.array(faces[0].points)

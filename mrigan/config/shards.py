@@ -20,6 +20,7 @@ class FacesConfig:
     size: int = within(16, 2048, 256)  # px, side of the stored square face
     resize: str = choice("area")  # the named step that makes size x size
     max_persons: int = within(1, 100, 8)  # faces a frame, largest first
+    landmarks: str = choice("none", "mesh")  # mesh: 468 points of each stored face go into its json; 3 CPU-ms a face
     cropped: bool = False  # every picture is one face, cut out already: none is looked for, no margin is added
 
 

@@ -50,7 +50,5 @@ def plan_from(old: str | Path, overrides: list[str], out: str | Path) -> Plan:
     check_config(config)
     about = read_plan_json(source.layout)
     decides = what_decides(config, about["decides"]["catalog"])
-    plan = Plan(
-        Path(out), config, hash_json(decides), source.roots, source.units, libraries(config.video, config.mri.metric)
-    )
+    plan = Plan(Path(out), config, hash_json(decides), source.roots, source.units, libraries(config))
     return store(plan, decides, about["catalog"]["path"])

@@ -241,6 +241,8 @@ class _Family:
                  "augment": self.treated.record(frame.index)}  # fmt: skip
         with self.stages("crop"):
             picture = self.tools.cut(image, seen.box)
+        with self.stages("landmarks"):
+            about["landmarks"] = self.tools.landmarks(image, seen.box)
         if not self.pairs:
             return self._sample(clip, row, picture, ("none", None), about)
         row.mri_mean = 0.0
@@ -285,6 +287,9 @@ class _Family:
             native, size = self.treated.native(box, paired.geometry.size, paired.fake_size)
             about = {"box": native, "frame_size": size, "prob": face.prob,
                      "augment": self.treated.record(paired.index, mri=self.pairs)}  # fmt: skip
+            with self.stages("landmarks"):
+                h, w = treated[1].shape[:2]
+                about["landmarks"] = self.tools.landmarks(treated[1], box, (size[0] / w, size[1] / h))
             compared = ours, theirs
             if self.pairs and clean_pair is not None:
                 with self.stages("crop"):

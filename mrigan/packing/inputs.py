@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from mrigan.catalog import Clip
 from mrigan.checked_table import CHECKED, read_checked_table, write_checked_table
-from mrigan.config import VideoConfig, differences
+from mrigan.config import ShardsConfig, differences
 from mrigan.errors import InputError, ShardError
 from mrigan.files import sha256_file
 from mrigan.mri import LEARNED
@@ -45,24 +45,27 @@ PACKAGES = {
 DALI = tuple(f"nvidia-dali-cuda{release}" for release in ("130", "120", "110"))
 
 
-def libraries(video: VideoConfig, metric: str) -> dict[str, str]:
+def libraries(config: ShardsConfig) -> dict[str, str]:
     """Versions of the libraries on this machine that decide pixels: decoding, finding, resizing, encoding.
 
     DALI is among them where it may be the decoder: a machine without it, or with another one, makes other pixels. A
-    learned metric's networks run in float32, whose last bits follow the processor's instruction set: it is named, too.
+    learned metric's networks, and that of the landmarks, run in float32, whose last bits follow the processor's
+    instruction set: it is named, too.
     All else is the same on every processor (see `mrigan.mri.stored_mri` and `mrigan.video.mtcnn`).
     """
     import av
 
+    video = config.video
     may_be_dali = video.decoder == "dali" or (video.decoder == "auto" and video.device != "cpu")
     packages = PACKAGES | ({"dali": DALI} if may_be_dali else {})
     found = {name: next(filter(None, map(_version, names)), "none") for name, names in packages.items()}
     codec = ".".join(str(n) for n in av.library_versions["libavcodec"])
-    return found | {"ffmpeg": f"libavcodec {codec}"} | _instructions(video, metric)
+    return found | {"ffmpeg": f"libavcodec {codec}"} | _instructions(config)
 
 
-def _instructions(video: VideoConfig, metric: str) -> dict[str, str]:
-    if metric not in LEARNED or video.device != "cpu":
+def _instructions(config: ShardsConfig) -> dict[str, str]:
+    learned = config.mri.metric in LEARNED and config.video.device == "cpu"
+    if not learned and config.faces.landmarks == "none":
         return {}
     import torch
 
@@ -81,7 +84,7 @@ def refuse_older_format(plan: Plan) -> None:
 
 def refuse_other_libraries(plan: Plan) -> None:
     """Raise ShardError where this machine's libraries are not the plan's, with each difference."""
-    changed = differences(plan.libraries, libraries(plan.config.video, plan.config.mri.metric))
+    changed = differences(plan.libraries, libraries(plan.config))
     if changed:
         raise ShardError(
             "the plan was made with other libraries than this machine has, and their pixels differ:\n    "

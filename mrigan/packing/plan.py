@@ -73,7 +73,7 @@ def plan_shards(catalog_path: str | Path, config: ShardsConfig, out: str | Path)
             fix="scan the data set again so that it is split, or name other splits: pack.splits=[train]",
         )
     decides = what_decides(config, catalog.hash)
-    used = libraries(config.video, config.mri.metric)
+    used = libraries(config)
     plan = Plan(Path(out), config, hash_json(decides), catalog.roots, units, used)
     return store(plan, decides, str(Path(catalog_path).resolve()))
 

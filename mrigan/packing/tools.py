@@ -38,6 +38,7 @@ from mrigan.video import (
     resize_face,
     write_faces,
 )
+from mrigan.video.landmarks import FaceMesh
 
 T = TypeVar("T")
 KEEP = 256 * 2**20  # bytes of frames kept from detection for cutting; a longer clip is decoded a second time
@@ -94,6 +95,10 @@ class Tools:
     @cached_property
     def detector(self) -> FaceDetector:
         return detector_of(self.config.faces, self.config.video.device)
+
+    @cached_property
+    def mesh(self) -> FaceMesh:
+        return FaceMesh()
 
     def source(self, family: Family, stages: Stages) -> FrameSource:
         """Who decodes the clips of a family."""
@@ -160,6 +165,14 @@ class Tools:
         """The square face of the stored size."""
         faces = self.config.faces
         return resize_face(crop(image, box, faces.margin), faces.size, faces.resize)
+
+    def landmarks(self, image: Picture, box: Sequence[float], scale: Sequence[float] = (1.0, 1.0)) -> Any:
+        """The landmarks of a face as a sample's json has them; None where there are none, or none are asked for.
+
+        Args:
+            scale: (x, y) of the px that are stored, over those of this picture.
+        """
+        return self.mesh(image, box).stored(scale) if self.config.faces.landmarks == "mesh" else None
 
     def mris(self, originals: Sequence[Picture], fakes: Sequence[Picture]) -> list[np.ndarray]:
         """The MRI images of pairs of faces, (size, size, 3) uint8 each."""

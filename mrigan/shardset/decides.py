@@ -11,7 +11,7 @@ from mrigan.files import hash_json, sha256_file
 from mrigan.shardset.layout import FORMAT
 
 # Settings that did not exist once: at their defaults they leave a plan's hash as it was
-NEWER = (("recipe", "mri_of"), ("faces", "cropped"))
+NEWER = (("recipe", "mri_of"), ("faces", "cropped"), ("faces", "landmarks"))
 
 
 def what_decides(config: ShardsConfig, catalog_hash: str, format: int = FORMAT) -> dict[str, Any]:

@@ -187,7 +187,7 @@ def _merge(paths: Sequence[Path], file: BinaryIO | _Hash) -> None:
 
 
 def sample_json(row: Row, clip: Clip, *, box: Sequence[float], frame_size: Sequence[int], prob: float,
-                mri: str, augment: dict[str, Any]) -> bytes:  # fmt: skip
+                mri: str, augment: dict[str, Any], landmarks: list[list[float]] | None = None) -> bytes:  # fmt: skip
     """The `json` member of a sample.
 
     Args:
@@ -195,11 +195,12 @@ def sample_json(row: Row, clip: Clip, *, box: Sequence[float], frame_size: Seque
         frame_size: (w, h) in px.
         augment: the record of the treatment, {} = none; box and frame_size are those of the treated frame.
         mri: name of the perceptual function, `black` for a real face, `none` where there is no MRI.
+        landmarks: N × [x, y] in the same px as the box; None = not looked for, or no face is there.
     """
     data: dict[str, Any] = {
         "clip": clip.id, "label": clip.label, "person": row.person, "frame": row.frame, "time": row.time,
         "box": [float(v) for v in box], "frame_size": [int(v) for v in frame_size], "detect_prob": float(prob),
         "original": clip.original, "targets": list(clip.targets), "donors": list(clip.donors), "split": clip.split,
-        "mri": mri, "augment": augment, "landmarks": None,
+        "mri": mri, "augment": augment, "landmarks": landmarks,
     }  # fmt: skip
     return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -190,12 +190,12 @@ def test_a_lost_record_is_mended_by_planning_again(own: Own) -> None:
     assert (out / "inputs.parquet").read_bytes() == before
 
 
-def test_a_learned_metric_binds_a_plan_to_the_instructions_of_its_processor(own: Own, tmp_path: Path) -> None:
+def test_a_network_in_float32_binds_a_plan_to_the_instructions_of_its_processor(own: Own, tmp_path: Path) -> None:
     plan = plan_shards(tmp_path / "catalog.parquet", config(*PNG), tmp_path / "plain")
     assert not any("instructions" in name for name in plan.libraries)
-    learned = replace(plan.config, mri=replace(plan.config.mri, metric="lpips"))
-    here = libraries(learned.video, "lpips")
-    refuse_other_libraries(replace(plan, config=learned, libraries=here))
-    older = {**here, "instructions of the processor": "NONE"}
-    with pytest.raises(ShardError, match="instructions of the processor: NONE → "):
-        refuse_other_libraries(replace(plan, config=learned, libraries=older))
+    for learned in (config(*PNG, "mri.metric=lpips"), config(*PNG, "faces.landmarks=mesh")):
+        here = libraries(learned)
+        refuse_other_libraries(replace(plan, config=learned, libraries=here))
+        older = {**here, "instructions of the processor": "NONE"}
+        with pytest.raises(ShardError, match="instructions of the processor: NONE → "):
+            refuse_other_libraries(replace(plan, config=learned, libraries=older))

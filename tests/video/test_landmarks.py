@@ -35,20 +35,20 @@ def eye_distance(points: np.ndarray) -> float:
     return float(np.linalg.norm(points[0] - points[1]))
 
 
-def moved(image: np.ndarray, face: Detection, matrix: np.ndarray) -> tuple[np.ndarray, list[float], np.ndarray]:
-    """Picture, box and five points after an affine map (2, 3); the box keeps its shape."""
+def moved(image: np.ndarray, face: Detection, matrix: np.ndarray) -> tuple[np.ndarray, list[float]]:
+    """Picture and box after an affine map (2, 3); the box keeps its shape."""
     h, w = image.shape[:2]
     scale = float(np.sqrt(np.linalg.det(matrix[:, :2])))
     out = cv2.warpAffine(image, matrix, (round(w * scale) + 100, round(h * scale) + 100), flags=cv2.INTER_AREA)
     x0, y0, x1, y1 = face.box
     centre = matrix[:, :2] @ [(x0 + x1) / 2, (y0 + y1) / 2] + matrix[:, 2]
     half = np.array([x1 - x0, y1 - y0]) * scale / 2
-    return out, [*(centre - half), *(centre + half)], np.array(face.points) @ matrix[:, :2].T + matrix[:, 2]
+    return out, [*(centre - half), *(centre + half)]
 
 
 def test_they_lie_where_a_person_sees_them(mesh: FaceMesh, portraits: list) -> None:
     for portrait, image, face in portraits:
-        found = mesh(image, face.box, face.points)
+        found = mesh(image, face.box)
         assert (found.points.shape, found.points.dtype, found.found) == ((POINTS, 3), np.float32, True)
         eyes = eye_distance(np.array(face.points))
         by_hand = portrait.points[[INDEX[name] for name in NAMED.values()]]
@@ -60,7 +60,7 @@ def test_they_lie_where_a_person_sees_them(mesh: FaceMesh, portraits: list) -> N
 
 def test_they_follow_the_face(mesh: FaceMesh, portraits: list) -> None:
     _, image, face = portraits[0]
-    still = mesh(image, face.box, face.points)
+    still = mesh(image, face.box)
     for degrees, scale, shift in ((0, 1, (37, 21)), (0, 0.5, (0, 0)), (25, 1, (60, 40)), (-40, 1, (60, 160))):
         matrix = cv2.getRotationMatrix2D((222.0, 120.0), degrees, scale)
         matrix[:, 2] += shift
@@ -74,7 +74,7 @@ def test_they_follow_the_face(mesh: FaceMesh, portraits: list) -> None:
 
 def test_the_nose_is_nearer_than_the_ears(mesh: FaceMesh, portraits: list) -> None:
     for _, image, face in portraits:
-        z = mesh(image, face.box, face.points).points[:, 2]
+        z = mesh(image, face.box).points[:, 2]
         assert z[4] < z[[33, 263]].min() < z[[234, 454]].min()
 
 
