@@ -157,13 +157,13 @@ class _Demo:
         return "models:/mrigan-face@champion" if NAMES["face"] in self.newest() else str(self.models["face"])
 
     def verdict(self) -> str:
-        from mrigan.detect import Options
         from mrigan.detect.command import run
+        from mrigan.detect.options import Options, Outputs
 
         page, answers = self.folder / "verdict.html", self.folder / "verdict.json"
         if not _newer(page, [*self.unseen, self.models["face"] / "model.json"]) or not answers.exists():
             paths = [str(path) for path in self.unseen]
-            run(paths, self.judge(), Options(), json_out=str(answers), html_out=page)
+            run(paths, self.judge(), Options(), Outputs(json=str(answers), html=page))
         said = [verdict["verdict"] for verdict in json.loads(answers.read_text())]
         return f"the unseen real clip: {said[0]}; the unseen fake: {said[1]}"
 

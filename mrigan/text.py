@@ -1,4 +1,4 @@
-"""Make text from outside printable: without control characters, line ends and marks of the writing direction."""
+"""Text as people read it: counts with their nouns; text from outside without control characters."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(c if c in keep or _is_shown(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 file`, `2 files`; `plural` where it is not the noun with an s."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def page_text(value: Any) -> Any:

@@ -11,10 +11,17 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+import typer
+from typer.testing import CliRunner
 
 import mrigan
 from mrigan.catalog import audit, scan_catalog
 from mrigan.catalog.readers import READERS
+from mrigan.cli.fields import with_options
+from mrigan.detect import Judged
+from mrigan.detect.inputs import Input
+from mrigan.detect.sinks.fan_out import FanOut
+from mrigan.errors import OutputError
 from mrigan.evaluation.aggregation import STRATEGIES, aggregate
 from mrigan.imaging.corruptions import CORRUPTIONS, corrupt
 from mrigan.mri import METRICS, stored_mri
@@ -38,7 +45,7 @@ def code(section: str) -> ModuleType:
     text = (ROOT / "docs" / "extending.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     module = ModuleType(section)
-    exec(compile(block, f"docs/extending.md, {section}", "exec"), module.__dict__)
+    exec(compile(block, f"docs/extending.md, {section}", "exec", dont_inherit=True), module.__dict__)
     return module
 
 
@@ -78,3 +85,31 @@ def test_a_rule() -> None:
     code("A rule")
     scores = aggregate("highest", [0.2, 0.9, 0.4], [0, 0, 1], 2)
     assert scores.tolist() == [0.9, 0.4]
+
+
+def test_an_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = code("An output of `mrigan detect`")
+    monkeypatch.setitem(sys.modules, "my_package.my_table", module)
+    item, verdict = Input("a.mp4", False), {"path": "a.mp4", "verdict": "real", "reason": "unreadable"}
+    out = FanOut([item], module.MyOutputs(csv=tmp_path / "out.csv"))
+    monkeypatch.setattr("mrigan.detect.sinks.terminal.verdict_line", str)
+    out.add(item, Judged(verdict, False))
+    out.finish([])
+    assert out.written == [str(tmp_path / "out.csv")]
+    assert (tmp_path / "out.csv").read_text().split() == ["path,verdict", "a.mp4,real"]
+    with pytest.raises(OutputError):  # before the first video
+        FanOut([item], module.MyOutputs(csv=tmp_path))
+
+
+def test_a_field_is_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = code("An output of `mrigan detect`").MyOutputs
+    given: list[object] = []
+
+    def command(*, outputs, path: str = "") -> None:  # type: ignore[no-untyped-def]
+        given.append((outputs, path))
+
+    command.__annotations__["outputs"] = outputs
+    app = typer.Typer()
+    app.command()(with_options(command))
+    assert CliRunner().invoke(app, ["--csv", "a.csv", "--path", "b", "--force"]).exit_code == 0
+    assert given == [(outputs(csv=Path("a.csv"), force=True), "b")]

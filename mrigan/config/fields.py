@@ -47,3 +47,12 @@ def at_least(minimum: float, default: Any, **rules: Any) -> Any:
 def within(minimum: float, maximum: float, default: Any, **rules: Any) -> Any:
     """A number with two bounds, or a list of such numbers."""
     return checked(default, min=minimum, max=maximum, **rules)
+
+
+def option(default: Any, help: str, *flags: str, **rules: Any) -> Any:
+    """A field that is also an option of a command.
+
+    Args:
+        flags: names of the option; by default the field's name. rules: `metavar`, `min`: see `typer.Option`.
+    """
+    return field(default=default, metadata={"help": help, "flags": flags, **rules})

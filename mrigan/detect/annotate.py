@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from mrigan.detect.inputs import Input
 from mrigan.detect.wording import number
-from mrigan.errors import ConfigError, InputError
+from mrigan.errors import InputError
 from mrigan.files import atomic_write
 from mrigan.outputs import VIDEO_NOTE
-from mrigan.progress import bar
 from mrigan.video import BrokenVideo, read_frames
-from mrigan.video.stills import shown
 
 TICKS = 90_000  # a second, of the copy's time stamps
 REACH = 1.5  # median distances between a person's faces: over a longer gap no box is drawn
@@ -100,45 +96,6 @@ def annotate(verdict: Mapping[str, Any], out: str | Path) -> int:
             raise InputError("no frame can be read", where=verdict["path"])
         container.mux(stream.encode())
     return count
-
-
-def targets(inputs: Sequence[Input], out: str | Path) -> dict[Input, Path]:
-    """Where the annotated copy of each video goes: `out` where it is called .mp4 and there is one input, else
-    `out`/NAME.verdict.mp4, numbered where two have the same name. Pictures get none.
-
-    Raises:
-        ConfigError: a file for several inputs, or for a picture.
-    """
-    out = Path(out)
-    if out.suffix.lower() == ".mp4" and not out.is_dir():
-        if len(inputs) != 1 or inputs[0].picture:
-            what = "one file cannot hold several videos" if len(inputs) > 1 else "a picture has no annotated video"
-            raise ConfigError(what, where="--annotate", fix="give a folder, whose name does not end in .mp4")
-        return {inputs[0]: out}
-    given: dict[Input, Path] = {}
-    taken: set[str] = set()
-    for item in inputs:
-        if item.picture:
-            continue
-        stem = os.fsdecode(os.fsencode(Path(item.path).stem)[:200])
-        name, copy = f"{stem}.verdict.mp4", 2
-        while name in taken:
-            name, copy = f"{stem}-{copy}.verdict.mp4", copy + 1
-        taken.add(name)
-        given[item] = out / name
-    return given
-
-
-def annotate_all(verdicts: Mapping[Input, Mapping[str, Any]], out: Mapping[Input, Path]) -> Iterator[str]:
-    """Write each copy that `targets` named, under a progress bar; yields a line on each that cannot be made."""
-    with bar("drawing", len(out), "videos") as advance:
-        for item, path in out.items():
-            try:
-                if item in verdicts and verdicts[item]["reason"] != "unreadable":
-                    annotate(verdicts[item], path)
-            except InputError as error:
-                yield f"{shown(item.path)}: not annotated: {error.what}"
-            advance(1)
 
 
 def draw(picture: np.ndarray, boxes: Sequence[Shown], threshold: float) -> np.ndarray:

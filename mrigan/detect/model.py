@@ -16,8 +16,7 @@ from mrigan.detect.choice import choose_model
 from mrigan.detect.findings import in_silence
 from mrigan.detect.inputs import Input, files_in_folder, looks_like_picture
 from mrigan.detect.judge import Judge, pick_device
-from mrigan.detect.options import Options
-from mrigan.detect.rule import PAPERS
+from mrigan.detect.options import PAPERS_RULE, Options
 from mrigan.detect.typed import Verdict
 from mrigan.detect.watched import judge_watched
 from mrigan.errors import InputError, ModelError
@@ -88,7 +87,7 @@ class Model:
         cropped: bool = False,
         small_faces: bool = False,
         every: int = 0,
-        rule: str = PAPERS,
+        rule: str = PAPERS_RULE,
     ) -> list[Verdict]:
         """As `mrigan.detect`, by this model."""
         options = replace(
@@ -144,7 +143,7 @@ def detect(
     cropped: bool = False,
     small_faces: bool = False,
     every: int = 0,
-    rule: str = PAPERS,
+    rule: str = PAPERS_RULE,
     device: str = "auto",
     precision: str = "fp32",
 ) -> list[Verdict]:

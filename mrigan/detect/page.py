@@ -15,9 +15,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mrigan.detect.case import Case
 from mrigan.detect.inputs import fingerprint
 from mrigan.detect.judge import Judged
+from mrigan.detect.options import Case
 from mrigan.detect.overlay import data_uri, legend, scene_pictures
 from mrigan.detect.pictures import Example
 from mrigan.detect.timeline import clock, timeline

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mrigan.detect.options import PAPERS_RULE
 from mrigan.errors import ConfigError, ModelError
 from mrigan.evaluation.aggregation import ROUNDING, STRATEGIES, aggregate
-
-PAPERS = "fraction"
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Rule:
 
 def papers_rule(thresholds: Mapping[str, float]) -> Rule:
     """The share of faces above `frame`, fake from `fraction` on (MRI-GAN, section 5)."""
-    return Rule(PAPERS, float(thresholds["fraction"]), {"frame": thresholds["frame"]})
+    return Rule(PAPERS_RULE, float(thresholds["fraction"]), {"frame": thresholds["frame"]})
 
 
 def choose_rule(name: str, thresholds: Mapping[str, float], stored: Mapping[str, Any]) -> Rule:
@@ -62,14 +61,14 @@ def choose_rule(name: str, thresholds: Mapping[str, float], stored: Mapping[str,
     Raises:
         ConfigError: the model stores no such rule; says which ones it does. ModelError: what it stores cannot be used.
     """
-    if name == PAPERS:
+    if name == PAPERS_RULE:
         return papers_rule(thresholds)
-    known = [known for known in stored if known in STRATEGIES and known != PAPERS]
+    known = [known for known in stored if known in STRATEGIES and known != PAPERS_RULE]
     if name not in known:
         raise ConfigError(
             f"the model stores no rule {name!r}" if name in STRATEGIES else f"no rule {name!r}",
             where="--rule",
-            fix=f"one of: {', '.join([PAPERS, *known])}",
+            fix=f"one of: {', '.join([PAPERS_RULE, *known])}",
         )
     entry: Any = stored[name]
     try:

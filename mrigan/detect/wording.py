@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mrigan.detect.rule import PAPERS
+from mrigan.detect.options import PAPERS_RULE
 from mrigan.detect.verdict import doubt_in_words
 from mrigan.evaluation.calibration import at_prior
 from mrigan.evaluation.limits import LIMITS, SHARE
@@ -57,7 +57,7 @@ def sentence(v: Mapping[str, Any], picture: bool) -> str:
         return f"{doubt[:1].upper()}{doubt[1:]}, so it cannot say."
     above = sum(face["prob"] > limits["frame"] for face in faces)
     rule = v["rule"]
-    if rule["name"] != PAPERS:
+    if rule["name"] != PAPERS_RULE:
         name = rule["name"].replace("_", " ")
         return (
             f"By the rule “{name}” the {what} scored {number(rule['score'])}; it says fake from "

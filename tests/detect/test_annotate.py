@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from mrigan.detect import Options
-from mrigan.detect.annotate import FAKE, REAL, Faces, Shown, annotate, draw, targets
+from mrigan.detect.annotate import FAKE, REAL, Faces, Shown, annotate, draw
 from mrigan.detect.command import run
 from mrigan.detect.inputs import Input
+from mrigan.detect.options import Outputs
+from mrigan.detect.sinks.copies import copy_paths
 from mrigan.errors import ConfigError, InputError, OutputError
 from mrigan.outputs import annotated_video, refuse_foreign
 from tests.clips import write_clip
@@ -79,14 +81,14 @@ def test_each_frame_comes_at_its_time_without_sound(tmp_path: Path) -> None:
 
 def test_where_the_copies_go(tmp_path: Path) -> None:
     a, b, face = Input("x/v.mp4", False), Input("y/v.avi", False), Input("face.png", True)
-    assert targets([a], tmp_path / "o.mp4") == {a: tmp_path / "o.mp4"}
-    assert targets([a, b, face], tmp_path) == {a: tmp_path / "v.verdict.mp4", b: tmp_path / "v-2.verdict.mp4"}
+    assert copy_paths([a], tmp_path / "o.mp4") == {a: tmp_path / "o.mp4"}
+    assert copy_paths([a, b, face], tmp_path) == {a: tmp_path / "v.verdict.mp4", b: tmp_path / "v-2.verdict.mp4"}
     long = Input("ä" * 120 + ".mp4", False)
-    assert len(targets([long], tmp_path)[long].name.encode()) < 255
+    assert len(copy_paths([long], tmp_path)[long].name.encode()) < 255
     with pytest.raises(ConfigError, match="several"):
-        targets([a, b], "o.mp4")
+        copy_paths([a, b], "o.mp4")
     with pytest.raises(ConfigError, match="picture"):
-        targets([face], "o.mp4")
+        copy_paths([face], "o.mp4")
 
 
 def test_by_the_command(clips: Path, models: dict[str, Path], tmp_path: Path) -> None:
@@ -98,19 +100,19 @@ def test_by_the_command(clips: Path, models: dict[str, Path], tmp_path: Path) ->
     (folder / "cut.mp4").write_bytes(whole[: len(whole) * 3 // 4])
     (folder / "broken.mp4").write_bytes(b"")
     model = str(models["fake"])
-    assert run([str(folder)], model, Options(), annotate_out=out, workers=1) == 3
+    assert run([str(folder)], model, Options(), Outputs(annotate=out), workers=1) == 3
     assert sorted(path.name for path in out.iterdir()) == [f"{n}.verdict.mp4" for n in ("cut", "noface", "two")]
     with av.open(str(out / "two.verdict.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 48
     video = folder / "two.mp4"
     before = video.read_bytes()
     with pytest.raises(ConfigError, match="overwrite an input"):
-        run([str(video)], model, Options(), annotate_out=video)
+        run([str(video)], model, Options(), Outputs(annotate=video))
     assert video.read_bytes() == before
     other = tmp_path / "other.mp4"
     shutil.copy(clips / "short.mp4", other)
     with pytest.raises(OutputError, match="not an earlier output"):
-        run([str(video)], model, Options(), annotate_out=other)
+        run([str(video)], model, Options(), Outputs(annotate=other))
     assert other.read_bytes() == (clips / "short.mp4").read_bytes()
     assert annotated_video(out / "two.verdict.mp4")
     refuse_foreign(other, annotated_video, force=True)

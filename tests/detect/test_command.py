@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from mrigan.cli.app import app
 from mrigan.config import TrackingConfig
 from mrigan.detect.choice import choose_model
-from mrigan.detect.results import as_json
+from mrigan.detect.sinks.json_list import as_json
 from mrigan.errors import ConfigError, InputError, ModelError
 from mrigan.tracking import Run, promote, register
 from tests.detect.schema import check

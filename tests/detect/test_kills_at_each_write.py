@@ -14,6 +14,7 @@ import cv2
 from skimage import data
 from mrigan.detect import Options, judge
 from mrigan.detect.command import NOT_WRITTEN, run
+from mrigan.detect.options import Outputs
 from tests.kills import same_after_each
 
 model, root = sys.argv[1], Path(sys.argv[2])
@@ -31,7 +32,7 @@ mrigan.detect.command.Judge = Loaded
 
 def work(folder):
     out, journal = folder / "all.json", folder / "all.jsonl"
-    code = run([str(root / "faces")], model, Options(cropped=True), json_out=str(out), jsonl_out=journal, workers=1)
+    code = run([str(root / "faces")], model, Options(cropped=True), Outputs(json=str(out), jsonl=journal), workers=1)
     if code == NOT_WRITTEN:
         raise OSError(errno.ENOSPC, "as was said")
     paths = [json.loads(line)["path"] for line in journal.read_text().splitlines()]

@@ -12,15 +12,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mrigan.detect import Judge, Options, crew, detect_paths
+from mrigan.detect import Judge, Judged, Options, crew, detect_paths
 from mrigan.detect.command import run
 from mrigan.detect.inputs import Input, expand
-from mrigan.detect.journal import Journal
+from mrigan.detect.options import Outputs
+from mrigan.detect.sinks.json_lines import JsonLines
 from mrigan.errors import ConfigError, InputError
 from tests.detect.schema import check
 
@@ -99,7 +101,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def test_a_journal_is_gone_on_from(folder: Path, models: dict[str, Path], tmp_path: Path) -> None:
     out, journal = tmp_path / "all.json", tmp_path / "all.jsonl"
     model = str(models["fake"])
-    assert run([str(folder)], model, Options(), jsonl_out=journal) == 3
+    assert run([str(folder)], model, Options(), Outputs(jsonl=journal)) == 3
     whole = lines(journal)
     check(whole)
     assert whole == detect_paths([folder], models["fake"])
@@ -108,7 +110,7 @@ def test_a_journal_is_gone_on_from(folder: Path, models: dict[str, Path], tmp_pa
     journal.write_bytes(b"".join(text[:3]) + text[3][:50])
     os.utime(whole[0]["path"])
     before = {v["path"]: v for v in whole[1:3]}
-    assert run([str(folder)], model, Options(), jsonl_out=journal, json_out=str(out)) == 3
+    assert run([str(folder)], model, Options(), Outputs(jsonl=journal, json=str(out))) == 3
     again = lines(journal)
     assert [v["path"] for v in again[:3]] == [v["path"] for v in whole[:3]]
     assert len(again) == 3 + 4  # the changed one, and the three that were missing
@@ -116,9 +118,9 @@ def test_a_journal_is_gone_on_from(folder: Path, models: dict[str, Path], tmp_pa
     assert {path: final[path] for path in before} == before
     assert len(final) == 6
     with pytest.raises(ConfigError, match="another model"):
-        run([str(folder)], str(models["plain"]), Options(), jsonl_out=journal)
+        run([str(folder)], str(models["plain"]), Options(), Outputs(jsonl=journal))
     with pytest.raises(ConfigError, match="other settings"):
-        run([str(folder)], model, Options(every=5), jsonl_out=journal)
+        run([str(folder)], model, Options(every=5), Outputs(jsonl=journal))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_a_foreign_file_is_no_journal(folder: Path, models: dict[str, Path], tmp
     foreign = tmp_path / "notes"
     foreign.write_bytes(content)
     with pytest.raises(InputError, match="line 1"):
-        run([str(folder / "face.png")], str(models["fake"]), Options(), jsonl_out=foreign)
+        run([str(folder / "face.png")], str(models["fake"]), Options(), Outputs(jsonl=foreign))
     assert foreign.read_bytes() == content
     assert os.listdir(tmp_path) == ["notes"]
 
@@ -137,35 +139,37 @@ def test_a_foreign_file_is_no_journal(folder: Path, models: dict[str, Path], tmp
 def test_a_journal_that_somebody_appended_to_is_refused(folder: Path, models: dict[str, Path], tmp_path: Path) -> None:
     journal = tmp_path / "v.jsonl"
     judge = [str(folder / "face.png")], str(models["fake"]), Options()
-    assert run(*judge, jsonl_out=journal) == 0
+    assert run(*judge, Outputs(jsonl=journal)) == 0
     ours = journal.read_bytes()
     journal.write_bytes(ours + b"my notes")
     with pytest.raises(InputError, match="line 2"):
-        run(*judge, jsonl_out=journal)
+        run(*judge, Outputs(jsonl=journal))
     assert journal.read_bytes() == ours + b"my notes"
     journal.write_bytes(ours.rstrip())  # as an editor leaves it
-    assert run(*judge, jsonl_out=journal) == 0
+    assert run(*judge, Outputs(jsonl=journal)) == 0
     assert journal.read_bytes() == ours
     with open(journal, "ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(ConfigError, match="another run"):
-            run(*judge, jsonl_out=journal)
+            run(*judge, Outputs(jsonl=journal))
 
 
 def test_a_journal_on_a_full_disk_ends_with_a_complete_line(tmp_path: Path) -> None:
     """A limit on a file's size stands for the full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with Journal(tmp_path / "v.jsonl", {}) as journal:
-        verdict = {"schema_version": 1, "path": "a", "model": {}, "input": None, "verdict": "undecided"}
-        journal.add(verdict)
+    item, verdict = Input("a", False), {"schema_version": 1, "path": "a", "model": {}, "input": None, "verdict": "real"}
+    with closing(JsonLines([item], tmp_path / "v.jsonl", Outputs())) as journal:
+        journal.open()
+        journal.begin({})
+        journal.add(1, item, Judged(verdict, False))
         resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 50, before[1]))
         try:
             with pytest.raises(OSError, match="File too large"):
-                journal.add(verdict | {"path": "b" * 100})
+                journal.add(1, item, Judged(verdict | {"path": "b" * 100}, False))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert lines(journal.path) == [verdict]
-        journal.add(verdict | {"path": "c"})
+        journal.add(1, item, Judged(verdict | {"path": "c"}, False))
     assert [v["path"] for v in lines(journal.path)] == ["a", "c"]
 
 

@@ -22,12 +22,12 @@ import pytest
 
 from mrigan.cli import main
 from mrigan.detect import Judge, Judged, Options
-from mrigan.detect.case import Case
 from mrigan.detect.command import run
 from mrigan.detect.inputs import Input, expand
+from mrigan.detect.options import Case, Outputs
 from mrigan.detect.overlay import data_uri
 from mrigan.detect.page import faces_shown, render
-from mrigan.detect.report import INLINE, Report
+from mrigan.detect.sinks.pages import INLINE, Pages
 from mrigan.detect.timeline import clock, timeline
 from mrigan.detect.titles import titles
 
@@ -243,11 +243,12 @@ def test_many_files_get_a_page_each(judged: list[Judged], tmp_path: Path) -> Non
     count = INLINE + 1
     verdicts = [two.verdict | {"path": f"{i}/{HOSTILE}.mp4"} for i in range(count)]
     out = tmp_path / "a #1%20?<b>.html"
-    report = Report(out, count)
-    for i, verdict in reversed(list(enumerate(verdicts, 1))):
-        kept = report.add(i, replace(two, verdict=verdict))
-        assert kept.examples == kept.scenes == kept.strips == []
-    report.finish(["left.txt: left out"])
+    inputs = [Input(verdict["path"], False) for verdict in verdicts]
+    pages = Pages(inputs, out, Outputs())
+    pages.open()
+    for i, verdict in reversed(list(enumerate(verdicts))):
+        pages.add(i + 1, inputs[i], replace(two, verdict=verdict))
+    pages.finish({}, ["left.txt: left out"])
     folder = tmp_path / "a #1%20?<b>-files"
     names = {f"{quote(folder.name)}/{name}" for name in os.listdir(folder)}
     assert len(names) == count
@@ -262,10 +263,11 @@ def test_many_files_get_a_page_each(judged: list[Judged], tmp_path: Path) -> Non
     assert len(page.all("img")) > 10
     # Gone on from a journal: the pages that are there stay, with their pictures; others are made without.
     os.unlink(tmp_path / unquote(links[3]))
-    again = Report(out, count)
-    for i, verdict in enumerate(verdicts, 1):
-        again.add(i, Judged(json.loads(json.dumps(verdict)), False, earlier=True))
-    again.finish()
+    again = Pages(inputs, out, Outputs())
+    again.open()
+    for i, verdict in enumerate(verdicts):
+        again.add(i + 1, inputs[i], Judged(json.loads(json.dumps(verdict)), False, earlier=True))
+    again.finish({}, [])
     assert (tmp_path / unquote(links[2])).read_text() == third
     assert "of an earlier run" in (tmp_path / unquote(links[3])).read_text()
 
@@ -284,13 +286,13 @@ def test_which_picture_decided(clips: Path, models: dict[str, Path]) -> None:
 def test_by_the_command_and_gone_on_from_a_journal(
     clips: Path, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mrigan.detect.report.INLINE", 2)
+    monkeypatch.setattr("mrigan.detect.sinks.pages.INLINE", 2)
     os.mkfifo(tmp_path / "pipe.mp4")
     paths = [str(clips / name) for name in ("one.mp4", "noface.mp4", "face.png")] + [str(tmp_path / "pipe.mp4")]
     out, journal = tmp_path / "out" / "index.html", tmp_path / "v.jsonl"
 
     def pages() -> dict[str, str]:
-        assert run(paths, str(models["fake"]), Options(), jsonl_out=journal, html_out=out, workers=1) == 3
+        assert run(paths, str(models["fake"]), Options(), Outputs(jsonl=journal, html=out), workers=1) == 3
         folder = tmp_path / "out" / "index-files"
         index = checked(out.read_text(), [f"index-files/{name}" for name in os.listdir(folder)])
         names = [unquote(a["href"] or "") for a in index.all("a")][1:]

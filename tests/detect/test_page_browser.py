@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from mrigan.detect import Judge, Options
-from mrigan.detect.case import Case
-from mrigan.detect.inputs import expand
+from mrigan.detect.inputs import Input, expand
+from mrigan.detect.options import Case, Outputs
 from mrigan.detect.page import render
-from mrigan.detect.report import INLINE, Report
 from mrigan.detect.rule import Rule
+from mrigan.detect.sinks.pages import INLINE, Pages
 from tests.detect.test_page import HOSTILE
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -74,13 +74,14 @@ def pages(clips: Path, models: dict[str, Path], tmp_path_factory: pytest.TempPat
     (out / "ruled.html").write_text(render(list(ruled.each(expand([two.verdict["path"]])[0], examples=3))))
     judge.doubt["limits"]["min_side"] = 900.0
     (out / "undecided.html").write_text(render(list(judge.each(expand([two.verdict["path"]])[0], examples=3))))
-    report = Report(out / "a #1%20?<b>.html", INLINE + 1)
-    for i in range(INLINE + 1):
-        report.add(
-            i + 1, replace(two, verdict=two.verdict | {"path": f"clip {i}.mp4", "probability": (7 * i % 51) / 51})
-        )
-    report.finish()
-    return {file.stem: file for file in out.glob("*.html")} | {"apart": report.out}
+    inputs = [Input(f"clip {i}.mp4", False) for i in range(INLINE + 1)]
+    apart = Pages(inputs, out / "a #1%20?<b>.html", Outputs())
+    apart.open()
+    for i, item in enumerate(inputs):
+        verdict = two.verdict | {"path": item.path, "probability": (7 * i % 51) / 51}
+        apart.add(i + 1, item, replace(two, verdict=verdict))
+    apart.finish({}, [])
+    return {file.stem: file for file in out.glob("*.html")} | {"apart": apart.out}
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ from mrigan.detect import Judged, Options, command, detect_paths
 from mrigan.detect.command import INTERRUPTED, NOT_WRITTEN, STOPPED, run
 from mrigan.detect.inputs import Input
 from mrigan.detect.interrupts import Interrupts
-from mrigan.detect.lines import verdict_line
+from mrigan.detect.options import Outputs
+from mrigan.detect.sinks.terminal import verdict_line
 from mrigan.detect.wording import share
 from mrigan.errors import ConfigError, MriganError, OutputError
 from mrigan.text import printable
@@ -101,8 +102,9 @@ def test_stopped_it_says_how_far_it_is(  # noqa: PLR0917 (fixtures)
 
     after_the_first(monkeypatch, interrupt)
     out, page, lines = tmp_path / "v.json", tmp_path / "v.html", tmp_path / "v.jsonl"
-    code = run(pair, str(models["fake"]), Options(), json_out=str(out), html_out=page,
-               jsonl_out=lines if journal else None)  # fmt: skip
+    code = run(
+        pair, str(models["fake"]), Options(), Outputs(json=str(out), html=page, jsonl=lines if journal else None)
+    )
     told = capsys.readouterr().err
     [verdict] = json.loads(out.read_text())
     assert verdict["path"] == pair[0]
@@ -149,7 +151,7 @@ def test_before_the_first_verdict_an_older_file_stays(
 
     monkeypatch.setattr(command, "_by_workers", none)
     (tmp_path / "v.json").write_text("[]\n")
-    assert run(pair, str(models["fake"]), Options(), json_out=str(tmp_path / "v.json")) == INTERRUPTED
+    assert run(pair, str(models["fake"]), Options(), Outputs(json=str(tmp_path / "v.json"))) == INTERRUPTED
     assert (tmp_path / "v.json").read_text() == "[]\n"
 
 
@@ -159,7 +161,7 @@ def test_a_hostile_name(
     name = "[x][bold]b:smile:\x1b[31m\u202egnp\nerror: forged <b>&.png"
     shutil.copy(clips / "face.png", tmp_path / name)
     page, verdicts = tmp_path / "v.html", tmp_path / "v.json"
-    assert run([str(tmp_path / name)], str(models["fake"]), Options(), html_out=page, json_out=str(verdicts)) == 0
+    assert run([str(tmp_path / name)], str(models["fake"]), Options(), Outputs(html=page, json=str(verdicts))) == 0
     out, err = capfd.readouterr()
     assert r"[x][bold]b:smile:\x1b[31m\u202egnp\nerror: forged <b>&.png" in out
     for text in (out, err, page.read_text()):
@@ -171,18 +173,18 @@ def test_a_hostile_name(
 
 def test_a_foreign_file_is_replaced_by_force_alone(clips: Path, models: dict[str, Path], tmp_path: Path) -> None:
     judge = [str(clips / "face.png")], str(models["fake"]), Options()
-    outs = {name: tmp_path / f"notes.{name}" for name in ("json_out", "html_out", "jsonl_out")}
+    outs = {name: tmp_path / f"notes.{name}" for name in ("json", "html", "jsonl")}
     for name, out in outs.items():
-        given: dict[str, Any] = {name: str(out) if name == "json_out" else out}
+        given: dict[str, Any] = {name: str(out) if name == "json" else out}
         out.write_bytes(b'{"important": 1}')
         with pytest.raises(MriganError, match="--force"):
-            run(*judge, **given)
+            run(*judge, Outputs(**given))
         assert out.read_bytes() == b'{"important": 1}'
-    every: dict[str, Any] = {**outs, "json_out": str(outs["json_out"])}
+    every: dict[str, Any] = {**outs, "json": str(outs["json"])}
     for force in (True, False):  # then they are Mrigan's
-        assert run(*judge, **every, force=force) == 0
-    (line,) = outs["jsonl_out"].read_text().splitlines()
-    assert json.loads(line) == json.loads(outs["json_out"].read_text())[0]
+        assert run(*judge, Outputs(**every, force=force)) == 0
+    (line,) = outs["jsonl"].read_text().splitlines()
+    assert json.loads(line) == json.loads(outs["json"].read_text())[0]
 
 
 def test_an_output_that_fails_takes_no_verdict_from_the_others(
@@ -191,13 +193,13 @@ def test_an_output_that_fails_takes_no_verdict_from_the_others(
     full, null = device(tmp_path / "full", 7), device(tmp_path / "null", 3)
     out, page = tmp_path / "v.json", tmp_path / "v.html"
     whole = detect_paths(pair, models["fake"], Options())
-    assert run(pair, str(models["fake"]), Options(), json_out=str(out), jsonl_out=full, html_out=page) == NOT_WRITTEN
+    assert run(pair, str(models["fake"]), Options(), Outputs(json=str(out), jsonl=full, html=page)) == NOT_WRITTEN
     told = capsys.readouterr()
     assert json.loads(out.read_text())[0]["faces"] == whole[0]["faces"]
     assert len(told.out.splitlines()) == 2
     assert f"not written: {full}: cannot be written: No space left on device" in told.err
     out.unlink()
-    assert run(pair, str(models["fake"]), Options(), json_out=str(full), html_out=page, jsonl_out=null) == NOT_WRITTEN
+    assert run(pair, str(models["fake"]), Options(), Outputs(json=str(full), html=page, jsonl=null)) == NOT_WRITTEN
     assert "face.png" in page.read_text()
     assert stat.S_ISCHR(full.stat().st_mode)
     assert stat.S_ISCHR(null.stat().st_mode)
@@ -210,8 +212,8 @@ def test_a_pipe_and_a_link(pair: list[str], models: dict[str, Path], tmp_path: P
     read: list[bytes] = []
     reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
     reader.start()
-    arguments = {"json_out": str(tmp_path / "pipe"), "html_out": tmp_path / "link.html"}
-    assert run(pair, str(models["fake"]), Options(), **arguments) == 0  # type: ignore[arg-type]
+    arguments = {"json": str(tmp_path / "pipe"), "html": tmp_path / "link.html"}
+    assert run(pair, str(models["fake"]), Options(), Outputs(**arguments)) == 0  # type: ignore[arg-type]
     reader.join()
     verdicts = json.loads(read[0])
     check(verdicts)
@@ -242,15 +244,15 @@ def test_outputs_are_tried_before_a_model_is_looked_for(pair: list[str], tmp_pat
     (tmp_path / "file").touch()
     nobody = "no such model"
     for wrong in (tmp_path, tmp_path / "file" / "below"):
-        for option in ("html_out", "jsonl_out", "annotate_out"):
-            if (wrong, option) != (tmp_path, "annotate_out"):  # a folder is right for copies
+        for option in ("html", "jsonl", "annotate"):
+            if (wrong, option) != (tmp_path, "annotate"):  # a folder is right for copies
                 with pytest.raises(OutputError):
-                    run(pair, nobody, Options(), **{option: wrong})  # type: ignore[arg-type]
+                    run(pair, nobody, Options(), Outputs(**{option: wrong}))  # type: ignore[arg-type]
         with pytest.raises(OutputError):
-            run(pair, nobody, Options(), json_out=str(wrong))
+            run(pair, nobody, Options(), Outputs(json=str(wrong)))
     with pytest.raises(ConfigError, match="two outputs"):
-        run(pair, nobody, Options(), json_out=str(tmp_path / "v"), html_out=tmp_path / "." / "v")
+        run(pair, nobody, Options(), Outputs(json=str(tmp_path / "v"), html=tmp_path / "." / "v"))
     (tmp_path / "list").write_text(pair[0])
     with pytest.raises(ConfigError, match="overwrite an input"):
-        run([f"@{tmp_path}/list"], nobody, Options(), json_out=str(tmp_path / "list"))
+        run([f"@{tmp_path}/list"], nobody, Options(), Outputs(json=str(tmp_path / "list")))
     assert sorted(os.listdir(tmp_path)) == ["file", "list"]

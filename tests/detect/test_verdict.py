@@ -14,7 +14,7 @@ from mrigan.config import FacesConfig
 from mrigan.config.model_card import Counts, DataCard
 from mrigan.detect.findings import Findings
 from mrigan.detect.judge import learned_from, validation_of
-from mrigan.detect.lines import verdict_line
+from mrigan.detect.sinks.terminal import verdict_line
 from mrigan.detect.verdict import interval, smallest_face, verdict
 from mrigan.detect.wording import limit_rows, sentence, validated
 from mrigan.video import Face

@@ -1,14 +1,30 @@
-"""A verdict in one line, as the terminal shows it when it is known."""
+"""A line per verdict on the terminal, as soon as it is known."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mrigan.detect.rule import PAPERS
+from mrigan.detect.inputs import Input
+from mrigan.detect.judge import Judged
+from mrigan.detect.options import PAPERS_RULE, Outputs
+from mrigan.detect.sinks.sink import STDOUT, Sink
 from mrigan.detect.verdict import DOUBTS, doubt_in_words
 from mrigan.detect.wording import learned, number, share
 from mrigan.files import shown
+from mrigan.terminal import echo, say
+
+
+class Lines(Sink):
+    """Standard output, or standard error if another output needs that."""
+
+    def __init__(self, inputs: Sequence[Input], outputs: Outputs, to_stderr: bool) -> None:
+        super().__init__(inputs, STDOUT, outputs)
+        self.is_standard_output = True
+        self._print = say if to_stderr else echo
+
+    def add(self, number: int, item: Input, judged: Judged) -> None:
+        self._print(verdict_line(judged.verdict))
 
 
 def verdict_line(v: Mapping[str, Any]) -> str:
@@ -29,7 +45,7 @@ def _why(v: Mapping[str, Any]) -> str:
     above = sum(face["prob"] > thresholds["frame"] for face in faces)
     limit = f"{thresholds['frame']:g}".replace("0.", ".", 1)
     counted = f"{above} of {len(faces)} faces above {limit}"
-    if rule["name"] == PAPERS:
+    if rule["name"] == PAPERS_RULE:
         reached, needed = share(v["fraction"], thresholds["fraction"])
         counted += f" ({reached}; fake from {needed} on)"
     else:

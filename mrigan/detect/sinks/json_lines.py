@@ -1,14 +1,18 @@
-"""Verdicts as they come, a JSON line each: what a run of a thousand videos has when it is stopped, and goes on from."""
+"""`--jsonl`: a line of JSON per verdict, as soon as it is known; an interrupted run continues from them."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mrigan.detect.inputs import Input, fingerprint
+from mrigan.detect.judge import Judged
+from mrigan.detect.options import Outputs
+from mrigan.detect.sinks.sink import Sink
 from mrigan.detect.verdict import SCHEMA_VERSION
 from mrigan.errors import ConfigError, InputError
 from mrigan.files import Output, failpoint, not_writable, shown
@@ -18,73 +22,82 @@ LONGEST_LINE = 1 << 30  # bytes
 OTHER_FILE = "give another file after --jsonl"
 
 
-class Journal:
-    """A file of JSON lines, one a verdict, appended to and synced; a line that a crash cut off is taken away.
+class JsonLines(Sink):
+    """A file of JSON lines, one per verdict, appended and synced; a line that a crash cut off is removed.
 
     A device or a pipe gets the lines as well, and is not read.
 
-    Args:
-        force: a file that is no journal is emptied.
-
     Attributes:
-        verdicts: by path, those that stand: of the same model and settings, on a file of the same size and time.
-
-    Raises:
-        InputError: the file is there and no journal; it is not touched. ConfigError: another model, or other settings,
-            wrote it; or another run is writing it. OutputError: it cannot be opened.
+        verdicts: by path, the existing ones, of the same model and settings.
     """
 
-    def __init__(self, path: str | Path | Output, model: dict[str, Any], force: bool = False) -> None:
-        output = path if isinstance(path, Output) else Output(path)
-        self.path, self.model = output.path, model
+    def __init__(self, inputs: Sequence[Input], to: str | Path, outputs: Outputs) -> None:
+        super().__init__(inputs, to, outputs)
+        self.path = Path(to)
         self.verdicts: dict[str, dict[str, Any]] = {}
         self._written = 0
-        self._stream = output.open_stream()
-        self._file: BinaryIO
-        if self._stream is not None:
-            self._file = self._stream
+        self._file: BinaryIO | None = None
+        self._output: Output | None = None
+
+    def files(self) -> Sequence[Path]:
+        return [self.path]
+
+    def open(self) -> None:
+        self._output = Output(self.path).try_write()
+        self.is_standard_output = self._output.is_standard_output
+        self.resumable = self._output.file is not None
+
+    def begin(self, model: Mapping[str, Any]) -> None:
+        """Read the existing verdicts.
+
+        Raises:
+            InputError: the file holds something else; it is not changed. ConfigError: another model or other settings
+                wrote it, or another run is writing it. OutputError: it cannot be opened.
+        """
+        assert self._output is not None
+        path = self._output.file
+        if path is None:
+            self._file = self._output.open_stream()
             return
-        assert output.file is not None
         try:
-            output.file.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(output.file, "ab")  # noqa: SIM115 (closed by __exit__)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(path, "ab")  # noqa: SIM115 (see `close`)
         except OSError as error:
             raise not_writable(self.path, error) from None
+        self._lock()
         try:
-            self._lock()
-            try:
-                self._written = self._read(output.file)
-            except InputError:
-                if not force:
-                    raise
-                self.verdicts, self._written = {}, 0
-            self._file.truncate(self._written)
-            if self._written and not self._ends_a_line(output.file):
-                self._append(b"\n")
-        except BaseException:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+            self._written = self._read(path, json.loads(json.dumps(model)))
+        except InputError:
+            if not self.outputs.force:
+                raise
+            self.verdicts, self._written = {}, 0
+        self._file.truncate(self._written)
+        if self._written and not self._ends_a_line(path):
+            self._append(b"\n")
 
     def known(self, item: Input) -> dict[str, Any] | None:
         """The verdict on this input, if it was judged before and has not changed since."""
         verdict = self.verdicts.get(item.path)
         return verdict if verdict and _same_file(verdict["input"], fingerprint(item.path)) else None
 
-    def add(self, verdict: dict[str, Any]) -> None:
+    def add(self, number: int, item: Input, judged: Judged) -> None:
         """Append a verdict; it is on the disk when this returns.
 
         Raises:
             OSError: it cannot be written; the file then ends with the verdict before.
         """
-        self._append(json.dumps(verdict, allow_nan=False).encode() + b"\n")
+        if not judged.earlier:
+            self._append(json.dumps(judged.verdict, allow_nan=False).encode() + b"\n")
+
+    def finish(self, judged: Mapping[Input, Judged], notes: Sequence[str]) -> bool:
+        return True  # they were written as they came
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def _append(self, data: bytes) -> None:
+        assert self._file is not None
         descriptor = self._file.fileno()
         try:
             failpoint("journal.begun")
@@ -92,15 +105,16 @@ class Journal:
             while rest:  # past Python's buffer: what it could not write, it would try again at the end
                 rest = rest[os.write(descriptor, rest) :]
             failpoint("journal.line")
-            if self._stream is None:
+            if self.resumable:
                 os.fsync(descriptor)
                 self._written += len(data)
         except OSError:
-            if self._stream is None:
+            if self.resumable:
                 os.ftruncate(descriptor, self._written)
             raise
 
     def _lock(self) -> None:
+        assert self._file is not None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -110,8 +124,8 @@ class Journal:
         except OSError:
             return  # a file system without locks
 
-    def _read(self, path: Path) -> int:
-        """Take over the complete lines; returns the bytes that they are."""
+    def _read(self, path: Path, model: Any) -> int:
+        """Take over the complete lines, which must be of `model`; returns their bytes."""
         complete = 0
         with open(path, "rb") as file:
             number = 0
@@ -121,7 +135,7 @@ class Journal:
                     raise self._foreign(number)
                 if not line.endswith(b"\n") and not _is_json(line):
                     break  # cut off by a crash
-                self._take(line, number)
+                self._take(line, number, model)
                 complete += len(line)
         return complete
 
@@ -131,14 +145,14 @@ class Journal:
             file.seek(-1, os.SEEK_END)
             return file.read() == b"\n"
 
-    def _take(self, line: bytes, number: int) -> None:
+    def _take(self, line: bytes, number: int, model: Any) -> None:
         try:
             verdict = json.loads(line)
-            path, model = verdict["path"], verdict["model"]
+            path, judged_by = verdict["path"], verdict["model"]
             verdict["input"], verdict["verdict"]
         except (ValueError, KeyError, TypeError):
             raise self._foreign(number) from None
-        if model != json.loads(json.dumps(self.model)):
+        if judged_by != model:
             raise ConfigError(
                 "these verdicts are of another model or of other settings",
                 where=self._line(number),

@@ -1,0 +1,11 @@
+from .judge import Judge as Judge
+from .judge import Judged as Judged
+from .judge import detect_paths as detect_paths
+from .model import Model as Model
+from .model import detect as detect
+from .model import load_model as load_model
+from .options import Options as Options
+from .typed import FaceScore as FaceScore
+from .typed import PersonVerdict as PersonVerdict
+from .typed import Verdict as Verdict
+from .verdict import SCHEMA_VERSION as SCHEMA_VERSION
