@@ -21,7 +21,8 @@ import torch
 
 from mrigan.catalog import Catalog, read_catalog, scan_catalog
 from mrigan.config import ShardsConfig, load_config
-from mrigan.imaging.recipe import Die, draw_step
+from mrigan.imaging.methods import Die
+from mrigan.imaging.recipe import draw_step
 from mrigan.imaging.treatment import METHODS
 from mrigan.mri import mri_image
 from mrigan.sample import make_sample

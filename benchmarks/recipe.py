@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from skimage.util import random_noise
 
 from mrigan.catalog import scan_catalog, write_catalog
 from mrigan.config import ShardsConfig, load_config
-from mrigan.imaging.recipe import Die, draw_step
+from mrigan.imaging.methods import Die
+from mrigan.imaging.recipe import draw_step
 from mrigan.imaging.treatment import METHODS
 from mrigan.packing import plan_shards
 from mrigan.packing.family import Sample, family_samples
@@ -92,8 +94,9 @@ def main() -> None:
     frame = cv2.resize(astronaut(), (1280, 720), interpolation=cv2.INTER_AREA)
     for kind, names in METHODS.items():
         for name in names:
-            step, rng = draw_step(kind, name, Die(0, "benchmark")), np.random.default_rng(0)
-            line = f"{kind} {name}: {milliseconds(lambda: step.apply(frame, rng, 3)):.1f} CPU-ms"  # noqa: B023
+            step, frames = draw_step(kind, name, Die(0, "benchmark")), count()  # of one frame, noise would be kept
+            cost = milliseconds(lambda: step.apply(frame, (0, "benchmark", 0, next(frames))))  # noqa: B023
+            line = f"{kind} {name}: {cost:.1f} CPU-ms"
             if kind == "noise":
                 mode = THEIRS.get(name, name)
                 line += f", scikit-image {milliseconds(lambda: random_noise(frame, mode=mode), 1):.1f}"  # noqa: B023

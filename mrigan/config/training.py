@@ -46,7 +46,7 @@ class DetectorDataConfig(DataConfig):
     about: str = checked(
         "", may_change=True
     )  # the data and their licence, in words; every verdict of the model shows it
-    augment: bool = True  # the augmentation of this input, in mrigan.data.augment
+    augment: bool = True  # the augmentation of this input, in mrigan.imaging.face_augmentation
     # The crop of the face augmentation: authors = 224 px of the face padded by 224 px, as in their code, which keeps
     # little of most faces; near = ours, a window of the face's size, shifted by at most an eighth of it
     crop: str = choice("authors", "near", before="near")

@@ -1,6 +1,5 @@
-"""Shards → batches: the indexed reader, the epoch plan, the loaders, augmentation."""
+"""Shards → batches: the indexed reader, the epoch plan, the loaders."""
 
-from mrigan.data.augment import Augment, random_erasing_, recipe
 from mrigan.data.backends.base import Loader
 from mrigan.data.batch import Batch
 from mrigan.data.loader import LoaderOptions, eval_batches, make_loader
@@ -12,7 +11,6 @@ from mrigan.data.stage import local_folders
 from mrigan.data.window import ShardWindow
 
 __all__ = [
-    "Augment",
     "Batch",
     "EpochPlan",
     "Loader",
@@ -24,6 +22,4 @@ __all__ = [
     "eval_batches",
     "local_folders",
     "make_loader",
-    "random_erasing_",
-    "recipe",
 ]

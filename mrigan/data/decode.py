@@ -39,23 +39,6 @@ def check_whole(data: bytes | memoryview) -> None:
         raise DecodeError("is not a whole JPEG or PNG picture")
 
 
-def resize(image: Picture, size: int) -> Picture:
-    """The picture at size × size px: area where it shrinks, linear where it grows, itself where it fits."""
-    import cv2
-
-    if image.shape[:2] == (size, size):
-        return image
-    shrinks = image.shape[0] >= size and image.shape[1] >= size
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)  # type: ignore[return-value]
-
-
-def flip(image: Picture) -> Picture:
-    """The picture mirrored left to right."""
-    import cv2
-
-    return cv2.flip(image, 1)  # type: ignore[return-value]
-
-
 def split_into(image: Picture, planes: Picture) -> None:
     """Copy (H, W, 3) into (3, H, W) memory, in one pass."""
     import cv2

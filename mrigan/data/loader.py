@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mrigan.data.augment import on_planes
 from mrigan.data.backends.base import Loader
 from mrigan.data.backends.batched import BatchedLoader
 from mrigan.data.backends.dali import DaliDecoder
@@ -28,6 +27,7 @@ from mrigan.data.plan import EpochPlan, rank_range
 from mrigan.data.reader import ShardSet
 from mrigan.data.samples import Samples
 from mrigan.errors import ConfigError
+from mrigan.imaging.face_augmentation import takes_planes
 
 log = logging.getLogger(__name__)
 MakeDecoder = Callable[[], BatchDecoder]
@@ -153,7 +153,7 @@ def _decoder(samples: Samples, batch_size: int, options: LoaderOptions) -> MakeD
     cuda = options.on_cuda
     if cuda and options.device.type != "cuda":
         raise ConfigError("data.decode_on=cuda, but training is on the CPU", fix="data.decode_on=cpu, or a GPU")
-    if cuda and samples.augment is not None and on_planes(samples.augment) is None:
+    if cuda and samples.augment is not None and not takes_planes(samples.augment):
         if options.decode_on == "cuda":
             raise ConfigError(
                 "this augmentation is not implemented for pictures on a GPU",

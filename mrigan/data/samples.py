@@ -11,11 +11,12 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mrigan.data.augment import Augment
-from mrigan.data.decode import DecodeError, Picture, check_whole, decode, flip, resize, split_into
+from mrigan.data.decode import DecodeError, Picture, check_whole, decode, split_into
 from mrigan.data.reader import SampleError, ShardSet
 from mrigan.data.sample_rng import SampleRng
 from mrigan.errors import ShardError
+from mrigan.imaging import arrays
+from mrigan.imaging.face_augmentation import Augment
 
 MAX_SUBSTITUTES = 20  # tried for one bad sample
 _MAX_BLACKS = 8  # encodings of a black MRI that are remembered: one for each format, size and quality
@@ -173,8 +174,8 @@ class Samples:
         return True
 
     def _picture(self, sample: Encoded, name: str, data: memoryview) -> Picture:
-        image = resize(self._decode(sample.id, name, data), self.size)
-        return flip(image) if sample.mirrored else image
+        image = arrays.resize(self._decode(sample.id, name, data), (self.size, self.size), "linear")
+        return arrays.flip(image) if sample.mirrored else image
 
     def _check_whole(self, i: int, name: str, data: memoryview) -> None:
         try:

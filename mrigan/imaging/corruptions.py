@@ -12,10 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import av
+import cv2
 import numpy as np
 
+from mrigan.imaging import arrays
 from mrigan.imaging.distraction import COLOURS, draw_shape, draw_text, shape_size, text_size
-from mrigan.imaging.noise import gaussian
+from mrigan.imaging.noise import gaussian, noise_field
 
 SIDE = 256
 BLOCK = 8  # px
@@ -51,9 +54,6 @@ def _each(change: Callable[..., np.ndarray]) -> Callable[[Clip, float, np.random
 
 def _h264(faces: Clip, crf: float, _: np.random.Generator) -> list[np.ndarray]:
     """Encode the faces as a clip of their own by x264 at a constant rate factor, and decode it."""
-    import av
-    import cv2
-
     if not len(faces):
         return []
     side = faces[0].shape[0] // 2 * 2  # 4:2:0 wants an even side
@@ -79,40 +79,31 @@ def _h264(faces: Clip, crf: float, _: np.random.Generator) -> list[np.ndarray]:
 
 
 def _jpeg(face: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
-    import cv2
-
     data = cv2.imencode(".jpg", cv2.cvtColor(face, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))
 
 
 def _blur(face: np.ndarray, sigma: float, _: np.random.Generator) -> np.ndarray:
-    import cv2
-
     return cv2.GaussianBlur(face, (0, 0), sigma * face.shape[0] / SIDE)
 
 
 def _noise(face: np.ndarray, variance: float, rng: np.random.Generator) -> np.ndarray:
-    return gaussian(face, rng, variance)
+    return gaussian(face, noise_field(rng, face), variance)
 
 
 def _resize(face: np.ndarray, factor: float, _: np.random.Generator) -> np.ndarray:
-    import cv2
-
-    size = face.shape[1], face.shape[0]
-    small = max(1, round(size[0] / factor)), max(1, round(size[1] / factor))
-    return cv2.resize(cv2.resize(face, small, interpolation=cv2.INTER_AREA), size, interpolation=cv2.INTER_LINEAR)
+    width, height = arrays.size(face)
+    small = arrays.resize(face, (max(1, round(width / factor)), max(1, round(height / factor))))
+    return arrays.resize(small, (width, height), "linear")
 
 
 def _saturation(face: np.ndarray, factor: float, _: np.random.Generator) -> np.ndarray:
-    import cv2
-
-    grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    grey = arrays.luma(face)[..., None].astype(np.float32)
     return np.clip(np.rint(grey + factor * (face - grey)), 0, 255).astype(np.uint8)
 
 
 def _contrast(face: np.ndarray, factor: float, _: np.random.Generator) -> np.ndarray:
-    mean = face.mean(dtype=np.float64)
-    return np.clip(np.rint(mean + factor * (face - mean)), 0, 255).astype(np.uint8)
+    return arrays.linear(face, factor, face.mean(dtype=np.float64) * (1 - factor))
 
 
 def _blocks(face: np.ndarray, count: float, rng: np.random.Generator) -> np.ndarray:

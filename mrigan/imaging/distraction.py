@@ -7,27 +7,33 @@ is given as a part of the room that it has, so that it means the same in frames 
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 
+from mrigan.imaging.coordinates import Size
 from mrigan.imaging.letters import ABOVE, BELOW, strokes
+from mrigan.imaging.methods import Die, Method
+from mrigan.imaging.picture import Picture, operations
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255), "black": (0, 0, 0)}
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
 MOTIONS = ("static", "rolling", "spontaneous")
 SHAPES = ("circle", "rectangle")
 SPEED = 10  # px a frame
+TEXT_LENGTH, TEXT_SCALE, TEXT_THICKNESS = 8, (1, 6), (1, 3)  # letters, OpenCV's units, px
+SHAPE_SIZE = (0.005, 0.05, 0.08, 0.12)  # of the frame's width
+FRACTION = (0.1, 0.5)  # of the frames, that show a spontaneous distraction
 SHIFT = 8  # bits of a px, in coordinates of strokes
-
-DISTRACTIONS = tuple(f"{motion}_{thing}" for motion in MOTIONS for thing in ("text", "shape"))
-
-Size = tuple[int, int]
 
 
 def distract(
-    image: np.ndarray,
+    picture: Picture,
     name: str,
     rng: np.random.Generator | None = None,
     frame: int = 0,
@@ -36,27 +42,47 @@ def distract(
     direction: str = "right",
     fraction: float = 1.0,
     **look: Any,
-) -> np.ndarray:
+) -> Picture:
     """Apply one of `DISTRACTIONS` to the frame numbered `frame`.
 
     Args:
-        image: (H, W, 3) uint8 RGB; it is left as it is.
+        picture: (H, W, 3) uint8 RGB, or (N, 3, H, W) planes that all show this frame; it is left as it is.
         rng, start, direction, fraction: see `place`. look: the arguments of `draw_text` or `draw_shape`.
     """
-    motion, kind = name.split("_")
-    size = image.shape[1], image.shape[0]
-    thing = thing_size(look, size)
-    at = place(size, thing, motion, frame=frame, start=start, direction=direction, fraction=fraction, rng=rng)
-    if at is None:
-        return image
-    return draw_text(image, at, **look) if kind == "text" else draw_shape(image, at, **look)
+    do = operations(picture)
+    ink, motion = Drawing.of(look, do.size(picture)), name.partition("_")[0]
+    at = place(
+        do.size(picture), ink.size, motion, frame=frame, start=start, direction=direction, fraction=fraction, rng=rng
+    )
+    return picture if at is None else do.paint(picture, at, ink)
 
 
-def thing_size(look: Mapping[str, Any], frame_size: Size) -> Size:
-    """(width, height) in px of the text or the shape that these arguments of `draw_text` or `draw_shape` describe."""
-    if "text" in look:
-        return text_size(look["text"], look["scale"], look["thickness"])
-    return shape_size(look["shape"], look["size"], frame_size)
+@dataclass(frozen=True)
+class Drawing:
+    """A text or a shape, as `mrigan.imaging.arrays.paint` takes it.
+
+    Attributes:
+        look: the arguments of `draw_text`, or those of `fill_shape` but its size. size: (width, height) in px.
+    """
+
+    look: tuple[tuple[str, Any], ...]
+    size: Size
+
+    @classmethod
+    def of(cls, look: Mapping[str, Any], frame_size: Size) -> Drawing:
+        """What these arguments of `draw_text` or `draw_shape` describe in a frame of this size."""
+        if "text" in look:
+            size = text_size(look["text"], look["scale"], look["thickness"])
+        else:
+            size = shape_size(look["shape"], look["size"], frame_size)
+        return cls(tuple(sorted(look.items())), size)
+
+    def draw(self, image: np.ndarray, at: Sequence[int]) -> np.ndarray:
+        """On a copy of an (H, W, 3) array, the upper left corner of its box at `at`, which may lie outside."""
+        look = dict(self.look)
+        if "text" in look:
+            return draw_text(image, at, **look)
+        return fill_shape(image, at, look["shape"], self.size, look.get("colour", "white"))
 
 
 def text_size(text: str, scale: float, thickness: int) -> Size:
@@ -88,8 +114,6 @@ def draw_text(
         scale: px a unit, of which a capital has 21; in the paper 1..6. thickness: of strokes, px; in the paper 1..3.
         colour: a key of `COLOURS`.
     """
-    import cv2
-
     x, line = at[0] + thickness / 2, at[1] + ABOVE * scale + thickness / 2
     lines = []
     for letter in text:
@@ -110,8 +134,6 @@ def draw_shape(
 
 def fill_shape(image: np.ndarray, at: Sequence[int], shape: str, thing: Size, colour: str) -> np.ndarray:
     """As `draw_shape`, with the (width, height) of the shape's box in px."""
-    import cv2
-
     (x, y), (w, h) = (int(v) for v in at), thing
     if shape == "circle":
         return cv2.circle(image.copy(), (x + w // 2, y + h // 2), w // 2, COLOURS[colour], cv2.FILLED)
@@ -157,3 +179,30 @@ def place(
 def _uniform(rng: np.random.Generator) -> float:
     """0..1 (without 1) from the raw stream, which stays the same in all versions of NumPy."""
     return (int(rng.bit_generator.random_raw()) >> 11) / 2**53
+
+
+def _draw(motion: str, thing: str, die: Die) -> dict[str, Any]:
+    settings: dict[str, Any] = {"colour": die.choice("colour", tuple(COLOURS))}
+    if thing == "text":
+        letters = string.ascii_letters + string.digits
+        settings["text"] = "".join(die.choice(f"letter {i}", letters) for i in range(TEXT_LENGTH))
+        settings["scale"] = die.integer("scale", TEXT_SCALE)
+        settings["thickness"] = die.integer("thickness", TEXT_THICKNESS)
+    else:
+        settings["shape"] = die.choice("shape", SHAPES)
+        settings["size"] = die.choice("size", SHAPE_SIZE)
+    if motion == "spontaneous":
+        low, high = FRACTION
+        settings["fraction"] = low + (high - low) * die.uniform("fraction")
+    else:
+        settings["start"] = [die.uniform("start x"), die.uniform("start y")]
+    if motion == "rolling":
+        settings["direction"] = die.choice("direction", tuple(DIRECTIONS))
+    return settings
+
+
+DISTRACTIONS: dict[str, Method] = {
+    f"{motion}_{thing}": Method(partial(distract, name=f"{motion}_{thing}"), partial(_draw, motion, thing))
+    for motion in MOTIONS
+    for thing in ("text", "shape")
+}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+
+from mrigan.imaging.arrays import luma
 
 
 def sharpness(face: np.ndarray) -> float:
@@ -11,9 +14,7 @@ def sharpness(face: np.ndarray) -> float:
     Args:
         face: (S, S, 3) uint8 RGB, resized: comparable only between faces of one size and one way of resizing.
     """
-    import cv2
-
-    return float(cv2.Laplacian(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())
+    return float(cv2.Laplacian(luma(face), cv2.CV_64F).var())
 
 
 def side(box: tuple[float, float, float, float]) -> float:

@@ -11,22 +11,28 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from mrigan.imaging.augmentation import AUGMENTATIONS, MOVES, Box, Size, augmentation_matrix, move_box, move_points
-from mrigan.imaging.distraction import DISTRACTIONS, distract
-from mrigan.imaging.noise import NOISES
-from mrigan.imaging.picture import Picture, is_array
+from mrigan.imaging.augmentation import AUGMENTATIONS
+from mrigan.imaging.coordinates import Box, Size, move_box, move_points
+from mrigan.imaging.distraction import DISTRACTIONS
+from mrigan.imaging.methods import Method
+from mrigan.imaging.noise import NOISES, uniform_field
+from mrigan.imaging.picture import Picture, on_frame, operations
 
 Points = tuple[tuple[float, float], ...]
 
-METHODS: dict[str, tuple[str, ...]] = {
-    "noise": tuple(NOISES),
-    "augmentation": tuple(AUGMENTATIONS),
+Place = tuple[int, str, int, int]  # seed, family, number of the step, frame of the original
+
+METHODS: dict[str, dict[str, Method]] = {
+    "noise": NOISES,
+    "augmentation": AUGMENTATIONS,
     "distraction": DISTRACTIONS,
 }
+FIELDS = 2  # of noise that are kept: for a frame's original and its fakes, of one size or of two
 
 
 @dataclass(frozen=True)
@@ -41,19 +47,29 @@ class Step:
     name: str
     settings: Mapping[str, Any]
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, frame: int) -> np.ndarray:
-        """(H, W, 3) uint8 RGB → the same, of another size after a rescale. The picture given is left as it is."""
+    @property
+    def method(self) -> Method:
+        """Its entry in `METHODS`."""
+        return METHODS[self.kind][self.name]
+
+    def apply(self, picture: Picture, place: Place) -> Picture:
+        """An (H, W, 3) array or (N, 3, H, W) planes → the same, of another size after a rescale; left as they are."""
         if self.kind == "noise":
-            return NOISES[self.name](image, rng, **self.settings)
-        if self.kind == "augmentation":
-            return AUGMENTATIONS[self.name](image, **self.settings)
-        return distract(image, self.name, rng, frame, **self.settings)
+            do = operations(picture)
+            field = _field(do, do.size(picture), do.device(picture), place)
+            return self.method.apply(picture, field, **self.settings)
+        if self.kind == "distraction":
+            rng = frame_generator(*place)
+            return self.method.apply(picture, rng=rng, frame=place[-1], **self.settings)
+        return self.method.apply(picture, **self.settings)
 
     def matrix(self, size: Size) -> tuple[np.ndarray, Size]:
-        """Where the points of a (width, height) picture go, and the new size."""
-        if self.kind != "augmentation":
-            return np.eye(3), size
-        return augmentation_matrix(self.name, size, **self.settings)
+        """Where a point of a (width, height) picture lies in the changed one, and the new (width, height).
+
+        A (3, 3) float64 affine matrix for columns (x, y, 1).
+        """
+        moves = self.method.moves
+        return (np.eye(3), size) if moves is None else moves(size, **self.settings)
 
 
 @dataclass(frozen=True)
@@ -71,13 +87,13 @@ class Treatment:
             image: (H, W, 3) uint8 RGB, left as it is.
             frame: its index in the original; a fake's frame takes that of the original's frame which it shows.
         """
-        if not is_array(image):
-            from mrigan.imaging.device import batched, single, treat
+        return on_frame(image, lambda picture: self.apply_to_all(picture, frame))
 
-            return single(treat(self, batched(image), frame))
+    def apply_to_all(self, picture: Picture, frame: int) -> Picture:
+        """As `apply`, of an array, or of (N, 3, H, W) planes that all show one frame: an original's and its fakes'."""
         for number, step in enumerate(self.steps):
-            image = step.apply(image, frame_generator(self.seed, self.family, number, frame), frame)
-        return image
+            picture = step.apply(picture, (self.seed, self.family, number, frame))
+        return picture
 
     def matrix(self, size: Size) -> tuple[np.ndarray, Size]:
         """Where the points of a (width, height) frame lie in the treated one, as a (3, 3) matrix; and its size."""
@@ -92,7 +108,7 @@ class Treatment:
 
         None = nothing is moved.
         """
-        steps = tuple(step for step in self.steps if step.kind == "augmentation" and step.name in MOVES)
+        steps = tuple(step for step in self.steps if step.method.moves)
         return replace(self, steps=steps) if steps else None
 
     def move(self, box: Box, points: Points, size: Size) -> tuple[Box, Points] | None:
@@ -119,6 +135,11 @@ class Treatment:
             record["family"],
             tuple(Step(step.pop("kind"), step.pop("name"), step) for step in steps),
         )
+
+
+@lru_cache(maxsize=FIELDS)
+def _field(do: Any, size: Size, device: str, place: Place) -> Picture:
+    return do.placed(uniform_field(frame_generator(*place), (size[1], size[0], 3)), device)
 
 
 def frame_generator(seed: int, family: str, step: int, frame: int) -> np.random.Generator:

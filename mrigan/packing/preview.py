@@ -19,7 +19,9 @@ import numpy as np
 from mrigan.catalog import Catalog, Family
 from mrigan.config import ShardsConfig
 from mrigan.errors import CatalogError, InputError
-from mrigan.imaging.recipe import SHAPE_SIZE, Die, draw_step
+from mrigan.imaging.distraction import SHAPE_SIZE
+from mrigan.imaging.methods import Die
+from mrigan.imaging.recipe import draw_step
 from mrigan.imaging.treatment import METHODS, Step
 from mrigan.outputs import PICTURE, refuse_foreign
 from mrigan.packing.sheet import Cell, marked, write_sheet

@@ -11,7 +11,7 @@ import numpy as np
 
 from mrigan.catalog import Family
 from mrigan.config import ShardsConfig
-from mrigan.imaging.augmentation import Box, Size, move_box
+from mrigan.imaging.coordinates import Box, Size, move_box
 from mrigan.imaging.picture import Picture
 from mrigan.video import Face, Frame, Geometry, Paired, Treatment, draw_treatment
 

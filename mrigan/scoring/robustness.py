@@ -14,13 +14,14 @@ import torch
 from mrigan import __version__
 from mrigan.config.model_card import given
 from mrigan.data import ShardSet, check_separate
-from mrigan.data.decode import decode, resize
+from mrigan.data.decode import decode
 from mrigan.engine.distributed import choose_device
 from mrigan.engine.seeding import seed_of
 from mrigan.errors import InputError
 from mrigan.evaluation.parts import Parts
 from mrigan.evaluation.robustness import CLEAN, SCHEMA, write_robustness
 from mrigan.evaluation.schema import OPTIONAL, VIDEO
+from mrigan.imaging.arrays import resize
 from mrigan.imaging.corruptions import CORRUPTIONS, corrupt
 from mrigan.models.bundle import Bundle, load_bundle
 from mrigan.progress import bar
@@ -156,7 +157,7 @@ def _worse(shards: ShardSet, ids: np.ndarray, clip: list[np.ndarray], name: str,
 def _scores(shards: ShardSet, ids: np.ndarray, faces: list[np.ndarray], bundle: Bundle) -> dict[str, Any]:
     """The columns of a scores table of these faces, without the model's name."""
     size = bundle.faces.size
-    pictures = np.stack([resize(face, size) for face in faces]).transpose(0, 3, 1, 2)
+    pictures = np.stack([resize(face, (size, size), "linear") for face in faces]).transpose(0, 3, 1, 2)
     logits = bundle.score(torch.from_numpy(np.ascontiguousarray(pictures)), BATCH).double()
     names, at = (*VIDEO, "split", "person", "frame", "time", *OPTIONAL.names), pa.array(ids)
     columns = {name: shards.rows[name].take(at).combine_chunks() for name in names}

@@ -16,7 +16,7 @@ from torch import nn
 
 from mrigan.config import DetectorConfig
 from mrigan.data import Batch
-from mrigan.data.augment import random_erasing_, recipe
+from mrigan.data.sample_rng import SampleRng
 from mrigan.engine.distributed import World
 from mrigan.engine.interface import Engine
 from mrigan.engine.precision import Precision
@@ -24,6 +24,7 @@ from mrigan.engine.seeding import seed_all
 from mrigan.errors import ConfigError
 from mrigan.files import sha256_file
 from mrigan.finding import Finding, note, ok, problem
+from mrigan.imaging.face_augmentation import random_erasing_, recipe
 from mrigan.losses import detector_loss
 from mrigan.models import Detector, Generator, load_generator, predict_mri
 from mrigan.models.backbone_weights import LITE0, RANDOM, check_weights_given, weights_in_words
@@ -83,7 +84,8 @@ class DetectorTask(Task[DetectorConfig]):
     @property
     def inputs(self) -> Inputs:
         data = self.config.data
-        augment = recipe(data.input, self.config.train.seed, data.crop) if data.augment else None
+        run = SampleRng.of(self.config.train.seed, 0, "jitter strengths of the run").generator()
+        augment = recipe(data.input, run, data.crop) if data.augment else None
         return Inputs(self.faces["size"], mri=False, augment=augment)
 
     def networks(self, pretrained: bool = True) -> dict[str, nn.Module]:

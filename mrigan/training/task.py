@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import torch
 from torch import nn
 
-from mrigan.data import Augment, Batch
+from mrigan.data import Batch
 from mrigan.finding import Finding
+from mrigan.imaging.face_augmentation import Augment
 
 if TYPE_CHECKING:
     from mrigan.training.job import Job

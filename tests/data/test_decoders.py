@@ -17,7 +17,6 @@ import torch
 
 from mrigan.data import Batch, EpochPlan, LoaderOptions, ShardSet
 from mrigan.data import loader as loaders
-from mrigan.data.augment import recipe
 from mrigan.data.backends.batched import MAX_FAILURES, BatchedLoader
 from mrigan.data.backends.dali import DaliDecoder, build_pipeline
 from mrigan.data.backends.decoder import BatchDecodeError, BatchDecoder, Pictures, probe
@@ -27,6 +26,7 @@ from mrigan.data.decode import decode
 from mrigan.data.loader import open_loader
 from mrigan.data.samples import Samples
 from mrigan.errors import ConfigError, MriganError, ShardError
+from mrigan.imaging.face_augmentation import recipe
 from tests.builders import train_loader
 from tests.data.shards import SIZE, Sample, make_samples, write_shards
 
@@ -97,15 +97,15 @@ def test_the_same_batches_as_the_torch_loaders(decoders: str, device: str, mri_f
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_faces_are_augmented_on_the_gpu(decoders: str, pairs: Path) -> None:
     shards = ShardSet.open([pairs], "train")
-    theirs = load(shards, library="torch", decode_on="cpu", augment=recipe("face"))
-    for a, b in zip(load(shards, "cuda", augment=recipe("face")), theirs, strict=True):
+    theirs = load(shards, library="torch", decode_on="cpu", augment=recipe("face", np.random.default_rng(0)))
+    for a, b in zip(load(shards, "cuda", augment=recipe("face", np.random.default_rng(0))), theirs, strict=True):
         assert a.face.is_cuda
         assert (a.face.cpu().float() - b.face).abs().mean() < 2
 
 
 def test_faces_alone_and_augmented_ones(decoders: str, pairs: Path) -> None:
     shards = ShardSet.open([pairs], "train")
-    for changes in ({"mri": False}, {"augment": _jitter}, {"augment": recipe("face")}):
+    for changes in ({"mri": False}, {"augment": _jitter}, {"augment": recipe("face", np.random.default_rng(0))}):
         check(load(shards, **changes), load(shards, library="torch", **changes), 0)
 
 
@@ -260,7 +260,7 @@ def test_auto_takes_what_works(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     augmented = _Any()
     augmented.augment = _jitter
     assert loaders._decoder(augmented, 4, LoaderOptions("auto", "auto", gpu)) is None
-    augmented.augment = recipe("face")
+    augmented.augment = recipe("face", np.random.default_rng(0))
     assert loaders._decoder(augmented, 4, LoaderOptions("auto", "cuda", gpu)) is not None
     augmented.augment = _jitter
     with pytest.raises(ConfigError, match="is not implemented for pictures on a GPU"):

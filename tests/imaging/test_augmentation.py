@@ -12,17 +12,15 @@ from skimage.transform import rotate as rotate_by_skimage
 
 from mrigan.imaging.augmentation import (
     AUGMENTATIONS,
-    MIRROR_68,
-    augmentation_matrix,
     blur,
     brightness,
     contrast,
     flip,
-    move_box,
-    move_points,
     rescale,
     rotate,
 )
+from mrigan.imaging.coordinates import MIRROR_68, move_box, move_points
+from mrigan.imaging.treatment import Step
 
 MOVING: list[tuple[str, dict[str, Any]]] = [
     ("rotation", {"degrees": 15}), ("rotation", {"degrees": -11}), ("flip", {}), ("rescale", {"size": [800, 600]}),
@@ -75,21 +73,21 @@ def test_flip_and_rescale(picture: np.ndarray) -> None:
 def test_originals_are_left_as_they_are(picture: np.ndarray) -> None:
     before = picture.copy()
     for name, settings in [*MOVING, ("contrast", {"value": 9}), ("brightness", {"value": 9})]:
-        AUGMENTATIONS[name](picture, **settings)
+        AUGMENTATIONS[name].apply(picture, **settings)
     assert (picture == before).all()
 
 
 @pytest.mark.parametrize(("name", "settings"), MOVING)
 def test_landmarks_follow(name: str, settings: dict[str, Any]) -> None:
     points = [(120.5, 80.5), (250.5, 90.5), (180.5, 150.5), (140.5, 200.5), (230.5, 210.5)]
-    matrix, size = augmentation_matrix(name, (401, 300), **settings)
+    matrix, size = Step("augmentation", name, settings).matrix((401, 300))
     moved = move_points(matrix, points)
     order = [1, 0, 2, 4, 3] if name == "flip" else range(5)  # the left eye stays the one on the left
     for point, place in zip(points, order, strict=True):
         image = np.zeros((300, 401, 3), np.uint8)
         x, y = int(point[0]), int(point[1])
         image[y - 4 : y + 5, x - 4 : x + 5] = 255
-        picture = AUGMENTATIONS[name](image, **settings)
+        picture = AUGMENTATIONS[name].apply(image, **settings)
         assert picture.shape[1::-1] == size
         cy, cx = center_of_mass(picture[..., 0])
         assert (cx + 0.5, cy + 0.5) == pytest.approx(moved[place], abs=0.6)
@@ -101,14 +99,14 @@ def test_boxes_follow_a_round_face(name: str, settings: dict[str, Any]) -> None:
     y, x = np.mgrid[:300, :401] + 0.5
     box = (100.0, 60.0, 220.0, 230.0)
     image[((x - 160) / 60) ** 2 + ((y - 145) / 85) ** 2 <= 1] = 255
-    matrix, size = augmentation_matrix(name, (401, 300), **settings)
-    rows, columns = np.nonzero(AUGMENTATIONS[name](image, **settings)[..., 0] > 127)
+    matrix, size = Step("augmentation", name, settings).matrix((401, 300))
+    rows, columns = np.nonzero(AUGMENTATIONS[name].apply(image, **settings)[..., 0] > 127)
     seen = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
     assert move_box(matrix, box, size) == pytest.approx(seen, abs=2.5 if size[0] > 1000 else 1.6)
 
 
 def test_a_face_that_leaves_the_picture_is_given_up() -> None:
-    matrix, size = augmentation_matrix("rotation", (400, 300), degrees=15)
+    matrix, size = Step("augmentation", "rotation", {"degrees": 15}).matrix((400, 300))
     assert move_box(matrix, (0, 0, 80, 80), size) is None
     assert move_box(matrix, (160, 100, 240, 200), size) is not None
     clipped = move_box(np.eye(3), (-4, 10, 96, 90), size)
@@ -123,7 +121,7 @@ def test_68_landmarks_of_a_mirrored_face_are_in_order() -> None:
              55: 59, 57: 57, 60: 64, 61: 63, 65: 67}  # fmt: skip  # iBUG's figure, counted from 0
     assert {i: MIRROR_68[i] for i in pairs} == pairs
     points = [(float(i), 2.0 * i) for i in range(68)]
-    matrix, _ = augmentation_matrix("flip", (100, 200))
+    matrix, _ = Step("augmentation", "flip", {}).matrix((100, 200))
     moved = move_points(matrix, points)
     assert moved[36] == (100 - 45.0, 90.0)
     assert move_points(matrix, moved) == points

@@ -19,12 +19,12 @@ from skimage.data import astronaut
 
 from mrigan.config import VideoConfig, load_config
 from mrigan.config.shards import ShardsConfig
-from mrigan.imaging.device import batched, resized, single, treat
-from mrigan.imaging.device.noise import sent
+from mrigan.imaging import planes
 from mrigan.imaging.distraction import text_size
-from mrigan.imaging.noise import uniform_field
-from mrigan.imaging.picture import grey, scale_to, to_device, to_host
-from mrigan.imaging.recipe import Die, draw_step
+from mrigan.imaging.methods import Die
+from mrigan.imaging.noise import noise_field
+from mrigan.imaging.picture import grey, scale_to, to_device, to_host, to_planes
+from mrigan.imaging.recipe import draw_step
 from mrigan.imaging.treatment import METHODS, Step
 from mrigan.video import FaceDetector, PyAvSource, Treatment, changed, crop, family_source, pair_frames, resize_face
 from mrigan.video.container import as_displayed
@@ -110,18 +110,19 @@ def test_a_batch_is_treated_as_each_of_it(device: str, frames: dict[str, np.ndar
     fake[80:120, 100:150] //= 2
     for name in METHODS["noise"]:
         treatment = Treatment(0, "f", (draw_step("noise", name, Die(0, "f")), Step("augmentation", "flip", {})))
-        batch = torch.cat([batched(to_device(image, device)) for image in (face, fake)])
-        together = treat(treatment, batch, 5)
+        batch = torch.cat([to_planes(to_device(image, device)) for image in (face, fake)])
+        together = treatment.apply_to_all(batch, 5)
         assert together.shape == batch.shape
         for image, one in zip((face, fake), together, strict=True):
-            assert difference(single(one[None]), treatment.apply(image, 5)).max() <= 1
+            assert difference(one.permute(1, 2, 0), treatment.apply(image, 5)).max() <= 1
         same = torch.from_numpy((face == fake).all(2)[:, ::-1].copy()).to(device)
         assert torch.equal(together[0][:, same], together[1][:, same])
 
 
 def test_the_field_is_the_cpus_own(device: str) -> None:
-    field = uniform_field(np.random.default_rng(0), (101, 33, 3))
-    moved = sent(field, device)[0].permute(1, 2, 0).cpu().numpy()
+    image = np.zeros((101, 33, 3), np.uint8)
+    field = noise_field(np.random.default_rng(0), image)
+    moved = noise_field(np.random.default_rng(0), to_planes(to_device(image, device)))[0].permute(1, 2, 0).cpu().numpy()
     assert moved.max() > 60_000
     assert (moved == field).all()
 
@@ -150,8 +151,8 @@ def test_pictures_are_resized_as_by_opencv(size: tuple[int, int], device: str, f
         found = difference(scale_to(to_device(picture, device), size), theirs)
         assert found.max() <= 1
         assert found.mean() < 0.2
-    batch = torch.cat([batched(to_device(frames["face"], device))] * 2)
-    assert torch.equal(*resized(batch, size))
+    batch = torch.cat([to_planes(to_device(frames["face"], device))] * 2)
+    assert torch.equal(*planes.resize(batch, size))
 
 
 def test_faces_are_cut_as_on_the_cpu(device: str, frames: dict[str, np.ndarray]) -> None:

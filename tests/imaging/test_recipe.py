@@ -14,7 +14,8 @@ from skimage.data import astronaut
 from mrigan.config import MixConfig, RecipeConfig, ShardsConfig, load_config
 from mrigan.errors import ConfigError
 from mrigan.imaging.distraction import COLOURS, DIRECTIONS, SHAPES
-from mrigan.imaging.recipe import Die, check_recipe, draw_step, draw_treatment
+from mrigan.imaging.methods import Die
+from mrigan.imaging.recipe import check_recipe, draw_step, draw_treatment
 from mrigan.imaging.treatment import METHODS, Treatment
 
 FAMILIES = 20_000

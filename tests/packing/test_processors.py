@@ -18,7 +18,8 @@ from skimage.data import astronaut
 
 from mrigan.config import load_config
 from mrigan.config.shards import ShardsConfig
-from mrigan.imaging.recipe import Die, draw_step
+from mrigan.imaging.methods import Die
+from mrigan.imaging.recipe import draw_step
 from mrigan.imaging.treatment import METHODS
 from mrigan.mri import LEARNED, METRICS, stored_mri
 from mrigan.packing import build_shards, plan_shards

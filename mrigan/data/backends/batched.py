@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import torch
 
-from mrigan.data.augment import on_planes
 from mrigan.data.backends.base import Loader
 from mrigan.data.backends.decoder import BatchDecodeError, BatchDecoder, Pictures
 from mrigan.data.backends.threads import Filled
 from mrigan.data.batch import Batch, DecodedBatch, EncodedBatch, Request
-from mrigan.data.planes import resize_planes
 from mrigan.data.samples import Samples
+from mrigan.imaging.planes import resize
 
 log = logging.getLogger(__name__)
 MAX_FAILURES = 5  # batches in a row that the decoder fails on although the CPU decodes them
@@ -101,18 +100,16 @@ class BatchedLoader(Loader):
         augment = self._samples.augment
         assert augment is not None
         if planes.is_cuda:
-            form = on_planes(augment)
-            assert form is not None  # else this loader is not chosen
-            return form(planes, rng)
+            return augment(planes, rng)  # it takes planes, or this loader would not have been chosen
         return torch.from_numpy(augment(planes.permute(1, 2, 0).contiguous().numpy(), rng)).permute(2, 0, 1)
 
     def _sized(self, pictures: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         size = self._samples.size
         if isinstance(pictures, torch.Tensor):
-            return resize_planes(pictures, size)
+            return resize(pictures, (size, size), "linear")
         if len({picture.shape for picture in pictures}) == 1:
-            return resize_planes(torch.stack(pictures), size)
-        return torch.cat([resize_planes(picture[None], size) for picture in pictures])
+            return resize(torch.stack(pictures), (size, size), "linear")
+        return torch.cat([resize(picture[None], (size, size), "linear") for picture in pictures])
 
     def _on_cpu(self, error: BatchDecodeError) -> Batch:
         """The oldest batch in the decoder that failed, decoded on the CPU; a new decoder gets the rest."""

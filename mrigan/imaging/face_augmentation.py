@@ -3,8 +3,8 @@
     face   one of {crop, contrast, box blur}, then one of {flip, grey, brightness, rotation}, then random erasing
     mri    random erasing alone, on the MRI that the generator predicted: `random_erasing_`, in the trainer
 
-The face recipe runs in the loader, on uint8 pictures of the stored size (where those are decoded on a GPU: there, see
-`on_planes`), before the detector resizes and normalises them. It holds its own flip: load with `flip=0`.
+The face recipe runs in the loader, on uint8 pictures of the stored size (where those are decoded on a GPU: there),
+before the detector resizes and normalises them. It holds its own flip: load with `flip=0`.
 
 As the authors' code has it: the strengths of both jitters are drawn once a run; the blur is PIL's BoxBlur of radius 1
 to 3; erasing sets what Normalize makes 0, the mean grey of ImageNet, because black is what an MRI says of a real face.
@@ -25,12 +25,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrigan.data.decode import Picture
-from mrigan.data.operations import OnArrays, OnPlanes, Operations
-from mrigan.data.sample_rng import SampleRng
 from mrigan.errors import ConfigError
+from mrigan.imaging.picture import Picture, operations
 
-Augment = Callable[[Picture, np.random.Generator], Picture]  # (H, W, 3) uint8 RGB → the same; H and W stay
+Augment = Callable[[Any, np.random.Generator], Any]  # (H, W, 3) uint8 RGB → the same; H and W stay
 
 NEAR = 1 / 8  # of the side: how far the near crop moves
 CROP = 224 / 256  # of the side: the authors' crop of 224 px, after a padding of 224 px on each side, of a stored face
@@ -40,7 +38,6 @@ FLIP, GREY, ERASE = 0.3, 0.05, 0.3  # probabilities
 ROTATION = 30.0  # degrees, both ways
 ERASE_AREA = (0.02, 0.33)  # of the picture
 ERASE_ASPECT = (0.3, 3.3)  # height / width
-_ARRAYS = OnArrays()
 
 
 @dataclass(frozen=True)
@@ -56,20 +53,20 @@ class FaceRecipe:
     contrast: float
     brightness: float
 
-    def __call__(self, face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
+    def __call__(self, face: Picture, rng: np.random.Generator) -> Picture:
         """One picture with its generator."""
         crop = padded_crop if self.crop == "authors" else near_crop
-        face = _one_of(rng, crop, partial(contrast, strength=self.contrast), box_blur)(face, rng, do=do)
+        face = _one_of(rng, crop, partial(contrast, strength=self.contrast), box_blur)(face, rng)
         brighten = partial(brightness, strength=self.brightness)
-        face = _one_of(rng, maybe_flip, maybe_grey, brighten, rotation)(face, rng, do=do)
-        return erase(face, rng, do)
+        face = _one_of(rng, maybe_flip, maybe_grey, brighten, rotation)(face, rng)
+        return erase(face, rng)
 
 
-def recipe(name: str, seed: int = 0, crop: str = "authors") -> FaceRecipe | None:
+def recipe(name: str, run: np.random.Generator, crop: str = "authors") -> FaceRecipe | None:
     """The part of a recipe that the loader applies to faces; None for "mri", which has none.
 
     Args:
-        seed: of the run: what is drawn once a run is drawn from it, and is the same after a restart.
+        run: what is drawn once a run is drawn from it: give the same one after a restart.
         crop: "authors" or "near".
 
     Raises:
@@ -77,66 +74,68 @@ def recipe(name: str, seed: int = 0, crop: str = "authors") -> FaceRecipe | None
     """
     if name not in ("face", "mri"):
         raise ConfigError(f"unknown augmentation {name!r}", fix="known ones: face, mri")
-    if name == "mri":
-        return None
-    once = SampleRng.of(seed, 0, "jitter strengths of the run").generator()
-    return FaceRecipe(crop, contrast=once.random(), brightness=once.random())
+    return FaceRecipe(crop, contrast=run.random(), brightness=run.random()) if name == "face" else None
 
 
-def on_planes(augment: Augment) -> Callable[[torch.Tensor, np.random.Generator], torch.Tensor] | None:
-    """The same augmentation of (3, H, W) uint8 planes on their device, from the same draws; None where it has no such
-    form. Within 1 of it (a rotation: where OpenCV rounds its weights, a few values more)."""
-    return partial(augment, do=OnPlanes()) if isinstance(augment, FaceRecipe) else None
+def takes_planes(augment: Augment) -> bool:
+    """Whether it also takes (3, H, W) planes on a device, and changes them as it changes arrays."""
+    return isinstance(augment, FaceRecipe)
 
 
-def padded_crop(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
+def padded_crop(face: Picture, rng: np.random.Generator) -> Picture:
     """The authors' crop: a window of 224 px of 256, anywhere in the picture padded by its own size with black."""
-    height, width = do.size(face)
-    window = round(height * CROP), round(width * CROP)
-    top, left = _integer(rng, -window[0], height), _integer(rng, -window[1], width)
-    return do.crop(face, top, left, window)
+    do = operations(face)
+    width, height = size = do.size(face)
+    wide, high = round(width * CROP), round(height * CROP)
+    top, left = _integer(rng, -high, height), _integer(rng, -wide, width)
+    return do.resize(do.window(face, left, top, (wide, high)), size, "linear")
 
 
-def near_crop(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
+def near_crop(face: Picture, rng: np.random.Generator) -> Picture:
     """Ours: a window of the picture's own size, an eighth of it away at most."""
-    down, right = (_integer(rng, -round(side * NEAR), round(side * NEAR)) for side in do.size(face))
-    return do.shift(face, -right, -down)
+    do = operations(face)
+    width, height = do.size(face)
+    top, left = (_integer(rng, -round(side * NEAR), round(side * NEAR)) for side in (height, width))
+    return do.window(face, left, top, (width, height))
 
 
-def contrast(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS, *, strength: float) -> Any:
+def contrast(face: Picture, rng: np.random.Generator, *, strength: float) -> Picture:
     """Distances from the mean grey scaled by 1 ± `strength`."""
     factor = _between(rng, 1 - strength, 1 + strength)
-    return do.scale(face, factor, do.mean_grey(face) * (1 - factor))
+    do = operations(face)
+    return do.linear(face, factor, do.mean_luma(face) * (1 - factor))
 
 
-def box_blur(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
+def box_blur(face: Picture, rng: np.random.Generator) -> Picture:
     """PIL's BoxBlur of radius 1 to 3: the mean over a box of 3, 5 or 7 px."""
-    return do.blur(face, 2 * _integer(rng, *BLUR_RADIUS) + 1)
+    return operations(face).blur(face, 2 * _integer(rng, *BLUR_RADIUS) + 1, "repeat")
 
 
-def maybe_flip(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
+def maybe_flip(face: Picture, rng: np.random.Generator) -> Picture:
     """Mirrored left to right with probability `FLIP`."""
-    return do.flip(face) if rng.random() < FLIP else face
+    return operations(face).flip(face) if rng.random() < FLIP else face
 
 
-def maybe_grey(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
+def maybe_grey(face: Picture, rng: np.random.Generator) -> Picture:
     """Without colour with probability `GREY`."""
-    return do.grey(face) if rng.random() < GREY else face
+    return operations(face).without_colour(face) if rng.random() < GREY else face
 
 
-def brightness(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS, *, strength: float) -> Any:
+def brightness(face: Picture, rng: np.random.Generator, *, strength: float) -> Picture:
     """Scaled by 1 ± `strength`."""
-    return do.scale(face, _between(rng, 1 - strength, 1 + strength), 0.0)
+    return operations(face).linear(face, _between(rng, 1 - strength, 1 + strength), 0.0)
 
 
-def rotation(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
+def rotation(face: Picture, rng: np.random.Generator) -> Picture:
     """Turned about its centre by up to `ROTATION` degrees; the corners become black."""
-    return do.turn(face, _between(rng, -ROTATION, ROTATION))
+    return operations(face).rotate(face, _between(rng, -ROTATION, ROTATION), exact=False)
 
 
-def erase(face: Any, rng: np.random.Generator, do: Operations = _ARRAYS) -> Any:
+def erase(face: Picture, rng: np.random.Generator) -> Picture:
     """A rectangle of the mean grey with probability `ERASE` (Zhong et al., 2020)."""
-    box = _erased_box(rng, *do.size(face))
+    do = operations(face)
+    width, height = do.size(face)
+    box = _erased_box(rng, height, width)
     return face if box is None else do.fill(face, box, ERASED)
 
 
