@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
@@ -37,6 +38,11 @@ def checked(default: Any, **rules: Any) -> Any:
 def choice(default: str, *others: str, **rules: Any) -> Any:
     """A text field that takes one of the given words."""
     return checked(default, choices=(default, *others), **rules)
+
+
+def one_of(table: Mapping[str, Any], default: str, **rules: Any) -> Any:
+    """A text field that takes a key of `table`, also one that is added later."""
+    return checked(default, choices=table.keys(), **rules)
 
 
 def at_least(minimum: float, default: Any, **rules: Any) -> Any:

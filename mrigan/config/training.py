@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mrigan.config.fields import at_least, checked, choice, within
+from mrigan.config.engines import ENGINES
+from mrigan.config.fields import at_least, checked, choice, one_of, within
 
 DETECTOR_SIZE, DETECTOR_HIDDEN = (32, 1024), (1, 65_536)  # minimum and maximum, also of finished models
 GENERATOR_SIZE, GENERATOR_WIDTH = (8, 4096), (1, 1024)
@@ -150,7 +151,7 @@ class HealthConfig:
 class EngineConfig:
     """How the work is distributed and computed."""
 
-    name: str = choice("ddp", "single", "zero0", "zero1", "zero2", "zero3")  # ddp with one process is single
+    name: str = one_of(ENGINES, "ddp")  # ddp with one process is single
     config: str = ""  # a JSON file for DeepSpeed instead of configs/deepspeed/<name>.json
     accumulate: int = at_least(1, 1)  # parts in which a rank computes its share of a batch, to save memory
     bucket_mib: float = at_least(0.001, 25.0)  # MiB of gradients per all-reduce of DDP; more: fewer, with less overlap

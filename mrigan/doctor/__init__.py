@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mrigan.config.engines import ENGINES
 from mrigan.doctor.machine import check_gpus, check_limits
 from mrigan.doctor.ranks import check_ranks
 from mrigan.doctor.software import check_optional, check_versions
 from mrigan.doctor.storage import check_folder, check_separation, check_shards
 from mrigan.doctor.store import check_tracking
-from mrigan.engine.kinds import ENGINES
 from mrigan.finding import Finding, Level
 from mrigan.training.tasks import find_task
 

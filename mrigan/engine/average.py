@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's weights: smoother than any one step's."""
+"""The exponential moving average of a network's weights."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mrigan.engine.interface import Tensors
 
-WARM_UP = (
-    0.05  # of the images seen: the half-life in the beginning, so that the first, random weights are soon forgotten
-)
+# The half-life at the beginning, as a share of the images seen, so that the random first weights soon lose influence.
+WARM_UP_SHARE = 0.05
 
 
 class Average:
-    """The average of `network`, as a network of its own, in eval mode and without gradients.
+    """The average of `network`, as a separate network in eval mode, without gradients.
 
     Args:
-        network: an engine's module, with its whole weights (not under ZeRO 3); read at every update.
-        half_life: images after which a weight counts half; at first a twentieth of the images seen so far, as in
-            StyleGAN2-ADA.
-        batch_size: images a step, over all ranks.
+        network: an engine's module with all of its weights (not under ZeRO 3); read at every update.
+        half_life: images after which the influence of a weight is halved; at the beginning a twentieth of the images
+            seen so far, as in StyleGAN2-ADA.
+        batch_size: images per step, over all ranks.
     """
 
     def __init__(self, network: nn.Module, half_life: float, batch_size: int) -> None:
@@ -29,19 +28,19 @@ class Average:
         self.module = copy.deepcopy(network).requires_grad_(False).eval()
 
     def update(self, step: int) -> None:
-        """`step` optimizer steps are done."""
-        half_life = min(self.half_life, WARM_UP * step * self.batch_size)
+        """Add the network's weights after optimizer step `step`."""
+        half_life = min(self.half_life, WARM_UP_SHARE * step * self.batch_size)
         decay = 0.5 ** (self.batch_size / half_life)
         get_ema_multi_avg_fn(decay)(list(self.module.parameters()), list(self.network.parameters()), None)
 
-    def whole(self) -> nn.Module:
-        """The averaged network, for evaluation, as an engine gives its own."""
+    def unsharded(self) -> nn.Module:
+        """The averaged network, for evaluation; see `Engine.unsharded`."""
         return self.module
 
-    def state(self) -> Tensors:
+    def state_dict(self) -> Tensors:
         """The averaged weights."""
         return self.module.state_dict()
 
-    def load(self, weights: Tensors) -> None:
-        """Continue from `state`."""
+    def load_state_dict(self, weights: Tensors) -> None:
+        """Continue from a `state_dict`."""
         self.module.load_state_dict(dict(weights))

@@ -1,4 +1,4 @@
-"""What every engine does alike: know its trained parameters, freeze them, keep running statistics together."""
+"""The common part of all engines: the trained parameters, freezing them, and the running statistics of BatchNorm."""
 
 from __future__ import annotations
 
@@ -8,80 +8,90 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from mrigan.config import EngineConfig, OptimConfig
 from mrigan.engine.distributed import World
-from mrigan.engine.optimizer import Guarded
+from mrigan.engine.optimizer import GuardedOptimizer
 from mrigan.engine.precision import Precision
 
 
 class NetworkEngine:
-    """The common part of the engines.
+    """A network on its device. `mrigan.engine.interface.Engine` lists what a subclass has to add.
 
     Args:
-        network: on the rank's device afterwards; parameters that require no gradient now never will.
-        world: this process among its peers.
-        precision: number format and loss scale.
-        channels_last: keep convolution weights in NHWC order.
-        compile: run the network through torch.compile, in place: its names and its state stay as they are.
+        network: is moved to the rank's device. Parameters that require no gradient now are never trained.
+        optim: the settings of the optimizer, for the subclass.
+        settings: of the engine. `channels_last` keeps convolution weights in NHWC order; `compile` compiles the network
+            in place, so that the names of its parameters do not change.
+        world: this process and the other ranks.
+        precision: number format and loss scale, shared by all engines of a training.
+
+    Attributes:
+        trained: the trained parameters by name.
+        optimizer: set by the subclass.
     """
 
-    _optimizer: Guarded
+    optimizer: GuardedOptimizer
 
     def __init__(
-        self,
-        network: nn.Module,
-        world: World,
-        precision: Precision | None = None,
-        *,
-        channels_last: bool = False,
-        compile: bool = False,
+        self, network: nn.Module, optim: OptimConfig, settings: EngineConfig, world: World, precision: Precision
     ) -> None:
-        layout = torch.channels_last if channels_last else torch.contiguous_format
+        layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.module: nn.Module = network.to(world.device, memory_format=layout)  # type: ignore[call-overload]
-        if compile:
+        if settings.compile:
             self.module.compile()
-        self._world = world
-        self._precision = precision or Precision("fp32", world.device)
-        self._trained = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
-        kept = self.module.state_dict(keep_vars=True)
-        self._statistics = [b for name, b in self.module.named_buffers() if name in kept and b.is_floating_point()]
-        self._sound = torch.empty(0)  # the statistics after the last step that was not left out
-        self._keep_statistics()
+        self.world, self.precision = world, precision
+        self.trained = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        stored = self.module.state_dict(keep_vars=True)
+        self._statistics = [b for name, b in self.module.named_buffers() if name in stored and b.is_floating_point()]
+        self._last_statistics = torch.empty(0)  # after the last step that was not skipped
+        self.keep_statistics()
+
+    @classmethod
+    def check(cls, settings: EngineConfig, world: World) -> None:
+        """Refuse settings that this engine cannot work with, before any file is written.
+
+        Raises:
+            ConfigError: says which, and what to do.
+        """
 
     @property
     def grad_norm(self) -> torch.Tensor:
         """See `Engine.grad_norm`."""
-        return self._optimizer.grad_norm
+        return self.optimizer.grad_norm
 
     def set_learning_rate(self, lr: float) -> None:
         """See `Engine.set_learning_rate`."""
-        for group in self._optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = lr
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """See `Engine.frozen`."""
-        for parameter in self._trained.values():
+        for parameter in self.trained.values():
             parameter.requires_grad_(False)
         try:
             yield
         finally:
-            for parameter in self._trained.values():
+            for parameter in self.trained.values():
                 parameter.requires_grad_(True)
 
-    def _settle_statistics(self, skipped: torch.Tensor) -> None:
-        """Average the running statistics of BatchNorm, as each rank saw its part of the batch; where the step was left
-        out, those before it come back: the forward pass over what was not finite is in them.
+    def settle_statistics(self, skipped: torch.Tensor) -> None:
+        """Average BatchNorm's running statistics over the ranks; call it after each optimizer step.
 
-        So they are the same on all ranks, in evaluation and in checkpoints, and a resumed run keeps to the undisturbed.
+        If the step was skipped, the statistics return to their earlier values, because its forward pass put values that
+        are not finite into them. So all ranks have the same statistics, in evaluations and in checkpoints.
+
+        Args:
+            skipped: 0 or 1, on the device.
         """
         if self._statistics:
-            flat = self._world.mean(torch.cat([buffer.flatten() for buffer in self._statistics]))
-            self._sound = torch.where(skipped > 0, self._sound, flat)
-            parts = self._sound.split([b.numel() for b in self._statistics])
+            flat = self.world.mean(torch.cat([buffer.flatten() for buffer in self._statistics]))
+            self._last_statistics = torch.where(skipped > 0, self._last_statistics, flat)
+            parts = self._last_statistics.split([b.numel() for b in self._statistics])
             views = [part.view_as(buffer) for part, buffer in zip(parts, self._statistics, strict=True)]
             torch._foreach_copy_(self._statistics, views)
 
-    def _keep_statistics(self) -> None:
-        """They were set: a step that is left out will bring these back."""
+    def keep_statistics(self) -> None:
+        """Remember the running statistics for a later step that is skipped; call it after they were loaded."""
         if self._statistics:
-            self._sound = torch.cat([buffer.flatten() for buffer in self._statistics])
+            self._last_statistics = torch.cat([buffer.flatten() for buffer in self._statistics])

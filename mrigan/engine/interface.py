@@ -1,10 +1,10 @@
-"""What a training loop may know of the engine below it; a single process, DDP and DeepSpeed all look like this.
+"""The interface between a training loop and the engine below it: single process, DDP, DeepSpeed, or another one.
 
-One engine drives one network and its optimizer. With several networks there are several engines, so that each can be
-frozen, reduced and stepped by itself:
+One engine drives one network and its optimizer. A training with several networks has several engines, so that each
+network can be frozen, reduced and stepped alone:
 
     with D.frozen():
-        loss = …D.module(G(face), face)…      # D bare: it is not trained here, so nothing of it may be reduced
+        loss = …D.module(G(face), face)…      # D.module, not D: D is not trained here, so DDP must not reduce it
         G.backward(loss)
     G.step()
 """
@@ -26,39 +26,41 @@ class Engine(Protocol):
 
     @property
     def module(self) -> nn.Module:
-        """The bare network, for a forward that must not be reduced."""
+        """The network itself, for a forward pass without reduction of gradients."""
 
     @property
     def grad_norm(self) -> torch.Tensor:
-        """The 2-norm of the gradient of the last step, before clipping; on the device."""
+        """The 2-norm of the last step's gradient before clipping, on the device."""
 
     def __call__(self, *inputs: Any) -> Any:
-        """The forward pass whose gradients `backward` reduces over the ranks."""
+        """The forward pass whose gradients `backward` averages over the ranks."""
 
     def set_learning_rate(self, lr: float) -> None:
-        """Of the next steps."""
+        """Set the learning rate of the next steps."""
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Add the gradients of `loss`, a mean over this rank's part of the batch; ranks are averaged, once a call."""
+        """Add the gradients of `loss`, a mean over this rank's part of the batch; averages them over the ranks."""
 
     def step(self) -> None:
-        """One optimizer step; clears the gradients. Where a gradient is not finite the weights stay as they are."""
+        """One optimizer step; clears the gradients. If a gradient is not finite, the weights do not change."""
 
-    def reduces(self, wanted: bool) -> AbstractContextManager[None]:
-        """A context for a forward and its backward; unless `wanted`, gradients are only added up on this rank.
+    def no_sync(self) -> AbstractContextManager[None]:
+        """A context for a forward and its backward in which gradients are added up on this rank only.
 
-        For all but the last part of a batch. ZeRO 2 and 3 keep no whole gradient, so they reduce each part.
+        Use it for all parts of a batch but the last. ZeRO 2 and 3 hold no whole gradient, so they reduce every part.
         """
 
     def frozen(self) -> AbstractContextManager[None]:
-        """A context in which the network takes no gradient; gradients still pass through it to its input."""
+        """A context in which the network gets no gradient; gradients still pass through it to its input."""
 
-    def whole(self) -> nn.Module:
-        """The network with all its weights on this rank, for evaluation. Every rank must call it."""
+    def unsharded(self) -> nn.Module:
+        """The network with all of its weights on this rank, for evaluation. Every rank must call it."""
 
-    def state(self) -> tuple[Tensors, Tensors]:
-        """Weights and optimizer state, by parameter name, whole on every rank; live tensors, not copies. Every rank
-        must call it."""
+    def state_dict(self) -> tuple[Tensors, Tensors]:
+        """Weights and optimizer state by parameter name, complete on every rank. Every rank must call it.
 
-    def load(self, weights: Tensors, optimizer: Tensors) -> None:
-        """Continue from what `state` returned, on any engine and any number of ranks."""
+        The tensors are the engine's own, not copies.
+        """
+
+    def load_state_dict(self, weights: Tensors, optimizer: Tensors) -> None:
+        """Continue from a `state_dict`, also one of another engine or another number of ranks."""

@@ -1,5 +1,4 @@
-"""Optimizers that look at their gradient before they step, on the device: unscale it, clip it, and leave out what is
-not finite; and the learning rate of each step."""
+"""Optimizers that unscale, clip and check their gradient on the device, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -14,29 +13,34 @@ from mrigan.config import OptimConfig
 from mrigan.engine.precision import Precision
 from mrigan.errors import ConfigError
 
-Reduce = Callable[[torch.Tensor], torch.Tensor]
+SumOverRanks = Callable[[torch.Tensor], torch.Tensor]
 
 
-class Guarded(torch.optim.Optimizer):
-    """A fused optimizer of torch with a guard: one pass over memory, and as deterministic as the plain one.
+class GuardedOptimizer(torch.optim.Optimizer):
+    """A mix-in for a fused optimizer of torch, which stays one pass over memory, and as deterministic.
 
-    The gradient is divided by the loss scale and by what clipping asks for inside the fused kernel, and a step whose
-    gradient is not finite changes nothing, the step count included. The host never waits for the device.
+    The fused kernel divides the gradient by the loss scale and by the factor of clipping. If a gradient is not finite,
+    the step is skipped: nothing changes, not even the step count. The host never waits for the device.
 
     Attributes:
-        moments: what the optimizer keeps of each parameter, besides `step` where it `counts`.
-        grad_norm: the 2-norm of the last gradient, unscaled and before clipping; on the device, not always finite.
-        skipped: whether the last step was left out: 0 or 1, on the device.
+        moments: the names of the state tensors of each parameter, besides `step` if it `counts_steps`.
+        grad_norm: the 2-norm of the last gradient, unscaled, before clipping; on the device, may be infinite or NaN.
+        skipped: whether the last step was skipped: 0 or 1, on the device.
     """
 
     moments: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
-    counts: ClassVar[bool] = True
+    counts_steps: ClassVar[bool] = True
     grad_norm: torch.Tensor
     skipped: torch.Tensor
 
-    def guard(self, precision: Precision, clip: float, add_up: Reduce | None) -> None:
-        """What `make_optimizer` sets."""
-        self._precision, self._clip, self._add_up = precision, clip, add_up
+    @classmethod
+    def options(cls, optim: OptimConfig) -> dict[str, Any]:
+        """Arguments of the constructor that only this optimizer has."""
+        return {"betas": (optim.betas[0], optim.betas[1])}
+
+    def guard(self, precision: Precision, clip: float, sum_over_ranks: SumOverRanks | None) -> None:
+        """Called by `make_optimizer` after the constructor."""
+        self._precision, self._clip, self._sum_over_ranks = precision, clip, sum_over_ranks
         self.grad_norm = torch.zeros((), device=precision.device)
         self.skipped = torch.zeros((), device=precision.device)
 
@@ -45,79 +49,86 @@ class Guarded(torch.optim.Optimizer):
         """One step, or none."""
         gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
-        if self._add_up is not None:
-            norm = self._add_up(norm.square()).sqrt()
+        if self._sum_over_ranks is not None:
+            norm = self._sum_over_ranks(norm.square()).sqrt()
         self.grad_norm = norm / self._precision.scale
         self.skipped = 1 - self.grad_norm.isfinite().float()
         self._precision.note(self.skipped)
-        self.found_inf = self.skipped  # this and grad_scale: what torch's fused optimizers take from a GradScaler
+        self.found_inf = self.skipped  # torch's fused optimizers read it and grad_scale, as from a GradScaler
         self.grad_scale = self._precision.scale if self._precision.scales else None
         if self._clip:
             self.grad_scale = self._precision.scale * (self.grad_norm / self._clip).clamp(min=1)
         return super().step(closure)
 
 
-class GuardedAdam(Guarded, torch.optim.Adam):
+class GuardedAdam(GuardedOptimizer, torch.optim.Adam):
     """Adam."""
 
 
-class GuardedAdamW(Guarded, torch.optim.AdamW):
-    """Adam whose weight decay is no part of the gradient (Loshchilov and Hutter, 2019)."""
+class GuardedAdamW(GuardedOptimizer, torch.optim.AdamW):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
 
 
-class GuardedSgd(Guarded, torch.optim.SGD):
+class GuardedSgd(GuardedOptimizer, torch.optim.SGD):
     """Stochastic gradient descent with momentum."""
 
     moments = ("momentum_buffer",)
-    counts = False
+    counts_steps = False
+
+    @classmethod
+    def options(cls, optim: OptimConfig) -> dict[str, Any]:
+        return {"momentum": optim.momentum}
 
     def step(self, closure: Any = None) -> Any:
-        """One step, or none; torch's first one would leave a buffer unset where it is left out."""
+        """One step, or none. The buffers exist before it, because torch's first step would not set one if skipped."""
         for parameter in (p for group in self.param_groups for p in group["params"]):
             if not self.state[parameter]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return super().step(closure)
 
 
-OPTIMIZERS: dict[str, type[Guarded]] = {"adam": GuardedAdam, "adamw": GuardedAdamW, "sgd": GuardedSgd}
+OPTIMIZERS: dict[str, type[GuardedOptimizer]] = {"adam": GuardedAdam, "adamw": GuardedAdamW, "sgd": GuardedSgd}
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], optim: OptimConfig, precision: Precision, add_up: Reduce | None = None
-) -> Guarded:
-    """The optimizer that `optim.name` asks for.
+    parameters: Iterable[nn.Parameter],
+    optim: OptimConfig,
+    precision: Precision,
+    sum_over_ranks: SumOverRanks | None = None,
+) -> GuardedOptimizer:
+    """The optimizer that `optim.name` selects.
 
     Args:
-        parameters: one network's, so that its gradient is clipped by itself.
-        precision: whose loss scale the gradient carries; it is told of steps left out.
-        add_up: the sum over ranks, where each rank holds a part of the gradient (ZeRO).
+        parameters: of one network; its gradient is clipped alone.
+        precision: its loss scale is in the gradient; skipped steps are reported to it.
+        sum_over_ranks: for the gradient's norm, if each rank holds a part of the gradient (ZeRO).
     """
-    own = {"momentum": optim.momentum} if optim.name == "sgd" else {"betas": (optim.betas[0], optim.betas[1])}
-    make: Any = OPTIMIZERS[optim.name]
-    found = make(parameters, lr=optim.lr, weight_decay=optim.weight_decay, fused=True, **own)
-    found.guard(precision, optim.clip, add_up)
-    return found
+    kind: Any = OPTIMIZERS[optim.name]
+    optimizer: GuardedOptimizer = kind(
+        parameters, lr=optim.lr, weight_decay=optim.weight_decay, fused=True, **kind.options(optim)
+    )
+    optimizer.guard(precision, optim.clip, sum_over_ranks)
+    return optimizer
 
 
 def check_schedule(optim: OptimConfig) -> None:
-    """Refuse a schedule without an end.
+    """Refuse a schedule that does not end after its warm-up.
 
     Raises:
-        ConfigError: `optim.decay_steps` is not given.
+        ConfigError: `optim.decay_steps` is missing or too small.
     """
     if optim.schedule != "constant" and optim.decay_steps <= optim.warmup:
         raise ConfigError(
-            f"optim.schedule={optim.schedule} ends at optim.decay_steps={optim.decay_steps}, and the warm-up takes "
-            f"{optim.warmup} steps",
-            fix="optim.decay_steps=N, for example all steps of the run (--dry-run says how many)",
+            f"optim.schedule={optim.schedule} ends at optim.decay_steps={optim.decay_steps}, which is not after the "
+            f"warm-up of {optim.warmup} steps",
+            fix="optim.decay_steps=N, for example the run's number of steps (--dry-run prints it)",
         )
 
 
 def learning_rate(optim: OptimConfig, step: int) -> float:
-    """The learning rate of the step after `step` steps: a function of these two alone, so that a resumed run needs no
-    more to know it.
+    """The learning rate of the step after `step` steps; it depends on nothing else, so checkpoints do not store it.
 
-    It rises evenly over the first `optim.warmup` steps; under `linear` and `cosine` it then falls, and is 0 from
+    It rises linearly over the first `optim.warmup` steps. With `linear` and `cosine` it then falls, and is 0 from
     `optim.decay_steps` on.
     """
     if step < optim.warmup:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def detector_step(
     for i, (face, label, seeds) in enumerate(
         zip(batch.face.chunk(parts), batch.label.chunk(parts), batch.seeds.chunk(parts), strict=True)
     ):
-        with engine.reduces(i + 1 == parts):
+        with nullcontext() if i + 1 == parts else engine.no_sync():
             with precision.autocast():
                 logits = engine(_pictures(face, seeds, G, config))
             loss = detector_loss(

@@ -94,7 +94,7 @@ def plan_lines(task: Task[Any], data: TrainingData, where: str, needs: Mapping[s
         f"{task.name}: dry run of {config.run.dir}: {where}",
         "",
         f"ranks        {ranks} on {nodes} node{'s' if nodes > 1 else ''}, {device}; "
-        f"engine {config.engine.name if ranks > 1 or config.engine.name != 'ddp' else 'single'}, {train.precision}",
+        f"engine {config.engine.name}, {train.precision}",
         f"batch        {train.batch_size} a step = {ranks} ranks × {share}"
         + (f", each in {parts} parts of {share // parts}" if parts > 1 else ""),
         f"data         train {len(data.train) - fakes:,} real, {fakes:,} fake; held out {len(data.val):,}; "

@@ -107,7 +107,7 @@ class _BareEngine:
     def step(self) -> None:
         pass
 
-    def reduces(self, wanted: bool) -> AbstractContextManager[None]:
+    def no_sync(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     @contextmanager

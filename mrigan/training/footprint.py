@@ -7,7 +7,7 @@ from typing import Any
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mrigan.engine.kinds import ENGINES
+from mrigan.config.engines import ENGINES
 from mrigan.engine.optimizer import OPTIMIZERS
 from mrigan.training.task import Task
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 
 import torch
 from torch import nn
 
 from mrigan.config import GanConfig
+from mrigan.config.engines import ENGINES
 from mrigan.data import Batch
 from mrigan.engine.distributed import World
 from mrigan.engine.interface import Engine
-from mrigan.engine.kinds import ENGINES
 from mrigan.engine.precision import Precision
 from mrigan.engine.seeding import seed_all
 from mrigan.errors import ConfigError
@@ -101,7 +102,7 @@ def gan_step(
 
     with D.frozen():  # D is called bare: it is reduced once a step, in its own turn
         for i, (face, mri) in enumerate(zip(faces, mris, strict=True)):
-            with G.reduces(i + 1 == parts):
+            with nullcontext() if i + 1 == parts else G.no_sync():
                 with precision.autocast():
                     predicted = G(face)
                     logits = D.module(predicted, face)
@@ -122,7 +123,7 @@ def gan_step(
     G.step()
 
     for i, (face, mri, predicted) in enumerate(zip(faces, mris, predictions, strict=True)):
-        with D.reduces(i + 1 == parts):
+        with nullcontext() if i + 1 == parts else D.no_sync():
             with precision.autocast():  # both halves in one forward: InstanceNorm looks at each sample alone
                 real, fake = D(torch.cat([mri, predicted]), torch.cat([face, face])).chunk(2)
             d = discriminator_loss(real, fake, loss.adversarial)

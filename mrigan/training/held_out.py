@@ -45,7 +45,7 @@ class HeldOutFaces:
             score); and what the score would be if all MRIs were drawn black.
         """
         state = self.job.state
-        G = (state.averages.get("generator") or state.engines["generator"]).whole()
+        G = (state.averages.get("generator") or state.engines["generator"]).unsharded()
         if not self._batches:
             return Evaluation()
         assert isinstance(G, Generator)

@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import Any
 
 from mrigan.config import to_dict
+from mrigan.config.engines import ENGINES
 from mrigan.engine.checkpoint import Checkpoint, CheckpointStore
 from mrigan.engine.distributed import World, join_world
-from mrigan.engine.kinds import ENGINES
 from mrigan.engine.seeding import deterministic
 from mrigan.engine.signals import StopRequest
 from mrigan.errors import MriganError, TrackingError

@@ -78,17 +78,17 @@ class TrainState:
 
     def state_dict(self) -> dict[str, Any]:
         """All but the tensors: JSON."""
-        return {"left_out": self.left_out, "roll_backs": self.roll_backs, "precision": self.precision.state()}
+        return {"left_out": self.left_out, "roll_backs": self.roll_backs, "precision": self.precision.state_dict()}
 
     def tensors(self, task: Task[Any]) -> dict[str, TensorFile]:
         """File name → weights or optimizer state, live and whole. Every rank must call it."""
         files: dict[str, TensorFile] = {}
         for name, engine in self.engines.items():
-            weights, optimizer = engine.state()
+            weights, optimizer = engine.state_dict()
             files[name] = TensorFile(weights, task.header(engine.module, self.step))
             files[f"{name}_optimizer"] = TensorFile(optimizer)
         for name, average in self.averages.items():
-            files[f"{name}_ema"] = TensorFile(average.state(), task.header(average.module, self.step))
+            files[f"{name}_ema"] = TensorFile(average.state_dict(), task.header(average.module, self.step))
         return files
 
     def load_state_dict(self, checkpoint: Checkpoint) -> None:
@@ -104,8 +104,8 @@ class TrainState:
         """As `load_state_dict`, but the place in the plan stays: the data go on where they are."""
         self.step = checkpoint.step
         for name, engine in self.engines.items():
-            engine.load(checkpoint.tensors(name), checkpoint.tensors(f"{name}_optimizer"))
+            engine.load_state_dict(checkpoint.tensors(name), checkpoint.tensors(f"{name}_optimizer"))
         for name, average in self.averages.items():
-            average.load(checkpoint.tensors(f"{name}_ema"))
-        restored("precision", checkpoint, self.precision.load, checkpoint.state["precision"])
+            average.load_state_dict(checkpoint.tensors(f"{name}_ema"))
+        restored("precision", checkpoint, self.precision.load_state_dict, checkpoint.state["precision"])
         log.info("going on from %s", checkpoint.path)

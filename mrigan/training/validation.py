@@ -59,6 +59,6 @@ class Validation:
         return interleave(world.gather(part), len(ids))
 
     def _detector(self) -> Detector:
-        detector = self.job.state.engines["detector"].whole()
+        detector = self.job.state.engines["detector"].unsharded()
         assert isinstance(detector, Detector)
         return detector

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from mrigan.config import DetectorConfig, GanConfig, GanLossConfig, GanModelConfig, OptimConfig
+from mrigan.config import DetectorConfig, EngineConfig, GanConfig, GanLossConfig, GanModelConfig, OptimConfig
 from mrigan.data import Batch
 from mrigan.engine.ddp import DdpEngine
 from mrigan.engine.distributed import World, interleave, join_world
@@ -73,7 +73,8 @@ def count_reductions(engine: DdpEngine) -> list[int]:
             sizes.append(bucket.buffer().numel())
             return allreduce_hook(group, bucket)
 
-        engine._call.register_comm_hook(None, noted)  # type: ignore[operator]
+        assert engine._ddp is not None
+        engine._ddp.register_comm_hook(None, noted)
     return sizes
 
 
@@ -95,7 +96,7 @@ def detector_losses(world: World, with_norm: bool) -> dict[str, Any]:
     network = Tiny()
     if not with_norm:
         network.norm = nn.Identity()  # type: ignore[assignment]
-    engine = DdpEngine(network, OptimConfig(lr=0.01), world)
+    engine = DdpEngine(network, OptimConfig(lr=0.01), EngineConfig(), world, Precision("fp32", world.device))
     meter = Meter(world)
     for step in range(3):
         config, precision = DetectorConfig(), Precision("fp32", world.device)

@@ -90,7 +90,7 @@ class Gan:
 
 
 def flat(engine: Engine) -> torch.Tensor:
-    weights, _ = engine.state()
+    weights, _ = engine.state_dict()
     return torch.cat([tensor.detach().flatten().float() for _, tensor in sorted(weights.items())])
 
 
@@ -106,7 +106,7 @@ def on_every_engine(world: World, kept: dict[str, torch.Tensor], facts: dict[str
         keep(kept, f"end/{name}", gan.weights())
         facts[f"norms/{name}"] = {n: float(engine.grad_norm) for n, engine in gan.engines.items()}
         facts[f"reductions/{name}"] = gan.reductions()
-        facts["parameters"] = {n: sum(p.numel() for p in e._trained.values()) for n, e in gan.engines.items()}  # type: ignore[attr-defined]
+        facts["parameters"] = {n: sum(p.numel() for p in e.trained.values()) for n, e in gan.engines.items()}  # type: ignore[attr-defined]
 
 
 def in_parts(world: World, kept: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
@@ -140,8 +140,8 @@ def switched(world: World, kept: dict[str, torch.Tensor], facts: dict[str, Any])
         before, after = Gan(world, first), Gan(world, second)
         before.train(0, STEPS // 2)
         for name, engine in before.engines.items():
-            state = [{key: tensor.detach().clone() for key, tensor in half.items()} for half in engine.state()]
-            after.engines[name].load(*state)
+            state = [{key: tensor.detach().clone() for key, tensor in half.items()} for half in engine.state_dict()]
+            after.engines[name].load_state_dict(*state)
         after.train(STEPS // 2, STEPS)
         keep(kept, f"switched/{first} to {second}", after.weights())
 
@@ -172,13 +172,13 @@ def momentum(world: World, kept: dict[str, torch.Tensor], facts: dict[str, Any])
 
     first = build("ddp")
     train(first, 0, 3)
-    weights, optimizer = ({key: t.detach().clone() for key, t in half.items()} for half in first.state())
+    weights, optimizer = ({key: t.detach().clone() for key, t in half.items()} for half in first.state_dict())
     for name in ENGINES:
         engine = build(name)
-        engine.load(weights, optimizer)
+        engine.load_state_dict(weights, optimizer)
         train(engine, 3, 6)
         keep(kept, f"momentum/{name}", {"detector": flat(engine)})
-        for key, tensor in engine.state()[1].items():
+        for key, tensor in engine.state_dict()[1].items():
             keep(kept, f"momentum/{name}", {key: tensor.detach().clone()})
 
 

@@ -116,7 +116,7 @@ def test_another_engine_on_another_number_of_ranks(shards: Path, tmp_path: Path)
     assert state(tmp_path / "two", 7)["world_size"] == 2
     config = gan_config(shards, tmp_path, *slow)
     for name, engine in gan_engines(config, World(0, 1, 0, torch.device("cpu"))).items():
-        tensors = engine.state()[0]
+        tensors = engine.state_dict()[0]
         begin = torch.cat([tensors[key].flatten() for key in sorted(tensors)])
         one, two = (weights(tmp_path / run, STEPS, name) for run in ("one", "two"))
         assert (two - one).norm() < 0.005 * (one - begin).norm()

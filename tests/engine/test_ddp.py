@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from mrigan.config import OptimConfig
+from mrigan.config import EngineConfig, OptimConfig
 from mrigan.engine.ddp import DdpEngine
 from mrigan.engine.distributed import World, choose_device, interleave, join_world
+from mrigan.engine.precision import Precision
 from mrigan.errors import CheckpointError, ConfigError
 
 ALONE = World(0, 1, 0, torch.device("cpu"))
@@ -19,6 +20,11 @@ ALONE = World(0, 1, 0, torch.device("cpu"))
 def network() -> nn.Module:
     torch.manual_seed(3)
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 1))
+
+
+def engine_of(module: nn.Module, optim: OptimConfig | None = None, channels_last: bool = False) -> DdpEngine:
+    settings = EngineConfig(channels_last=channels_last)
+    return DdpEngine(module, optim or OptimConfig(), settings, ALONE, Precision("fp32", ALONE.device))
 
 
 def loss(engine: DdpEngine, seed: int) -> torch.Tensor:
@@ -33,7 +39,7 @@ def train(engine: DdpEngine, steps: range) -> None:
 
 
 def test_steps_are_those_of_adam_as_published() -> None:
-    engine = DdpEngine(network(), OptimConfig(lr=0.01, betas=[0.5, 0.999]), ALONE)
+    engine = engine_of(network(), OptimConfig(lr=0.01, betas=[0.5, 0.999]))
     expected = {name: p.detach().double().clone() for name, p in engine.module.named_parameters()}
     m = {name: torch.zeros_like(p) for name, p in expected.items()}
     v = copy.deepcopy(m)
@@ -53,32 +59,32 @@ def test_steps_are_those_of_adam_as_published() -> None:
 
 @pytest.mark.parametrize("layout", [False, True], ids=["NCHW", "channels_last"])
 def test_continuing_from_a_state_changes_nothing(layout: bool) -> None:
-    straight = DdpEngine(network(), OptimConfig(), ALONE, channels_last=layout)
+    straight = engine_of(network(), channels_last=layout)
     train(straight, range(6))
-    first = DdpEngine(network(), OptimConfig(), ALONE, channels_last=layout)
+    first = engine_of(network(), channels_last=layout)
     train(first, range(3))
-    weights, optimizer = ({k: t.detach().clone().contiguous() for k, t in part.items()} for part in first.state())
-    second = DdpEngine(network(), OptimConfig(), ALONE, channels_last=layout)
-    second.load(weights, optimizer)
+    weights, optimizer = ({k: t.detach().clone().contiguous() for k, t in part.items()} for part in first.state_dict())
+    second = engine_of(network(), channels_last=layout)
+    second.load_state_dict(weights, optimizer)
     train(second, range(3, 6))
-    for a, b in zip(straight.state(), second.state(), strict=True):
+    for a, b in zip(straight.state_dict(), second.state_dict(), strict=True):
         assert a.keys() == b.keys()
         assert all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_a_state_of_another_network_is_refused() -> None:
-    engine = DdpEngine(network(), OptimConfig(), ALONE)
+    engine = engine_of(network())
     train(engine, range(1))
-    weights, optimizer = engine.state()
-    other = DdpEngine(nn.Linear(2, 2), OptimConfig(), ALONE)
+    weights, optimizer = engine.state_dict()
+    other = engine_of(nn.Linear(2, 2))
     with pytest.raises(CheckpointError, match="Linear"):
-        other.load(weights, optimizer)
+        other.load_state_dict(weights, optimizer)
     with pytest.raises(CheckpointError):
-        engine.load(weights, {k: t for k, t in optimizer.items() if "exp_avg_sq" not in k})
+        engine.load_state_dict(weights, {k: t for k, t in optimizer.items() if "exp_avg_sq" not in k})
 
 
 def test_frozen_passes_gradients_through_and_keeps_none() -> None:
-    engine = DdpEngine(network(), OptimConfig(), ALONE)
+    engine = engine_of(network())
     x = torch.randn(1, 3, 4, 4, requires_grad=True)
     with engine.frozen():
         engine.module(x).sum().backward()

@@ -112,7 +112,7 @@ def test_learning_rates_are_those_of_torch(schedule: str) -> None:
 
 def test_parts_of_a_gradient_on_several_ranks_have_one_norm() -> None:
     net, precision = network(), Precision("fp32", CPU)
-    guarded = make_optimizer(net.parameters(), OptimConfig(), precision, add_up=lambda square: square + 16.0)
+    guarded = make_optimizer(net.parameters(), OptimConfig(), precision, sum_over_ranks=lambda square: square + 16.0)
     gradients(net, 0)
     for parameter in net.parameters():
         assert parameter.grad is not None
@@ -124,7 +124,7 @@ def test_parts_of_a_gradient_on_several_ranks_have_one_norm() -> None:
 
 def test_the_loss_scale_is_that_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Against GradScaler, through overflows and long sound stretches, with two optimizers that overflow by turns."""
-    monkeypatch.setattr("mrigan.engine.precision.INTERVAL", 4)
+    monkeypatch.setattr("mrigan.engine.precision.GROWTH_INTERVAL", 4)
     precision = Precision("fp16", CPU)
     scaler = torch.amp.GradScaler("cpu", init_scale=65536.0, growth_interval=4)
     ours, theirs = [network(), network()], [network(), network()]
@@ -155,8 +155,8 @@ def test_the_loss_scale_goes_on_from_its_state() -> None:
     first.note(torch.ones(()))
     for _ in range(3):
         first.update()
-    second.load(first.state())
-    assert second.state() == first.state() == {"scale": 32768.0, "good": 2.0}
+    second.load_state_dict(first.state_dict())
+    assert second.state_dict() == first.state_dict() == {"scale": 32768.0, "good": 2.0}
 
 
 def test_fp32_and_bf16_scale_nothing() -> None:
@@ -190,5 +190,5 @@ def test_the_average_soon_forgets_the_first_weights_and_carries_no_gradient() ->
         average.update(step)
     assert average.module.weight.item() == pytest.approx(5.0, rel=1e-3)  # type: ignore[operator, union-attr]
     assert not any(p.requires_grad for p in average.module.parameters())
-    assert average.whole() is average.module
+    assert average.unsharded() is average.module
     assert not average.module.training

@@ -59,7 +59,7 @@ class ColourTask(Task[ColourConfig]):
         return StepResult({"loss": loss.detach()}, state.precision.update())
 
     def evaluate(self, job: Job) -> Evaluation:
-        network, shards = job.state.engines["colour"].whole(), job.data.val
+        network, shards = job.state.engines["colour"].unsharded(), job.data.val
         with eval_batches(shards, range(len(shards)), len(shards), size=SIDE) as batches, torch.no_grad():
             loss = float(self.loss(network.eval(), next(batches)))
         network.train()

@@ -53,7 +53,7 @@ class Watched(DdpEngine):
     seen: list[tuple[bool, bool]]
 
     def step(self) -> None:
-        own = all(p.grad is not None and p.grad.abs().sum() > 0 for p in self._trained.values())
+        own = all(p.grad is not None and p.grad.abs().sum() > 0 for p in self.trained.values())
         self.seen.append((own, any(p.grad is not None for p in self.others.parameters())))
         super().step()
 
@@ -61,8 +61,9 @@ class Watched(DdpEngine):
 def test_each_step_leaves_gradients_in_its_own_network_only() -> None:
     settings = config()
     torch.manual_seed(0)
-    G = Watched(Generator(32, 4, 0.0), settings.optim, ALONE)
-    D = Watched(Discriminator(4), settings.optim, ALONE)
+    more = settings.optim, settings.engine, ALONE, Precision("fp32", CPU)
+    G = Watched(Generator(32, 4, 0.0), *more)
+    D = Watched(Discriminator(4), *more)
     G.others, D.others, G.seen, D.seen = D.module, G.module, [], []
     step({"generator": G, "discriminator": D}, batch(1), settings)
     assert G.seen == [(True, False)]
@@ -135,7 +136,7 @@ def test_bf16_computes_in_bf16_and_keeps_weights_and_losses_in_fp32() -> None:
     assert set(ran) == {torch.bfloat16}
     assert {value.dtype for value in losses.values()} == {torch.float32}
     for engine in engines.values():
-        assert {t.dtype for part in engine.state() for t in part.values()} == {torch.float32}
+        assert {t.dtype for part in engine.state_dict() for t in part.values()} == {torch.float32}
 
 
 def test_recipes_differ_where_they_say() -> None:

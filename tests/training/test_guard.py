@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mrigan.config import GanConfig, OptimConfig
+from mrigan.config import EngineConfig, GanConfig, OptimConfig
 from mrigan.data import EpochPlan, ShardSet
 from mrigan.engine.ddp import DdpEngine
 from mrigan.engine.distributed import World
@@ -188,7 +188,7 @@ def test_a_spike_under_each_policy(
 
 def test_running_statistics_survive_a_step_that_is_left_out() -> None:
     torch.manual_seed(0)
-    engine = DdpEngine(Tiny(), OptimConfig(), ALONE)
+    engine = DdpEngine(Tiny(), OptimConfig(), EngineConfig(), ALONE, Precision("fp32", ALONE.device))
     before: dict[str, torch.Tensor] = {}
     for pictures in (torch.rand(4, 3, 16, 16), torch.full((4, 3, 16, 16), math.inf)):
         before = {name: t.clone() for name, t in engine.module.state_dict().items()}

@@ -131,9 +131,9 @@ def test_a_run_goes_on_from_the_one_before_when_the_newest_is_damaged(
     (["loss.per_root=batch", "engine.accumulate=2"], "engine.accumulate=1"),
     (["model.ema_half_life=100", "engine.name=zero3"], "ZeRO 3"),
     (["engine.accumulate=3"], "multiple of 3"),
-    (["engine.config=x.json"], "for DeepSpeed"),
+    (["engine.config=x.json"], "does not read engine.config"),
     (["engine.name=zero2", "engine.config=x.json"], "x.json"),
-], ids=["root of a batch", "average under ZeRO 3", "parts", "settings without DeepSpeed", "no settings"])  # fmt: skip
+], ids=["root of a batch", "average under ZeRO 3", "parts", "settings that DDP ignores", "no settings"])  # fmt: skip
 def test_engines_that_cannot_be(shards: Path, tmp_path: Path, overrides: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         run_gan(shards, tmp_path / "run", "data.workers=0", *overrides)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, load_config
+from mrigan.config.engines import ENGINES
 from mrigan.engine.zero import deepspeed_settings
 from mrigan.training.launch import launch
 from tests.conftest import ROOT
@@ -27,7 +28,7 @@ def test_it_loads(name: str) -> None:
     overrides = [] if kind == "shards" else ["run.dir=runs/x"]
     config = load_config(SCHEMAS[kind], name, overrides)
     engine = getattr(config, "engine", None)
-    if engine is not None and engine.name.startswith("zero"):
+    if engine is not None and ENGINES[engine.name].extra == "deepspeed":
         assert deepspeed_settings(engine.name, engine.config)
 
 

@@ -75,9 +75,9 @@ def test_losses_are_apart_and_a_stopped_monitor_goes_on() -> None:
     said: list[list[tuple[int, str]]] = [[], []]
     for i in range(120):
         line = {name: float(values[i]) for name, values in series.items()}
-        kept = json.loads(json.dumps(parts.state()))
+        kept = json.loads(json.dumps(parts.state_dict()))
         parts = SpikeMonitor(10, 30)
-        parts.load(kept)
+        parts.load_state_dict(kept)
         for monitor, found in zip((whole, parts), said, strict=True):
             found += [(i, spike.name) for spike in monitor.look(line)]
     assert said[0] == said[1] == [(60, "G"), (100, "D")]

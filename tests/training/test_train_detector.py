@@ -183,7 +183,7 @@ class Spy:
         self.given.append(pictures)
         return self.module(torch.zeros(len(pictures), 1)).squeeze(1)
 
-    def reduces(self, wanted: bool) -> AbstractContextManager[None]:
+    def no_sync(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def backward(self, loss: torch.Tensor) -> None: ...

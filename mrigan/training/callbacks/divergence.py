@@ -57,12 +57,14 @@ class Divergence(Callback):
                 self._spiked(step, first, found)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"divergence": {"guard": self.guard.state(), "spikes": self.spikes.state(), "line": self._line}}
+        return {
+            "divergence": {"guard": self.guard.state_dict(), "spikes": self.spikes.state_dict(), "line": self._line}
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         own = state["divergence"]
-        self.guard.load(own["guard"])
-        self.spikes.load(own["spikes"])
+        self.guard.load_state_dict(own["guard"])
+        self.spikes.load_state_dict(own["spikes"])
         self._line = int(own["line"])
 
     def _not_finite(self, trouble: Trouble) -> None:

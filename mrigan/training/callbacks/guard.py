@@ -1,7 +1,7 @@
 """What is not finite: noted on the device after every step, looked at where the host reads from the device anyway.
 
-An optimizer leaves out the step of a gradient that is not finite by itself, on all ranks alike (`Guarded`). So the
-weights are sound whatever is found here, and there is time until the next line of the log.
+An optimizer itself skips the step of a gradient that is not finite, on all ranks (`GuardedOptimizer`). So the weights
+are sound whatever is found here, and there is time until the next line of the log.
 """
 
 from __future__ import annotations
@@ -96,11 +96,11 @@ class Guard:
             return None
         return Trouble(found, len(steps), longest, self._at(values[steps.index(found[0])]))
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of steps that are still to be looked at. Every rank must call it; it waits."""
         return {"in_a_row": self._in_a_row, "pending": list(zip(self._steps, self._agreed(), strict=True))}
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`; which loss it was is not known any more."""
         self._in_a_row = int(state["in_a_row"])
         self._steps = [int(step) for step, _ in state["pending"]]

@@ -62,11 +62,11 @@ class Log(Callback):
         self._left = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"meter": self.meter.state()}
+        return {"meter": self.meter.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint, be it in the middle of a run."""
-        self.meter.load(state["meter"])
+        self.meter.load_state_dict(state["meter"])
         self._begin()
 
     def _begin(self) -> None:

@@ -38,11 +38,11 @@ class Meter:
         """Begin the next mean."""
         self._sums = None
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, so that a mean that spans a stop is whole. Every rank must call it; it waits."""
         return {"totals": self._totals()}
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`, on any number of ranks."""
         totals = state["totals"]
         self._names, self._sums = list(totals), None

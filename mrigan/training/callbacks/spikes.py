@@ -68,11 +68,11 @@ class SpikeMonitor:
             before.append(value)
         return begun
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         return {"before": {name: list(values) for name, values in self._before.items()}, "high": sorted(self._high)}
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`, with this window."""
         self._before = {name: deque(values, self.window) for name, values in state["before"].items()}
         self._high = set(state["high"])
