@@ -17,7 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, TrackingConfig, load_config
+from mrigan.detect.options import Options, Outputs
 from mrigan.terminal import console, say
+from mrigan.tracking import list_models, promote
 
 NAMES = {"face": "mrigan-face", "mri": "mrigan-mri"}  # a detector's input, and its name in the registry
 SHOWN = {"face": "faces", "mri": "MRIs"}
@@ -137,13 +139,9 @@ class _Demo:
 
     def newest(self) -> dict[str, Any]:
         """The newest registered version of each detector, by its name in the registry."""
-        from mrigan.tracking import list_models
-
         return {version.name: version for version in reversed(list_models()) if version.name in NAMES.values()}
 
     def promote(self) -> str:
-        from mrigan.tracking import promote
-
         for name, version in self.newest().items():
             if "champion" not in version.aliases:
                 promote(name, version.version)
@@ -158,7 +156,6 @@ class _Demo:
 
     def verdict(self) -> str:
         from mrigan.detect.command import run
-        from mrigan.detect.options import Options, Outputs
 
         page, answers = self.folder / "verdict.html", self.folder / "verdict.json"
         if not _newer(page, [*self.unseen, self.models["face"] / "model.json"]) or not answers.exists():

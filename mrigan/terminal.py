@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions, RenderableType
+from rich.logging import RichHandler
 from rich.segment import Segment
 from rich.text import Text
 
@@ -103,8 +104,6 @@ def log_handler(line: str, *, datefmt: str | None = None, **options: Any) -> log
         handler: logging.Handler = logging.StreamHandler()
         handler.setFormatter(LineFormatter(line, datefmt=datefmt))
         return handler
-    from rich.logging import RichHandler
-
     handler = RichHandler(console=console, show_path=False, **options)
     handler.setFormatter(LineFormatter("%(message)s"))
     return handler

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from mrigan.cli.options import ForceOption
 from mrigan.terminal import echo
@@ -20,8 +21,6 @@ def config_show(
     kind: Annotated[str, typer.Option(help="gan, detector or shards; by default the file's folder or keys say.")] = "",
 ) -> None:
     """Print every key of a config with its value, and the file or the word that the value is from."""
-    import yaml
-
     from mrigan.config import flatten, to_dict
 
     settings, sources = _load(config, overrides or [], kind)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from mrigan.terminal import echo, echo_json
 
@@ -56,8 +57,6 @@ def doctor(
 
 
 def _show(finding: Finding) -> None:
-    from rich.text import Text
-
     from mrigan.terminal import Console
 
     console = Console(soft_wrap=True)

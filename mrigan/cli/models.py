@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Column, Table
 
 from mrigan.cli.options import ForceOption
 from mrigan.terminal import echo
@@ -16,10 +18,6 @@ app = typer.Typer(no_args_is_help=True, help="The model registry, and published 
 @app.command("list")
 def models_list() -> None:
     """List the registered models, the newest version first."""
-    from datetime import datetime
-
-    from rich.table import Column, Table
-
     from mrigan.terminal import Console
     from mrigan.tracking import list_models, tracking_uri
 

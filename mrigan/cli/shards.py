@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -63,8 +64,6 @@ def shards_preview(
     force: ForceOption = False,
 ) -> None:
     """Contact sheets, before anything is built: noise, augmentation, distraction, and pairs with their MRIs."""
-    from tempfile import TemporaryDirectory
-
     from mrigan.catalog import read_catalog, scan_catalog
     from mrigan.config import ShardsConfig, load_config
     from mrigan.packing.preview import write_preview

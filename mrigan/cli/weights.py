@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Column, Table
 
 from mrigan.terminal import echo
 
@@ -15,8 +16,6 @@ app = typer.Typer(no_args_is_help=True, help="Files that others publish and Mrig
 @app.command("list")
 def weights_list() -> None:
     """List the files, with size, licence and whether each is installed."""
-    from rich.table import Column, Table
-
     from mrigan.published import PUBLISHED, cached_path
     from mrigan.terminal import Console
 

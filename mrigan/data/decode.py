@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -20,8 +21,6 @@ def decode(data: bytes | memoryview) -> Picture:
     Raises:
         DecodeError: no picture, or one cut short.
     """
-    import cv2
-
     check_whole(data)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None:
@@ -41,6 +40,4 @@ def check_whole(data: bytes | memoryview) -> None:
 
 def split_into(image: Picture, planes: Picture) -> None:
     """Copy (H, W, 3) into (3, H, W) memory, in one pass."""
-    import cv2
-
     cv2.split(image, [planes[0], planes[1], planes[2]])

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from mrigan.detect.wording import number
@@ -100,8 +101,6 @@ def annotate(verdict: Mapping[str, Any], out: str | Path) -> int:
 
 def draw(picture: np.ndarray, boxes: Sequence[Shown], threshold: float) -> np.ndarray:
     """A copy of an (H, W, 3) uint8 RGB picture, cut to even sides, with the boxes; lines and letters fit its size."""
-    import cv2
-
     h, w = (n - n % 2 for n in picture.shape[:2])
     if not h or not w:
         raise InputError(f"frames of {picture.shape[1]} × {picture.shape[0]} px cannot be encoded")

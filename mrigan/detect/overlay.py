@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from mrigan.detect.pictures import Example, Scene
@@ -21,8 +22,6 @@ def data_uri(picture: np.ndarray, size: int = 0, quality: int = QUALITY) -> str:
     Args:
         size: px, the side of a square that it is brought to; 0 = as it is.
     """
-    import cv2
-
     if size and picture.shape[:2] != (size, size):
         picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
     sampling = [
@@ -66,8 +65,6 @@ def heated(picture: np.ndarray, mri: np.ndarray, cut: Sequence[float]) -> np.nda
     Args:
         picture: (H, W, 3) uint8 RGB. mri: (S, S, 3) uint8. cut: (x0, y0, x1, y1) in px of `picture`.
     """
-    import cv2
-
     h, w = picture.shape[:2]
     x0, y0, x1, y1 = (float(v) for v in cut)
     size = len(mri)
@@ -93,8 +90,6 @@ def opacity(strength: np.ndarray) -> np.ndarray:
 def colours(strength: np.ndarray) -> np.ndarray:
     """Strengths 0..1 of any shape as uint8 RGB (…, 3): dark violet over red to pale yellow (inferno, which the
     colour-blind and a grey print can order)."""
-    import cv2
-
     levels = (np.asarray(strength) * 255).round().astype(np.uint8)
     return cv2.applyColorMap(levels.reshape(-1, 1), cv2.COLORMAP_INFERNO)[:, 0, ::-1].reshape((*levels.shape, 3))
 
@@ -109,8 +104,6 @@ def legend() -> list[str]:
 
 def boxed(picture: np.ndarray, box: Sequence[float]) -> np.ndarray:
     """A copy with the box drawn: bright, with a dark edge on both sides."""
-    import cv2
-
     drawn = np.ascontiguousarray(picture.copy())
     x0, y0, x1, y1 = (round(float(v)) for v in box)
     cv2.rectangle(drawn, (x0, y0), (x1, y1), (0, 0, 0), 4)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+import cv2
 import numpy as np
 
 from mrigan.video import Detection, expand_box
@@ -129,8 +130,6 @@ class Album:
 
 def shrunk(picture: np.ndarray, scale: float) -> np.ndarray:
     """A copy of an (H, W, 3) picture, `scale` (at most 1) times its size."""
-    import cv2
-
     h, w = picture.shape[:2]
     if scale >= 1:
         return picture.copy()

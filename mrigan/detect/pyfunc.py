@@ -13,6 +13,9 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
+from mrigan.detect import Model
+from mrigan.detect.model import literal_input
+
 COLUMNS = ("path", "face")  # of a table, what it may hold
 
 
@@ -21,7 +24,6 @@ class VerdictModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Read the model folder that travels with the script."""
-        from mrigan.detect import Model
         from mrigan.models.bundle import load_bundle
 
         self.model = Model(load_bundle(context.artifacts["model"]), "given")
@@ -45,8 +47,6 @@ class VerdictModel(PythonModel):
         return pd.DataFrame({"prob": self.model.predict([_bytes(face) for face in given]).astype(float)})
 
     def _verdicts(self, paths: list[str]) -> pd.DataFrame:
-        from mrigan.detect.model import literal_input
-
         rows = [
             {
                 "path": v["path"],

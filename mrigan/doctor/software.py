@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from importlib import import_module, metadata
 from importlib.util import find_spec
 
+from packaging.requirements import Requirement
+
 from mrigan import __version__
 from mrigan.finding import Finding, note, ok, problem
 
@@ -21,8 +23,6 @@ OPTIONAL = {  # extra: module, what it is for, the setting that asks for it
 
 def check_versions() -> Iterator[Finding]:
     """Python and the required packages, against what Mrigan's own metadata asks for."""
-    from packaging.requirements import Requirement
-
     version = platform.python_version()
     if not (3, 11) <= sys.version_info[:2] <= (3, 12):
         yield problem("python", f"Python {version}", "use Python 3.11 or 3.12")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from mrigan.evaluation.csv_text import csv_text
@@ -71,8 +72,6 @@ def write_robustness(
     Args:
         levels: by corruption, its five levels and their unit.
     """
-    import pyarrow.parquet as pq
-
     rows = measure_robustness(scores, thresholds)
     with atomic_write(out / "robustness.parquet") as file:
         pq.write_table(scores, file, compression="zstd")

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE
+from rich.table import Column, Table
+from rich.text import Text
+
 from mrigan.evaluation.data_sets import COLUMNS, across
 from mrigan.evaluation.page_tables import digits
 from mrigan.text import printable
@@ -18,9 +22,6 @@ ROWS = {"auc": "AUC", "balanced_accuracy": "bal. accuracy", "tpr": "TPR", "tnr":
 
 def headline(metrics: Mapping[str, Any]) -> Table:
     """A Rich table of metrics.json with a column per model and split: metrics of videos, and the AUC of faces."""
-    from rich.box import SIMPLE
-    from rich.table import Column, Table
-
     results = metrics["results"]
     names = [_lines(result["model"], result["split"]) for result in results]
     table = Table("", *(Column(name, justify="right", overflow="fold") for name in names), box=SIMPLE)
@@ -45,9 +46,6 @@ def training_lines(training: Iterable[tuple[str, Mapping[str, str]]]) -> list[tu
 def data_set_tables(metrics: Mapping[str, Any]) -> list[Table]:
     """For each split with several data sets a Rich table with a column per model: metrics of the videos of each data
     set, with 95 % intervals."""
-    from rich.box import SIMPLE
-    from rich.table import Column, Table
-
     tables = []
     for split in dict.fromkeys(result["split"] for result in metrics["results"]):
         results = [result for result in metrics["results"] if result["split"] == split]
@@ -67,8 +65,6 @@ def data_set_tables(metrics: Mapping[str, Any]) -> list[Table]:
 
 def _lines(*lines: str) -> Text:
     """A cell of several lines."""
-    from rich.text import Text
-
     return Text("\n".join(map(printable, lines)))
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -70,8 +71,6 @@ def stored_ssim(a: Tensor, b: Tensor) -> Tensor:
     OpenCV uses only the instructions that all of them have; newer ones fuse a product and a sum, and round less often.
     The setting holds for the whole process: other threads that use OpenCV meanwhile are slower, but not wrong.
     """
-    import cv2
-
     out = np.empty(a.shape, np.uint8)
     with _SETTING:
         before = cv2.useOptimized()
@@ -86,8 +85,6 @@ def stored_ssim(a: Tensor, b: Tensor) -> Tensor:
 
 def _plane_by_plane(a: Tensor, b: Tensor) -> Iterator[np.ndarray]:
     """1 - S of each plane (H, W), valid until the next one: OpenCV's separable filter, computed in place."""
-    import cv2
-
     precision, depth = (np.float64, cv2.CV_64F) if a.dtype == torch.float64 else (np.float32, cv2.CV_32F)
     weights: Any = window(dtype=torch.float64).numpy().astype(precision)
     # together with the planes they fit into a core's L2 cache

@@ -24,6 +24,7 @@ from mrigan.packing.unit import UnitTask, require_videos
 from mrigan.progress import Advance, bar
 from mrigan.stopping import AGAIN, Stopped, noted_signals
 from mrigan.workers.pool import Busy, Died, Done, run_tasks
+from mrigan.workers.ray_pool import ray_session, run_on_ray
 
 log = logging.getLogger(__name__)
 
@@ -149,8 +150,6 @@ class _Work:
     def _run(self, tasks: list[UnitTask]) -> Iterator[Done | Busy | Died]:
         setup, arguments = self.store.worker
         if self.pool.distributor == "ray":
-            from mrigan.workers.ray_pool import run_on_ray
-
             return run_on_ray(setup, arguments, tasks, stop=self.stop, seconds_per_file=self.limit)
         workers = self.pool.workers or len(os.sched_getaffinity(0))
         return run_tasks(setup, arguments, tasks, workers=min(workers, len(tasks)), stop=self.stop,
@@ -168,8 +167,6 @@ class _Work:
 def _session(pool: WorkerPool) -> Any:
     """Ray sets its own handlers of signals when it connects; ours come after it."""
     if pool.distributor == "ray":
-        from mrigan.workers.ray_pool import ray_session
-
         return ray_session(pool.ray_address)
     return nullcontext()
 

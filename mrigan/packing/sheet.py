@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from mrigan.files import atomic_write
 from mrigan.outputs import SOFTWARE
@@ -42,8 +45,6 @@ class Cell:
 
 def marked(image: np.ndarray, box: Sequence[float], points: Sequence[Sequence[float]] = ()) -> np.ndarray:
     """A copy with a box and landmarks drawn in, px of the picture."""
-    import cv2
-
     width = max(round(image.shape[1] / 320), 1)
     x0, y0, x1, y1 = (round(v) for v in box)
     image = cv2.rectangle(image.copy(), (x0, y0), (x1, y1), BOX, 2 * width)
@@ -54,9 +55,6 @@ def marked(image: np.ndarray, box: Sequence[float], points: Sequence[Sequence[fl
 
 def write_sheet(path: Path, title: str, rows: Sequence[Sequence[Cell]], cell: tuple[int, int] = (320, 240)) -> None:
     """Write rows of pictures, each in a cell of (width, height) px, as PNG, atomically."""
-    from PIL import Image, ImageDraw, ImageFont
-    from PIL.PngImagePlugin import PngInfo
-
     font, bold = ImageFont.load_default(13), ImageFont.load_default(18)
     pictures = [[_shrunk(c.image, cell) for c in row] for row in rows]
     heights = [max(picture.height + (c.caption.count("\n") + 1) * LINE for picture, c in zip(shown, row, strict=True))
@@ -90,8 +88,6 @@ def fitted(text: str, width: int, font: Font) -> str:
 
 
 def _shrunk(image: np.ndarray, cell: tuple[int, int]) -> Image.Image:
-    from PIL import Image
-
     picture = Image.fromarray(np.ascontiguousarray(image))
     picture.thumbnail(cell, Image.Resampling.BOX)
     return picture

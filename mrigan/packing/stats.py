@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from mrigan.catalog import LABELS
 from mrigan.config import PackConfig
 from mrigan.errors import ShardError
+from mrigan.packing.shortcuts import accuracies, warnings_of
 from mrigan.shardset.manifest import check_samples
 from mrigan.shardset.marker import check_rows
 from mrigan.shardset.matching import matched
@@ -118,8 +119,6 @@ def shard_stats(out: str | Path, scratch: str | Path = "") -> Stats:
     Raises:
         ShardError: there is no plan, or nothing is built yet.
     """
-    from mrigan.packing.shortcuts import warnings_of
-
     with open_set(out, scratch) as reader:
         folder = reader.layout.root
         plan, names = load_plan(folder, only=()), unit_names(folder)
@@ -150,8 +149,6 @@ def matched_rows(tables: Sequence[pa.Table], pack: PackConfig) -> Iterator[pa.Ta
 
 def compared(before: Sequence[Group], after: Sequence[Group]) -> dict[str, Any]:
     """See `Stats.matching`."""
-    from mrigan.packing.shortcuts import accuracies
-
     return {
         split: {
             when: {label: sum(g.faces for g in groups if (g.split, g.label) == (split, label)) for label in LABELS}

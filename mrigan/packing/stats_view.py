@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.table import Table
+
 from mrigan.catalog import LABELS, SPLITS
 from mrigan.outputs import SOFTWARE
 from mrigan.packing.stats import Group, Stats, summary
+from mrigan.terminal import Console
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,10 +32,6 @@ SOURCES, FRAMES = 12, 7  # drawn of each
 
 def show(stats: Stats) -> list[str]:
     """Lines for the terminal: a line a group, totals, and the warnings."""
-    from rich.table import Table
-
-    from mrigan.terminal import Console
-
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("data set", "method", "compression", "split", "label"):
         table.add_column(name, overflow="fold")

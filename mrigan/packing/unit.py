@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+import cv2
+
 from mrigan.catalog import LABELS, Family
 from mrigan.checked_json import read_checked_json
 from mrigan.errors import ShardError
@@ -94,7 +96,6 @@ def use_one_thread() -> None:
     """A worker is one of many: in it, libraries start no threads of their own. Its memory is for the next frame."""
     settle()  # in a process that Ray has started nobody did so
     keep_freed_memory()
-    import cv2
     import torch
 
     torch.set_num_threads(1)

@@ -15,11 +15,16 @@ from dataclasses import asdict, dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from mrigan.errors import ConfigError, InputError
 from mrigan.files import sha256_file, sync_folder, write_json, write_text
 from mrigan.progress import bar
+from mrigan.sample.fakes import KINDS
+from mrigan.sample.motion import FPS, render
+from mrigan.sample.people import HEIGHT, WIDTH, make_person
+from mrigan.sample.portraits import load_portraits
 from mrigan.stopping import held_back
 
 log = logging.getLogger(__name__)
@@ -51,8 +56,6 @@ class Settings:
 
     @property
     def frames(self) -> int:
-        from mrigan.sample.motion import FPS
-
         return round(self.seconds * FPS)
 
 
@@ -128,8 +131,6 @@ def _work_folder(out: Path) -> Iterator[Path]:
 
 
 def _build(folder: Path, settings: Settings, workers: int) -> None:
-    from mrigan.sample.fakes import KINDS
-
     numbers = range(settings.people)
     names = _names(settings, len(KINDS) + 1)
     jobs = [
@@ -176,8 +177,6 @@ def _run(jobs: list[tuple], workers: int) -> Iterable[int]:
 
 
 def _start_worker() -> None:
-    import cv2
-
     cv2.setNumThreads(1)  # the processes share the cores
 
 
@@ -188,10 +187,6 @@ def make_clips(seed: int, frames: int, folder: Path, number: int, clips: dict[st
         frames: of each clip. clips: file names by "original" and the kinds of fake.
     """
     from mrigan.sample.encode import ClipWriter
-    from mrigan.sample.fakes import KINDS
-    from mrigan.sample.motion import FPS, render
-    from mrigan.sample.people import HEIGHT, WIDTH, make_person
-    from mrigan.sample.portraits import load_portraits
 
     portraits = load_portraits()
     person, donor = (make_person(seed, n, portraits) for n in (number, number ^ 1))

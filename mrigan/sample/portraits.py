@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
+from PIL import Image
 
 # Left and right as the viewer sees them.
 POINTS = (
@@ -97,8 +99,6 @@ def load_portraits() -> list[Portrait]:
     """Collins and Hopper, in this order."""
     import matplotlib
     import skimage.data
-    from PIL import Image
-
     with Image.open(Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")) as file:
         hopper = np.asarray(file.convert("RGB"))
     return [
@@ -120,8 +120,6 @@ def ring(points: np.ndarray, *names: str) -> np.ndarray:
 
 def polygon_mask(polygons: list, shape: tuple[int, int], blur: float) -> np.ndarray:
     """(H, W) float32 0..1: filled polygons with an edge of `blur` px."""
-    import cv2
-
     mask = np.zeros(shape, np.float32)
     for polygon in polygons:
         cv2.fillPoly(mask, [np.round(np.asarray(polygon, np.float64) * 16).astype(np.int32)], 1.0, cv2.LINE_8, 4)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 
 from mrigan.imaging.picture import Picture, scale_to, to_host
@@ -56,8 +57,6 @@ def look_of(image: Picture, box: Sequence[float], points: Sequence[Sequence[floa
     Args:
         box: (x0, y0, x1, y1) in px, inside the picture. points: its five points in px; without them the box is used.
     """
-    import cv2
-
     part = crop(image, box, AROUND)
     x0, y0 = (max(int(box[i]) - int((int(box[i + 2]) - int(box[i])) * AROUND), 0) for i in (0, 1))
     small = _reduced(part)
@@ -106,8 +105,6 @@ def around(small: np.ndarray, box: Sequence[float], frame_size: tuple[int, int])
 
 def shot_of(small: np.ndarray) -> Shot:
     """Describe an (h, w, 3) uint8 RGB picture, a shrunk frame or a part of it."""
-    import cv2
-
     small = np.ascontiguousarray(small)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.int64)
     place = np.zeros(len(lab), np.int64)
@@ -124,8 +121,6 @@ def shot_difference(a: Shot, b: Shot) -> float:
     """How far two frames differ, 0 (alike) to 3: what their grey pictures lack of correlation, wherever the camera has
     moved to, and the part of their colours that they do not share. Within a shot mostly below .1, at a cut about 1.3.
     """
-    import cv2
-
     inner = np.ascontiguousarray(b.grey[SLACK:-SLACK, SLACK:-SLACK])
     if min(float(a.grey.std()), float(inner.std())) < 1:  # a blank frame correlates with nothing, or with anything
         alike = float(np.abs(a.grey - b.grey).mean() < 8)
@@ -194,8 +189,6 @@ def _taken(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
     Places are rounded to 1/32 px, and OpenCV then computes in whole numbers: the same on every processor.
     """
-    import cv2
-
     column, row = np.arange(SIDE) + 0.5, np.arange(SIDE)[:, None] + 0.5
     x, y = (np.rint((a * column + b * row + c - 0.5) * 32).astype(np.int32) for a, b, c in matrix)
     whole = np.stack([x >> 5, y >> 5], axis=-1).astype(np.int16)
@@ -204,8 +197,6 @@ def _taken(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
-    import cv2
-
     return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32))
 
 

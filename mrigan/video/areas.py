@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,8 +28,6 @@ def summed(images: Tensor) -> Tensor:
     """
     n, height, width, _ = images.shape
     if images.device.type == "cpu":
-        import cv2
-
         table = torch.empty(n, height + 1, width + 1, 4, dtype=torch.int32)
         for image, page in zip(images.numpy(), table.numpy(), strict=True):
             cv2.integral(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), sum=page)
@@ -124,8 +123,6 @@ def _normal(sums: Tensor, scale: Tensor) -> Tensor:
 
 def _normal_on_cpu(sums: np.ndarray, scale: np.ndarray, out: np.ndarray) -> None:
     """`_normal` of one picture's sums (h, w, 4), the fourth left out, into `out` (h, w, 3) float32."""
-    import cv2
-
     cv2.cvtColor(sums.astype(np.float32), cv2.COLOR_RGBA2RGB, dst=out)
     out *= scale
     out -= np.float32(127.5 * SCALE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from mrigan.config import PairsConfig
@@ -72,8 +73,6 @@ class Geometry:
 
 def geometries(original: np.ndarray, fake: np.ndarray) -> Iterator[Geometry]:
     """The ways in which a fake's picture may lie in its original's (both (h, w) grey), the likeliest first."""
-    import cv2
-
     (H, W), (h, w) = original.shape, fake.shape
     if (h, w) == (H, W):
         yield Geometry((w, h))
@@ -105,8 +104,6 @@ def grey_rim(image: Picture) -> list[np.ndarray]:
 
 def border_difference(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float:
     """Mean absolute difference of the grey rims (see `grey_rim`) of two pictures of one size, 0..255."""
-    import cv2
-
     total = sum(cv2.norm(one, other, cv2.NORM_L1) for one, other in zip(a, b, strict=True) if one.size)
     return total / sum(part.size for part in a)
 
@@ -117,8 +114,6 @@ def changed(original_face: Picture, fake_face: Picture, config: PairsConfig) -> 
     The DFDC winner's rule, on the grey values of two (h, w, 3) uint8 faces of one size. DFDC has fakes with an altered
     sound and an unchanged picture, and fakes in which only one of several people is swapped.
     """
-    import cv2
-
     difference = cv2.absdiff(grey(original_face), grey(fake_face))
     return int(np.count_nonzero(difference > config.changed_by)) > config.changed_pixels
 
@@ -134,8 +129,6 @@ def one_is_grey(a: Picture, b: Picture) -> bool:
 
 def _colour(image: np.ndarray) -> float:
     """Mean difference between the largest and the smallest of a pixel's three values, 0..255."""
-    import cv2
-
     red, green, blue = cv2.split(image)
     most, least = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
     return float(cv2.norm(most, least, cv2.NORM_L1)) / red.size

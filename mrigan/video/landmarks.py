@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from mrigan.imaging.coordinates import on_grid
@@ -60,8 +61,6 @@ class FaceMesh:
     """
 
     def __init__(self) -> None:
-        import cv2
-
         # OpenCV's newer engine gives one output a pass; the classic one gives both.
         path = str(published_file(FACE_MESH))
         self._net = cv2.dnn.readNetFromTFLite(path, engine=cv2.dnn.ENGINE_CLASSIC)
@@ -87,8 +86,6 @@ class FaceMesh:
         return Landmarks(points, found.presence)
 
     def _look(self, image: np.ndarray, box: np.ndarray, tilt: float) -> Landmarks:
-        import cv2
-
         to_image = _crop_to_image(box, tilt)
         crop = cv2.warpAffine(image, to_image, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         self._net.setInput(np.ascontiguousarray(crop.transpose(2, 0, 1)[None], np.float32) / 255)

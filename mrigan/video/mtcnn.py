@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -198,8 +199,6 @@ def _nms(boxes: Tensor, owner: Tensor, limit: float) -> Tensor:
     Args:
         limit: of the intersection over the union.
     """
-    import cv2
-
     above = float(np.nextafter(np.float32(limit), np.float32(1)))  # OpenCV has it in float32, and just `limit` may stay
     rectangles: Any = boxes[:, :4].cpu().numpy().copy()  # OpenCV's type hints know lists only
     rectangles[:, 2:] -= rectangles[:, :2]

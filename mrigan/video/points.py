@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import cv2
 import numpy as np
 
 from mrigan.imaging.picture import grey
@@ -38,8 +39,6 @@ def points_of(values: np.ndarray) -> np.ndarray:
 
 def means_of(values: np.ndarray) -> np.ndarray:
     """(h, w) uint8 grey → (`DOWN` · `ACROSS`,) uint8 averages over the cells around the points."""
-    import cv2
-
     return cv2.resize(values, (ACROSS, DOWN), interpolation=cv2.INTER_AREA).ravel()
 
 
@@ -66,8 +65,6 @@ def _luma_points(picture: Any) -> np.ndarray | None:
         return None
     size = picture.width, picture.height
     luma = _taken(picture, 0, size, (0, 0))
-    import cv2
-
     full = form.startswith("yuvj") or form == "gray" or int(picture.color_range) == FULL_RANGE
     other = OTHER_MATRIX.get(int(picture.colorspace))
     if other is None or form == "gray":

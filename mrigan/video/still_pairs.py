@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from mrigan.config import PairsConfig
@@ -117,8 +118,6 @@ class _Patch:
 
 
 def _patches(a: np.ndarray, b: np.ndarray, faces: Sequence[Box], margin: float = FACE) -> Iterator[_Patch]:
-    import cv2
-
     h, w = a.shape
     side = max(max(h, w) // PATCHES, SMALLEST)
     reach = min(SEARCHED, (min(h, w) - side) // 2)

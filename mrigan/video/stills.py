@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from mrigan.errors import InputError
 from mrigan.files import shown
@@ -43,8 +44,6 @@ def read_picture(path: str) -> tuple[np.ndarray, int]:
     Raises:
         InputError: no regular file, empty, no picture of `FORMATS`, cut off, or absurd in size.
     """
-    from PIL import Image, ImageOps
-
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -87,8 +86,6 @@ def read_still(path: str | Path) -> Frame:
 
 def _rgb(picture: object) -> np.ndarray:
     """Any mode of Pillow as RGB; pictures of 16 bits lose the lower eight, not the upper (as Pillow would do)."""
-    from PIL import Image
-
     assert isinstance(picture, Image.Image)
     if picture.mode.startswith("I"):
         grey = np.clip(np.asarray(picture) // 256, 0, 255).astype(np.uint8)

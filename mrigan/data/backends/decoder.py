@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -45,8 +46,6 @@ def probe(decoder: BatchDecoder) -> None:
     Raises:
         BatchDecodeError: it does not.
     """
-    import cv2
-
     y, x = np.mgrid[:256, :256].astype(np.float32)
     waves = np.stack([128 + 100 * np.sin((a * x + b * y) / 40) for a, b in ((1, 0.5), (0.3, 2), (3, 1))], axis=2)
     data = memoryview(cv2.imencode(".jpg", waves.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from torch.utils.data import DataLoader
 
@@ -103,8 +104,6 @@ def _without_opencv_threads() -> Iterator[None]:
 
     A forked child inherits the pool's locks without its threads: one child in seven hung at its first OpenCV call.
     """
-    import cv2
-
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

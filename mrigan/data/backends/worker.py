@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
@@ -56,8 +57,6 @@ def start_worker(_: int) -> None:
     some more batches, and stops its workers itself. A worker whose parent died ends by itself; after SIGTERM it lives
     for at most `TERM_GRACE` seconds.
     """
-    import cv2
-
     torch.set_num_threads(1)
     cv2.setNumThreads(0)  # not 1: a forked process would wait for the parent's threads forever
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):

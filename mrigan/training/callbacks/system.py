@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from mrigan.engine.distributed import World
@@ -72,8 +73,6 @@ class _Node:
     """This machine."""
 
     def __init__(self, folder: Path) -> None:
-        import psutil
-
         self.name = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
         self.folder = folder
         self._gpus = _open_gpus()
@@ -81,8 +80,6 @@ class _Node:
         self._network = psutil.net_io_counters()
 
     def look(self) -> dict[str, Any]:
-        import psutil
-
         memory, disk, network = psutil.virtual_memory(), psutil.disk_usage(str(self.folder)), psutil.net_io_counters()
         values = {
             "cpu_utilization_percentage": psutil.cpu_percent(),
