@@ -16,16 +16,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from mrigan.data.open_shards import OpenShards
 from mrigan.data.window import ShardWindow
 from mrigan.errors import ShardError
 from mrigan.files import hash_json
-from mrigan.shardset.folder import MEMBERS, Shard, ShardFolder, splits_of, verify
+from mrigan.shardset.folder import Shard, ShardFolder, splits_of, verify
+from mrigan.shardset.layout import Layout
+from mrigan.shardset.rows import select_rows
+from mrigan.shardset.tar import BLOCK, MEMBERS, NAME_PREFIXES
 
-_FACE, _MRI, _JSON = b".face.", b".mri.", b".json\0"  # the header's file name: the key, then this
-_BLOCK = 512  # bytes of a tar header, directly before the member's data
+_FACE, _MRI, _JSON = NAME_PREFIXES
 _ORDER = [("key", "ascending")]
 _INDEX = np.dtype(
     [
@@ -127,7 +128,7 @@ class ShardSet:
             numbers = pa.array([place[name] for name in table["shard"].to_pylist()], pa.int32())
             parts.append(table.set_column(table.schema.get_field_index("shard"), "shard", numbers))
             shards += checked
-        matches = any(folder.match for folder in opened)
+        matches = any(folder.manifest.match for folder in opened)
         columns = pa.concat_tables(parts).sort_by(_ORDER)
         if len(columns) == 0:
             raise ShardError(
@@ -170,8 +171,7 @@ class ShardSet:
     @cached_property
     def rows(self) -> pa.Table:
         """All columns of the samples' rows in `samples.parquet` (data set, method, name, frame, ...), by id."""
-        wanted = [("split", "=", self.split), ("status", "=", "ok")]
-        tables = [pq.read_table(folder / "samples.parquet", filters=wanted) for folder in self.folders]
+        tables = [select_rows(Layout(folder).samples, splits=[self.split], stored=True) for folder in self.folders]
         rows = pa.concat_tables(tables).sort_by(_ORDER)
         if len(rows) > len(self):  # pack.match leaves some out
             rows = rows.filter(pc.is_in(rows["key"], pa.array([key.decode() for key in self._keys.tolist()])))
@@ -191,20 +191,20 @@ class ShardSet:
         """`read` without a copy: the parts of one buffer."""
         # Written out: at 100,000 reads a second, loops and tuples would cost more than the reads.
         shard, face_at, mri_at, json_at, face_size, mri_size, json_size, crc32 = self._index.item(i)
-        start = face_at - _BLOCK
+        start = face_at - BLOCK
         data = self._bytes(i, shard, start, json_at + json_size - start)
         key = self._keys[i]
         whole = memoryview(data)
         if not data.startswith(key + _FACE):
             raise self.damaged(i, "face", "is not where the index says")
-        face, mri = whole[_BLOCK : _BLOCK + face_size], None
+        face, mri = whole[BLOCK : BLOCK + face_size], None
         if mri_size >= 0:  # else a set of faces
             at = mri_at - start
-            if not data.startswith(key + _MRI, at - _BLOCK):
+            if not data.startswith(key + _MRI, at - BLOCK):
                 raise self.damaged(i, "mri", "is not where the index says")
             mri = whole[at : at + mri_size]
         at = json_at - start
-        if not data.startswith(key + _JSON, at - _BLOCK):
+        if not data.startswith(key + _JSON, at - BLOCK):
             raise self.damaged(i, "json", "is not where the index says")
         text = whole[at:]
         if self.verify == "always" or (self.verify == "first" and not self._checked[i]):
@@ -281,7 +281,7 @@ class ShardSet:
         for name in MEMBERS:
             offsets, sizes = self._index[f"{name}_offset"], self._index[f"{name}_size"]
             absent = (sizes < 0) & (name == "mri") & (self.kind != "pairs")
-            wrong = np.flatnonzero(~absent & ((offsets < before + _BLOCK) | (sizes <= 0) | (offsets + sizes > ends)))
+            wrong = np.flatnonzero(~absent & ((offsets < before + BLOCK) | (sizes <= 0) | (offsets + sizes > ends)))
             if len(wrong):
                 raise self.damaged(int(wrong[0]), name, "does not lie where a sample's parts do")
             before = np.where(absent, before, offsets + sizes)

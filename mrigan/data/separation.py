@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from mrigan.errors import ShardError
 from mrigan.regular import reason, require_regular
+from mrigan.shardset.layout import CLIP_KEY_LENGTH, Layout
+from mrigan.shardset.rows import STORED
 
 KINDS = {"family": "families", "clip": "clips", "key": "keys of clips"}
 COLUMNS = ["split", *KINDS]
-CLIP_KEY = 12  # characters of a sample's key that are its clip's
 EXAMPLES = 3
 FIX = "build all folders from one catalog (`mrigan catalog merge`, `audit`), so that each family has one split"
 
@@ -50,11 +51,11 @@ def stored(folder: Path) -> Iterator[tuple[str, ...]]:
     """The distinct (split, family, clip, key of the clip) of the samples in a finished folder."""
     dictionaries = ["split", "family", "clip", "status"]
     try:
-        with pq.ParquetFile(require_regular(folder / "samples.parquet"), read_dictionary=dictionaries) as file:
+        with pq.ParquetFile(require_regular(Layout(folder).samples), read_dictionary=dictionaries) as file:
             for number in range(file.num_row_groups):  # a table of millions of rows takes a few MiB at a time
                 rows = file.read_row_group(number, columns=[*COLUMNS, "status"], use_threads=False)
-                rows = rows.filter(pc.equal(rows["status"], "ok"))
-                keys = pc.utf8_slice_codeunits(rows["key"].combine_chunks(), 0, CLIP_KEY).dictionary_encode()
+                rows = rows.filter(pc.equal(rows["status"], STORED))
+                keys = pc.utf8_slice_codeunits(rows["key"].combine_chunks(), 0, CLIP_KEY_LENGTH).dictionary_encode()
                 rows = rows.set_column(rows.schema.get_field_index("key"), "key", keys)
                 distinct = rows.group_by(COLUMNS, use_threads=False).aggregate([])
                 yield from zip(*(distinct[name].to_pylist() for name in COLUMNS), strict=True)

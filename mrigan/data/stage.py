@@ -16,23 +16,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from mrigan.data.node_lock import one_on_the_node
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import atomic_write
 from mrigan.progress import bar
-from mrigan.shardset.layout import parse_json
+from mrigan.shardset.layout import NAMES, Layout, parse_json
+from mrigan.shardset.manifest import Manifest, ShardEntry
 from mrigan.shardset.plan_file import parse_plan
-from mrigan.storage import Storage, fetch, partial_path, read_patiently
+from mrigan.shardset.rows import select_rows
+from mrigan.storage import Storage, fetch, folder_of, is_url, partial_path, read_patiently
 
 log = logging.getLogger(__name__)
-AT_ONCE = 4  # tars under way
-SPARE = 64 << 20  # bytes that stay free on the disk
+MAX_FETCHES = 4  # tars at a time
+MIN_FREE_BYTES = 64 << 20  # that stay free on the disk
 
 
 def local_folders(shards: Sequence[str | Path], cache: str | Path = "", splits: Sequence[str] = ()) -> list[Path]:
@@ -49,69 +48,66 @@ def local_folders(shards: Sequence[str | Path], cache: str | Path = "", splits: 
     """
     if cache:
         return [_staged(str(folder), Path(cache), splits) for folder in shards]
-    folders = []
-    for folder in map(str, shards):
-        if "://" in folder and not folder.startswith("file://"):
+    for folder in shards:
+        if is_url(folder):
             raise ConfigError(
                 "data.shards is a URL, and shards are read from a local disk",
                 where=folder,
                 fix="give data.cache=DIR, a folder on a disk of this node",
             )
-        folders.append(Path(unquote(urlsplit(folder).path)) if "://" in folder else Path(folder))
-    return folders
+    return [folder_of(folder) for folder in shards]
 
 
 def _staged(url: str, cache: Path, splits: Sequence[str]) -> Path:
-    if (cache / "manifest.json").exists():
+    if Layout(cache).manifest.exists():
         raise ConfigError("data.cache is itself a shard folder", where=cache, fix="give a folder of its own")
     source = Storage(url)
     manifest = _manifest(source)
     name = re.sub(r"[^\w.-]", "_", source.url.rpartition("/")[2]) or "shards"
-    folder = cache / f"{name}-{manifest['samples_sha256'][:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with one_on_the_node(folder) as beat:
-        for left in folder.glob(".*.tmp"):  # of a stager that was killed: there is but one
-            left.unlink()
-        _refuse_strangers(folder, manifest)
-        if not (folder / "samples.parquet").exists():
-            _copy(source, "samples.parquet", folder, partial(_check_sha256, manifest["samples_sha256"]))
-        if not (folder / "plan.json").exists():
-            _copy(source, "plan.json", folder, parse_plan)
-        wanted = _shards_of(folder, splits)
-        missing = [shard for shard in manifest["shards"] if shard["shard"] in wanted and not _done(folder, shard)]
+    layout = Layout(cache / f"{name}-{manifest.samples_sha256[:16]}")
+    layout.root.mkdir(parents=True, exist_ok=True)
+    with one_on_the_node(layout.root) as beat:
+        for leftover in layout.root.glob(".*.tmp"):  # of a killed process: only one stages at a time
+            leftover.unlink()
+        _refuse_strangers(layout, manifest)
+        if not layout.samples.exists():
+            _copy(source, layout.samples, partial(_check_sha256, manifest.samples_sha256))
+        if not layout.plan.exists():
+            _copy(source, layout.plan, parse_plan)
+        needed = _shards_of(layout, splits)
+        missing = [shard for shard in manifest.shards.values() if shard.shard in needed and not _done(layout, shard)]
         if missing:
-            _check_space(folder, missing)
-            done = sum(size for shard in missing if (size := _partial(folder, shard)))
-            total = sum(shard["bytes"] for shard in missing)
+            _check_space(layout, missing)
+            done = sum(size for shard in missing if (size := _partial(layout, shard)))
+            total = sum(shard.bytes for shard in missing)
             with bar(f"staging {name}", total >> 20, "MB", done=done >> 20) as advance:
-                came, lock = [done], threading.Lock()
+                arrived, lock = [done], threading.Lock()
 
-                def told(count: int) -> None:
+                def report(count: int) -> None:
                     with lock:
-                        before, came[0] = came[0], came[0] + count
-                        if whole := (came[0] >> 20) - (before >> 20):
+                        before, arrived[0] = arrived[0], arrived[0] + count
+                        if whole := (arrived[0] >> 20) - (before >> 20):
                             advance(whole)
                         beat()
 
-                _fetch_all(source, folder, manifest, missing, told)
-            log.info("%d shards of %s are staged in %s", len(missing), url, folder)
-        if not (folder / "manifest.json").exists():  # last: with it the folder is a shard set
-            _copy(source, "manifest.json", folder, partial(_check_same, manifest))
-    return folder
+                _fetch_all(source, layout, manifest.format, missing, report)
+            log.info("%d shards of %s are staged in %s", len(missing), url, layout.root)
+        if not layout.manifest.exists():  # last: with it the folder is a shard set
+            _copy(source, layout.manifest, partial(_check_same, manifest))
+    return layout.root
 
 
 def _fetch_all(
-    source: Storage, folder: Path, manifest: dict[str, Any], shards: list[dict[str, Any]], told: Callable[[int], None]
+    source: Storage, layout: Layout, format: int, shards: Sequence[ShardEntry], report: Callable[[int], None]
 ) -> None:
-    def bring(shard: dict[str, Any]) -> None:
-        tar = folder / shard["shard"]
+    def bring(shard: ShardEntry) -> None:
+        tar = layout.shard(shard.shard)
         if not tar.exists():
-            fetch(source, tar.name, tar, size=shard["bytes"], sha256=shard["sha256"], advance=told)
-        _copy(source, tar.with_suffix(".idx").name, folder)
-        check = partial(parse_json, format=manifest.get("format", 0))
-        _copy(source, tar.with_suffix(".json").name, folder, check)  # the done marker, last
+            fetch(source, tar.name, tar, size=shard.bytes, sha256=shard.sha256, advance=report)
+        _copy(source, layout.index(tar.name))
+        _copy(source, layout.sidecar(tar.name), partial(parse_json, format=format))  # last: the shard is done
 
-    pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="stage")
+    pool = ThreadPoolExecutor(MAX_FETCHES, thread_name_prefix="stage")
     try:
         for _ in pool.map(bring, shards):
             pass
@@ -119,35 +115,27 @@ def _fetch_all(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _manifest(source: Storage) -> dict[str, Any]:
-    where = source.where("manifest.json")
+def _manifest(source: Storage) -> Manifest:
+    name = NAMES.manifest.name
     try:
-        manifest = parse_json(read_patiently(source, "manifest.json"))
-        if not re.fullmatch("[0-9a-f]{64}", manifest["samples_sha256"]):
-            raise ValueError(f"samples_sha256 is {manifest['samples_sha256']!r}")
-        for shard in manifest["shards"]:
-            if not re.fullmatch(r"[\w-]+\.tar", shard["shard"]):  # it becomes a path here
-                raise ValueError(f"a shard is called {shard['shard']!r}")
-            if not isinstance(shard["bytes"], int) or not isinstance(shard["sha256"], str):
-                raise ValueError(f"{shard['shard']} is without size or hash")
-    except (ValueError, KeyError, TypeError) as error:
+        return Manifest.of(parse_json(read_patiently(source, name)))
+    except ValueError as error:
         fix = "give the folder that `mrigan shards build` finished"
-        raise ShardError(f"is no manifest of a shard set: {error!r}", where=where, fix=fix) from None
-    return manifest
+        raise ShardError(f"is no manifest of a shard set: {error}", where=source.where(name), fix=fix) from None
 
 
-def _copy(source: Storage, name: str, folder: Path, check: Callable[[bytes], object] = bytes) -> None:
-    """A small file, whole or not at all, unless `check` raises ValueError for it."""
-    data = read_patiently(source, name)
+def _copy(source: Storage, path: Path, check: Callable[[bytes], object] = bytes) -> None:
+    """Copy a small file of the set to `path`, whole or not at all; not if `check` raises ValueError."""
+    data = read_patiently(source, path.name)
     try:
         check(data)
     except ValueError as error:
         raise ShardError(
-            f"{name} is damaged: {error}",
-            where=source.where(name),
-            fix="verify the set at its source, or start again if it was being built just now",
+            f"{path.name} is damaged: {error}",
+            where=source.where(path.name),
+            fix="verify the set at its source; start again if it was being built just now",
         ) from None
-    with atomic_write(folder / name) as file:
+    with atomic_write(path) as file:
         file.write(data)
 
 
@@ -156,46 +144,39 @@ def _check_sha256(sha256: str, data: bytes) -> None:
         raise ValueError("it is not the one that manifest.json describes")
 
 
-def _check_same(manifest: dict[str, Any], data: bytes) -> None:
-    if parse_json(data) != manifest:
+def _check_same(manifest: Manifest, data: bytes) -> None:
+    if Manifest.of(parse_json(data)) != manifest:
         raise ValueError("it changed in the meantime")
 
 
-def _refuse_strangers(folder: Path, manifest: dict[str, Any]) -> None:
-    """Nothing in the folder but what this set staged there; a tar of another size was changed since."""
-    known = {shard["shard"]: shard["bytes"] for shard in manifest["shards"]}
-    for tar in sorted(folder.glob("*.tar")):
-        size = tar.stat().st_size
-        if size != known.get(tar.name):
-            what = "is not of this set" if tar.name not in known else f"has {size} bytes, not {known[tar.name]}"
-            raise ShardError(f"a file in the cache {what}", where=tar, fix="remove it, and see who writes there")
+def _refuse_strangers(layout: Layout, manifest: Manifest) -> None:
+    """Raise ShardError for a tar in the cache folder that is not of this set, or has another size."""
+    for tar in sorted(layout.root.glob("*.tar")):
+        size, entry = tar.stat().st_size, manifest.shards.get(tar.name)
+        if entry is None or size != entry.bytes:
+            what = "is not of this set" if entry is None else f"has {size} bytes, not {entry.bytes}"
+            raise ShardError(f"a file in the cache {what}", where=tar, fix="remove it, and find out who writes there")
 
 
-def _shards_of(folder: Path, splits: Sequence[str]) -> set[str]:
+def _shards_of(layout: Layout, splits: Sequence[str]) -> set[str]:
     if not splits:
         return set()
-    rows = pq.read_table(
-        folder / "samples.parquet", columns=["shard"], filters=[("status", "=", "ok"), ("split", "in", list(splits))]
-    )
-    return set(pc.unique(rows["shard"]).to_pylist())
+    return set(pc.unique(select_rows(layout.samples, ["shard"], splits=splits, stored=True)["shard"]).to_pylist())
 
 
-def _done(folder: Path, shard: dict[str, Any]) -> bool:
-    tar = folder / shard["shard"]
-    return tar.exists() and tar.with_suffix(".json").exists()
+def _done(layout: Layout, shard: ShardEntry) -> bool:
+    return layout.shard(shard.shard).exists() and layout.sidecar(shard.shard).exists()
 
 
-def _partial(folder: Path, shard: dict[str, Any]) -> int:
+def _partial(layout: Layout, shard: ShardEntry) -> int:
     """Bytes of a missing shard that are there already."""
-    tar = folder / shard["shard"]
-    for path in (tar, partial_path(tar)):
-        if path.exists():
-            return path.stat().st_size
-    return 0
+    tar = layout.shard(shard.shard)
+    return next((path.stat().st_size for path in (tar, partial_path(tar)) if path.exists()), 0)
 
 
-def _check_space(folder: Path, missing: list[dict[str, Any]]) -> None:
-    needed = sum(shard["bytes"] - _partial(folder, shard) for shard in missing) + SPARE
+def _check_space(layout: Layout, missing: Sequence[ShardEntry]) -> None:
+    folder = layout.root
+    needed = sum(shard.bytes - _partial(layout, shard) for shard in missing) + MIN_FREE_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:
         others = [other.name for other in sorted(folder.parent.iterdir()) if other.is_dir() and other != folder]

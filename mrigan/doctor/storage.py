@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mrigan.errors import MriganError
 from mrigan.finding import Finding, note, ok, problem, warning
+from mrigan.shardset.layout import Layout
 
 LEAST, ENOUGH = 2 << 30, 20 << 30  # free bytes: one checkpoint of MRI-GAN has .7 GB, a run keeps at least four
 AMOUNT = 128 << 20  # bytes written and read to measure
@@ -103,7 +104,7 @@ def check_separation(folders: Sequence[str]) -> Iterator[Finding]:
     """Whether the splits of all shard folders together are separate; those at URLs are looked at when they are here."""
     from mrigan.data import check_separate
 
-    here = [folder for folder in folders if "://" not in folder and (Path(folder) / "samples.parquet").is_file()]
+    here = [folder for folder in folders if "://" not in folder and Layout(Path(folder)).samples.is_file()]
     if not here:
         return
     try:

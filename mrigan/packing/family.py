@@ -27,8 +27,8 @@ from mrigan.packing.still_families import MIXED
 from mrigan.packing.tools import Stages, Timed, Tools
 from mrigan.packing.treated import Treated
 from mrigan.shardset.codecs import black, encode
-from mrigan.shardset.rows import Row, row_of, sample_json
-from mrigan.shardset.tar import Member
+from mrigan.shardset.rows import STORED, Row, row_of, sample_json
+from mrigan.shardset.tar import FACE, JSON, Member, mri_member
 from mrigan.video import (
     Decision,
     DecoderError,
@@ -232,7 +232,7 @@ class _Family:
 
     def _found(self, clip: Clip, frame: Frame, face: Face) -> Sample | Row:
         """A face as it was detected in this clip: real, or of a fake that is searched by itself."""
-        row = row_of(clip, "ok", frame=frame.index, person=face.person, time=frame.time)
+        row = row_of(clip, STORED, frame=frame.index, person=face.person, time=frame.time)
         image, seen = self.treated.image(frame), self.treated.face(face, frame.image)
         if seen is None:
             row.status, row.reason = "dropped", "outside_frame"
@@ -261,7 +261,7 @@ class _Family:
             return
         treated, clean_pair = self.treated.pair(frame, paired), self.treated.mri_pair(frame, paired)
         for face in faces:
-            row = row_of(fake.clip, "ok", frame=paired.fake_index, person=face.person, time=paired.fake_time)
+            row = row_of(fake.clip, STORED, frame=paired.fake_index, person=face.person, time=paired.fake_time)
             clean, box = self.treated.boxes(face.box, paired.geometry, frame)
             if clean is None or box is None or row.key in fake.keys:
                 # misaligned: one frame of the fake for two of the original
@@ -345,8 +345,8 @@ class _Family:
         pack = self.tools.config.pack
         row.seen(about["box"], about["frame_size"])
         with self.stages("encode"):
-            members: list[Member] = [("face.jpg", encode(to_host(face), "jpg", pack.jpeg_quality))]
+            members: list[Member] = [(FACE, encode(to_host(face), "jpg", pack.jpeg_quality))]
             if mri[1] is not None:
-                members.append((f"mri.{pack.mri_format}", mri[1]))
-            members.append(("json", sample_json(row, clip, mri=mri[0], **about)))
+                members.append((mri_member(pack.mri_format), mri[1]))
+            members.append((JSON, sample_json(row, clip, mri=mri[0], **about)))
         return Sample(row, members)

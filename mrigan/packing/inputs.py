@@ -130,11 +130,33 @@ def read_inputs(plan: Plan) -> dict[str, tuple[int, int]]:
             raise ValueError("it has no checksum")
         return dict(zip(columns["clip"], zip(columns["bytes"], columns["mtime_ns"], strict=True), strict=True))
     except (OSError, KeyError, ValueError) as error:
-        raise ShardError(
-            f"what the clips were like cannot be read: {reason(error)}",
-            where=plan.layout.inputs,
-            fix="plan again with the same catalog and settings, or mrigan shards repair DIR: it is mended",
-        ) from None
+        raise _damaged_record(plan, reason(error)) from None
+
+
+def record_damage(plan: Plan, units: Iterable[Unit]) -> str:
+    """Why the record of the clips cannot be trusted; "" if it can.
+
+    Args:
+        units: all units of the plan.
+    """
+    try:
+        recorded, missing = set(read_inputs(plan)), 0
+    except ShardError as error:
+        return error.what
+    for clip in _clips(units):
+        missing += clip.id not in recorded
+        recorded.discard(clip.id)
+    if missing or recorded:
+        return f"{missing} clips of the plan are missing, {len(recorded)} clips are not in the plan"
+    return ""
+
+
+def _damaged_record(plan: Plan, why: str) -> ShardError:
+    return ShardError(
+        f"the record of the clips is damaged: {why}",
+        where=plan.layout.inputs,
+        fix="plan again with the same catalog and settings, or mrigan shards repair DIR: it is recorded again",
+    )
 
 
 def is_recorded(plan: Plan) -> bool:
@@ -172,9 +194,12 @@ def refuse_changed_inputs(plan: Plan, units: Sequence[Unit], but: Collection[str
     are the clips `but` (ids), whatever they are now.
     """
     known, clips = read_inputs(plan), [clip for clip in _clips(units) if clip.id not in but]
+    unrecorded = [clip for clip in clips if clip.id not in known]
+    if unrecorded:
+        raise _damaged_record(plan, f"{len(unrecorded)} clips are missing, the first is {unrecorded[0].id}")
     changed = [f"{clip.path}: {known[clip.id][0]} → {size} bytes"
                for clip, (size, _) in zip(clips, _look(plan, clips), strict=True)
-               if clip.id in known and -1 not in (size, known[clip.id][0]) and size != known[clip.id][0]]  # fmt: skip
+               if -1 not in (size, known[clip.id][0]) and size != known[clip.id][0]]  # fmt: skip
     if changed:
         more = [f"… and {len(changed) - NAMED} more"] if len(changed) > NAMED else []
         raise ShardError(

@@ -36,7 +36,7 @@ from mrigan.shardset.layout import clip_key, unit_name
 from mrigan.shardset.leftovers import refuse_special_files
 from mrigan.shardset.marker import made_of, read_marker
 from mrigan.shardset.matching import check_match
-from mrigan.shardset.plan_file import Plan, Unit, load_plan, read_plan_json, write_plan
+from mrigan.shardset.plan_file import Plan, Unit, load_plan, read_plan_json, units_of, write_plan
 from mrigan.video.stills import PICTURE_SUFFIXES
 
 CLIP_FRAMES = 300  # assumed length of a clip: DFDC's 10 s; Celeb-DF and FaceForensics are about as long
@@ -183,7 +183,8 @@ def _stands(plan: Plan, decides: dict[str, Any]) -> bool:
             fix="choose a new folder with -o, or the settings of this one",
         )
     whole = layout.clips.is_file() and sha256_file(layout.clips) == old.get("clips_sha256")
-    same = whole and replace(load_plan(layout.root, only=()), units=plan.units) == plan
+    same = whole and old.get("units") == units_of(plan.units)
+    same = same and replace(load_plan(layout.root, only=()), units=plan.units) == plan
     if any(layout.units.glob("*.json")):  # something is built: its clips and libraries stay those of the whole set
         refuse_other_libraries(replace(plan, libraries=old.get("libraries", {})))
         if not is_recorded(plan):

@@ -30,7 +30,7 @@ from mrigan.packing.unit import require_videos
 from mrigan.packing.verify import Check, check_shards, is_face_table
 from mrigan.shardset.marker import check_rows, made_of
 from mrigan.shardset.plan_file import Plan, Unit
-from mrigan.shardset.rows import read_rows
+from mrigan.shardset.rows import FAILED, read_rows
 
 NAMED = 20  # clips listed for a person
 
@@ -219,7 +219,7 @@ def _failures(plan: Plan, unit: str) -> Failures | None:
     except ShardError:
         return None
     rows = read_rows(plan.layout.unit_rows(unit))
-    failed = rows.filter(pc.equal(rows["status"], "failed"))
+    failed = rows.filter(pc.equal(rows["status"], FAILED))
     return dict(zip(failed["clip"].to_pylist(), failed["reason"].to_pylist(), strict=True))
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mrigan.catalog import Clip
-from mrigan.shardset.rows import UNPROVEN, Row, row_of
-from mrigan.shardset.tar import Member
+from mrigan.shardset.rows import DROPPED, UNPROVEN, Row, row_of
+from mrigan.shardset.tar import JSON, Member
 from mrigan.video import Decision
 
 
@@ -30,7 +30,7 @@ def settled(items: Iterable[Sample | Row], clip: Clip, decision: Decision) -> It
     for item in items:
         row = item.row if isinstance(item, Sample) else item
         if row.frame >= 0 and row.reason in {"", "unchanged"} and row.frame not in shown:
-            yield row_of(clip, "dropped", "misaligned", frame=row.frame, person=row.person, time=row.time)
+            yield row_of(clip, DROPPED, "misaligned", frame=row.frame, person=row.person, time=row.time)
         elif isinstance(item, Sample) and not decision.proven:
             row.reason = f"alignment: {UNPROVEN}"
             yield Sample(row, [_marked(member) for member in item.members])
@@ -40,7 +40,7 @@ def settled(items: Iterable[Sample | Row], clip: Clip, decision: Decision) -> It
 
 def _marked(member: Member) -> Member:
     name, data = member
-    if name != "json":
+    if name != JSON:
         return member
     marked = json.loads(data) | {"alignment": UNPROVEN}
     return name, json.dumps(marked, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -20,8 +20,8 @@ from mrigan.shardset.layout import parse_json
 from mrigan.shardset.marker import Marker, read_marker
 from mrigan.shardset.plan_file import Plan
 from mrigan.shardset.reading import Read, SetReader
-from mrigan.shardset.rows import read_rows
-from mrigan.shardset.tar import BLOCK, Placed, index_text, member_header, padding
+from mrigan.shardset.rows import FAILED, STORED, read_rows
+from mrigan.shardset.tar import BLOCK, FACE, JSON, Placed, index_text, member_header, mri_member, padding
 
 SAMPLED = 32  # samples a shard that are looked at without `full`
 MOST = 20  # damages listed a shard
@@ -69,7 +69,7 @@ class UnitCheck:
     @property
     def failed(self) -> int:
         """Rows about clips that could not be read."""
-        return self.marker.counts.get("failed", 0) if self.marker else 0
+        return self.marker.counts.get(FAILED, 0) if self.marker else 0
 
     def add(self, file: str, what: str, offset: int | None = None) -> None:
         self.damages.append(Damage(file, what, offset, self.unit))
@@ -99,7 +99,7 @@ def check_unit(plan: Plan, name: str, full: bool, reader: SetReader) -> UnitChec
             _check_hash(reader, shard, check, full)
         return check
     rows = read_rows(path)
-    found = Counter(label if status == "ok" else status for label, status in zip(
+    found = Counter(label if status == STORED else status for label, status in zip(
         rows["label"].to_pylist(), rows["status"].to_pylist(), strict=True))  # fmt: skip
     if found != Counter(check.marker.counts):
         check.add(marker, "says other counts than its table")
@@ -115,7 +115,7 @@ def check_unit(plan: Plan, name: str, full: bool, reader: SetReader) -> UnitChec
 def _by_shard(table: pa.Table) -> dict[str, list[dict[str, Any]]]:
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
-        if row["status"] == "ok":
+        if row["status"] == STORED:
             rows.setdefault(row["shard"], []).append(row)
     for members in rows.values():
         members.sort(key=lambda row: row["face_offset"])
@@ -248,7 +248,7 @@ class _Shard:
             if image is None or image.shape != (side, side, 3):
                 yield f"{sample.key}.{extension} is no {side} × {side} picture", offset
         try:
-            about = json.loads(parts["json"])
+            about = json.loads(parts[JSON])
             same = all(about[key] == row[key] for key in ("clip", "split", "label"))
         except (ValueError, KeyError, TypeError):
             yield f"{sample.key}.json cannot be read", sample.members[-1][1]
@@ -264,7 +264,7 @@ def _span(sample: Placed) -> tuple[int, int]:
 
 
 def _placed(row: dict[str, Any], mri_format: str) -> Placed:
-    members = [("face.jpg", row["face_offset"], row["face_size"])]
+    members = [(FACE, row["face_offset"], row["face_size"])]
     if row["mri_offset"] >= 0:
-        members.append((f"mri.{mri_format}", row["mri_offset"], row["mri_size"]))
-    return Placed(row["key"], [*members, ("json", row["json_offset"], row["json_size"])], row["crc32"])
+        members.append((mri_member(mri_format), row["mri_offset"], row["mri_size"]))
+    return Placed(row["key"], [*members, (JSON, row["json_offset"], row["json_size"])], row["crc32"])

@@ -24,7 +24,7 @@ from mrigan.shardset.marker import check_rows
 from mrigan.shardset.matching import matched
 from mrigan.shardset.plan_file import Plan, load_plan, unit_names
 from mrigan.shardset.reading import SetReader, open_set
-from mrigan.shardset.rows import read_rows, stream_rows
+from mrigan.shardset.rows import DROPPED, FAILED, STORED, read_rows, stored_of, stream_rows
 
 KEYS = ("dataset", "method", "compression", "split", "label")
 SIZES = ("face_size", "mri_size", "json_size")
@@ -137,11 +137,11 @@ def shard_stats(out: str | Path, scratch: str | Path = "") -> Stats:
 
 def matched_rows(tables: Sequence[pa.Table], pack: PackConfig) -> Iterator[pa.Table]:
     """The rows, with the stored samples that `pack.match` leaves out as dropped: `unmatched`."""
-    whole = pa.concat_tables(table.filter(pc.equal(table["status"], "ok")) for table in tables)
+    whole = pa.concat_tables(stored_of(table) for table in tables)
     out = whole["key"].filter(pa.array(~matched(whole, pack.match, pack.seed))).combine_chunks()
     for table in tables:
-        lost, told = pc.and_(pc.equal(table["status"], "ok"), pc.is_in(table["key"], out)), table
-        for name, word in (("status", "dropped"), ("reason", "unmatched")):
+        lost, told = pc.and_(pc.equal(table["status"], STORED), pc.is_in(table["key"], out)), table
+        for name, word in (("status", DROPPED), ("reason", "unmatched")):
             column = pc.if_else(lost, pa.scalar(word), table[name])
             told = told.set_column(told.schema.get_field_index(name), name, column)
         yield told
@@ -184,7 +184,7 @@ def _tables(
     reader.bring_whole()
     layout = reader.layout
     if layout.manifest.is_file() and layout.samples.is_file():
-        check_samples(layout, plan.format)
+        check_samples(layout)
         yield from stream_rows(layout.samples, columns)
     else:
         for name in units:
@@ -202,15 +202,15 @@ def _count(tables: Iterable[pa.Table]) -> tuple[list[Group], dict[str, int]]:
         for row in _grouped(counted, ["clip", "family", "status", "reason"], [("bytes", "sum")]):
             key = _key(row)
             group = groups.setdefault(key, Group(*key))
-            stored = row["count_all"] if row["status"] == "ok" else 0
+            stored = row["count_all"] if row["status"] == STORED else 0
             group.faces += stored
             group.unproven += stored if row["reason"].startswith("alignment:") else 0
             group.bytes += row["bytes_sum"]
             clips[key][row["clip"]] += stored
             families[key].add(row["family"])
-            if row["status"] in ("dropped", "failed"):
+            if row["status"] in (DROPPED, FAILED):
                 getattr(group, row["status"])[row["reason"].split(":")[0]] += row["count_all"]
-        stored_rows = table.filter(pc.equal(table["status"], "ok"))
+        stored_rows = stored_of(table)
         for row in _grouped(stored_rows, ["width", "height"]):
             groups[_key(row)].frames[row["width"], row["height"]] += row["count_all"]
         _histogram(groups, stored_rows, "face_px", "widths")

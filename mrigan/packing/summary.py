@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from mrigan.packing.journal import UnitReport
 from mrigan.shardset.matching import columns_of, matched
 from mrigan.shardset.plan_file import Plan
-from mrigan.shardset.rows import stream_rows
+from mrigan.shardset.rows import DROPPED, FAILED, stored_of, stream_rows
 
 
 @dataclass(frozen=True)
@@ -77,21 +77,17 @@ def summarise(plan: Plan, reports: Sequence[UnitReport], wall: float) -> Summary
     dropped: Counter[str] = Counter()
     failed: list[tuple[str, str]] = []
     for rows in stream_rows(plan.layout.samples, ["clip", "split", "label", "status", "reason"]):
-        stored = (
-            rows.filter(pc.equal(rows["status"], "ok"))
-            .group_by(["split", "label"], use_threads=False)
-            .aggregate([([], "count_all")])
-        )
+        stored = stored_of(rows).group_by(["split", "label"], use_threads=False).aggregate([([], "count_all")])
         for row in stored.to_pylist():
             samples[row["split"], row["label"]] += row["count_all"]
-        for row in pc.value_counts(rows["reason"].filter(pc.equal(rows["status"], "dropped"))).to_pylist():
+        for row in pc.value_counts(rows["reason"].filter(pc.equal(rows["status"], DROPPED))).to_pylist():
             dropped[row["values"]] += row["counts"]
-        lost = rows.filter(pc.equal(rows["status"], "failed"))
+        lost = rows.filter(pc.equal(rows["status"], FAILED))
         failed += zip(lost["clip"].to_pylist(), lost["reason"].to_pylist(), strict=True)
     unmatched, pack = 0, plan.config.pack
     if pack.match:
         tables = stream_rows(plan.layout.samples, [*columns_of(pack.match), "status"])
-        whole = pa.concat_tables(table.filter(pc.equal(table["status"], "ok")) for table in tables)
+        whole = pa.concat_tables(stored_of(table) for table in tables)
         unmatched = int((~matched(whole, pack.match, pack.seed)).sum())
     seconds: Counter[str] = Counter()
     for report in reports:

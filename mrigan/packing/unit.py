@@ -32,7 +32,7 @@ from mrigan.packing.tools import Stages, Tools
 from mrigan.regular import read_regular
 from mrigan.shardset.layout import Layout, shard_name
 from mrigan.shardset.marker import Marker, read_marker
-from mrigan.shardset.rows import Row, row_of, write_rows
+from mrigan.shardset.rows import FAILED, STORED, Row, row_of, write_rows
 from mrigan.shardset.tar import Member, cut, sample_size, write_shard
 from mrigan.threads import settle
 from mrigan.time_limit import within
@@ -172,10 +172,10 @@ def _build(plan: Plan, task: UnitTask, tools: Tools, report: Callable[[Progress]
     with _Spill(layout.root) as spill:
         for done, family in enumerate(unit.families):
             if family.id in skip:
-                rows += [row_of(clip, "failed", f"deadly: {skip[family.id]}") for clip in family.own]
+                rows += [row_of(clip, FAILED, f"deadly: {skip[family.id]}") for clip in family.own]
                 continue
             report(Progress(family.id, done, len(spill.places)))
-            rows += [row_of(clip, "failed", f"unreadable: {slow[clip.id]}") for clip in family.clips if clip.id in slow]
+            rows += [row_of(clip, FAILED, f"unreadable: {slow[clip.id]}") for clip in family.clips if clip.id in slow]
             rest = _without(family, slow)
             items = family_samples(rest, tools, stages) if rest.clips else []
             for item in items:
@@ -185,7 +185,7 @@ def _build(plan: Plan, task: UnitTask, tools: Tools, report: Callable[[Progress]
                     rows.append(item.row)
                 else:
                     rows.append(item)
-            if any(isinstance(item, Row) and item.status == "failed" for item in items):
+            if any(isinstance(item, Row) and item.status == FAILED for item in items):
                 require_videos(plan)
         with stages("write"):
             spill.file.flush()
@@ -195,7 +195,7 @@ def _build(plan: Plan, task: UnitTask, tools: Tools, report: Callable[[Progress]
     inputs = fingerprints(plan, unit, stages.at, slow)
     if None in inputs.values():  # a clip went away: alone, or with all the others after the last one was read
         require_videos(plan)
-    counts = Counter(row.label if row.status == "ok" else row.status for row in rows)
+    counts = Counter(row.label if row.status == STORED else row.status for row in rows)
     done_report = UnitReport(unit.name, BUILT, dict(counts), dict(stages.seconds), time.monotonic() - started)
     write_report(layout, done_report)
     Marker(

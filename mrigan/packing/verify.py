@@ -22,13 +22,13 @@ import pyarrow as pa
 
 from mrigan.errors import ConfigError, InputError, ShardError
 from mrigan.files import sha256_file
-from mrigan.packing.inputs import changed_contents, read_inputs, without_sha256
+from mrigan.packing.inputs import changed_contents, record_damage, without_sha256
 from mrigan.packing.shard_check import SAMPLED, Damage, UnitCheck, check_unit
 from mrigan.progress import bar
 from mrigan.regular import read_regular
 from mrigan.shardset.layout import CHECKED, parse_json, unit_of
 from mrigan.shardset.manifest import manifest_of, read_manifest
-from mrigan.shardset.plan_file import Plan, load_plan, unit_names
+from mrigan.shardset.plan_file import Plan, load_plan, stream_units, unit_names
 from mrigan.shardset.reading import SetReader, open_set
 from mrigan.shardset.rows import same_rows
 from mrigan.video import read_faces_checked
@@ -126,6 +126,7 @@ def check_shards(
 def _check(reader: SetReader, full: bool, workers: int, inputs: str) -> Check:
     started, folder = time.monotonic(), reader.layout.root
     plan, names = load_plan(folder, only=()), unit_names(folder)
+    record = record_damage(plan, stream_units(folder))
     checks: list[UnitCheck] = []
     threads = workers or len(os.sched_getaffinity(0))
     with bar("verify", len(names), unit="units") as advance, ThreadPoolExecutor(threads) as pool:
@@ -138,7 +139,8 @@ def _check(reader: SetReader, full: bool, workers: int, inputs: str) -> Check:
     known = {shard["shard"] for check in checks for shard in check.shards}
     finished = layout.manifest.is_file()
     damages = [damage for check in checks for damage in check.damages]
-    damages += [*_strangers(reader, plan, names, known), *_whole(plan, checks), *_inputs(plan)]
+    damages += [*_strangers(reader, plan, names, known), *_whole(plan, checks)]
+    damages += [Damage(plan.layout.inputs.name, record)] if record else []
     damages += [found for found in tables if isinstance(found, Damage)]
     made_of = {clip: content for check in checks if check.marker for clip, content in check.marker.inputs.items()}
     whole = inputs == "content"
@@ -213,13 +215,6 @@ def _whole(plan: Plan, checks: Sequence[UnitCheck]) -> Iterator[Damage]:
                 same = False
             if not same:
                 yield Damage(layout.samples.name, "does not hold the rows of the units")
-
-
-def _inputs(plan: Plan) -> Iterator[Damage]:
-    try:
-        read_inputs(plan)
-    except ShardError as error:
-        yield Damage(plan.layout.inputs.name, error.what)
 
 
 def is_face_table(file: str) -> bool:

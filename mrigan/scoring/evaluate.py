@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mrigan.config import TrackingConfig
 from mrigan.data import ShardSet, check_separate
@@ -21,6 +20,8 @@ from mrigan.scoring.face_settings import face_settings
 from mrigan.scoring.runs import track_evaluation
 from mrigan.scoring.shards import score_shards
 from mrigan.scoring.trained_on import trained_on
+from mrigan.shardset.layout import Layout
+from mrigan.shardset.rows import select_rows
 from mrigan.tracking import resolve
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def left_out(folders: Sequence[Path], split: str, scores: pa.Table) -> dict[str,
     reasons: dict[tuple[str, ...], str] = {}
     for folder in folders:
         columns = [*VIDEO, "reason"]
-        rows = pq.read_table(folder / "samples.parquet", columns=columns, filters=[("split", "=", split)])
+        rows = select_rows(Layout(folder).samples, columns, splits=[split])
         for video, reason in zip(_rows(rows), rows["reason"].to_pylist(), strict=True):
             if video not in known:
                 reasons.setdefault(video, str(reason).split(":")[0].replace("_", " "))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from mrigan.data import ShardSet, eval_batches
@@ -17,6 +16,8 @@ from mrigan.evaluation.schema import CHECKED, OPTIONAL, VIDEO
 from mrigan.evaluation.scores import check_scores
 from mrigan.models import Bundle
 from mrigan.progress import bar
+from mrigan.shardset.layout import Layout
+from mrigan.shardset.rows import select_rows
 
 NO_PREDICTION = ("no_face", "unreadable")  # why a video that was asked about has no face in the shards
 
@@ -95,11 +96,8 @@ def _faceless(shards: ShardSet) -> pa.Table:
     known = set(zip(*(shards.rows[name].to_pylist() for name in VIDEO), strict=True))
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for folder in shards.folders:
-        rows = pq.read_table(
-            folder / "samples.parquet",
-            columns=[*VIDEO, "label", "reason", *OPTIONAL.names],
-            filters=[("split", "=", shards.split), ("status", "!=", "ok")],
-        )
+        columns = [*VIDEO, "label", "reason", *OPTIONAL.names]
+        rows = select_rows(Layout(folder).samples, columns, splits=[shards.split], stored=False)
         for row in rows.to_pylist():
             video = tuple(row[name] for name in VIDEO)
             if video not in known and str(row["reason"]).startswith(NO_PREDICTION):

@@ -1,31 +1,29 @@
-"""A finished shard folder, as its manifest, its table of samples and its shards' done markers describe it."""
+"""A finished shard folder, as its manifest, its table of samples and the sidecars of its shards describe it."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mrigan.errors import ShardError
 from mrigan.files import hash_json
 from mrigan.regular import read_regular, reason
 from mrigan.shardset.layout import Layout, parse_json
-from mrigan.shardset.manifest import check_samples
+from mrigan.shardset.manifest import Manifest, check_samples
 from mrigan.shardset.matching import columns_of, matched
+from mrigan.shardset.rows import select_rows
+from mrigan.shardset.tar import MEMBERS
 
 log = logging.getLogger(__name__)
-
-MEMBERS = ("face", "mri", "json")  # in the order of the tar
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar: its path, and the size that its done marker promises."""
+    """One tar: its path, and the size that the manifest promises."""
 
     path: Path
     size: int
@@ -33,95 +31,90 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardFolder:
-    """A finished shard folder.
-
-    Attributes:
-        hash: the SHA-256 of its samples.parquet, with what is taken of it: the data hash.
-        match, seed: `pack.match` and `pack.seed` of its plan; see `mrigan.shardset.matching`.
-        format: of the set. shards: what the manifest says of each tar.
-    """
+    """A finished shard folder; open it with `ShardFolder.open`."""
 
     path: Path
-    kind: str
-    hash: str
-    plan: str
-    match: tuple[str, ...] = ()
-    seed: int = 0
-    format: int = 0
-    shards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    manifest: Manifest
 
     @classmethod
     def open(cls, path: Path) -> ShardFolder:
-        """Check that the folder is finished, and its table the one that its manifest describes."""
+        """Check that the folder is finished, and that its plan and its table are those of its manifest.
+
+        Raises:
+            ShardError: they are not.
+        """
         if not path.is_dir():
-            raise ShardError("no such shard folder", where=path, fix="look at data.shards")
-        content = check_samples(Layout(path))
-        try:
-            match, seed = tuple(content.get("match") or ()), content.get("seed", 0)
-            shards = {shard["shard"]: shard for shard in content["shards"]}
-            rows, kind, plan = (str(content[key]) for key in ("samples_sha256", "kind", "plan_hash"))
-        except (KeyError, TypeError) as error:
-            raise ShardError(
-                f"manifest.json is damaged: {error!r}", where=path / "manifest.json", fix=verify(path)
-            ) from None
-        data_hash = hash_json({"samples": rows, "match": list(match), "seed": seed}) if match else rows
-        return cls(path, kind, data_hash, plan, match, seed, content.get("format", 0), shards)
+            raise ShardError("no such shard folder", where=path, fix="check data.shards")
+        return cls(path, check_samples(Layout(path)))
+
+    @property
+    def kind(self) -> str:
+        """`pairs` or `faces`."""
+        return self.manifest.kind
+
+    @property
+    def hash(self) -> str:
+        """The data hash: SHA-256 of samples.parquet, together with `pack.match` if that selects samples."""
+        manifest = self.manifest
+        if not manifest.match:
+            return manifest.samples_sha256
+        return hash_json({"samples": manifest.samples_sha256, "match": list(manifest.match), "seed": manifest.seed})
 
     def columns(self, split: str) -> pa.Table:
-        """What reading needs of the samples that are taken: key, fake, shard, offsets and sizes."""
+        """The selected samples of a split with the columns needed to read them: key, fake, shard, offsets and sizes."""
+        match, samples = self.manifest.match, Layout(self.path).samples
         numbers = [f"{member}_{what}" for member in MEMBERS for what in ("offset", "size")]
-        wanted = ["key", "label", "shard", "crc32", *numbers]
-        more = [name for name in columns_of(self.match) if name not in wanted] if self.match else []
+        needed = ["key", "label", "shard", "crc32", *numbers]
+        more = [name for name in columns_of(match) if name not in needed] if match else []
         try:
-            table = pq.read_table(
-                self.path / "samples.parquet",
-                columns=[*wanted, *more],
-                filters=[("split", "=", split), ("status", "=", "ok")],
-            )
+            table = select_rows(samples, [*needed, *more], splits=[split], stored=True)
         except pa.ArrowInvalid as error:
             raise ShardError(
                 f"samples.parquet is of another version: {str(error).splitlines()[0]}",
                 where=self.path,
                 fix="build the shards again with this version",
             ) from None
-        if self.match:
-            taken = matched(table, self.match, self.seed)
+        if match:
+            selected = matched(table, match, self.manifest.seed)
             log.info(
                 "%s: %d of the %d %s samples are left out, so that real and fake faces agree in %s",
-                self.path, int((~taken).sum()), len(table), split, ", ".join(self.match),
+                self.path, int((~selected).sum()), len(table), split, ", ".join(match),
             )  # fmt: skip
-            table = table.filter(pa.array(taken)).drop_columns(more)
+            table = table.filter(pa.array(selected)).drop_columns(more)
         fake = pa.array(np.asarray(table["label"].to_pylist(), dtype=object) == "fake")
         return table.drop_columns("label").append_column("fake", fake)
 
     def shard(self, name: str) -> Shard:
-        """Check a tar's size, its done marker and its plan against the manifest; contents are what `verify` checks."""
-        tar, marker = self.path / name, (self.path / name).with_suffix(".json")
-        for file in (tar, marker):
+        """Check a tar's size, its sidecar and its plan against the manifest; `verify` checks the contents.
+
+        Raises:
+            ShardError: they differ, or a file is missing.
+        """
+        layout, manifest = Layout(self.path), self.manifest
+        tar, sidecar = layout.shard(name), layout.sidecar(name)
+        for file in (tar, sidecar):
             if not file.is_file():
                 raise ShardError(f"{file.name} is missing", where=file, fix=verify(self.path))
         try:
-            promised = parse_json(read_regular(marker), self.format)
+            promised = parse_json(read_regular(sidecar), manifest.format)
         except (OSError, ValueError) as error:
-            what = f"{marker.name} is damaged: {reason(error)}"
-            raise ShardError(what, where=marker, fix=verify(self.path)) from None
-        if promised.get("plan_hash") != self.plan:
-            raise ShardError(f"{name} belongs to another plan than its folder", where=marker, fix=verify(self.path))
-        listed = self.shards.get(name)
-        if listed is None or any(promised.get(key, value) != value for key, value in listed.items()):
-            raise ShardError(
-                f"{marker.name} says something else than manifest.json", where=marker, fix=verify(self.path)
-            )
+            what = f"{sidecar.name} is damaged: {reason(error)}"
+            raise ShardError(what, where=sidecar, fix=verify(self.path)) from None
+        if promised.get("plan_hash") != manifest.plan_hash:
+            raise ShardError(f"{name} belongs to another plan than its folder", where=sidecar, fix=verify(self.path))
+        entry = manifest.shards.get(name)
+        if entry is None or any(promised.get(key, value) != value for key, value in asdict(entry).items()):
+            raise ShardError(f"{sidecar.name} contradicts manifest.json", where=sidecar, fix=verify(self.path))
         size = tar.stat().st_size
-        if size != listed["bytes"]:
-            raise wrong_size(tar, size, listed["bytes"])
+        if size != entry.bytes:
+            raise wrong_size(tar, size, entry.bytes)
         return Shard(tar, size)
 
 
 def wrong_size(path: Path, size: int, promised: object) -> ShardError:
     """The error for a shard that is longer or shorter than it was written."""
     return ShardError(
-        f"{path.name} has {size} bytes, and {promised} were written: it was cut or replaced",
+        f"{path.name} has {size} bytes, and {promised} were written: it was truncated or replaced",
         where=path,
         fix=verify(path.parent),
     )
@@ -131,7 +124,7 @@ def splits_of(folders: list[ShardFolder]) -> str:
     """The splits that have samples, with their numbers, for a message."""
     counts: dict[str, int] = {}
     for folder in folders:
-        table = pq.read_table(folder.path / "samples.parquet", columns=["split"], filters=[("status", "=", "ok")])
+        table = select_rows(Layout(folder.path).samples, ["split"], stored=True)
         for row in table["split"].value_counts().to_pylist():
             counts[row["values"]] = counts.get(row["values"], 0) + row["counts"]
     return ", ".join(f"{split or '(none)'} {count}" for split, count in sorted(counts.items())) or "no samples at all"

@@ -27,6 +27,8 @@ from mrigan.checked_json import parse_checked_json
 FORMAT = 4  # raised whenever the same config and catalog give other bytes
 FORMATS = (2, 3, 4)  # that are read
 CHECKED = 4  # the first whose JSON files and tables of detections and inputs carry checksums
+CLIP_KEY_LENGTH = 12  # characters of a sample's key that are the key of its clip
+SHARD_NAME = r"[\w-]+\.tar"  # pattern of a shard's file name in a manifest
 
 
 def unit_name(split: str, number: int) -> str:
@@ -46,8 +48,8 @@ def unit_of(shard: str) -> str:
 
 
 def clip_key(clip: str) -> str:
-    """First 12 hex digits of the SHA-1 of a clip's id."""
-    return hashlib.sha1(clip.encode(), usedforsecurity=False).hexdigest()[:12]
+    """The first hex digits of the SHA-1 of a clip's id."""
+    return hashlib.sha1(clip.encode(), usedforsecurity=False).hexdigest()[:CLIP_KEY_LENGTH]
 
 
 def sample_key(clip: str, frame: int, person: int) -> str:
@@ -75,7 +77,7 @@ def parse_json(text: bytes, format: int = 0) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths in one shard folder."""
+    """The paths in a shard folder."""
 
     root: Path
 
@@ -136,4 +138,4 @@ class Layout:
 
 
 NAMES = Layout(Path())  # names relative to the set
-FOLDERS = ("", "units", "faces", "log")
+FOLDERS = ("", *(path.as_posix() for path in (NAMES.units, NAMES.faces, NAMES.log)))

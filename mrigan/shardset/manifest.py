@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from mrigan.catalog import LABELS
@@ -12,16 +14,69 @@ from mrigan.checked_json import write_checked_json
 from mrigan.errors import ShardError
 from mrigan.files import hash_json, sha256_file
 from mrigan.regular import read_regular, reason
-from mrigan.shardset.layout import CHECKED, Layout, parse_json
-from mrigan.shardset.marker import Marker, check_rows
-from mrigan.shardset.plan_file import Plan
+from mrigan.shardset.layout import CHECKED, SHARD_NAME, Layout, parse_json
+from mrigan.shardset.marker import SHA256, Marker, check_rows
+from mrigan.shardset.plan_file import Plan, read_plan_json
 from mrigan.shardset.rows import merge_rows
 
 
-def write_manifest(plan: Plan) -> None:
-    """Merge the rows of all units and write the totals. Needs every unit done; depends on nothing but them.
+@dataclass(frozen=True)
+class ShardEntry:
+    """What the manifest says of one tar."""
 
-    What is there already and the same is not written again.
+    shard: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What readers of a finished set need of its manifest.
+
+    Attributes:
+        format: of the set, 0 if the file does not say.
+        samples_sha256: of samples.parquet.
+        shards: by name. match, seed: `pack.match` and `pack.seed` of the plan; see `mrigan.shardset.matching`.
+    """
+
+    format: int
+    plan_hash: str
+    kind: str
+    samples_sha256: str
+    shards: dict[str, ShardEntry]
+    match: tuple[str, ...] = ()
+    seed: int = 0
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Manifest:
+        """The parsed content of a manifest, checked.
+
+        Raises:
+            ValueError: a value is missing or not of its kind; the message names it.
+        """
+        try:
+            if not SHA256.fullmatch(content["samples_sha256"]):
+                raise ValueError(f"samples_sha256 is {content['samples_sha256']!r}")
+            shards = {}
+            for entry in content["shards"]:
+                name = entry["shard"]
+                if not re.fullmatch(SHARD_NAME, name):  # it becomes a path
+                    raise ValueError(f"a shard is called {name!r}")
+                if type(entry["bytes"]) is not int or not SHA256.fullmatch(entry["sha256"]):
+                    raise ValueError(f"{name} has no size or no SHA-256")
+                shards[name] = ShardEntry(name, entry["samples"], entry["bytes"], entry["sha256"])
+            match, seed = tuple(content.get("match") or ()), content.get("seed", 0)
+            return cls(content.get("format", 0), str(content["plan_hash"]), str(content["kind"]),
+                       content["samples_sha256"], shards, match, seed)  # fmt: skip
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{error!r}") from None
+
+
+def write_manifest(plan: Plan) -> None:
+    """Merge the rows of all units and write the totals. Needs every unit; the result depends on nothing else.
+
+    Files that exist with the same content are not written again.
     """
     layout = plan.layout
     markers = [check_rows(plan, unit.name) for unit in plan.units]
@@ -31,7 +86,7 @@ def write_manifest(plan: Plan) -> None:
         if read_manifest(layout, plan.format) == manifest:
             return
     except ShardError:
-        pass  # there is none, or a damaged one
+        pass  # missing or damaged
     write_checked_json(layout.manifest, manifest)
 
 
@@ -75,22 +130,32 @@ def read_manifest(layout: Layout, format: int = 0) -> dict[str, Any]:
             fix=f"mrigan shards build {layout.root}",
         ) from None
     except (OSError, ValueError) as error:
-        raise ShardError(
-            f"manifest.json is damaged: {reason(error)}",
-            where=layout.manifest,
-            fix=f"mrigan shards repair {layout.root} --only-failed",
-        ) from None
+        raise damaged_manifest(layout, reason(error)) from None
 
 
-def check_samples(layout: Layout, format: int = 0) -> dict[str, Any]:
-    """`read_manifest`, where samples.parquet is the table that it describes.
+def check_samples(layout: Layout) -> Manifest:
+    """The manifest of a finished set, if plan.json (where it exists) and samples.parquet are the ones it describes.
 
     Raises:
-        ShardError: it is not, or one of them is damaged or missing.
+        ShardError: they are not, or a file is damaged or missing.
     """
-    manifest, fix = read_manifest(layout, format), f"mrigan shards verify {layout.root}, then repair"
+    content, fix = read_manifest(layout), f"mrigan shards verify {layout.root}, then repair"
+    if os.path.lexists(layout.plan):
+        plan = read_plan_json(layout)
+        if any(plan[key] != content.get(key) for key in ("plan_hash", "format") if key in plan):
+            raise ShardError("plan.json and manifest.json are of two sets", where=layout.root, fix=fix)
+    try:
+        manifest = Manifest.of(content)
+    except ValueError as error:
+        raise damaged_manifest(layout, str(error)) from None
     if not layout.samples.is_file():
         raise ShardError("samples.parquet is missing", where=layout.samples, fix=fix)
-    if sha256_file(layout.samples) != manifest.get("samples_sha256"):
+    if sha256_file(layout.samples) != manifest.samples_sha256:
         raise ShardError("samples.parquet is not the one that manifest.json describes", where=layout.samples, fix=fix)
     return manifest
+
+
+def damaged_manifest(layout: Layout, why: str) -> ShardError:
+    """The error for a manifest that cannot be used."""
+    fix = f"mrigan shards repair {layout.root} --only-failed"
+    return ShardError(f"manifest.json is damaged: {why}", where=layout.manifest, fix=fix)

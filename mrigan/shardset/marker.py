@@ -15,10 +15,11 @@ from mrigan.files import sha256_file
 from mrigan.regular import read_regular, reason
 from mrigan.shardset.layout import CHECKED, parse_json, shard_name
 from mrigan.shardset.plan_file import Plan
+from mrigan.shardset.rows import DROPPED, FAILED
 
 SHA256 = re.compile("[0-9a-f]{64}")
 FINGERPRINT = re.compile("[0-9]{1,18}(-[0-9a-f]{64}){1,2}")
-STATUS = (*LABELS, "dropped", "failed")
+COUNTED = (*LABELS, DROPPED, FAILED)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def made_of(plan: Plan) -> dict[str, str | None]:
 
 def _check_counts(marker: Marker) -> None:
     counts = marker.counts
-    if not isinstance(counts, dict) or not set(counts) <= set(STATUS) or not all(map(_is_count, counts.values())):
+    if not isinstance(counts, dict) or not set(counts) <= set(COUNTED) or not all(map(_is_count, counts.values())):
         raise ValueError("is damaged: counts")
     if not _is_count(marker.rows) or marker.rows != sum(counts.values()):
         raise ValueError("is damaged: its rows are not the sum of its counts")

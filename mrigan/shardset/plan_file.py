@@ -27,6 +27,7 @@ from mrigan.shardset.layout import FORMAT, Layout, parse_json
 SCHEMA = pa.schema([("unit", pa.string()), *CLIP_SCHEMA])
 CLIP_FIELDS = tuple(field.name for field in fields(Clip))
 SAME_AGAIN = "the same plan again, with the same catalog and settings, mends it: mrigan shards plan CATALOG -o DIR"
+UNITS_AT_ONCE = 256  # read from plan.parquet
 OR_ANEW = f"{SAME_AGAIN}. A set of format 2 or 3: plan into a new folder, with pack.faces_dir=DIR/faces"
 
 
@@ -114,9 +115,14 @@ def write_plan(plan: Plan, decides: dict[str, Any], catalog: str) -> None:
         "catalog": {"path": catalog, "hash": decides["catalog"]},
         "config": to_dict(plan.config), "decides": decides, "libraries": plan.libraries,
         "clips_sha256": sha256_file(layout.clips),
-        "units": [{"name": unit.name, "split": unit.split, "families": len(unit.families), "clips": unit.clips}
-                  for unit in plan.units],
+        "units": units_of(plan.units),
     })  # fmt: skip
+
+
+def units_of(units: Sequence[Unit]) -> list[dict[str, Any]]:
+    """What plan.json says of units."""
+    return [{"name": unit.name, "split": unit.split, "families": len(unit.families), "clips": unit.clips}
+            for unit in units]  # fmt: skip
 
 
 def load_plan(folder: str | Path, only: Collection[str] | None = None) -> Plan:
@@ -141,15 +147,25 @@ def load_plan(folder: str | Path, only: Collection[str] | None = None) -> Plan:
         unknown = sorted(set(only or ()) - places.keys())
         if unknown:
             raise ShardError(f"the plan has no unit {unknown[0]}", where=layout.plan, fix="names stand in plan.json")
-        file = pq.ParquetFile(layout.clips)
-        table = file.read() if only is None else file.read_row_groups(sorted(places[name] for name in only))
         config = from_dict(ShardsConfig, data["config"])
-        units = tuple(_units(table))
+        chosen = range(len(places)) if only is None else sorted(places[name] for name in only)
+        units = tuple(_read_units(layout, data["units"], chosen))
         roots = {dataset: Path(root) for dataset, root in data["roots"].items()}
         return Plan(layout.root, config, data["plan_hash"], roots, units, dict(data["libraries"]), data["format"])
     except (KeyError, TypeError, AttributeError, ValueError, OSError, pa.ArrowException, ConfigError) as error:
         where = layout.clips if isinstance(error, OSError | pa.ArrowException) else layout.plan
         raise ShardError(f"the plan cannot be read: {reason(error)}", where=where, fix=OR_ANEW) from None
+
+
+def stream_units(folder: str | Path) -> Iterator[Unit]:
+    """All units of the plan in a shard folder, one by one: a plan of any size takes the memory of a unit.
+
+    Raises:
+        ShardError: plan.json says something else of a unit than plan.parquet.
+    """
+    layout = Layout(Path(folder))
+    units = read_plan_json(layout)["units"]
+    return _read_units(layout, units, range(len(units)))
 
 
 def unit_names(folder: str | Path) -> list[str]:
@@ -192,6 +208,25 @@ def parse_plan(text: bytes) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is no plan ({error!r})") from None
     return data
+
+
+def _read_units(layout: Layout, listed: Sequence[dict[str, Any]], numbers: Sequence[int]) -> Iterator[Unit]:
+    """Units from plan.parquet, which has a row group for each; `listed` is what plan.json says of all units."""
+    with pq.ParquetFile(layout.clips) as file:
+        if file.num_row_groups != len(listed):
+            raise ShardError(
+                f"plan.json names {len(listed)} units, plan.parquet holds {file.num_row_groups}",
+                where=layout.plan,
+                fix=SAME_AGAIN,
+            )
+        for start in range(0, len(numbers), UNITS_AT_ONCE):
+            some = numbers[start : start + UNITS_AT_ONCE]
+            units = list(_units(file.read_row_groups(some)))
+            for unit, number in zip(units_of(units), some, strict=True):
+                if unit != listed[number]:
+                    what = f"plan.json says {listed[number]} of a unit, plan.parquet holds {unit}"
+                    raise ShardError(what, where=layout.plan, fix=SAME_AGAIN)
+            yield from units
 
 
 def _units(table: pa.Table) -> Iterator[Unit]:

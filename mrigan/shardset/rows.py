@@ -20,7 +20,8 @@ from mrigan.regular import require_regular
 from mrigan.shardset.layout import clip_key, sample_key
 
 UNPROVEN = "unproven"  # value of a sample's optional key `alignment`
-GROUP = 1 << 16  # rows in a row group of a whole set
+STORED, DROPPED, FAILED = "ok", "dropped", "failed"  # values of the column `status`
+ROW_GROUP = 1 << 16  # rows in a row group of a whole set
 SCHEMA = pa.schema([
     ("key", pa.string()), ("clip", pa.string()), ("dataset", pa.string()), ("method", pa.string()),
     ("compression", pa.string()), ("name", pa.string()), ("label", pa.string()), ("split", pa.string()),
@@ -39,7 +40,7 @@ class Row:
     Attributes:
         key: of the sample (see `sample_key`), or of the clip for a clip-level row.
         person, frame: -1 for a row about a whole clip. time: seconds, of the clip's own frame.
-        status: ok (stored), dropped (looked at, left out on purpose) or failed (could not be read).
+        status: STORED, DROPPED (left out on purpose) or FAILED (could not be read).
         reason: "" or "alignment: unproven" of a stored face; unchanged | colourless | outside_frame | misaligned… |
             no_face | missing_original | unreadable: ….
         width, height: px of the frame as displayed, -1 where nothing is stored.
@@ -101,6 +102,27 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 def read_rows(path: Path) -> pa.Table:
     """All rows of a unit or of a whole set, as one table with the columns of `SCHEMA`."""
     return pq.read_table(require_regular(path), schema=SCHEMA)
+
+
+def select_rows(
+    path: Path, columns: Sequence[str] | None = None, *, splits: Sequence[str] = (), stored: bool | None = None
+) -> pa.Table:
+    """Some rows of a table, in its order.
+
+    Args:
+        columns: None = all.
+        splits: whose rows; none = of every split.
+        stored: True = stored samples only, False = all other rows.
+    """
+    filters: list[tuple[str, str, Any]] = [("split", "in", list(splits))] if splits else []
+    if stored is not None:
+        filters.append(("status", "=" if stored else "!=", STORED))
+    return pq.read_table(path, columns=None if columns is None else list(columns), filters=filters or None)
+
+
+def stored_of(rows: pa.Table) -> pa.Table:
+    """The rows of stored samples."""
+    return rows.filter(pc.equal(rows["status"], STORED))
 
 
 def stream_rows(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -177,10 +199,10 @@ def _merge(paths: Sequence[Path], file: BinaryIO | _Hash) -> None:
         for path in paths:
             with pq.ParquetFile(require_regular(path)) as unit:
                 waiting.append(unit.read(use_threads=False).cast(SCHEMA))
-            while sum(table.num_rows for table in waiting) >= GROUP:
+            while sum(table.num_rows for table in waiting) >= ROW_GROUP:
                 rows = pa.concat_tables(waiting)
-                writer.write_table(rows.slice(0, GROUP).combine_chunks(), GROUP)
-                waiting = [rows.slice(GROUP).combine_chunks()]
+                writer.write_table(rows.slice(0, ROW_GROUP).combine_chunks(), ROW_GROUP)
+                waiting = [rows.slice(ROW_GROUP).combine_chunks()]
         rows = pa.concat_tables([SCHEMA.empty_table(), *waiting])
         if rows.num_rows:
             writer.write_table(rows)

@@ -17,8 +17,12 @@ from typing import Any, BinaryIO
 from mrigan.checked_json import write_checked_json
 from mrigan.files import atomic_write, write_text
 
-BLOCK = tarfile.BLOCKSIZE
+BLOCK = tarfile.BLOCKSIZE  # bytes of a header, directly before the data of its member
 INDEX_VERSION = "v1.2"
+MEMBERS = ("face", "mri", "json")  # of a sample, in this order; a sample without an MRI has no `mri`
+FACE, JSON = "face.jpg", "json"  # what follows the key in a member's name
+# How the name in a member's tar header goes on after the key, by member
+NAME_PREFIXES = (b".face.", b".mri.", b".json\0")
 
 Member = tuple[str, bytes]  # extension after the key, data
 
@@ -36,6 +40,11 @@ class Placed:
     key: str
     members: list[tuple[str, int, int]]
     crc32: int
+
+
+def mri_member(mri_format: str) -> str:
+    """What follows the key in the name of an MRI: `mri.jpg` or `mri.png`."""
+    return f"mri.{mri_format}"
 
 
 def member_header(name: str, size: int) -> bytes:

@@ -97,9 +97,9 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "tar missing": (lambda d: (d / TAR).unlink(), f"{TAR} is missing", "shards verify"),
     "marker missing": (lambda d: (d / TAR).with_suffix(".json").unlink(), "000001.json is missing", "verify"),
-    "tar cut": (lambda d: _replace(d / TAR, lambda b: b[:-512]), "was cut or replaced", TAR),
+    "tar cut": (lambda d: _replace(d / TAR, lambda b: b[:-512]), "was truncated or replaced", TAR),
     "tar empty": (lambda d: (d / TAR).write_bytes(b""), "has 0 bytes", TAR),
-    "tar longer": (lambda d: _replace(d / TAR, lambda b: b + bytes(512)), "was cut or replaced", TAR),
+    "tar longer": (lambda d: _replace(d / TAR, lambda b: b + bytes(512)), "was truncated or replaced", TAR),
     "another plan": (lambda d: _edit((d / TAR).with_suffix(".json"), plan_hash="x"), "another plan", "000001.json"),
 }
 
@@ -156,7 +156,7 @@ DAMAGE = {
         lambda data, row: data[: row["face_offset"] - 512] + b"x" + data[row["face_offset"] - 511 :],
         "not where the index says",
     ),
-    "cut": (lambda data, row: data[: row["json_offset"]], "cut"),
+    "cut": (lambda data, row: data[: row["json_offset"]], "cut|truncated"),
 }
 
 

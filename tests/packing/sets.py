@@ -12,15 +12,13 @@ import numpy as np
 
 from mrigan.config import ShardsConfig
 from mrigan.packing import plan_shards
-from mrigan.packing.unit import UnitMaker, UnitTask
+from tests.packing.conftest import make
 
 
 def samples(catalog: Path, out: Path, config: ShardsConfig) -> dict[str, dict[str, Any]]:
     """Key → `json`, `face.jpg`, `mri.png`, ... decoded, of a set that one worker makes in this process."""
     plan = plan_shards(catalog, config, out)
-    maker = UnitMaker(plan)
-    for unit in plan.units:
-        maker(UnitTask(unit), lambda progress: None)
+    make(plan)
     found: dict[str, dict[str, Any]] = {}
     for shard in sorted(out.glob("*.tar")):
         with tarfile.open(shard) as tar:

@@ -75,7 +75,7 @@ def test_the_choice_hangs_on_key_and_seed_alone() -> None:
 
 
 @pytest.fixture
-def told(copy: Callable[[], Path]) -> Path:
+def planned(copy: Callable[[], Path]) -> Path:
     """The small set as if it had been planned with `pack.match`, its fakes' faces wider and more compressed."""
     folder = copy()
     table = pq.read_table(folder / "samples.parquet").to_pylist()
@@ -84,21 +84,19 @@ def told(copy: Callable[[], Path]) -> Path:
         row["compression"] = "c40" if i % 5 < (4 if fake else 1) else "c23"
         row["face_px"] = 100.0 if (i % 3 > 0) == fake else 60.0
     pq.write_table(pa.Table.from_pylist(table, pq.read_schema(folder / "samples.parquet")), folder / "samples.parquet")
-    for name in ("manifest.json", "plan.json"):
-        data, _ = read_checked_json(folder / name)
-        if name == "manifest.json":
-            data |= {"samples_sha256": sha256_file(folder / "samples.parquet"), "match": ["compression", "face_px"],
-                     "seed": 0}  # fmt: skip
-        else:
-            for settings in (data["config"], data["decides"]["config"]):
-                settings["pack"]["match"] = ["compression", "face_px"]
-            data["plan_hash"] = hash_json(data["decides"])
-        write_checked_json(folder / name, data)
+    plan, match = read_checked_json(folder / "plan.json")[0], ["compression", "face_px"]
+    for settings in (plan["config"], plan["decides"]["config"]):
+        settings["pack"]["match"] = match
+    samples = sha256_file(folder / "samples.parquet")
+    changed = {"plan.json": plan, "manifest.json": {"samples_sha256": samples, "match": match, "seed": 0}}
+    for path in folder.glob("*.json"):  # the sidecars, too
+        data = read_checked_json(path)[0] | changed.get(path.name, {})
+        write_checked_json(path, data | {"plan_hash": hash_json(plan["decides"])})
     return folder
 
 
-def test_who_reads_the_set_takes_the_same_samples(told: Path, built: Built) -> None:
-    every, some = ShardSet.open([built.folder], "train"), ShardSet.open([told], "train")
+def test_who_reads_the_set_takes_the_same_samples(planned: Path, built: Built) -> None:
+    every, some = ShardSet.open([built.folder], "train"), ShardSet.open([planned], "train")
     assert 0 < len(some) < len(every)
     assert int(some.labels.sum()) * 2 == len(some)
     assert some.rows["key"].to_pylist() == [key.decode() for key in some.keys]  # rows by id, as without
@@ -109,12 +107,12 @@ def test_who_reads_the_set_takes_the_same_samples(told: Path, built: Built) -> N
     assert some.read(0)[0] == every.read(int(np.flatnonzero(every.keys == some.keys[0])[0]))[0]
 
 
-def test_stats_show_before_and_after(told: Path) -> None:
-    stats = shard_stats(told)
+def test_stats_show_before_and_after(planned: Path) -> None:
+    stats = shard_stats(planned)
     unmatched = sum(group.dropped["unmatched"] for group in stats.groups)
     faces = {label: sum(g.faces for g in stats.groups if (g.label, g.split) == (label, "train"))
              for label in ("real", "fake")}  # fmt: skip
-    assert faces["real"] == faces["fake"] == len(ShardSet.open([told], "train")) // 2
+    assert faces["real"] == faces["fake"] == len(ShardSet.open([planned], "train")) // 2
     train = stats.matching["train"]
     assert train["after"] | {"telling": {}} == {**faces, "telling": {}}
     assert train["before"]["telling"]["compression"] > 0.7
@@ -146,17 +144,19 @@ def test_it_changes_no_shard_and_no_plan_without_it(built: Built, tmp_path: Path
     assert 0 < left < stored
 
 
-def test_what_cannot_be_matched_is_said(told: Path) -> None:
+def test_what_cannot_be_matched_is_said(planned: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such fact: codec(.|\n)*compression, face_px, frame_size"):
-        plan_shards(told, config("pack.match=[codec]"), told / "x")
+        plan_shards(planned, config("pack.match=[codec]"), planned / "x")
     table = rows(50)
     with pytest.raises(ShardError, match="no face_px"):
         matched(table.drop_columns("face_px"), ["face_px"], 0)
-    apart = [row | {"compression": row["label"]} for row in pq.read_table(told / "samples.parquet").to_pylist()]
-    pq.write_table(pa.Table.from_pylist(apart, pq.read_schema(told / "samples.parquet")), told / "samples.parquet")
-    manifest, _ = read_checked_json(told / "manifest.json")
-    manifest["samples_sha256"] = sha256_file(told / "samples.parquet")
-    write_checked_json(told / "manifest.json", manifest)
+    apart = [row | {"compression": row["label"]} for row in pq.read_table(planned / "samples.parquet").to_pylist()]
+    pq.write_table(
+        pa.Table.from_pylist(apart, pq.read_schema(planned / "samples.parquet")), planned / "samples.parquet"
+    )
+    manifest, _ = read_checked_json(planned / "manifest.json")
+    manifest["samples_sha256"] = sha256_file(planned / "samples.parquet")
+    write_checked_json(planned / "manifest.json", manifest)
     with pytest.raises(ShardError, match=r"pack\.match leaves none"):
-        ShardSet.open([told], "train")
-    assert replace(shard_stats(told)).matching["train"]["after"]["real"] == 0
+        ShardSet.open([planned], "train")
+    assert replace(shard_stats(planned)).matching["train"]["after"]["real"] == 0

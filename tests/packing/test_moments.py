@@ -14,10 +14,10 @@ from mrigan.catalog import Catalog, Clip, clip_id, write_catalog
 from mrigan.config import ShardsConfig, load_config
 from mrigan.packing import plan_shards, shard_stats
 from mrigan.packing.stats_view import show
-from mrigan.packing.unit import UnitMaker, UnitTask
 from mrigan.shardset.layout import Layout
 from mrigan.shardset.rows import read_rows
 from tests.clips import write_clip
+from tests.packing.conftest import make
 from tests.packing.videos import SIZE, portraits
 
 COUNT = 51
@@ -69,12 +69,9 @@ def built(catalog: Path, *settings: str) -> dict[str, list[dict[str, Any]]]:
     out = catalog.parent.parent / "-".join(["set", *settings]).replace("/", "_")
     faces = f"pack.faces_dir={catalog.parent.parent / 'faces'}"
     plan = plan_shards(catalog, load_config(ShardsConfig, "shards/pairs.yaml", [faces, *settings]), out)
-    maker = UnitMaker(plan)
     rows: dict[str, list[dict[str, Any]]] = {}
-    for unit in plan.units:
-        maker(UnitTask(unit), lambda progress: None)
-        for row in read_rows(Layout(out).unit_rows(unit.name)).to_pylist():
-            rows.setdefault(row["name"], []).append(row)
+    for row in read_rows(Layout(make(plan)).samples).to_pylist():
+        rows.setdefault(row["name"], []).append(row)
     return rows
 
 

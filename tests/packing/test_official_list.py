@@ -11,12 +11,10 @@ import pytest
 from mrigan.catalog import Catalog, scan_catalog, write_catalog
 from mrigan.errors import CatalogError
 from mrigan.packing import load_plan, plan_shards, shard_stats, verify_shards
-from mrigan.packing.unit import UnitMaker, UnitTask
-from mrigan.shardset.manifest import write_manifest
 from mrigan.shardset.rows import read_rows
 from tests.catalog import trees
 from tests.clips import write_clip
-from tests.packing.conftest import config
+from tests.packing.conftest import config, make
 from tests.packing.videos import SHARP, portraits
 
 LIST = "List_of_testing_videos.txt"
@@ -42,10 +40,7 @@ def scanned(root: Path, splits: Path, out: Path) -> Path:
 def build(catalog: Path, out: Path, *settings: str) -> None:
     """Plan and build, by one worker in this process."""
     plan = plan_shards(catalog, config(*settings), out)
-    maker = UnitMaker(plan)
-    for unit in plan.units:
-        maker(UnitTask(unit), lambda progress: None)
-    write_manifest(plan)
+    make(plan)
 
 
 def samples(folder: Path) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ from mrigan.workers.ray_pool import ray_session, run_on_ray
 from tests.packing.conftest import PNG, Built, config, tree
 from tests.packing.processes import start, wait_for
 from tests.packing.ray_cluster import is_working, kill_node, two_nodes
-from tests.packing.toys import setup
+from tests.workers.toys import setup
 
 
 @pytest.fixture(scope="module")

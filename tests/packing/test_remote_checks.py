@@ -16,10 +16,8 @@ from mrigan.catalog import Catalog, write_catalog
 from mrigan.cli.app import app
 from mrigan.errors import ShardError
 from mrigan.packing import check_shards, plan_shards, repair_shards, shard_stats
-from mrigan.packing.unit import UnitMaker, UnitTask
-from mrigan.shardset.manifest import write_manifest
 from mrigan.storage import Storage
-from tests.packing.conftest import PNG, Built, config
+from tests.packing.conftest import PNG, Built, config, make
 from tests.packing.test_remote import served, url
 
 __all__ = ["served", "url"]  # fixtures
@@ -142,10 +140,7 @@ def test_repair_over_ftp(built: Built, url: str, served: Path, tmp_path: Path) -
     (videos / "smith.mp4").write_bytes(b"this is no video" * 100)
     write_catalog(Catalog(videos, built.clips.clips), tmp_path / "catalog.parquet")
     plan = plan_shards(tmp_path / "catalog.parquet", config(*PNG, "pack.splits=[val]"), tmp_path / "local")
-    maker = UnitMaker(plan)
-    for unit in plan.units:
-        maker(UnitTask(unit), lambda progress: None)
-    write_manifest(plan)
+    make(plan)
     folder = put(tmp_path / "local", served)
     shutil.copy(folder / "plan.parquet", folder / "val-real-000000-001.tar")  # as if it had given more once
     (folder / "units" / "val-000000.parquet").write_bytes(b"PAR1")

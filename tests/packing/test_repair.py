@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mrigan.catalog import Catalog, read_catalog, write_catalog
 from mrigan.packing import build_shards, plan_shards, repair_shards, verify_shards
 from tests.conftest import ROOT
-from tests.packing.conftest import PNG, Built, config, tree
+from tests.packing.conftest import PNG, Built, config, tree, two_families
 from tests.packing.test_kills import wait_for
 from tests.packing.test_verify import flip
 
@@ -69,14 +67,7 @@ def test_a_lost_manifest_or_table_is_merged_again(built: Built, copy: Callable[[
 @pytest.fixture
 def own(built: Built, tmp_path: Path) -> tuple[Path, Path]:
     """Videos that a test may hide, with their catalog: the families of Smith (val) and of Hopper (train)."""
-    videos = tmp_path / "videos"
-    videos.mkdir()
-    clips = [clip for clip in read_catalog(built.catalog).clips
-             if clip.split == "val" or clip.name in ("hopper", "hopper-swap")]  # fmt: skip
-    for clip in clips:
-        shutil.copy(built.clips.path(clip), videos / clip.path)
-    write_catalog(Catalog(videos, clips), tmp_path / "catalog.parquet")
-    return videos, tmp_path / "catalog.parquet"
+    return tmp_path / "videos", two_families(built, tmp_path)
 
 
 def built_of(catalog: Path, folder: Path) -> Path:

@@ -15,7 +15,7 @@ import pytest
 
 from mrigan.packing import load_plan, read_rows
 from mrigan.shardset.plan_file import unit_names
-from mrigan.shardset.rows import GROUP, SCHEMA, Row, merge_rows, stream_rows, write_rows
+from mrigan.shardset.rows import ROW_GROUP, SCHEMA, Row, merge_rows, stream_rows, write_rows
 from tests.conftest import ROOT
 from tests.packing.conftest import Built
 
@@ -53,14 +53,14 @@ def test_a_merge_holds_a_row_group_and_a_unit(tmp_path: Path, units: int) -> Non
             yield unit
 
     merge_rows(paths(), tmp_path / "all.parquet")
-    assert max(held) < 3 * (GROUP / 6000 + 1) * size  # 60 units are 5 row groups
+    assert max(held) < 3 * (ROW_GROUP / 6000 + 1) * size  # 60 units are 5 row groups
     rows = pq.ParquetFile(tmp_path / "all.parquet")
     assert rows.metadata.num_rows == units * 6000
-    assert rows.metadata.num_row_groups == -(-units * 6000 // GROUP)
+    assert rows.metadata.num_row_groups == -(-units * 6000 // ROW_GROUP)
 
 
 def test_merged_rows_are_the_units_rows_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mrigan.shardset.rows.GROUP", 7)
+    monkeypatch.setattr("mrigan.shardset.rows.ROW_GROUP", 7)
     sizes = (3, 0, 9, 20, 1)
     units = [a_unit(tmp_path / f"{i}.parquet", size) for i, size in enumerate(sizes)]
     merge_rows(units, tmp_path / "all.parquet")

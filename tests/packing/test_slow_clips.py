@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from mrigan.catalog import Catalog, read_catalog, write_catalog
 from mrigan.errors import ShardError
 from mrigan.packing import WorkerPool, build_shards, plan_shards, read_rows, repair_shards, unit, verify_shards
 from tests.hanging import hanging
-from tests.packing.conftest import PNG, Built, config, tree
+from tests.packing.conftest import PNG, Built, config, tree, two_families
 from tests.packing.processes import start
 
 # Seconds: less than a lease holds, and more than any of these clips takes on a busy machine.
@@ -25,14 +24,7 @@ REASON = "unreadable: took longer than 8 s (limits.seconds_per_file)"
 @pytest.fixture
 def planned(built: Built, tmp_path: Path) -> Path:
     """A set of the families of Smith (val) and of Hopper (train), not built yet; their videos lie beside it."""
-    videos = tmp_path / "videos"
-    videos.mkdir()
-    clips = [clip for clip in read_catalog(built.catalog).clips
-             if clip.split == "val" or clip.name in ("hopper", "hopper-swap")]  # fmt: skip
-    for clip in clips:
-        shutil.copy(built.clips.path(clip), videos / clip.path)
-    write_catalog(Catalog(videos, clips), tmp_path / "catalog.parquet")
-    plan_shards(tmp_path / "catalog.parquet", config(*PNG, "limits.seconds_per_file=8"), tmp_path / "shards")
+    plan_shards(two_families(built, tmp_path), config(*PNG, "limits.seconds_per_file=8"), tmp_path / "shards")
     return tmp_path / "shards"
 
 

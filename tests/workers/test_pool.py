@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from mrigan.errors import ShardError
-from mrigan.packing import load_plan
-from mrigan.packing.unit import UnitMaker, require_videos
 from mrigan.workers.pool import Died, Done, run_tasks
-from tests.packing.conftest import Built
-from tests.packing.toys import setup
+from tests.workers.toys import setup
 
 
 def outcomes(folder: Path, tasks: list[tuple[str, int]], **options: Any) -> list[Done | Died]:
@@ -81,18 +74,3 @@ def test_a_worker_that_hangs_at_a_file_is_killed_and_takes_nothing_else(tmp_path
     assert (tmp_path / "read-0").read_bytes() == b"x"  # not tried again
     assert all(isinstance(o, Done) for o in found.values())  # three seconds, but less than two at each file
     assert len(found) == 3
-
-
-def test_a_worker_refuses_a_machine_that_is_not_fit_for_the_plan(built: Built, tmp_path: Path) -> None:
-    """Each node looks for itself: the builder's own folder and libraries say nothing about theirs."""
-    plan = load_plan(built.folder)
-    UnitMaker(plan)
-    with pytest.raises(ShardError, match="the shard folder is not on"):
-        UnitMaker(replace(plan, folder=tmp_path))
-    with pytest.raises(ShardError, match=r"opencv: 1\.0 →"):
-        UnitMaker(replace(plan, libraries=plan.libraries | {"opencv": "1.0"}))
-    (tmp_path / "unmounted").mkdir()
-    require_videos(plan)
-    for folder, why in ((tmp_path / "unmounted", "is empty"), (tmp_path / "nowhere", "is not there")):
-        with pytest.raises(ShardError, match=why):
-            require_videos(replace(plan, roots=dict.fromkeys(plan.roots, folder)))
