@@ -67,16 +67,8 @@ class Moving:
 class Clips:
     """The points of both clips as arrays: rows are frames of the original, columns frames of the fake."""
 
-    def __init__(
-        self,
-        rows: np.ndarray,
-        original: Sight,
-        outside: Mapping[int, np.ndarray],
-        fake: Sight,
-        *,
-        complete: bool,
-        furthest: int,
-    ) -> None:
+    def __init__(self, rows: np.ndarray, original: Sight, outside: Mapping[int, np.ndarray], fake: Sight, *,
+                 complete: bool, furthest: int) -> None:  # fmt: skip
         self.rows, self.complete, self.furthest = rows, complete, furthest
         self.columns = np.array(sorted(fake.points))
         thinned = max(original.thinned, fake.thinned)
@@ -299,12 +291,23 @@ class LagTable:
         """Whether the frames just before and after fit less well than those of the path."""
         for shift in NEIGHBOURS:
             gain, known = self.beside(shift)
-            seen = kept & known
-            if not seen.any() and not self.clips.complete and abs(shift) > 1:
+            gain = gain[kept & known]
+            if not gain.size and not self.clips.complete and abs(shift) > 1:
                 continue
-            if not clearly(gain[seen]):
+            if not clearly(gain) and not (gain.size > MIN_RUN and gain.mean() > SLIGHT and self._beyond(shift, kept)):
                 return False
         return True
+
+    def _beyond(self, shift: int, kept: np.ndarray) -> bool:
+        """Whether frames twice as far prove what too few neighbours do not.
+
+        Would a neighbour show the moment, the frame beyond it were as near to the moment as that of the path, and fit
+        as well. It must fit less well throughout the clip: frames may be lost on the way.
+        """
+        gain, known = self.beside(2 * shift)
+        thirds = zip(*(np.array_split(values, 3) for values in (gain, kept & known)), strict=True)
+        few = abs(shift) == 1 and not self.clips.complete
+        return few and all(seen.sum() > MIN_RUN and clearly(part[seen]) for part, seen in thirds)
 
     def beaten(self, rows: np.ndarray, *, slightly: bool) -> bool:
         """Whether the frames just before or after fit better than those of the path, be it slightly or clearly."""

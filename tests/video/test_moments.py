@@ -210,3 +210,20 @@ def test_half_of_the_frames_prove_an_aligned_clip_and_no_other() -> None:
     assert (aligned.proven, aligned.unsure, len(aligned.targets)) == (True, False, COUNT / 10)
     late = forged(every)[[min(j + 1, COUNT - 1) for j in came]]
     assert decide(original, masks, sight(late, came, seed=2), complete=False).unsure
+
+
+def test_frames_two_away_prove_what_few_neighbours_do_not() -> None:
+    """Four of six frames before a wanted one show the wanted one: they alone prove nothing."""
+    slow, wanted = moments(pace=0.05), range(0, COUNT, 10)
+    original, masks = sight(slow[::10], wanted), dict.fromkeys(wanted, MASK)
+
+    def half(shown) -> Decision:
+        frames = [j + 1 if j in {19, 79, 109, 139} else j for j in shown]
+        came = [j for j in range(len(frames)) if j % 2 == 0 or j % 30 in {19, 21}]
+        return decide(original, masks, sight(forged(slow)[[frames[j] for j in came]], came, seed=2), complete=False)
+
+    aligned = half(range(COUNT))
+    assert (aligned.proven, aligned.targets) == (True, {i: i for i in wanted})
+    assert half([i for i in range(COUNT) if i != 95]).unsure
+    assert half([i for i in range(COUNT) if i != 145]).unsure
+    assert half(range(1, COUNT)).unsure
