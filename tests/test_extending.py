@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,16 +16,18 @@ import mrigan
 from mrigan.catalog import audit, scan_catalog
 from mrigan.catalog.readers import READERS
 from mrigan.cli.fields import with_options
+from mrigan.config.engines import ENGINES
 from mrigan.detect import Judged
 from mrigan.detect.inputs import Input
 from mrigan.detect.sinks.fan_out import FanOut
-from mrigan.errors import OutputError
+from mrigan.errors import ConfigError, OutputError
 from mrigan.evaluation.aggregation import STRATEGIES, aggregate
 from mrigan.imaging.corruptions import CORRUPTIONS, corrupt
 from mrigan.mri import METRICS, stored_mri
-from tests.conftest import ROOT
+from tests.documented import code
+from tests.training.runs import hashes, run_gan, status, write_tiny_shards
 
-TABLES = (READERS, METRICS, CORRUPTIONS, STRATEGIES)
+TABLES = (READERS, METRICS, CORRUPTIONS, STRATEGIES, ENGINES)
 
 
 @pytest.fixture(autouse=True)
@@ -38,15 +38,6 @@ def tables() -> Iterator[None]:
     for table, entries in zip(TABLES, before, strict=True):
         table.clear()
         table.update(entries)
-
-
-def code(section: str) -> ModuleType:
-    """The code of a section, as a module."""
-    text = (ROOT / "docs" / "extending.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
-    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    module = ModuleType(section)
-    exec(compile(block, f"docs/extending.md, {section}", "exec", dont_inherit=True), module.__dict__)
-    return module
 
 
 def test_a_data_set(tmp_path: Path) -> None:
@@ -113,3 +104,17 @@ def test_a_field_is_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     app.command()(with_options(command))
     assert CliRunner().invoke(app, ["--csv", "a.csv", "--path", "b", "--force"]).exit_code == 0
     assert given == [(outputs(csv=Path("a.csv"), force=True), "b")]
+
+
+def test_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one rank; tests/distributed/engines.py has it on two."""
+    monkeypatch.setitem(sys.modules, "my_package.flat", code("An engine"))
+    shards, parts = write_tiny_shards(tmp_path / "shards"), tmp_path / "parts"
+    run_gan(shards, tmp_path / "whole", "data.workers=0", "engine.name=single", "train.steps=9")
+    run_gan(shards, parts, "data.workers=0", "engine.name=flat", "train.steps=4")
+    run_gan(shards, parts, "data.workers=0", "engine.name=flat", "train.steps=7")
+    run_gan(shards, parts, "data.workers=0", "engine.name=single", "train.steps=9")
+    assert hashes(parts, 9) == hashes(tmp_path / "whole", 9)
+    assert status(parts)["state"] == "finished"
+    with pytest.raises(ConfigError, match=r"use one of: ddp, .*, zero3, flat"):
+        run_gan(shards, parts, "engine.name=flatt")

@@ -24,9 +24,11 @@ from mrigan.engine.precision import Precision
 from mrigan.training.detector import detector_step
 from mrigan.training.gan import gan_step
 from tests.distributed.checks import Tiny
+from tests.documented import code
 from tests.training.runs import gan_engines
 
-ENGINES = ("ddp", "zero0", "zero1", "zero2", "zero3")
+sys.modules["my_package.flat"] = code("An engine")  # of docs/extending.md, from outside the package
+ENGINES = ("ddp", "zero0", "zero1", "zero2", "zero3", "flat")
 STEPS, BATCH, SIZE = 20, 4, 32
 LR, SLOW = 2e-4, 2e-6  # the paper's; a hundredth of it, see test_engines.py
 
@@ -149,7 +151,7 @@ def switched(world: World, kept: dict[str, torch.Tensor], facts: dict[str, Any])
 def detectors(world: World, kept: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
     """With BatchNorm, whose running statistics are averaged over the ranks."""
     config = DetectorConfig()
-    for name in ("ddp", "zero0", "zero1", "zero2", "zero3"):
+    for name in ENGINES:
         torch.manual_seed(0)
         precision = Precision("fp32", world.device)
         engine = build_engine(Tiny(), OptimConfig(lr=0.01), EngineConfig(name=name), world, precision)

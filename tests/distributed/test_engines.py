@@ -93,7 +93,7 @@ def test_ddp_and_zero_0_to_the_bit(one: Found, two: Found) -> None:
             assert torch.equal(found.weights[f"fast/zero0/{network}"], found.weights[f"fast/ddp/{network}"])
 
 
-@pytest.mark.parametrize("name", ["ddp", "zero0", "zero1", "zero2"])
+@pytest.mark.parametrize("name", ["ddp", "zero0", "zero1", "zero2", "flat"])
 def test_each_network_is_reduced_once_a_step(one: Found, two: Found, name: str) -> None:
     """As torch's profiler saw it: every gradient goes over the wire once."""
     assert sorted(two.facts[f"reductions/{name}"]["gloo:all_reduce"]) == sorted(two.facts["parameters"].values())
