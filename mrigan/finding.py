@@ -1,4 +1,4 @@
-"""What a check found, how grave it is, and what to do about it."""
+"""The result of a check: what was found, how severe it is, and what to do."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How grave a finding is."""
+    """The severity of a finding."""
 
     OK = "ok"
-    NOTE = "note"  # worth knowing; nothing is wrong
-    WARNING = "warning"  # training works, slower or with less safety
-    PROBLEM = "problem"  # would stop a training
+    NOTE = "note"  # information; nothing is wrong
+    WARNING = "warning"  # training works, but slower or less safely
+    PROBLEM = "problem"  # training would fail
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        check: what was looked at, one or two words.
+        check: what was checked, in one or two words.
         found: what was found.
-        fix: what to do; "" where nothing is to be done.
+        fix: what to do; "" = nothing.
     """
 
     check: str
@@ -32,20 +32,20 @@ class Finding:
 
 
 def ok(check: str, found: str) -> Finding:
-    """All is well."""
+    """Nothing to do."""
     return Finding(check, Level.OK, found)
 
 
 def note(check: str, found: str, fix: str = "") -> Finding:
-    """Worth knowing."""
+    """Information."""
     return Finding(check, Level.NOTE, found, fix)
 
 
 def warning(check: str, found: str, fix: str) -> Finding:
-    """Works, but should be mended."""
+    """Works, but should be fixed."""
     return Finding(check, Level.WARNING, found, fix)
 
 
 def problem(check: str, found: str, fix: str) -> Finding:
-    """Would stop a training."""
+    """Training would fail."""
     return Finding(check, Level.PROBLEM, found, fix)

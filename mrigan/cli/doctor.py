@@ -19,16 +19,18 @@ MARKS = {"ok": ("ok     ", "green"), "note": ("note   ", "cyan"), "warning": ("w
 
 
 def doctor(
-    config: Annotated[str, typer.Argument(help="What would be trained: a YAML file or a shipped one; optional.")] = "",
+    config: Annotated[
+        str, typer.Argument(help="Also check this training: a YAML file, or a shipped one by name.")
+    ] = "",
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="run.dir=DIR")] = None,
     *,
-    folder: Annotated[Path, typer.Option("--dir", help="Where a run would be written, without a config.")] = Path(),
-    shards: Annotated[list[str] | None, typer.Option(help="Shard folders to look into; repeatable.")] = None,
+    folder: Annotated[Path, typer.Option("--dir", help="The run folder to check, without a config.")] = Path(),
+    shards: Annotated[list[str] | None, typer.Option(help="A shard folder to check; repeatable.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check this machine, and a config, for a training: versions, GPUs, ranks, disks, shards, MLflow.
+    """Check this machine and a config before a training: versions, GPUs, ranks, disks, shards, MLflow.
 
-    Exit code 1: something would stop a training. Started by torchrun or srun it all-reduces over all of their ranks.
+    Exit code 1: training would fail. Under torchrun or srun, it all-reduces over all of their ranks.
     """
     from mrigan.engine.environment import find_ranks
 
@@ -51,7 +53,7 @@ def doctor(
         lines = [{"check": f.check, "level": str(f.level), "found": f.found, "fix": f.fix} for f in found]
         echo_json({"ok": not bad, "findings": lines})
     else:
-        echo(f"{bad} of this would stop a training" if bad else "nothing here would stop a training")
+        echo(f"{bad} problem{'s' * (bad > 1)}: training would fail" if bad else "no problem found")
     if bad:
         raise typer.Exit(1)
 

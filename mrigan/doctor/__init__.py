@@ -1,4 +1,4 @@
-"""`mrigan doctor`: is all here that a training needs? Each check yields findings; none writes what stays."""
+"""`mrigan doctor`: whether this machine has all that a training needs. Checks yield findings, and leave no files."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def examine(
     folder: Path = Path(),
     shards: Sequence[str] = (),
 ) -> Iterator[Finding]:
-    """Every check, the quick ones first.
+    """Run all checks, the quick ones first.
 
     Args:
-        task, config: what would be trained: its run folder, shards, MLflow, GPUs and extras are checked.
-        folder: where a run would be written, without a config.
+        task, config: a training whose run folder, shards, MLflow store, GPUs and extras are checked.
+        folder: the run folder, if there is no config.
         shards: more shard folders.
     """
     yield from check_versions()

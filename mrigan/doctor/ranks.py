@@ -1,4 +1,4 @@
-"""Whether ranks find one another and add up rightly: gloo on CPUs, NCCL on GPUs; processes are really started."""
+"""Checks that ranks connect and all-reduce correctly, in real processes: gloo on CPUs, NCCL on GPUs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from mrigan.doctor.ring import all_reduce
 from mrigan.finding import Finding, ok, problem
 
-PATIENCE = 150  # seconds
+TIMEOUT_S = 150
 FIXES = {
-    "gloo": "this host's name must resolve (getent hosts $HOSTNAME); with several networks GLOO_SOCKET_IFNAME=eth0",
-    "nccl": "NCCL_DEBUG=INFO says more; NCCL_SOCKET_IFNAME and NCCL_IB_HCA choose the network; /dev/shm must be large",
+    "gloo": "the host name must resolve (getent hosts $HOSTNAME); with several networks, set GLOO_SOCKET_IFNAME=eth0",
+    "nccl": "NCCL_DEBUG=INFO prints details; NCCL_SOCKET_IFNAME, NCCL_IB_HCA select the network; /dev/shm must be big",
 }
 
 
 def check_ranks() -> Iterator[Finding]:
-    """All-reduce among the ranks that the launcher started; in a single process among two, or one a GPU, started here.
+    """All-reduce among the ranks of the launcher, else among processes started here: two, and one per GPU.
 
     Every rank must call it.
     """
@@ -38,11 +38,11 @@ def check_ranks() -> Iterator[Finding]:
 
 
 def _here(backend: str) -> Finding:
-    """Among the ranks of a launch over one or many nodes."""
+    """Among the ranks that a launcher started, on one node or several."""
     try:
         return _judge(backend, all_reduce(backend))
     except (RuntimeError, ValueError, OSError) as error:
-        return problem(backend, f"the ranks did not come together: {_first_line(str(error))}", FIXES[backend])
+        return problem(backend, f"the ranks did not connect: {_first_line(str(error))}", FIXES[backend])
 
 
 def _started(backend: str, count: int) -> Finding:
@@ -50,23 +50,23 @@ def _started(backend: str, count: int) -> Finding:
                "-m", "mrigan.doctor.ring", backend]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        return problem(backend, f"{count} processes did not come together in {PATIENCE} s", FIXES[backend])
+        return problem(backend, f"{count} processes did not connect within {TIMEOUT_S} s", FIXES[backend])
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
-        why = [line for line in done.stderr.splitlines() if "Error" in line]
+        errors = [line for line in done.stderr.splitlines() if "Error" in line]
         return problem(
-            backend, f"{count} processes failed: {_first_line(why[0] if why else done.stderr)}", FIXES[backend]
+            backend, f"{count} processes failed: {_first_line(errors[0] if errors else done.stderr)}", FIXES[backend]
         )
     return _judge(backend, json.loads(lines[-1]))
 
 
-def _judge(backend: str, found: dict[str, float | int | bool]) -> Finding:
-    said = f"{found['ranks']} ranks all-reduce"
-    if not found["right"]:
-        return problem(backend, f"{said} to a wrong sum", "a broken GPU or link: dcgmi diag -r 3, and drain the node")
-    return ok(backend, f"{said}, {found['rate']:.2g} GB/s each")
+def _judge(backend: str, result: dict[str, float | int | bool]) -> Finding:
+    ranks = f"{result['ranks']} ranks all-reduce"
+    if not result["correct"]:
+        return problem(backend, f"{ranks} to a wrong sum", "a broken GPU or link: dcgmi diag -r 3, and drain the node")
+    return ok(backend, f"{ranks}, {result['rate']:.2g} GB/s each")
 
 
 def _host_name() -> Finding:

@@ -1,4 +1,4 @@
-"""Whether MLflow can be reached, and written."""
+"""A check that MLflow can be reached and written."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mrigan.finding import Finding, ok, warning
 from mrigan.tracking.store import experiment_id, open_store, store_errors, tracking_uri
 
 EXPERIMENT = "mrigan-doctor"
-ADVICE = "training would keep what it logs and send it later. Check tracking.uri or MLFLOW_TRACKING_URI"
+FIX = "check tracking.uri or MLFLOW_TRACKING_URI. Training would keep its log entries, and send them later"
 
 
 def check_tracking(uri: str = "") -> Iterator[Finding]:
-    """Reach the store as a training would.
+    """Use the store as a training would.
 
-    An sqlite file is locked and released; on a server a run with one file is written and deleted. A store that fails is
-    no problem, but a warning: a training goes on without it.
+    An SQLite file is locked and released; on a server, a run with one file is written and deleted. A failure is only a
+    warning, because training continues without MLflow.
     """
     uri = tracking_uri(uri)
     if uri.startswith("sqlite:///"):
@@ -31,7 +31,7 @@ def check_tracking(uri: str = "") -> Iterator[Finding]:
         client.log_text(run.info.run_id, "written by mrigan doctor", "doctor.txt")
         client.delete_run(run.info.run_id)
     except store_errors() as error:
-        yield warning("mlflow", f"{uri} does not answer or refuses: {_first_line(error)}", ADVICE)
+        yield warning("mlflow", f"{uri} does not answer, or refuses: {_first_line(error)}", FIX)
         return
     yield ok("mlflow", f"{uri}: a run with a file was written and deleted (experiment {EXPERIMENT})")
 
@@ -41,8 +41,8 @@ def _sqlite(uri: str) -> Finding:
     if not path.is_file():
         above = next(folder for folder in path.absolute().parents if folder.exists())
         if os.access(above, os.W_OK | os.X_OK):
-            return ok("mlflow", f"{uri} will be made")
-        return warning("mlflow", f"{path} is not there, and {above} cannot be written", ADVICE)
+            return ok("mlflow", f"{uri} will be created")
+        return warning("mlflow", f"{path} does not exist, and {above} cannot be written", FIX)
     refused: tuple[type[Exception], ...] = (sqlite3.Error, *store_errors())
     try:
         connection = sqlite3.connect(path, timeout=5, isolation_level=None)
@@ -53,8 +53,8 @@ def _sqlite(uri: str) -> Finding:
             connection.close()
         runs = open_store(uri).search_experiments()
     except refused as error:
-        return warning("mlflow", f"{path} cannot be written: {_first_line(error)}", ADVICE)
-    return ok("mlflow", f"{uri}: {len(runs)} experiments; can be written, by one job at a time (else use a server)")
+        return warning("mlflow", f"{path} cannot be written: {_first_line(error)}", FIX)
+    return ok("mlflow", f"{uri}: {len(runs)} experiments; can be written by one job at a time (for more, use a server)")
 
 
 def _first_line(error: Exception) -> str:

@@ -72,7 +72,7 @@ def test_what_would_stop_a_training_is_an_exit_code(tmp_path: Path, monkeypatch:
     assert "PROBLEM shards" in result.output
     assert "no such shard folder" in result.output
     assert "→" in result.output
-    assert "1 of this would stop a training" in result.output
+    assert "1 problem: training would fail" in result.output
     result = CliRunner().invoke(app, ["doctor", "--json", "--shards", str(tmp_path / "none")])
     assert result.exit_code == 1
     assert json.loads(result.stdout)["ok"] is False
@@ -89,7 +89,7 @@ def test_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = ["numpy>=99", "no-such-package", "numpy>=1", "deepspeed>=99; extra == 'deepspeed'"]
     monkeypatch.setattr(metadata, "requires", lambda name: wanted)
     wrong = one(list(check_versions()), Level.PROBLEM)
-    assert wrong.found == f"numpy {metadata.version('numpy')}, and >=99 is needed; no-such-package is missing"
+    assert wrong.found == f"numpy is {metadata.version('numpy')}, but >=99 is required; no-such-package is missing"
 
 
 def test_extras_are_missed_by_those_who_need_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def test_ranks_that_cannot_meet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_wrong_sum_is_a_problem() -> None:
-    assert ranks._judge("nccl", {"ranks": 8, "right": False, "rate": 100.0}).level is Level.PROBLEM
+    assert ranks._judge("nccl", {"ranks": 8, "correct": False, "rate": 100.0}).level is Level.PROBLEM
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    assert "no folder" in one(list(check_folder(tmp_path / "file" / "run")), Level.PROBLEM).found
+    assert "not a folder" in one(list(check_folder(tmp_path / "file" / "run")), Level.PROBLEM).found
 
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda path: usage)  # that of /proc is 0
@@ -169,7 +169,7 @@ def test_shards_of_the_wrong_kind_or_without_a_split(built: Built) -> None:
 
 def test_mlflow_in_a_file(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    assert "will be made" in one(list(check_tracking(uri)), Level.OK).found
+    assert "will be created" in one(list(check_tracking(uri)), Level.OK).found
     assert list(tmp_path.iterdir()) == []
     new_store(tmp_path / "mlflow.db")
     assert "can be written" in one(list(check_tracking(uri)), Level.OK).found
@@ -192,7 +192,7 @@ def test_mlflow_in_a_file_that_is_locked_or_is_none(tmp_path: Path, monkeypatch:
 def test_an_mlflow_server_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     found = one(list(check_tracking("http://127.0.0.1:9")), Level.WARNING)
-    assert "training would keep what it logs" in found.fix
+    assert "Training would keep its log entries" in found.fix
 
 
 @pytest.mark.parametrize("words", [["--help"], ["doctor", "--help"]])
