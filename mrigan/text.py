@@ -25,6 +25,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
+def shortened(text: str, length: int = 300) -> str:
+    """The text with at most `length` characters; `…` stands for the rest."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def page_text(value: Any) -> Any:
     """For Jinja's `finalize`: `printable` of a text that a page shows; markup and other types stay unchanged."""
     return printable(value, keep="\n") if type(value) is str else value

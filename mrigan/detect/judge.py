@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,12 @@ from mrigan.detect.watched import judge_watched
 from mrigan.errors import ConfigError
 from mrigan.evaluation.rates import exact_interval
 from mrigan.progress import bar
+from mrigan.text import shortened
 from mrigan.video import INFERENCE_THRESHOLDS, FaceDetector
 from mrigan.video.stills import shown
 
 PRECISIONS = ("fp32", "bf16")
-MAX_ABOUT = 300  # characters of what a model says that it learned from
+MAX_QUOTED = 50  # entries of a list or an object of model.json
 COUNTS = tuple(count.name for count in fields(ThresholdCounts))
 
 if TYPE_CHECKING:
@@ -231,10 +233,10 @@ def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any
         "backbone": card.detector.backbone,
         "sha256": sums.get(DETECTOR_FILE, ""),
         "files": sums,
-        "provenance": {k: v for k, v in card.provenance.items() if isinstance(v, str | int | float) and v != ""},
-        "thresholds_source": thresholds.get("source", ""),
+        "provenance": _quoted_provenance(card.provenance),
+        "thresholds_source": shortened(thresholds.get("source", "")),
         "learned_from": learned_from(card.data),
-        "data": {} if card.data == DataCard() else given(card.data),
+        "data": {} if card.data == DataCard() else given(_quoted_data(card.data)),
         "validation": validation_of(thresholds),
         "faces": {
             "every": config.every,
@@ -248,9 +250,19 @@ def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any
     }
 
 
+def _quoted_provenance(provenance: Mapping[str, Any]) -> dict[str, str | int | float]:
+    """The plain values; a model.json from elsewhere may hold megabytes, and each verdict quotes them."""
+    plain = ((k, v) for k, v in provenance.items() if isinstance(v, str | int | float) and v != "")
+    return {shortened(k): shortened(v) if isinstance(v, str) else v for k, v in islice(plain, MAX_QUOTED)}
+
+
+def _quoted_data(data: DataCard) -> DataCard:
+    return replace(data, about=shortened(data.about), datasets=[shortened(name) for name in data.datasets[:MAX_QUOTED]])
+
+
 def learned_from(data: DataCard) -> str | None:
     """In a few words, what a model says that it learned from; None where it does not."""
-    text = " ".join((data.about or ", ".join(data.datasets)).split())[:MAX_ABOUT]
+    text = shortened(" ".join((data.about or ", ".join(data.datasets[:MAX_QUOTED])).split()))
     families = data.training.families
     return f"{text} ({families} families)" if text and families is not None else text or None
 

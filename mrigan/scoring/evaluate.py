@@ -22,6 +22,7 @@ from mrigan.scoring.shards import score_shards
 from mrigan.scoring.trained_on import trained_on
 from mrigan.shardset.layout import Layout
 from mrigan.shardset.rows import select_rows
+from mrigan.text import shortened
 from mrigan.tracking import resolve
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def own_thresholds(bundle: Bundle) -> dict[str, Any]:
     """The thresholds that travel with a model, and what its provenance says of them."""
     searched = bundle.card.provenance.get("thresholds")
     source = searched.get("source") if searched else None
-    return {**bundle.thresholds, "source": f"the model's own, {source}" if source else "the model's own"}
+    return {**bundle.thresholds, "source": f"the model's own, {shortened(source)}" if source else "the model's own"}
 
 
 def _warn_of_other_faces(name: str, bundle: Bundle, folders: Sequence[Path]) -> None:

@@ -7,6 +7,7 @@ the only protocol is `file`.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ FIRST_BOXES = {b"ftyp", b"wide", b"mdat", b"free", b"skip", b"pnot"}  # what an 
 MAX_BOXES = 10_000  # on the top level; a fragmented recording of hours has some thousands
 MAX_SIDE = 16_384  # px
 MAX_PIXELS = 8_192 * 8_192
+BLOCK = 512  # bytes, of `st_blocks`
+MAX_PIECES = 10_000  # between holes of a file that are looked at
 THREADS = 1  # decoder threads: builds run one process a core (see `read_frames`)
 
 
@@ -137,6 +140,28 @@ def _check_file(where: str) -> None:
         raise InputError("a video must be a regular file", where=where, fix="give the path of a video file")
     if status.st_size == 0:
         raise InputError("the file is empty (zero bytes)", where=where, fix="copy or download it again")
+    # Fewer blocks than bytes: holes, which a demuxer would read as zeros for hours, or a file system that compresses.
+    if status.st_blocks * BLOCK < status.st_size / 2 and 2 * (there := stored_bytes(where)) < status.st_size:
+        raise InputError(
+            f"most of the file is missing: {there:,} of its {status.st_size:,} bytes are stored, the rest are holes",
+            where=where,
+            fix="copy or download it again",
+        )
+
+
+def stored_bytes(where: str) -> int:
+    """The bytes of a file that are not in holes; of a file in very many pieces, at most those after the first ones."""
+    there = at = 0
+    with open(where, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        for _ in range(MAX_PIECES):
+            try:
+                start = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError as error:
+                return there if error.errno == errno.ENXIO else size  # only a hole is left; or holes cannot be told
+            at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            there += at - start
+    return there + size - at
 
 
 def _pick_stream(container: Any, where: str) -> Any:

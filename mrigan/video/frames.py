@@ -247,9 +247,9 @@ def decode(
                 decoded.lost = bad
                 yield decoded
         stopped = stopped or packets.stopped or packets.cut_short(total)
+    words = f"{bad} of {total} frames {'is' if bad == 1 else 'are'} damaged or cannot be decoded"
     if bad:
-        log.warning("%s: %d of %d frames cannot be decoded, or are damaged", where, bad, total)
-    words = f"{bad} of {total} frames are damaged or cannot be decoded"
+        log.warning("%s: %s", where, words)
     if not any_good:
         reason = stopped or (words if bad else "")
         raise InputError(f"no frame can be decoded{': ' + reason if reason else ''}", where=where)

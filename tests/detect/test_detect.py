@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -242,3 +243,18 @@ def test_no_such_device(models: dict[str, Path]) -> None:
     for device in ("quantum", "cuda:99"):
         with pytest.raises(ConfigError, match=device):
             Judge(models["fake"], Options(device=device))
+
+
+def test_a_verdict_quotes_little_of_a_huge_model_json(clips: Path, models: dict[str, Path], tmp_path: Path) -> None:
+    """Each verdict says what judged it; megabytes from a stranger's model.json do not go into each of a thousand."""
+    folder = shutil.copytree(models["plain"], tmp_path / "model")
+    card = json.loads((folder / "model.json").read_text())
+    long = "x" * 60_000
+    card["provenance"] = {f"{i} {long}": long for i in range(100)}
+    card["provenance"]["thresholds"] = {"source": long}
+    card["data"] = {"about": long, "datasets": [long] * 100}
+    (folder / "model.json").write_text(json.dumps(card))
+    [verdict] = detect_paths([clips / "noface.mp4"], folder)
+    check([verdict])
+    assert len(json.dumps(verdict)) < 60_000
+    assert verdict["learned_from"] == f"{long[:299]}…"
