@@ -20,6 +20,7 @@ from mrigan.config.engines import ENGINES
 from mrigan.detect import Judged
 from mrigan.detect.inputs import Input
 from mrigan.detect.sinks.fan_out import FanOut
+from mrigan.detect.verdict import Verdict
 from mrigan.errors import ConfigError, OutputError
 from mrigan.evaluation.aggregation import STRATEGIES, aggregate
 from mrigan.imaging.corruptions import CORRUPTIONS, corrupt
@@ -81,9 +82,8 @@ def test_a_rule() -> None:
 def test_an_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = code("An output of `mrigan detect`")
     monkeypatch.setitem(sys.modules, "my_package.my_table", module)
-    item, verdict = Input("a.mp4", False), {"path": "a.mp4", "verdict": "real", "reason": "unreadable"}
+    item, verdict = Input("a.mp4", False), Verdict("a.mp4", None, "real", None)
     out = FanOut([item], module.MyOutputs(csv=tmp_path / "out.csv"))
-    monkeypatch.setattr("mrigan.detect.sinks.terminal.verdict_line", str)
     out.add(item, Judged(verdict, False))
     out.finish([])
     assert out.written == [str(tmp_path / "out.csv")]

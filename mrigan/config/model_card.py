@@ -119,15 +119,21 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class DoubtCard:
-    """What the model knows of its own limits (see `mrigan.evaluation.fit_limits`)."""
+class FittedCard:
+    """What is fitted after the weights: calibration, other rules, limits (see `mrigan.evaluation.fit_limits`)."""
 
     calibration: Calibration | None = None
     uncalibrated: str = ""  # why there is no calibration
     calibration_log_loss: dict[str, float] = checked({}, min=0)
     rules: dict[str, StoredRule] = checked({})
     limits: Limits = checked(Limits)
-    from_training: list[str] = checked([])
+    from_training: list[str] = checked([])  # names of limits that the training faces set
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; of a model without a calibration, why."""
+        data = given(self)
+        del data["uncalibrated" if self.calibration else "calibration_log_loss"]
+        return data if self.calibration else {**data, "calibration": None}
 
 
 @dataclass(frozen=True)
@@ -195,7 +201,7 @@ class ModelCard:
     faces: FacesConfig = checked(FacesConfig, required=True)
     thresholds: Thresholds = checked(Thresholds, required=True)
     files: dict[str, StoredFile] = checked({}, required=True)
-    doubt: DoubtCard = checked(DoubtCard)
+    doubt: FittedCard = checked(FittedCard)  # the name that model.json has for it
     data: DataCard = checked(DataCard)
     provenance: dict[str, Any] = checked({}, typed=Provenance)
 

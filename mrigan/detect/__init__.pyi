@@ -5,7 +5,7 @@ from .model import Model as Model
 from .model import detect as detect
 from .model import load_model as load_model
 from .options import Options as Options
-from .typed import FaceScore as FaceScore
-from .typed import PersonVerdict as PersonVerdict
-from .typed import Verdict as Verdict
 from .verdict import SCHEMA_VERSION as SCHEMA_VERSION
+from .verdict import FaceScore as FaceScore
+from .verdict import PersonVerdict as PersonVerdict
+from .verdict import Verdict as Verdict

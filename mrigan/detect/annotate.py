@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mrigan.detect.verdict import FaceScore, Verdict
 from mrigan.detect.wording import number
 from mrigan.errors import InputError
 from mrigan.files import atomic_write
@@ -38,11 +39,11 @@ class Shown:
 class Faces:
     """Where the faces of a verdict are on any frame: between two that were looked at, the box moves straight."""
 
-    def __init__(self, verdict: Mapping[str, Any]) -> None:
-        self._people: dict[int, list[Mapping[str, Any]]] = {}
-        for face in verdict["faces"]:
-            self._people.setdefault(face["person"], []).append(face)
-        self._frames = {person: [f["frame"] for f in faces] for person, faces in self._people.items()}
+    def __init__(self, verdict: Verdict) -> None:
+        self._people: dict[int, list[FaceScore]] = {}
+        for face in verdict.faces:
+            self._people.setdefault(face.person, []).append(face)
+        self._frames = {person: [f.frame for f in faces] for person, faces in self._people.items()}
         steps = sorted(b - a for frames in self._frames.values() for a, b in pairwise(frames))
         self._reach = REACH * steps[len(steps) // 2] if steps else 0.0
 
@@ -54,17 +55,17 @@ class Faces:
             if at < 0:
                 continue
             last, after = faces[at], faces[at + 1] if at + 1 < len(faces) else None
-            gap = frame - last["frame"]
+            gap = frame - last.frame
             if gap == 0:
-                boxes.append(Shown(person, tuple(last["box"]), last["prob"], True))
-            elif after is not None and after["frame"] - last["frame"] <= self._reach:
-                share = gap / (after["frame"] - last["frame"])
-                box = np.array(last["box"]) * (1 - share) + np.array(after["box"]) * share
-                boxes.append(Shown(person, tuple(box.tolist()), last["prob"], False))
+                boxes.append(Shown(person, last.box, last.prob, True))
+            elif after is not None and after.frame - last.frame <= self._reach:
+                share = gap / (after.frame - last.frame)
+                box = np.array(last.box) * (1 - share) + np.array(after.box) * share
+                boxes.append(Shown(person, tuple(box.tolist()), last.prob, False))
         return boxes
 
 
-def annotate(verdict: Mapping[str, Any], out: str | Path) -> int:
+def annotate(verdict: Verdict, out: str | Path) -> int:
     """Write the video that `verdict` is about as H.264 in MP4, without sound, whole or not at all.
 
     A thick box is a face that was looked at, a thin one lies between two such. A file that is cut off gives the frames
@@ -94,7 +95,7 @@ def annotate(verdict: Mapping[str, Any], out: str | Path) -> int:
             container.mux(stream.encode(frame))
             count += 1
         if stream is None:
-            raise InputError("no frame can be read", where=verdict["path"])
+            raise InputError("no frame can be read", where=verdict.path)
         container.mux(stream.encode())
     return count
 
@@ -120,10 +121,10 @@ def draw(picture: np.ndarray, boxes: Sequence[Shown], threshold: float) -> np.nd
     return drawn
 
 
-def _drawn(verdict: Mapping[str, Any], faces: Faces) -> Iterator[tuple[float, np.ndarray]]:
+def _drawn(verdict: Verdict, faces: Faces) -> Iterator[tuple[float, np.ndarray]]:
     try:
-        for frame in read_frames(verdict["path"], 1):
-            picture = draw(frame.image, faces.on(frame.index), verdict["thresholds"]["frame"])
+        for frame in read_frames(verdict.path, 1):
+            picture = draw(frame.image, faces.on(frame.index), verdict.thresholds.frame)
             yield frame.time, picture
     except BrokenVideo:
         return  # the verdict says that the rest is missing

@@ -75,7 +75,7 @@ def run(
 
 def _introduce(judge: Judge) -> None:
     """Say what must be known of the model before its verdicts."""
-    for line in judge.warnings:
+    for line in judge.criteria.warnings:
         say(f"warning: {line}", style="bold yellow")
     if rates := validated(judge.about):
         say(f"on the videos that chose the model's thresholds: {rates}", style="dim")
@@ -89,7 +89,7 @@ def _summary(out: FanOut) -> int:
         say(f"error: not written: {name}: {why}", style="bold red")
     if out.failures:
         return NOT_WRITTEN
-    unreadable = sum(one.verdict["reason"] == "unreadable" for one in out.judged.values())
+    unreadable = sum(one.verdict.reason == "unreadable" for one in out.judged.values())
     return NOTHING if unreadable == len(out.inputs) else SOME_UNREADABLE if unreadable else ANSWERED
 
 

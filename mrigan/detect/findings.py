@@ -14,6 +14,7 @@ import numpy as np
 from mrigan.config import FacesConfig
 from mrigan.detect.inputs import Input, fingerprint, refuse_url
 from mrigan.detect.pictures import Album, Example, FrameView, Scene
+from mrigan.detect.verdict import FileIdentity
 from mrigan.errors import InputError, ModelError
 from mrigan.imaging.quality import colour, sharpness, side
 from mrigan.time_limit import GLANCE, within
@@ -90,7 +91,7 @@ class Findings:
     damaged: str = ""
     others: tuple[str, ...] = ()
     changes: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
-    file: dict[str, int] | None = None
+    file: FileIdentity | None = None
 
     @property
     def probs(self) -> list[float]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mrigan.catalog import VIDEO_SUFFIXES
 from mrigan.detect.lists import listed_paths
 from mrigan.detect.patterns import matching
+from mrigan.detect.verdict import FileIdentity
 from mrigan.errors import InputError
 from mrigan.files import sha256_file, shown
 from mrigan.time_limit import GLANCE, file_status, within
@@ -135,19 +135,19 @@ def _left_out(entry: os.DirEntry[str], recursive: bool) -> str:
     return "neither a video nor a picture by its name"
 
 
-def fingerprint(path: str) -> dict[str, int] | None:
-    """Size in bytes and time of the last change in ns: what tells that a file is the one judged before."""
+def fingerprint(path: str) -> FileIdentity | None:
+    """Size and time of the last change, which tell whether a file is the one judged before; None if it is not there."""
     try:
         status = file_status(path)
     except (OSError, ValueError):
         return None
-    return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+    return FileIdentity(status.st_size, status.st_mtime_ns)
 
 
 def identify(
-    path: str, before: dict[str, int] | None, readable: bool, hashing: Callable[[], None] = lambda: None
-) -> dict[str, Any] | None:
-    """The `fingerprint` that a file had `before` it was judged, and the `sha256` of its bytes.
+    path: str, before: FileIdentity | None, readable: bool, hashing: Callable[[], None] = lambda: None
+) -> FileIdentity | None:
+    """The `fingerprint` that a file had `before` it was judged, with the SHA-256 of its bytes.
 
     The SHA-256 is None where it cannot be known: the file has changed since, is no regular file, or could not be
     judged and is so large that it may be nothing but holes.
@@ -158,9 +158,9 @@ def identify(
     if before is None:
         return None
     sha256 = None
-    if os.path.isfile(path) and (readable or before["bytes"] <= LARGEST_UNREADABLE):
+    if os.path.isfile(path) and (readable or before.bytes <= LARGEST_UNREADABLE):
         try:
             sha256 = sha256_file(path, hashing)
         except OSError:
             sha256 = None
-    return {**before, "sha256": sha256 if fingerprint(path) == before else None}
+    return replace(before, sha256=sha256 if fingerprint(path) == before else None)

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from mrigan import __version__
 from mrigan.config import FacesConfig
-from mrigan.config.model_card import DETECTOR_FILE, DataCard, DoubtCard, ThresholdCounts, given
+from mrigan.config.model_card import DETECTOR_FILE, DataCard, ThresholdCounts, given
 from mrigan.detect.choice import choose_model
+from mrigan.detect.decide import Criteria, decide
 from mrigan.detect.findings import Findings, Progress, Scorer, expected_frames, find, in_silence
 from mrigan.detect.inputs import Input, expand, identify
 from mrigan.detect.options import Options
 from mrigan.detect.pictures import Example
 from mrigan.detect.rule import choose_rule
-from mrigan.detect.verdict import verdict, warnings
+from mrigan.detect.verdict import Verdict
 from mrigan.detect.watched import judge_watched
 from mrigan.errors import ConfigError
 from mrigan.evaluation.rates import exact_interval
@@ -44,7 +45,7 @@ class Judged:
         earlier: the verdict is of an earlier run, so that there are no pictures.
     """
 
-    verdict: dict[str, Any]
+    verdict: Verdict
     picture: bool
     examples: list[Example] = field(default_factory=list)
     scenes: list[Example] = field(default_factory=list)
@@ -54,7 +55,7 @@ class Judged:
 
 def detect_paths(
     paths: Iterable[str | Path], model: Bundle | str | Path | None = None, options: Options | None = None
-) -> list[dict[str, Any]]:
+) -> list[Verdict]:
     """A verdict on each video or picture; a folder stands for the files in it.
 
     Args:
@@ -76,7 +77,7 @@ class Judge:
 
     Attributes:
         folder: where the model was read from, None if it was given loaded. name: what verdicts call it.
-        about: what verdicts say of it.
+        about: what verdicts say of it. criteria: what its verdicts are decided by.
 
     Raises:
         ModelError: no model, or a damaged one.
@@ -113,15 +114,11 @@ class Judge:
             thresholds=list(INFERENCE_THRESHOLDS),
         )
         self.detector = None if options.cropped else FaceDetector(self.config, device)
-        self.doubt = _doubts(model.card.doubt)
         self.about = about_model(model, self.name, self.config)
-        self.rule = choose_rule(options.rule, model.thresholds, given(model.card.doubt)["rules"])
-        self.about |= {"cropped": options.cropped, "precision": options.precision, "rule": self.rule.name}
-
-    @property
-    def warnings(self) -> list[str]:
-        """What must be said before its verdicts."""
-        return warnings(self.doubt["limits"])
+        fitted, thresholds = model.card.doubt, model.card.thresholds
+        rule = choose_rule(options.rule, thresholds, fitted.rules)
+        self.criteria = Criteria(thresholds, rule, fitted.limits, fitted.calibration)
+        self.about |= {"cropped": options.cropped, "precision": options.precision, "rule": rule.name}
 
     @property
     def on_gpu(self) -> bool:
@@ -184,17 +181,15 @@ class Judge:
     def answer(self, item: Input, findings: Findings, progress: Progress = in_silence) -> Judged:
         """The verdict on what was found."""
         name = shown(os.path.basename(item.path))
-        result = verdict(
+        result = decide(
             item.path,
             identify(item.path, findings.file, findings.frames > 0, lambda: progress(0, f"(SHA-256 of {name})")),
             findings,
+            self.criteria,
             picture=item.picture,
-            thresholds=self.bundle.thresholds,
-            doubt=self.doubt,
             config=self.config,
             model=self.about,
             cropped=self.options.cropped,
-            rule=self.rule,
         )
         return Judged(result, item.picture, findings.examples, findings.scenes, findings.strips)
 
@@ -213,12 +208,6 @@ class _Counter:
 
     def finish(self) -> None:
         self(self._left)
-
-
-def _doubts(doubt: DoubtCard) -> dict[str, Any]:
-    """The model's calibration and limits, as `verdict` takes them."""
-    calibration = None if doubt.calibration is None else given(doubt.calibration)
-    return {"limits": given(doubt.limits), "calibration": calibration}
 
 
 def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mrigan.detect.findings import in_silence
 from mrigan.detect.inputs import Input, files_in_folder, looks_like_picture
 from mrigan.detect.judge import Judge, pick_device
 from mrigan.detect.options import PAPERS_RULE, Options
-from mrigan.detect.typed import Verdict
+from mrigan.detect.verdict import Verdict
 from mrigan.detect.watched import judge_watched
 from mrigan.errors import InputError, ModelError
 from mrigan.video import resize_face
@@ -94,10 +94,10 @@ class Model:
             self._options, pictures=pictures, cropped=cropped, small_faces=small_faces, every=every, rule=rule
         )
         inputs = list(_inputs(paths, recursive, pictures))
-        return [Verdict.from_json(verdict) for verdict in self.judge(inputs, options)]
+        return self.judge(inputs, options)
 
-    def judge(self, inputs: Sequence[Input], options: Options | None = None) -> list[dict[str, Any]]:
-        """The verdicts on these inputs as JSON values, in order."""
+    def judge(self, inputs: Sequence[Input], options: Options | None = None) -> list[Verdict]:
+        """The verdicts on these inputs, in order."""
         judge = self._judge(options or self._options)
         judged = judge_watched(judge, inputs, [0] * len(inputs), 0, in_silence)
         return [one.verdict for one in judged]

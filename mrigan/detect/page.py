@@ -6,7 +6,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mrigan.detect.decide import rounded_box
 from mrigan.detect.inputs import fingerprint
 from mrigan.detect.judge import Judged
 from mrigan.detect.options import Case
@@ -22,6 +23,7 @@ from mrigan.detect.overlay import data_uri, legend, scene_pictures
 from mrigan.detect.pictures import Example
 from mrigan.detect.timeline import clock, timeline
 from mrigan.detect.titles import titles
+from mrigan.detect.verdict import Verdict
 from mrigan.detect.wording import (
     RULES,
     elsewhere,
@@ -31,9 +33,9 @@ from mrigan.detect.wording import (
     percent,
     sentence,
     size,
-    tolerated,
     validated,
 )
+from mrigan.evaluation.limits import tolerated
 from mrigan.files import shown
 from mrigan.text import page_text
 
@@ -58,7 +60,7 @@ def render(
         skipped: lines on files that were left out.
         when: shown as the time of the analysis. case: what is said of the case.
     """
-    names = titles([one.verdict["path"] for one in judged])
+    names = titles([one.verdict.path for one in judged])
     results = [result(number, one, name=name) for number, (one, name) in enumerate(zip(judged, names, strict=True), 1)]
     return page(results, skipped, when, case=case)
 
@@ -115,14 +117,14 @@ def result(number: int, one: Judged, href: str = "", name: str = "") -> dict[str
         number: from 1. href: of the file's section, or of its page. name: what it is called (see `titles`).
     """
     v = one.verdict
-    end = max((face["time"] for face in v["faces"]), default=0.0)
-    seen = {(f["frame"], tuple(f["box"])): f for f in v["faces"]}
+    end = max((face.time for face in v.faces), default=0.0)
+    seen = {(f.frame, f.box): f for f in v.faces}
 
     def about(e: Example) -> dict[str, Any]:
-        face = seen[e.frame, tuple(round(c, 1) for c in e.box)]
-        above = e.prob > v["thresholds"]["frame"]
-        time = clock(face["time"], end)
-        return {"prob": e.prob, "above": above, "frame": e.frame, "person": face["person"] + 1, "time": time}
+        face = seen[e.frame, rounded_box(e.box)]
+        above = e.prob > v.thresholds.frame
+        time = clock(face.time, end)
+        return {"prob": e.prob, "above": above, "frame": e.frame, "person": face.person + 1, "time": time}
 
     pictures = {
         "examples": [
@@ -138,21 +140,22 @@ def result(number: int, one: Judged, href: str = "", name: str = "") -> dict[str
         summary(number, one, href, name)
         | pictures
         | {
-            **{key: v[key] for key in ("thresholds", "persons", "not_analysed", "model")},
+            "persons": v.persons,
+            "gaps": v.gaps,
             "picture": one.picture,
             "earlier": one.earlier,
-            "path": shown(v["path"]),
+            "path": shown(v.path),
             "sentence": sentence(v, one.picture),
             "limits": [asdict(row) for row in limit_rows(v, one.picture)],
-            "tolerated": tolerated(v),
+            "tolerated": tolerated(v.limits),
             "elsewhere": elsewhere(v),
-            "frames": len({face["frame"] for face in v["faces"]}),
+            "frames": len({face.frame for face in v.faces}),
             "timeline": timeline(v),
             "unit": "" if end >= 60 else " s",
             "listed": _listed(v, end),
-            "unlisted": max(len(v["faces"]) - LISTED, 0),
+            "unlisted": max(len(v.faces) - LISTED, 0),
             "identity": _identity(v),
-            "forged": [p for p in v["persons"] if p["verdict"] == "fake"],
+            "forged": [p for p in v.persons if p.verdict == "fake"],
         }
     )
 
@@ -161,12 +164,11 @@ def summary(number: int, one: Judged, href: str = "", name: str = "") -> dict[st
     """What the table of many files shows of one, and what `page` needs of the first."""
     v = one.verdict
     same = ("verdict", "reason", "fraction", "probability", "interval", "calibration", "thresholds", "model", "rule")
-    # Verdicts in journals of an earlier version lack the last two.
-    shared = {key: v[key] for key in same} | {"warnings": v.get("warnings", []), "learned": learned(v)}
+    shared = {key: getattr(v, key) for key in same} | {"warnings": list(v.warnings), "learned": learned(v)}
     return shared | {
         "number": number,
-        "name": name or titles([v["path"]])[0],
-        "faces": len(v["faces"]),
+        "name": name or titles([v.path])[0],
+        "faces": len(v.faces),
         "href": href or f"#file-{number}",
     }
 
@@ -176,30 +178,30 @@ def moment(when: datetime) -> str:
     return when.astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
-def _listed(v: Mapping[str, Any], end: float) -> list[tuple[int, list[dict[str, Any]]]]:
+def _listed(v: Verdict, end: float) -> list[tuple[int, list[dict[str, Any]]]]:
     """By person, from 1: the numbers of the first `LISTED` faces."""
     by_person: dict[int, list[dict[str, Any]]] = {}
-    for face in v["faces"][:LISTED]:
-        above = face["prob"] > v["thresholds"]["frame"]
-        entry = {"time": clock(face["time"], end), "frame": face["frame"], "prob": face["prob"], "above": above}
-        by_person.setdefault(face["person"] + 1, []).append(entry)
+    for face in v.faces[:LISTED]:
+        above = face.prob > v.thresholds.frame
+        entry = {"time": clock(face.time, end), "frame": face.frame, "prob": face.prob, "above": above}
+        by_person.setdefault(face.person + 1, []).append(entry)
     return sorted(by_person.items())
 
 
-def _identity(v: Mapping[str, Any]) -> dict[str, str]:
+def _identity(v: Verdict) -> dict[str, str]:
     """Which bytes the verdict is about: `size`, `modified` and `sha256`, or `unknown`: why the hash is not told."""
-    known = v["input"]
+    known = v.input
     if known is None:
         return {"unknown": "the file is not there"}
-    about = {"size": size(known["bytes"]), "modified": moment(datetime.fromtimestamp(known["modified_ns"] / 1e9))}
-    now = fingerprint(v["path"])
-    changed = now is None or any(known[key] != value for key, value in now.items())
+    about = {"size": size(known.bytes), "modified": moment(datetime.fromtimestamp(known.modified_ns / 1e9))}
+    now = fingerprint(v.path)
+    changed = now != replace(known, sha256=None)
     since = {"since": "the file has changed, or gone, since it was judged"} if changed else {}
-    if known.get("sha256"):
-        return about | {"sha256": known["sha256"]} | since
+    if known.sha256:
+        return about | {"sha256": known.sha256} | since
     if changed:
         return about | {"unknown": since["since"]}
-    if not os.path.isfile(v["path"]):
+    if not os.path.isfile(v.path):
         return about | {"unknown": "it is no regular file"}
     return about | {"unknown": "it could not be read"}
 

@@ -49,12 +49,12 @@ class VerdictModel(PythonModel):
     def _verdicts(self, paths: list[str]) -> pd.DataFrame:
         rows = [
             {
-                "path": v["path"],
-                "verdict": v["verdict"],
-                "probability": v["probability"],
-                "fraction": v["fraction"],
-                "faces": len(v["faces"]),
-                "json": json.dumps(v),
+                "path": v.path,
+                "verdict": v.verdict,
+                "probability": v.probability,
+                "fraction": v.fraction,
+                "faces": len(v.faces),
+                "json": json.dumps(v.to_json()),
             }
             for v in self.model.judge([literal_input(path) for path in paths])
         ]

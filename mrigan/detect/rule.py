@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mrigan.config.model_card import StoredRule, Thresholds, given
 from mrigan.detect.options import PAPERS_RULE
+from mrigan.detect.verdict import Word
 from mrigan.errors import ConfigError, ModelError
 from mrigan.evaluation.aggregation import ROUNDING, STRATEGIES, aggregate
 
@@ -36,7 +38,7 @@ class Rule:
         p = np.asarray(probs, np.float64)
         return float(aggregate(self.name, p, np.zeros(len(p), np.int64), 1, self.settings)[0]) if len(p) else None
 
-    def verdict(self, probs: ArrayLike) -> str:
+    def verdict(self, probs: ArrayLike) -> Word:
         """`fake` or `real`; `undecided` without a face."""
         score = self.score(probs)
         return "undecided" if score is None else "fake" if score >= self.threshold - ROUNDING else "real"
@@ -47,37 +49,34 @@ class Rule:
         return self.name.replace("_", " ")
 
 
-def papers_rule(thresholds: Mapping[str, float]) -> Rule:
+def papers_rule(thresholds: Thresholds) -> Rule:
     """The share of faces above `frame`, fake from `fraction` on (MRI-GAN, section 5)."""
-    return Rule(PAPERS_RULE, float(thresholds["fraction"]), {"frame": thresholds["frame"]})
+    return Rule(PAPERS_RULE, thresholds.fraction, {"frame": thresholds.frame})
 
 
-def choose_rule(name: str, thresholds: Mapping[str, float], stored: Mapping[str, Any]) -> Rule:
+def choose_rule(name: str, thresholds: Thresholds, stored: Mapping[str, StoredRule]) -> Rule:
     """The rule called `name` of a model.
 
     Args:
-        stored: `{name: {"threshold", "settings"}}`, the `rules` of the model's `doubt`.
+        stored: the other rules of the model.
 
     Raises:
         ConfigError: the model stores no such rule; says which ones it does. ModelError: what it stores cannot be used.
     """
     if name == PAPERS_RULE:
         return papers_rule(thresholds)
-    known = [known for known in stored if known in STRATEGIES and known != PAPERS_RULE]
-    if name not in known:
+    usable = [other for other in stored if other in STRATEGIES and other != PAPERS_RULE]
+    if name not in usable:
         raise ConfigError(
             f"the model stores no rule {name!r}" if name in STRATEGIES else f"no rule {name!r}",
             where="--rule",
-            fix=f"one of: {', '.join([PAPERS_RULE, *known])}",
+            fix=f"one of: {', '.join([PAPERS_RULE, *usable])}",
         )
-    entry: Any = stored[name]
+    rule = Rule(name, stored[name].threshold, given(stored[name].settings))
     try:
-        rule = Rule(name, float(entry["threshold"]), dict(entry.get("settings") or {}))
         score = rule.score([0.5])
-        if not (0 <= rule.threshold <= 1 and score is not None and math.isfinite(score)):
-            raise ValueError
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError):
-        raise ModelError(
-            f"model.json has an unusable rule {name}", fix="give a model folder as a training wrote it"
-        ) from None
+    except (KeyError, TypeError, ValueError, ConfigError):
+        score = None
+    if score is None or not math.isfinite(score):
+        raise ModelError(f"model.json has an unusable rule {name}", fix="give a model folder as a training wrote it")
     return rule

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from mrigan.detect.findings import PEOPLE
+from mrigan.detect.verdict import PersonVerdict, Verdict
 from mrigan.detect.wording import number
 
 TICKS = 6  # at most
@@ -28,7 +28,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Row:
-    person: Mapping[str, Any]
+    person: PersonVerdict
     dots: Sequence[Dot]
     lines: Sequence[tuple[Dot, Dot]]
 
@@ -44,32 +44,32 @@ class Timeline:
     hidden: int
 
 
-def timeline(verdict: Mapping[str, Any]) -> Timeline | None:
+def timeline(verdict: Verdict) -> Timeline | None:
     """The timeline of a verdict on a video; None where the faces are of one moment."""
-    faces, limit = verdict["faces"], verdict["thresholds"]["frame"]
-    end = max((face["time"] for face in faces), default=0.0)
+    faces, limit = verdict.faces, verdict.thresholds.frame
+    end = max((face.time for face in faces), default=0.0)
     if end <= 0:
         return None
 
     def x(time: float) -> float:
         return round(EDGE + (100 - 2 * EDGE) * time / end, 2)
 
-    persons = sorted(verdict["persons"], key=lambda p: (-p["faces"], p["person"]))
+    persons = sorted(verdict.persons, key=lambda p: (-p.faces, p.person))
     rows = []
     for person in persons[:PEOPLE]:
-        mine = [face for face in faces if face["person"] == person["person"]]
+        mine = [face for face in faces if face.person == person.person]
         dots = [
             Dot(
-                x(f["time"]),
-                round(100 * (1 - f["prob"]), 2),
-                f["prob"] > limit,
-                f"{clock(f['time'], end)}, frame {f['frame']}: {number(f['prob'])}",
+                x(f.time),
+                round(100 * (1 - f.prob), 2),
+                f.prob > limit,
+                f"{clock(f.time, end)}, frame {f.frame}: {number(f.prob)}",
             )
             for f in mine
         ]
-        steps = sorted(b["time"] - a["time"] for a, b in pairwise(mine))
+        steps = sorted(b.time - a.time for a, b in pairwise(mine))
         near = GAP * steps[len(steps) // 2] if steps else 0
-        lines = [(a, b) for (a, f), (b, g) in pairwise(zip(dots, mine, strict=True)) if g["time"] - f["time"] <= near]
+        lines = [(a, b) for (a, f), (b, g) in pairwise(zip(dots, mine, strict=True)) if g.time - f.time <= near]
         rows.append(Row(person, dots, lines))
     step = next((s for s in STEPS if end / s < TICKS), 14_400)
     ticks = [(x(i * step), clock(i * step, end)) for i in range(int(end / step + 1e-9) + 1)]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mrigan.detect.options import PAPERS_RULE
-from mrigan.detect.verdict import doubt_in_words
+from mrigan.detect.verdict import Verdict
 from mrigan.evaluation.calibration import at_prior
-from mrigan.evaluation.limits import LIMITS, SHARE
+from mrigan.evaluation.limits import LIMITS
 from mrigan.evaluation.rates import words
 
 PRIORS = ((0.1, "one file in ten"), (0.01, "one in a hundred"))
@@ -29,6 +29,19 @@ RULES = {  # what a video's score is, by the rules that a page may have to expla
     "learned": "a logistic regression on how the logits of its faces are spread",
 }
 
+NOT_JUDGED = {  # why faces that were found are not judged, by the reason
+    "too_small": "most faces are smaller than those that the model was tested on",
+    "too_blurred": "most faces are more blurred than those that the model was tested on",
+    "out_of_range": "most faces are unlike those that the model has seen",
+}
+COLOURLESS = "most faces have hardly any colour, and the model has seen no such"  # out_of_range, by `min_colour`
+SINGULAR = {  # of the sentences above, for a picture with one face
+    NOT_JUDGED["too_small"]: "the face is smaller than those that the model was tested on",
+    NOT_JUDGED["too_blurred"]: "the face is more blurred than those that the model was tested on",
+    NOT_JUDGED["out_of_range"]: "the face is unlike those that the model has seen",
+    COLOURLESS: "the face has hardly any colour, and the model has seen no such",
+}
+
 
 @dataclass(frozen=True)
 class LimitRow:
@@ -41,41 +54,47 @@ class LimitRow:
     broken: bool
 
 
-def sentence(v: Mapping[str, Any], picture: bool) -> str:
+def sentence(v: Verdict, picture: bool) -> str:
     """Why the verdict is what it is."""
-    faces, limits = v["faces"], v["thresholds"]
-    if v["reason"] == "unreadable":
-        return str(v["not_analysed"][0]["detail"])
+    faces, limits = v.faces, v.thresholds
+    if v.reason == "unreadable":
+        return v.gaps[0].detail
     what = "picture" if picture else "video"
-    if v["reason"] == "no_face":
+    if v.reason == "no_face":
         return f"No face was found, so there is nothing to judge. That does not make the {what} real."
-    if v["reason"] == "too_few_faces":
+    if v.reason == "too_few_faces":
         found = "Only one face was" if len(faces) == 1 else f"Only {len(faces)} faces were"
-        return f"{found} found; a verdict on a video needs {limits['min_faces']}."
-    if v["reason"]:
-        doubt = doubt_in_words(v)
-        return f"{doubt[:1].upper()}{doubt[1:]}, so it cannot say."
-    above = sum(face["prob"] > limits["frame"] for face in faces)
-    rule = v["rule"]
-    if rule["name"] != PAPERS_RULE:
-        name = rule["name"].replace("_", " ")
+        return f"{found} found; a verdict on a video needs {limits.min_faces}."
+    if v.reason:
+        why = why_not_judged(v)
+        return f"{why[:1].upper()}{why[1:]}, so it cannot say."
+    above = sum(face.prob > limits.frame for face in faces)
+    rule = v.rule
+    if rule.name != PAPERS_RULE:
+        name = rule.name.replace("_", " ")
         return (
-            f"By the rule “{name}” the {what} scored {number(rule['score'])}; it says fake from "
-            f"{number(rule['threshold'])} on. {above} of {len(faces)} faces scored above {number(limits['frame'])}."
+            f"By the rule “{name}” the {what} scored {number(rule.score)}; it says fake from "
+            f"{number(rule.threshold)} on. {above} of {len(faces)} faces scored above {number(limits.frame)}."
         )
     if len(faces) == 1:
         side = "above" if above else "not above"
-        return f"The face scored {number(faces[0]['prob'])}, {side} the threshold of {number(limits['frame'])}."
-    reached, needed = share(v["fraction"], limits["fraction"])
+        return f"The face scored {number(faces[0].prob)}, {side} the threshold of {number(limits.frame)}."
+    reached, needed = share(v.fraction or 0.0, limits.fraction)
     return (
-        f"{above} of {len(faces)} faces ({reached}) scored above {number(limits['frame'])}. "
+        f"{above} of {len(faces)} faces ({reached}) scored above {number(limits.frame)}. "
         f"From {needed} on, the rule says fake."
     )
 
 
-def learned(v: Mapping[str, Any]) -> str:
+def why_not_judged(v: Verdict) -> str:
+    """Why the faces of a verdict whose reason is one of `NOT_JUDGED` are not judged."""
+    words = COLOURLESS if v.limit == LIMITS["colour"][0] else NOT_JUDGED[v.reason or ""]
+    return words if len(v.faces) > 1 else SINGULAR[words]
+
+
+def learned(v: Verdict) -> str:
     """What the model of a verdict learned from, as part of the verdict's line."""
-    return f"the model learned from {v.get('learned_from') or 'data that it does not name'}"
+    return f"the model learned from {v.learned_from or 'data that it does not name'}"
 
 
 def validated(model: Mapping[str, Any]) -> str:
@@ -91,37 +110,33 @@ def validated(model: Mapping[str, Any]) -> str:
     return ""
 
 
-def limit_rows(v: Mapping[str, Any], picture: bool) -> list[LimitRow]:
+def limit_rows(v: Verdict, picture: bool) -> list[LimitRow]:
     """What a verdict needs, beside what this input gave; empty where it could not be read."""
-    if v["reason"] == "unreadable":
+    if v.reason == "unreadable":
         return []
-    needed, found = v["thresholds"]["min_faces"], len(v["faces"])
-    few = v["reason"] in ("no_face", "too_few_faces")
+    needed, found = v.thresholds.min_faces, len(v.faces)
+    few = v.reason in ("no_face", "too_few_faces")
     rows = [LimitRow("Faces in the picture" if picture else "Faces found", str(found), f"at least {needed}", "–", few)]
     for measure, (limit, reason) in LIMITS.items():
-        if measure not in v["measured"]:
+        if measure not in v.measured:
             continue
         name, decimals = MEASURES[measure]
-        of = v["measured"][measure]
+        of = v.measured[measure]
         wanted, beyond = "no limit known", "–"
-        if limit in v["limits"]:
-            wanted = f"at {'most' if limit.startswith('max') else 'least'} {v['limits'][limit]:.{decimals}f}"
-            beyond = percent(of["beyond"])
-        broken = v["limit"] == limit if v.get("limit") else v["reason"] == reason
-        rows.append(LimitRow(name, f"{of['median']:.{decimals}f}", wanted, beyond, broken))
+        bound = getattr(v.limits, limit)
+        if bound is not None:
+            wanted = f"at {'most' if limit.startswith('max') else 'least'} {bound:.{decimals}f}"
+            beyond = percent(of.beyond or 0.0)
+        broken = v.limit == limit if v.limit else v.reason == reason
+        rows.append(LimitRow(name, f"{of.median:.{decimals}f}", wanted, beyond, broken))
     return rows
 
 
-def tolerated(v: Mapping[str, Any]) -> float:
-    """The share of faces beyond a limit, above which there is no verdict."""
-    return float(v["limits"].get("share", SHARE))
-
-
-def elsewhere(v: Mapping[str, Any]) -> list[tuple[str, str]]:
+def elsewhere(v: Verdict) -> list[tuple[str, str]]:
     """The probability where fakes are rarer than every second file; empty without a calibration."""
-    if not v["calibration"] or v["probability"] is None:
+    if not v.calibration or v.probability is None:
         return []
-    return [(words, number(float(at_prior([v["probability"]], prior)[0]))) for prior, words in PRIORS]
+    return [(words, number(float(at_prior([v.probability], prior)[0]))) for prior, words in PRIORS]
 
 
 def percent(value: float) -> str:
@@ -142,8 +157,10 @@ def share(value: float, threshold: float) -> tuple[str, str]:
     return (percent(value), percent(threshold)) if decimals == 0 else pair
 
 
-def number(value: float) -> str:
-    """A probability with two decimals; as with `percent`, .999 is >0.99."""
+def number(value: float | None) -> str:
+    """A probability with two decimals; as with `percent`, .999 is >0.99; a dash where there is none."""
+    if value is None:
+        return "–"
     if 0 < value < 0.005:
         return "<0.01"
     if 0.995 <= value < 1:

@@ -1,28 +1,28 @@
 """Calibrate scores to probabilities: temperature, Platt and isotonic scaling, fitted on validation.
 
-A calibrator is a small JSON object in the model's folder. It is fitted at equal odds: real and fake videos have equal
+A calibration stands in model.json. It is fitted at equal odds: real and fake videos have equal
 total weight, so its probability holds if half of the videos are fake. `at_prior` converts it to other odds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mrigan.errors import InputError, ModelError
+from mrigan.config.model_card import CALIBRATIONS, Calibration
+from mrigan.errors import InputError
 
 Fit = Callable[[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]], dict[str, Any]]
-KINDS = ("temperature", "platt", "isotonic")
 MIN_VIDEOS = 5  # of each class
 MIN_ISOTONIC_VIDEOS = 50  # of each class
 EDGE = 1e-6  # smallest probability; a step function fitted to few videos would give 0 and 1
 MAX_LOGIT = 15.0  # larger logits mean no more certainty, and overflow
 
 
-def fit_calibrator(kind: str, labels: ArrayLike, logits: ArrayLike) -> dict[str, Any]:
+def fit_calibrator(kind: str, labels: ArrayLike, logits: ArrayLike) -> Calibration:
     """Fit one kind of scaling at equal odds.
 
     Args:
@@ -30,14 +30,11 @@ def fit_calibrator(kind: str, labels: ArrayLike, logits: ArrayLike) -> dict[str,
             function, linear between its points).
         labels: (N,) 1 = fake. logits: (N,) finite scores of validation videos (or faces).
 
-    Returns:
-        `{"kind", "videos", …}` with `temperature`, or `slope` and `intercept`, or `x` and `y` (lists).
-
     Raises:
         InputError: an unknown kind, too few videos of a class, or a score that is not finite.
     """
-    if kind not in KINDS:
-        raise InputError(f"unknown calibration {kind!r}", fix=f"use one of: {', '.join(KINDS)}")
+    if kind not in CALIBRATIONS:
+        raise InputError(f"unknown calibration {kind!r}", fix=f"use one of: {', '.join(CALIBRATIONS)}")
     y, x = np.asarray(labels, bool), np.asarray(logits, np.float64)
     if not np.isfinite(x).all():
         raise InputError("a score is not a finite number")
@@ -48,28 +45,18 @@ def fit_calibrator(kind: str, labels: ArrayLike, logits: ArrayLike) -> dict[str,
     x = x.clip(-MAX_LOGIT, MAX_LOGIT)
     weights = np.where(y, 0.5 / y.mean(), 0.5 / (~y).mean())
     fit: dict[str, Fit] = {"temperature": _temperature, "platt": _platt, "isotonic": _isotonic}
-    return {"kind": kind, "videos": len(y), **fit[kind](y, x, weights)}
+    return Calibration(kind, len(y), **fit[kind](y, x, weights))
 
 
-def calibrate(calibrator: Mapping[str, Any], logits: ArrayLike) -> NDArray[np.float64]:
-    """(N,) probabilities of fake, at equal odds, for (N,) logits.
-
-    Raises:
-        ModelError: not a calibrator.
-    """
+def calibrate(calibration: Calibration, logits: ArrayLike) -> NDArray[np.float64]:
+    """(N,) probabilities of fake, at equal odds, for (N,) logits."""
     x = np.asarray(logits, np.float64).clip(-MAX_LOGIT, MAX_LOGIT)
-    try:
-        match calibrator["kind"]:
-            case "temperature":
-                return sigmoid(x / float(calibrator["temperature"]))
-            case "platt":
-                return sigmoid(float(calibrator["slope"]) * x + float(calibrator["intercept"]))
-            case "isotonic":
-                return np.interp(x, calibrator["x"], calibrator["y"])
-            case other:
-                raise ModelError(f"unknown calibration {other!r}", fix=f"known: {', '.join(KINDS)}")
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ModelError(f"the model's calibration is malformed: {error!r}") from None
+    values: Any = calibration  # what its kind needs is not None
+    if calibration.kind == "temperature":
+        return sigmoid(x / values.temperature)
+    if calibration.kind == "platt":
+        return sigmoid(values.slope * x + values.intercept)
+    return np.interp(x, values.x, values.y)
 
 
 def at_prior(probs: ArrayLike, prior: float) -> NDArray[np.float64]:
@@ -83,14 +70,14 @@ def at_prior(probs: ArrayLike, prior: float) -> NDArray[np.float64]:
 
 def choose_calibrator(
     labels: ArrayLike, logits: ArrayLike, groups: ArrayLike, folds: int = 5, seed: int = 0
-) -> tuple[dict[str, Any], dict[str, float]]:
+) -> tuple[Calibration, dict[str, float]]:
     """Choose the kind of calibration with the lowest log-loss in cross-validation over families.
 
     Args:
         labels, logits: (N,) as in `fit_calibrator`. groups: (N,) family of each; a family is in one fold only.
 
     Returns:
-        The calibrator, fitted on all videos; and the held-out log-loss (nats, equal odds) of each kind that could be
+        The calibration, fitted on all videos; and the held-out log-loss (nats, equal odds) of each kind that could be
         fitted, and of `none` (the sigmoid of the uncalibrated score).
 
     Raises:
@@ -105,7 +92,7 @@ def choose_calibrator(
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     parts = list(splitter.split(x, y, codes))
     losses = {"none": balanced_log_loss(y, sigmoid(x.clip(-MAX_LOGIT, MAX_LOGIT)))}
-    for kind in KINDS:
+    for kind in CALIBRATIONS:
         held_out = np.full(len(y), np.nan)
         try:
             for train, test in parts:
@@ -116,7 +103,7 @@ def choose_calibrator(
     if len(losses) == 1:
         fit_calibrator("temperature", y, x)  # raises if a class has too few videos
         raise InputError("too few videos in a fold to choose a calibration", fix="validate on more videos")
-    best = min((kind for kind in KINDS if kind in losses), key=losses.__getitem__)
+    best = min((kind for kind in CALIBRATIONS if kind in losses), key=losses.__getitem__)
     return fit_calibrator(best, y, x), losses
 
 

@@ -7,12 +7,14 @@ few families were held out, the maximum distance of a face from the training fac
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mrigan.config.model_card import FittedCard, Limits, RuleSettings, StoredRule
 from mrigan.errors import InputError
 from mrigan.evaluation.aggregation import STRATEGIES, aggregate, best_threshold, fit_learned
 from mrigan.evaluation.calibration import MAX_LOGIT, MIN_VIDEOS, choose_calibrator
@@ -26,7 +28,7 @@ MIN_FAMILIES = 20  # on validation; a few people do not show the limits of a det
 
 def fit_limits(
     scores: pa.Table, measures: Mapping[str, NDArray[np.float64]], from_training: Mapping[str, float] | None = None
-) -> dict[str, Any]:
+) -> FittedCard:
     """The calibration, rules and limits of one model.
 
     Args:
@@ -35,10 +37,8 @@ def fit_limits(
         from_training: limits from the training faces, used where validation gives none.
 
     Returns:
-        `calibration`: a calibrator of the mean logit of a video's faces, or None with the reason in `uncalibrated`;
-        `calibration_log_loss`: held-out, by kind; `rules`: `{name: {"threshold", "settings"}}`, with at least 5 videos
-        of each class; `limits`: `{"min_faces", "share", "min_side", "min_sharpness", "max_distance"}`, the last three
-        with at least 20 families, and those of `from_training`; `from_training`: the names of these.
+        `calibration` is of the mean logit of a video's faces. `rules` need at least 5 videos of each class, the limits
+        other than `min_faces` and `share` at least 20 families or `from_training`.
     """
     faces = faces_only(scores)
     codes, first = group_codes(faces, VIDEO)
@@ -48,15 +48,16 @@ def fit_limits(
     groups = [family or str(i) for i, family in enumerate(families)]
     limits = _limits(measures if len(set(groups)) >= MIN_FAMILIES else {})
     added = {name: value for name, value in (from_training or {}).items() if name not in limits}
-    fitted: dict[str, Any] = {"rules": _rules(labels, probs, codes), "limits": limits | added}
-    fitted["from_training"] = sorted(added)
+    fitted = FittedCard(
+        rules=_rules(labels, probs, codes), limits=Limits(**(limits | added)), from_training=sorted(added)
+    )
     try:
-        fitted["calibration"], fitted["calibration_log_loss"] = choose_calibrator(
+        calibration, losses = choose_calibrator(
             labels, mean_logits(faces["logit"].to_numpy(), codes, len(first)), groups
         )
     except InputError as error:
-        fitted |= {"calibration": None, "uncalibrated": error.what}
-    return fitted
+        return replace(fitted, uncalibrated=error.what)
+    return replace(fitted, calibration=calibration, calibration_log_loss=losses)
 
 
 def mean_logits(logits: NDArray[np.float64], videos: NDArray[np.int64], count: int) -> NDArray[np.float64]:
@@ -65,8 +66,8 @@ def mean_logits(logits: NDArray[np.float64], videos: NDArray[np.int64], count: i
     return np.bincount(videos, clipped, count) / np.maximum(np.bincount(videos, minlength=count), 1)
 
 
-def _limits(measures: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
-    limits: dict[str, float] = {"min_faces": MIN_FACES, "share": SHARE}
+def _limits(measures: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    limits: dict[str, Any] = {"min_faces": MIN_FACES, "share": SHARE}
     for name, (limit, _) in LIMITS.items():
         if len(measures.get(name, ())):
             quantile = 1 - QUANTILE if limit.startswith("max") else QUANTILE
@@ -74,9 +75,9 @@ def _limits(measures: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
     return limits
 
 
-def _rules(labels: NDArray[np.bool_], probs: NDArray[np.float64], codes: NDArray[np.int64]) -> dict[str, Any]:
+def _rules(labels: NDArray[np.bool_], probs: NDArray[np.float64], codes: NDArray[np.int64]) -> dict[str, StoredRule]:
     """The threshold of every strategy except `fraction`, whose thresholds the model has; {} with too few videos."""
-    rules: dict[str, Any] = {}
+    rules: dict[str, StoredRule] = {}
     if min(labels.sum(), (~labels).sum()) < MIN_VIDEOS:
         return rules
     for name in STRATEGIES:
@@ -88,5 +89,5 @@ def _rules(labels: NDArray[np.bool_], probs: NDArray[np.float64], codes: NDArray
                 continue
         if name != "fraction":
             scored = aggregate(name, probs, codes, len(labels), settings)
-            rules[name] = {"threshold": best_threshold(labels, scored), "settings": settings}
+            rules[name] = StoredRule(best_threshold(labels, scored), RuleSettings(**settings))
     return rules

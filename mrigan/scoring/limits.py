@@ -1,15 +1,17 @@
-"""What a finished detector is told of its own limits: measured on held-out faces and, where these are few, on training
-faces (see `mrigan.evaluation.fit_limits`)."""
+"""The calibration and limits of a finished detector, measured on held-out faces, or on training faces.
+
+See `mrigan.evaluation.fit_limits`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
+from mrigan.config.model_card import FittedCard
 from mrigan.data import ShardSet, eval_batches
 from mrigan.evaluation.fit_limits import MIN_FAMILIES, fit_limits
 from mrigan.imaging.quality import colour, sharpness
@@ -27,15 +29,17 @@ COLOUR_SHARE = 0.25  # of the colour of the palest training family: compression 
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """What travels with the model: see `Bundle` for `familiarity` and `known`, `fit_limits` for `told`."""
+class Reliability:
+    """What travels with the model: see `Bundle` for `familiarity` and `known`, `fit_limits` for `fitted`."""
 
     familiarity: Familiarity | None
     known: KnownFaces | None
-    told: dict[str, Any]
+    fitted: FittedCard
 
 
-def learn_to_doubt(bundle: Bundle, train: ShardSet, held_out: ShardSet, scores: pa.Table, *, workers: int = 0) -> Doubt:
+def fit_reliability(
+    bundle: Bundle, train: ShardSet, held_out: ShardSet, scores: pa.Table, *, workers: int = 0
+) -> Reliability:
     """Calibration, rules and limits of a detector, and what it is familiar with.
 
     With 20 held-out families, known faces are those of every second one; the distance of the others, which it was not
@@ -58,7 +62,7 @@ def learn_to_doubt(bundle: Bundle, train: ShardSet, held_out: ShardSet, scores: 
         familiarity = fit_familiarity(known)
         measures["distance"] = familiarity.distance(others).numpy()
     limits, remembered = _of_training(bundle, train, workers, remember=familiarity is None)
-    return Doubt(familiarity, remembered, fit_limits(scores, measures, limits))
+    return Reliability(familiarity, remembered, fit_limits(scores, measures, limits))
 
 
 def _of_training(

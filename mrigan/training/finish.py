@@ -15,7 +15,7 @@ from mrigan.evaluation import search_thresholds
 from mrigan.evaluation.chance import skill
 from mrigan.evaluation.scores import write_scores
 from mrigan.models import save_bundle
-from mrigan.scoring.limits import learn_to_doubt
+from mrigan.scoring.limits import fit_reliability
 from mrigan.scoring.shards import scores_table
 from mrigan.training.job import Job
 from mrigan.training.validation import Validation
@@ -41,7 +41,7 @@ def _write_model(job: Job, validation: Validation, scores: pa.Table, step: int) 
     thresholds = search_thresholds(scores)
     provenance = {**job.provenance, "step": step, "thresholds": thresholds}
     bundle = validation.bundle
-    doubt = learn_to_doubt(bundle, job.data.train, job.data.val, scores, workers=job.config.data.workers)
+    reliability = fit_reliability(bundle, job.data.train, job.data.val, scores, workers=job.config.data.workers)
     save_bundle(
         job.run.folder.model,
         bundle.detector,
@@ -50,9 +50,9 @@ def _write_model(job: Job, validation: Validation, scores: pa.Table, step: int) 
         faces=to_dict(bundle.faces),
         thresholds={name: thresholds[name] for name in ("frame", "fraction")},
         provenance=provenance,
-        familiarity=doubt.familiarity,
-        known=doubt.known,
-        doubt=doubt.told,
+        familiarity=reliability.familiarity,
+        known=reliability.known,
+        doubt=reliability.fitted.to_json(),
         data=learned_data(job.data.train, job.data.val, job.config.data.about),
     )
     log.info(

@@ -16,6 +16,7 @@ from mrigan.detect.command import run
 from mrigan.detect.inputs import Input
 from mrigan.detect.options import Outputs
 from mrigan.detect.sinks.copies import copy_paths
+from mrigan.detect.verdict import FaceScore, Verdict
 from mrigan.errors import ConfigError, InputError, OutputError
 from mrigan.outputs import annotated_video, refuse_foreign
 from tests.clips import write_clip
@@ -23,10 +24,10 @@ from tests.clips import write_clip
 GREY = np.full((120, 200, 3), 90, np.uint8)
 
 
-def verdict(path: Path, faces: list[tuple[int, int, float, float]]) -> dict:
+def verdict(path: Path, faces: list[tuple[int, int, float, float]]) -> Verdict:
     """Faces of (frame, person, left edge, prob), 40 px wide."""
-    rows = [{"frame": f, "person": n, "box": [x, 40.0, x + 40, 80.0], "prob": p} for f, n, x, p in faces]
-    return {"path": str(path), "faces": rows, "thresholds": {"frame": 0.5}}
+    rows = tuple(FaceScore(f, 0.0, n, (x, 40.0, x + 40, 80.0), p) for f, n, x, p in faces)
+    return Verdict(str(path), None, "fake", None, faces=rows)
 
 
 def test_between_two_looks_a_box_moves_straight(tmp_path: Path) -> None:

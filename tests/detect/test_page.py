@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from mrigan.cli import main
+from mrigan.config.model_card import Limits
 from mrigan.detect import Judge, Judged, Options
 from mrigan.detect.command import run
 from mrigan.detect.inputs import Input, expand
@@ -30,6 +31,7 @@ from mrigan.detect.page import faces_shown, render
 from mrigan.detect.sinks.pages import INLINE, Pages
 from mrigan.detect.timeline import clock, timeline
 from mrigan.detect.titles import titles
+from mrigan.detect.verdict import AppliedThresholds, FaceScore, PersonVerdict, Verdict
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 HOSTILE = "<script>alert(1)<img src=http:x onerror=alert(2)>\"'&\n{{7*7}}"
@@ -132,13 +134,13 @@ def test_several_files(judged: list[Judged]) -> None:
 
 
 def test_one_video_with_two_people(judged: list[Judged]) -> None:
-    two = next(one for one in judged if "alert" in one.verdict["path"])
+    two = next(one for one in judged if "alert" in one.verdict.path)
     page = checked(render([two], ["notes.txt: no video"]))
     assert page.text.count("notes.txt: no video") == 1
     dots = page.all("circle")
-    assert len(dots) == len(two.verdict["faces"]) == 10
+    assert len(dots) == len(two.verdict.faces) == 10
     heights = sorted(float((dot["cy"] or "").rstrip("%")) for dot in dots)
-    assert heights == pytest.approx(sorted(100 * (1 - f["prob"]) for f in two.verdict["faces"]), abs=0.01)
+    assert heights == pytest.approx(sorted(100 * (1 - f.prob) for f in two.verdict.faces), abs=0.01)
     assert {dot["class"] for dot in dots} == {"above"}
     assert "Person 1" in page.text
     assert "Person 2" in page.text
@@ -147,19 +149,19 @@ def test_one_video_with_two_people(judged: list[Judged]) -> None:
     assert "searched on 8 val videos" in page.text
     assert "proof" in page.text
     assert page.all("script") == []
-    assert hashlib.sha256(Path(two.verdict["path"]).read_bytes()).hexdigest() in page.text
-    model = two.verdict["model"]
+    assert hashlib.sha256(Path(two.verdict.path).read_bytes()).hexdigest() in page.text
+    model = two.verdict.model
     assert set(model["files"]) == {"detector.safetensors", "generator.safetensors"}
     assert all(digest in page.text for digest in model["files"].values())
-    listed = [f"{f['time']:.1f}".removesuffix(".0") + f" s, frame {f['frame']}: " for f in two.verdict["faces"]]
+    listed = [f"{f.time:.1f}".removesuffix(".0") + f" s, frame {f.frame}: " for f in two.verdict.faces]
     assert all(" ".join(page.text.split()).count(" ".join(line.split())) == 2 for line in listed)  # two people
 
 
 def test_a_file_that_has_changed_since_is_not_hashed(judged: list[Judged], tmp_path: Path) -> None:
-    two = next(one for one in judged if "alert" in one.verdict["path"])
+    two = next(one for one in judged if "alert" in one.verdict.path)
     path = tmp_path / "v.mp4"
     path.write_bytes(b"another file")
-    page = checked(render([replace(two, verdict=two.verdict | {"path": str(path)})]))
+    page = checked(render([replace(two, verdict=replace(two.verdict, path=str(path)))]))
     assert "the file has changed, or gone, since it was judged" in page.text
     assert hashlib.sha256(b"another file").hexdigest() not in page.text
 
@@ -167,21 +169,21 @@ def test_a_file_that_has_changed_since_is_not_hashed(judged: list[Judged], tmp_p
 def test_the_case_and_the_command(
     judged: list[Judged], models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    two = next(one for one in judged if "alert" in one.verdict["path"])
+    two = next(one for one in judged if "alert" in one.verdict.path)
     page = checked(render([two], case=Case(HOSTILE, "A. Bee", "2026-11-30 by mail", "mrigan detect 'a b.mp4'")))
     text = " ".join(page.text.split())
     assert text.count(HOSTILE.replace("\n", "\\n")) >= 1
     assert "ExaminerA. Bee Received2026-11-30 by mail" in text
     assert "Commandmrigan detect 'a b.mp4'" in text
     assert "Examiner" not in checked(render([two])).text
-    real = Judge(models["real"], Options()).each([Input(two.verdict["path"], False)], examples=3)
+    real = Judge(models["real"], Options()).each([Input(two.verdict.path, False)], examples=3)
     page = checked(render(list(real)))
     assert "most suspicious" not in page.text
     assert "not calibrated" in page.text
     title = re.findall("<title>(.*?)</title>", render([two], case=Case()))[0]
-    assert str(Path(two.verdict["path"]).parent) not in title
+    assert str(Path(two.verdict.path).parent) not in title
     video = tmp_path / "v.mp4"
-    shutil.copy(two.verdict["path"], video)
+    shutil.copy(two.verdict.path, video)
     out = tmp_path / "v.html"
     words = ["detect", str(video), "--model", str(models["real"]), "--html", str(out), "--case", "K 7", "--every", "40"]
     monkeypatch.setattr(sys, "argv", ["mrigan", *words])
@@ -208,42 +210,47 @@ def test_why_it_is_undecided(
     judged: list[Judged], models: dict[str, Path], reason: str, limit: dict[str, float], said: list[str]
 ) -> None:
     judge = Judge(models["fake"], Options())
-    judge.doubt = {"limits": {"share": 0.5, **limit}, "calibration": None}
-    path = next(one.verdict["path"] for one in judged if "alert" in one.verdict["path"])
+    judge.criteria = replace(judge.criteria, limits=Limits(share=0.5, **limit))  # type: ignore[arg-type]
+    path = next(one.verdict.path for one in judged if "alert" in one.verdict.path)
     [one] = judge.each([Input(path, False)])
-    assert one.verdict["reason"] == reason
+    assert one.verdict.reason == reason
     page = checked(render([one]))
     text = " ".join(page.text.split())
     assert "Why it is undecided" in text
     assert text.count("no verdict because of this") == 1
     assert all(words in text for words in said)
-    median = np.median([f["box"][2] - f["box"][0] for f in one.verdict["faces"]])
-    assert one.verdict["measured"]["side"]["median"] == pytest.approx(median, abs=0.2)
-    assert f"{one.verdict['measured']['side']['median']:.0f}" in text
+    median = np.median([f.box[2] - f.box[0] for f in one.verdict.faces])
+    assert one.verdict.measured["side"].median == pytest.approx(median, abs=0.2)
+    assert f"{one.verdict.measured['side'].median:.0f}" in text
 
 
 def test_the_probability_where_fakes_are_rarer(judged: list[Judged]) -> None:
-    two = next(one for one in judged if "alert" in one.verdict["path"])
-    verdict = two.verdict | {"calibration": "platt", "probability": 0.9}
+    two = next(one for one in judged if "alert" in one.verdict.path)
+    verdict = replace(two.verdict, calibration="platt", probability=0.9)
     text = " ".join(checked(render([replace(two, verdict=verdict)])).text.split())
     # Bayes: odds of 9 to 1, times 1 to 9 and 1 to 99.
     assert "Where one file in ten is: 0.50. Where one in a hundred is: 0.08." in text
 
 
+def earlier(verdict: Verdict) -> Judged:
+    """As it comes from a journal."""
+    return Judged(Verdict.from_json(json.loads(json.dumps(verdict.to_json()))), False, earlier=True)
+
+
 def test_verdicts_of_an_earlier_run_have_no_pictures(judged: list[Judged]) -> None:
-    two = next(one for one in judged if "alert" in one.verdict["path"])
-    page = checked(render([Judged(json.loads(json.dumps(two.verdict)), False, earlier=True)]))
+    two = next(one for one in judged if "alert" in one.verdict.path)
+    page = checked(render([earlier(two.verdict)]))
     assert page.all("img") == []
     assert "of an earlier run" in page.text
     assert len(page.all("circle")) == 10
 
 
 def test_many_files_get_a_page_each(judged: list[Judged], tmp_path: Path) -> None:
-    two = next(one for one in judged if "alert" in one.verdict["path"])
+    two = next(one for one in judged if "alert" in one.verdict.path)
     count = INLINE + 1
-    verdicts = [two.verdict | {"path": f"{i}/{HOSTILE}.mp4"} for i in range(count)]
+    verdicts = [replace(two.verdict, path=f"{i}/{HOSTILE}.mp4") for i in range(count)]
     out = tmp_path / "a #1%20?<b>.html"
-    inputs = [Input(verdict["path"], False) for verdict in verdicts]
+    inputs = [Input(verdict.path, False) for verdict in verdicts]
     pages = Pages(inputs, out, Outputs())
     pages.open()
     for i, verdict in reversed(list(enumerate(verdicts))):
@@ -266,7 +273,7 @@ def test_many_files_get_a_page_each(judged: list[Judged], tmp_path: Path) -> Non
     again = Pages(inputs, out, Outputs())
     again.open()
     for i, verdict in enumerate(verdicts):
-        again.add(i + 1, inputs[i], Judged(json.loads(json.dumps(verdict)), False, earlier=True))
+        again.add(i + 1, inputs[i], earlier(verdict))
     again.finish({}, [])
     assert (tmp_path / unquote(links[2])).read_text() == third
     assert "of an earlier run" in (tmp_path / unquote(links[3])).read_text()
@@ -321,11 +328,13 @@ def test_pictures_survive_the_page() -> None:
 
 
 def test_the_timeline_s_geometry() -> None:
-    def video(times: list[float], probs: list[float], persons: int = 1) -> dict:
+    def video(times: list[float], probs: list[float], persons: int = 1) -> Verdict:
         seen = enumerate(zip(times, probs, strict=True))
-        faces = [{"time": t, "prob": p, "frame": i, "person": i % persons} for i, (t, p) in seen]
-        people = [{"person": n, "faces": sum(f["person"] == n for f in faces)} for n in range(persons)]
-        return {"faces": faces, "persons": people, "thresholds": {"frame": 0.8}}
+        faces = [FaceScore(i, t, i % persons, (0, 0, 9, 9), p) for i, (t, p) in seen]
+        counts = [sum(face.person == n for face in faces) for n in range(persons)]
+        people = [PersonVerdict(n, count, "real", None, 0, 0, None, 0, 0, 0) for n, count in enumerate(counts)]
+        return Verdict("a", None, "real", None, faces=tuple(faces), persons=tuple(people),
+                       thresholds=AppliedThresholds(0.8, 0.5, 3))  # fmt: skip
 
     drawn = timeline(video([0, 1, 2, 30, 31, 40], [0.0, 0.5, 1.0, 0.9, 0.8, 0.1]))
     assert drawn is not None

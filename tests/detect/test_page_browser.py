@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mrigan.config.model_card import Calibration, Limits
 from mrigan.detect import Judge, Options
 from mrigan.detect.inputs import Input, expand
 from mrigan.detect.options import Case, Outputs
@@ -61,24 +62,22 @@ def pages(clips: Path, models: dict[str, Path], tmp_path_factory: pytest.TempPat
     shutil.copy(clips / "short.mp4", folder / "Äpfel 10.mp4")
     (folder / "broken.mp4").write_bytes(b"")
     judge = Judge(models["fake"], Options())
-    judge.doubt = {
-        "limits": {"share": 0.5, "min_side": 30.0, "min_sharpness": 1.0},
-        "calibration": {"kind": "platt", "slope": 0.3, "intercept": -1.0},
-    }
+    limits, calibration = Limits(share=0.5, min_side=30.0, min_sharpness=1.0), Calibration("platt", 0, None, 0.3, -1.0)
+    judge.criteria = replace(judge.criteria, limits=limits, calibration=calibration)
     judged = list(judge.each(expand([folder])[0], examples=3))
-    two = next(one for one in judged if "alert" in one.verdict["path"])
+    two = next(one for one in judged if "alert" in one.verdict.path)
     (out / "one.html").write_text(render([two], ["left.txt: no video"], case=CASE))
     (out / "several.html").write_text(render(judged))
     ruled = Judge(models["fake"], Options())
-    ruled.rule = Rule("confident_mean", 0.97)
-    (out / "ruled.html").write_text(render(list(ruled.each(expand([two.verdict["path"]])[0], examples=3))))
-    judge.doubt["limits"]["min_side"] = 900.0
-    (out / "undecided.html").write_text(render(list(judge.each(expand([two.verdict["path"]])[0], examples=3))))
+    ruled.criteria = replace(ruled.criteria, rule=Rule("confident_mean", 0.97))
+    (out / "ruled.html").write_text(render(list(ruled.each(expand([two.verdict.path])[0], examples=3))))
+    judge.criteria = replace(judge.criteria, limits=replace(limits, min_side=900.0))
+    (out / "undecided.html").write_text(render(list(judge.each(expand([two.verdict.path])[0], examples=3))))
     inputs = [Input(f"clip {i}.mp4", False) for i in range(INLINE + 1)]
     apart = Pages(inputs, out / "a #1%20?<b>.html", Outputs())
     apart.open()
     for i, item in enumerate(inputs):
-        verdict = two.verdict | {"path": item.path, "probability": (7 * i % 51) / 51}
+        verdict = replace(two.verdict, path=item.path, probability=(7 * i % 51) / 51)
         apart.add(i + 1, item, replace(two, verdict=verdict))
     apart.finish({}, [])
     return {file.stem: file for file in out.glob("*.html")} | {"apart": apart.out}

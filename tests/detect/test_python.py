@@ -100,7 +100,7 @@ def test_verdicts_have_types(clips: Path, models: dict[str, Path], capfd: pytest
     assert Verdict.from_json(two.to_json()) == two
     by_command = detect_paths([clips / "two.mp4"], models["fake"])[0]
     assert {k: v for k, v in two.to_json().items() if k != "model"} == {
-        k: v for k, v in by_command.items() if k != "model"
+        k: v for k, v in by_command.to_json().items() if k != "model"
     }
     assert len(mrigan.detect(clips, model, every=40)) == 5
 

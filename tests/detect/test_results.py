@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mrigan.detect.inputs import Input
 from mrigan.detect.interrupts import Interrupts
 from mrigan.detect.options import Outputs
 from mrigan.detect.sinks.terminal import verdict_line
+from mrigan.detect.verdict import AppliedThresholds, FaceScore, Gap, RuleScore, Verdict
 from mrigan.detect.wording import share
 from mrigan.errors import ConfigError, MriganError, OutputError
 from mrigan.text import printable
@@ -63,20 +65,16 @@ def test_a_verdict_is_printed_when_it_is_known(
 
 
 def test_a_verdict_in_one_line() -> None:
-    verdict = {
-        "path": "a.mp4", "verdict": "fake", "reason": None, "probability": 0.444, "fraction": 3 / 7,
-        "calibration": None, "thresholds": {"frame": 0.5, "fraction": 0.4}, "rule": {"name": "fraction"},
-        "faces": [{"prob": p} for p in (0.51, 0.6, 0.9, 0.5, 0.1, 0.1, 0.1)]}  # fmt: skip
+    faces = [FaceScore(0, 0.0, 0, (0, 0, 9, 9), p) for p in (0.51, 0.6, 0.9, 0.5, 0.1, 0.1, 0.1)]
+    verdict = Verdict("a.mp4", None, "fake", None, probability=0.444, fraction=3 / 7, faces=tuple(faces),
+                      thresholds=AppliedThresholds(0.5, 0.4, 3))  # fmt: skip
     line = "fake       a.mp4: 3 of 7 faces above .5 (43 %; fake from 40 % on), "
     assert verdict_line(verdict) == f"{line}mean score .44 (not calibrated){UNNAMED}"
-    assert verdict_line(verdict | {"calibration": "platt"}) == f"{line}probability .44 (calibrated){UNNAMED}"
-    mean = verdict | {"rule": {"name": "mean", "score": 0.3, "threshold": 0.999}}
+    assert verdict_line(replace(verdict, calibration="platt")) == f"{line}probability .44 (calibrated){UNNAMED}"
+    mean = replace(verdict, rule=RuleScore("mean", 0.999, 0.3))
     assert ": mean .30 (fake from >.99 on); 3 of 7 faces above .5, mean" in verdict_line(mean)
-    unreadable = verdict | {
-        "verdict": "undecided",
-        "reason": "unreadable",
-        "not_analysed": [{"detail": "No such file."}],
-    }
+    gaps = (Gap("file", "No such file."),)
+    unreadable = replace(verdict, verdict="undecided", reason="unreadable", gaps=gaps)
     assert verdict_line(unreadable) == f"undecided  a.mp4: No such file{UNNAMED}"
 
 
@@ -195,7 +193,7 @@ def test_an_output_that_fails_takes_no_verdict_from_the_others(
     whole = detect_paths(pair, models["fake"], Options())
     assert run(pair, str(models["fake"]), Options(), Outputs(json=str(out), jsonl=full, html=page)) == NOT_WRITTEN
     told = capsys.readouterr()
-    assert json.loads(out.read_text())[0]["faces"] == whole[0]["faces"]
+    assert json.loads(out.read_text())[0]["faces"] == whole[0].to_json()["faces"]
     assert len(told.out.splitlines()) == 2
     assert f"not written: {full}: cannot be written: No space left on device" in told.err
     out.unlink()

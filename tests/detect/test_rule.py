@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from mrigan.cli.app import app
+from mrigan.config.model_card import RuleSettings, StoredRule, Thresholds
 from mrigan.detect.rule import choose_rule, papers_rule
 from mrigan.errors import ConfigError, ModelError
 from mrigan.evaluation.videos import video_verdict
 from tests.detect.schema import check
 
-THRESHOLDS = {"frame": 0.7, "fraction": 0.3}
+THRESHOLDS = Thresholds(0.7, 0.3)
 PROBS = [0.1, 0.2, 0.3, 0.6, 0.95]
 
 
@@ -24,7 +26,7 @@ def test_the_papers_rule_is_that_of_the_evaluation() -> None:
     rng = np.random.default_rng(0)
     for _ in range(100):
         probs = rng.choice([0.2, 0.7, 0.71, 0.9], rng.integers(1, 30))
-        assert papers_rule(THRESHOLDS).verdict(probs) == video_verdict(probs, THRESHOLDS)
+        assert papers_rule(THRESHOLDS).verdict(probs) == video_verdict(probs, asdict(THRESHOLDS))
     assert papers_rule(THRESHOLDS).verdict([]) == "undecided"
 
 
@@ -37,23 +39,20 @@ def test_a_stored_rule_scores_and_decides_at_its_own_threshold(name: str, score:
         logits = np.log(np.array(PROBS) / (1 - np.array(PROBS)))
         score = float(1 / (1 + np.exp(-logits.mean())))
     for threshold, expected in ((score - 0.01, "fake"), (score, "fake"), (score + 0.01, "real")):
-        rule = choose_rule(name, THRESHOLDS, {name: {"threshold": threshold, "settings": {}}})
+        rule = choose_rule(name, THRESHOLDS, {name: StoredRule(threshold)})
         assert rule.score(PROBS) == pytest.approx(score)
         assert rule.verdict(PROBS) == expected
 
 
 def test_what_a_model_does_not_store_is_no_rule() -> None:
-    stored = {"mean": {"threshold": 0.5, "settings": {}}, "from_next_year": {"threshold": 0.5}}
+    stored = {"mean": StoredRule(0.5), "from_next_year": StoredRule(0.5)}
     with pytest.raises(ConfigError, match="stores no rule 'top'") as caught:
         choose_rule("top", THRESHOLDS, stored)
     assert caught.value.fix == "one of: fraction, mean"
     with pytest.raises(ConfigError, match="no rule 'menu'"):
         choose_rule("menu", THRESHOLDS, stored)
-    for wrong in ({"threshold": 1.5}, {"threshold": "high"}, {"settings": {}}, [], {"threshold": float("nan")}):
-        with pytest.raises(ModelError, match="unusable rule mean"):
-            choose_rule("mean", THRESHOLDS, {"mean": wrong})
     with pytest.raises(ModelError, match="unusable rule learned"):
-        choose_rule("learned", THRESHOLDS, {"learned": {"threshold": 0.5, "settings": {"weights": {}}}})
+        choose_rule("learned", THRESHOLDS, {"learned": StoredRule(0.5, RuleSettings(weights={}))})
 
 
 def test_the_command_and_its_page_say_which_rule(

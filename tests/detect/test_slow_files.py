@@ -59,7 +59,7 @@ def test_a_file_that_hangs_is_unreadable_and_hangs_no_other(
     folder: Path, models: dict[str, Path], workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By one process, where a thread is left behind; by two, where a worker is killed."""
-    plain = {Path(v["path"]).name: v for v in detect_paths([folder], models["fake"])}
+    plain = {Path(v.path).name: v.to_json() for v in detect_paths([folder], models["fake"])}
     os.mkfifo(folder / ".pipe")
     monkeypatch.setattr(judge, "find", find_or_hang)
     monkeypatch.setattr(crew, "_worker", hanging_worker)
@@ -67,11 +67,11 @@ def test_a_file_that_hangs_is_unreadable_and_hangs_no_other(
     inputs = expand([folder])[0]
     judged = [one for _, one in crew.Crew(watched, 2).each(inputs)] if workers > 1 else list(watched.each(inputs))
     if workers == 1:
-        assert [one.verdict["path"] for one in judged] == [item.path for item in inputs]
+        assert [one.verdict.path for one in judged] == [item.path for item in inputs]
         [thread] = [thread for thread in time_limit._left_behind if thread.is_alive()]
         os.close(os.open(folder / ".pipe", os.O_WRONLY))
         thread.join()  # it comes back after all, and gives nothing
-    verdicts = [one.verdict for one in judged]
+    verdicts = [one.verdict.to_json() for one in judged]
     check(verdicts)
     found = {Path(v["path"]).name: v for v in verdicts}
     late = found.pop("one.mp4")
@@ -122,7 +122,7 @@ def test_a_huge_file_of_holes_is_refused_without_being_read(
     path.write_bytes(start)
     os.truncate(path, size)
     before = read_by_this_process()
-    [verdict] = detect_paths([path], models["fake"])
+    [verdict] = [one.to_json() for one in detect_paths([path], models["fake"])]
     check([verdict])
     assert verdict["reason"] == "unreadable"
     assert verdict["input"]["bytes"] == size

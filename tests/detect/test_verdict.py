@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from fractions import Fraction
 
@@ -11,11 +12,14 @@ from scipy import special
 from scipy.stats import binomtest
 
 from mrigan.config import FacesConfig
-from mrigan.config.model_card import Counts, DataCard
+from mrigan.config.model_card import Calibration, Counts, DataCard, Limits, Thresholds
+from mrigan.detect.decide import Criteria, decide, interval
 from mrigan.detect.findings import Findings
+from mrigan.detect.gaps import gaps_of, smallest_face
 from mrigan.detect.judge import learned_from, validation_of
+from mrigan.detect.rule import papers_rule
 from mrigan.detect.sinks.terminal import verdict_line
-from mrigan.detect.verdict import interval, smallest_face, verdict
+from mrigan.detect.verdict import Verdict
 from mrigan.detect.wording import limit_rows, sentence, validated
 from mrigan.video import Face
 from tests.detect.schema import check
@@ -37,21 +41,20 @@ def judged(
     frame: float = 0.7,
     fraction: float = 0.3,
     picture: bool = False,
-    calibration: dict | None = None,
+    calibration: Calibration | None = None,
     **limits: float,
 ) -> dict:
-    result = verdict(
-        "a.mp4",
-        None,
-        seen,
-        picture=picture,
-        thresholds={"frame": frame, "fraction": fraction},
-        doubt={"limits": limits, "calibration": calibration},
-        config=FacesConfig(),
-        model=MODEL,
-    )
+    thresholds = Thresholds(frame, fraction)
+    criteria = Criteria(thresholds, papers_rule(thresholds), Limits(**limits), calibration)  # type: ignore[arg-type]
+    verdict = decide("a.mp4", None, seen, criteria, picture=picture, config=FacesConfig(), model=MODEL)
+    result = verdict.to_json()
     check([result])
+    assert Verdict.from_json(json.loads(json.dumps(result))) == verdict
     return result
+
+
+def line(result: dict) -> str:
+    return verdict_line(Verdict.from_json(result))
 
 
 def test_the_rule_against_exact_fractions() -> None:
@@ -65,6 +68,17 @@ def test_the_rule_against_exact_fractions() -> None:
         assert result["verdict"] == ("fake" if expected else "real")
         assert result["probability"] == pytest.approx(sum(probs) / n)
         assert result["fraction"] == pytest.approx(sum(p > frame for p in probs) / n)
+
+
+def test_a_verdict_of_an_earlier_or_a_later_version_is_read() -> None:
+    data = judged(findings([0.9] * 4))
+    for name in ("limit", "learned_from", "warnings"):  # the first journals lack them
+        del data[name]
+    data |= {"of_next_year": 1}
+    data["faces"][0]["of_next_year"] = 1
+    verdict = Verdict.from_json(data)
+    assert (verdict.verdict, verdict.warnings, verdict.faces[0].prob) == ("fake", (), pytest.approx(0.9))
+    check([verdict.to_json()])
 
 
 def test_no_face_is_never_real() -> None:
@@ -125,15 +139,15 @@ def test_a_colourless_video_is_out_of_range_by_a_limit_of_its_own() -> None:
     result = judged(grey, min_colour=2.0, max_distance=3.0)
     assert (result["verdict"], result["reason"], result["limit"]) == ("undecided", "out_of_range", "min_colour")
     assert result["measured"]["colour"] == {"median": 0.0, "beyond": 1.0}
-    assert "hardly any colour" in sentence(result, picture=False)
-    assert "hardly any colour" in verdict_line(result)
-    [broken] = [row for row in limit_rows(result, picture=False) if row.broken]
+    assert "hardly any colour" in sentence(Verdict.from_json(result), picture=False)
+    assert "hardly any colour" in line(result)
+    [broken] = [row for row in limit_rows(Verdict.from_json(result), picture=False) if row.broken]
     assert broken.name.startswith("Spread of a face's colours")
     assert judged(grey, max_distance=3.0)["verdict"] == "fake"  # a model that has seen grey sets no such limit
     one = judged(
         findings([0.9], measures={"distance": np.ones(1), "colour": np.zeros(1)}), picture=True, min_colour=2.0
     )
-    assert "the face has hardly any colour" in verdict_line(one)
+    assert "the face has hardly any colour" in line(one)
     far = findings([0.9] * 6, measures={"distance": np.full(6, 4.0), "colour": np.zeros(6)})
     assert judged(far, min_colour=2.0, max_distance=3.0)["limit"] == "max_distance"
 
@@ -142,16 +156,14 @@ def test_a_model_says_what_it_learned_from_and_that_it_knows_no_limit() -> None:
     result = judged(findings([0.9] * 6))
     assert [line.partition(":")[0] for line in result["warnings"]] == ["no limit known"]
     assert result["learned_from"] is None
-    assert verdict_line(result).endswith("the model learned from data that it does not name")
+    assert line(result).endswith("the model learned from data that it does not name")
     assert judged(findings([0.9] * 6), max_distance=3.0)["warnings"] == []
     told = learned_from(DataCard(datasets=["celeb-df", "dfdc"], training=Counts(families=412)))
     assert told == "celeb-df, dfdc (412 families)"
     about = DataCard(about=" invented\npeople ", datasets=["dfdc"], training=Counts(families=16))
     assert learned_from(about) == "invented people (16 families)"
     assert learned_from(DataCard()) is None
-    assert verdict_line(result | {"learned_from": told}).endswith(
-        "; the model learned from celeb-df, dfdc (412 families)"
-    )
+    assert line(result | {"learned_from": told}).endswith("; the model learned from celeb-df, dfdc (412 families)")
 
 
 def test_rates_stand_with_counts_and_exact_intervals() -> None:
@@ -183,7 +195,7 @@ def test_a_person_beyond_the_limits_is_undecided_alone() -> None:
 
 
 def test_the_probability_is_calibrated_where_the_model_can() -> None:
-    calibration = {"kind": "platt", "slope": 0.5, "intercept": -1.0}
+    calibration = Calibration("platt", slope=0.5, intercept=-1.0)
     probs = [0.5, 0.9, 0.99, 0.999]
     result = judged(findings(probs), calibration=calibration)
     mean = np.mean([special.logit(p) for p in probs])
@@ -197,17 +209,7 @@ def test_the_probability_is_calibrated_where_the_model_can() -> None:
 
 def test_what_was_not_looked_at() -> None:
     def said(seen: Findings, config: FacesConfig, picture: bool = False) -> dict[str, str]:
-        result = verdict(
-            "a",
-            None,
-            seen,
-            picture=picture,
-            thresholds={"frame": 0.5, "fraction": 0.5},
-            doubt={},
-            config=config,
-            model=MODEL,
-        )
-        return {item["what"]: item["detail"] for item in result["not_analysed"]}
+        return {gap.what: gap.detail for gap in gaps_of(seen, picture, config, False)}
 
     large = findings([0.5] * 4, size=(1920, 1080), total=300, empty=2, crowded=1)
     told = said(large, FacesConfig())
@@ -224,12 +226,12 @@ def test_what_was_not_looked_at() -> None:
 def test_the_interval_is_a_bootstrap_over_frames() -> None:
     rng = np.random.default_rng(1)
     probs = rng.uniform(0.2, 0.9, 400)
-    low, high = interval(range(400), probs) or [0.0, 0.0]
+    low, high = interval(range(400), probs) or (0.0, 0.0)
     half = 1.96 * probs.std() / 20  # the normal approximation
     assert (low, high) == (pytest.approx(probs.mean() - half, abs=4e-3), pytest.approx(probs.mean() + half, abs=4e-3))
-    assert interval(range(400), probs) == [low, high]
+    assert interval(range(400), probs) == (low, high)
     # Two faces a frame that say the same are no more evidence than one.
-    assert interval(np.repeat(range(400), 2).tolist(), np.repeat(probs, 2)) == pytest.approx([low, high])
-    assert interval([0, 10, 20], np.array([0.4, 0.4, 0.4])) == pytest.approx([0.4, 0.4])
+    assert interval(np.repeat(range(400), 2).tolist(), np.repeat(probs, 2)) == pytest.approx((low, high))
+    assert interval([0, 10, 20], np.array([0.4, 0.4, 0.4])) == pytest.approx((0.4, 0.4))
     assert interval([0, 0, 0], np.array([0.1, 0.5, 0.9])) is None
     assert interval([], np.array([])) is None

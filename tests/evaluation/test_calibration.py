@@ -9,8 +9,10 @@ import pytest
 import torch
 from sklearn.isotonic import IsotonicRegression
 
-from mrigan.errors import InputError, ModelError
-from mrigan.evaluation.calibration import KINDS, at_prior, calibrate, choose_calibrator, fit_calibrator, sigmoid
+from mrigan.config import from_dict
+from mrigan.config.model_card import CALIBRATIONS, Calibration, given
+from mrigan.errors import ConfigError, InputError
+from mrigan.evaluation.calibration import at_prior, calibrate, choose_calibrator, fit_calibrator, sigmoid
 
 
 def overconfident(n: int = 4000, seed: int = 0, fakes: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -44,7 +46,7 @@ def test_temperature_is_what_gradient_descent_finds() -> None:
         return loss
 
     optimizer.step(closure)
-    assert fit_calibrator("temperature", labels, logits)["temperature"] == pytest.approx(
+    assert fit_calibrator("temperature", labels, logits).temperature == pytest.approx(
         float(log_t.detach().exp()), rel=1e-3
     )
 
@@ -54,11 +56,11 @@ def test_isotonic_is_that_of_scikit_learn() -> None:
     weights = np.where(labels, 0.5 / labels.mean(), 0.5 / (~labels).mean())
     oracle = IsotonicRegression(y_min=1e-6, y_max=1 - 1e-6, out_of_bounds="clip").fit(logits, labels, weights)
     grid = np.linspace(-14, 14, 99)
-    kept = json.loads(json.dumps(fit_calibrator("isotonic", labels, logits)))
+    kept = from_dict(Calibration, json.loads(json.dumps(given(fit_calibrator("isotonic", labels, logits)))))
     assert calibrate(kept, grid) == pytest.approx(oracle.predict(grid), abs=1e-9)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CALIBRATIONS)
 def test_order_is_kept_and_nothing_is_certain(kind: str) -> None:
     labels, logits, _ = overconfident(300, seed=2)
     probs = calibrate(fit_calibrator(kind, labels, logits), np.linspace(-1e6, 1e6, 1001))
@@ -76,12 +78,12 @@ def test_scores_that_part_the_classes_have_a_finite_slope() -> None:
 def test_the_best_kind_is_chosen_on_videos_it_was_not_fitted_to() -> None:
     labels, logits, _ = overconfident(400)
     chosen, losses = choose_calibrator(labels, logits, np.arange(400) // 2)
-    assert chosen["kind"] == "platt"  # scale and shift are all that is wrong
+    assert chosen.kind == "platt"  # scale and shift are all that is wrong
     assert losses["platt"] < losses["none"]
-    assert set(losses) == {"none", *KINDS}
+    assert set(losses) == {"none", *CALIBRATIONS}
     few, small = choose_calibrator(labels[:60], logits[:60], np.arange(60))
     assert "isotonic" not in small
-    assert few["videos"] == 60
+    assert few.videos == 60
 
 
 def test_another_prior_is_bayes() -> None:
@@ -100,6 +102,6 @@ def test_bad_input_is_refused() -> None:
         fit_calibrator("beta", [1, 0], [0, 0])
     with pytest.raises(InputError, match="two families"):
         choose_calibrator([1, 0], [0.0, 0.0], [1, 1])
-    for broken in ({}, {"kind": "platt"}, {"kind": "temperature", "temperature": "x"}, {"kind": "magic"}):
-        with pytest.raises(ModelError, match="calibration"):
-            calibrate(broken, [0.0])
+    for broken in ({"kind": "platt"}, {"kind": "temperature", "temperature": "x"}, {"kind": "magic"}):
+        with pytest.raises(ConfigError):
+            from_dict(Calibration, broken)

@@ -26,7 +26,7 @@ from mrigan.engine.precision import Precision
 from mrigan.errors import CheckpointError, ConfigError, ModelError
 from mrigan.evaluation import read_scores
 from mrigan.models import Detector, Generator, load_bundle, load_generator
-from mrigan.scoring.limits import MAX_DISTANCE, learn_to_doubt
+from mrigan.scoring.limits import MAX_DISTANCE, fit_reliability
 from mrigan.scoring.shards import score_shards
 from mrigan.tracking import list_models, register_run
 from mrigan.training.detector import detector_step
@@ -102,7 +102,7 @@ def test_sharpness_is_measured_on_the_held_out_faces(
     monkeypatch.setattr("mrigan.evaluation.fit_limits.MIN_FAMILIES", 1)
     held_out, bundle = ShardSet.open([str(shards)], "val"), load_bundle(face_run / "model")
     scores = score_shards(bundle, held_out, workers=0, device="cpu", progress=False)
-    doubt = learn_to_doubt(bundle, ShardSet.open([str(shards)], "train"), held_out, scores).told
+    doubt = fit_reliability(bundle, ShardSet.open([str(shards)], "train"), held_out, scores).fitted.to_json()
     faces = (cv2.imdecode(np.frombuffer(held_out.read(i)[0], np.uint8), 1) for i in range(len(held_out)))
     sharp = [cv2.Laplacian(cv2.cvtColor(face, cv2.COLOR_BGR2GRAY), cv2.CV_64F).var() for face in faces]
     assert doubt["limits"]["min_sharpness"] == pytest.approx(np.quantile(sharp, 0.01), rel=0.02)

@@ -14,7 +14,8 @@ import pytest
 from mrigan.config import FacesConfig
 from mrigan.detect.annotate import annotate
 from mrigan.detect.findings import Findings
-from mrigan.detect.verdict import verdict
+from mrigan.detect.gaps import gaps_of
+from mrigan.detect.verdict import Verdict
 from mrigan.errors import InputError
 from mrigan.video import probe, read_frames
 from mrigan.video.packets import RefusedError, taken_apart
@@ -162,7 +163,7 @@ def test_pixels_that_are_not_square_are_turned_with_the_picture(tmp_path: Path) 
     assert np.abs(frame.image.astype(int) - np.rot90(wide)).mean() < 8
     info = probe(path)
     assert (info.width, info.height) == (128, 384)
-    judged = {"path": str(path), "faces": [], "thresholds": {"frame": 0.5}}
+    judged = Verdict(str(path), None, "undecided", "no_face")
     assert annotate(judged, tmp_path / "out.mp4") == COUNT
     (copy,) = read_frames(tmp_path / "out.mp4", wanted=[5])
     assert np.abs(copy.image.astype(int) - frame.image).mean() < 8
@@ -210,17 +211,7 @@ def test_each_change_of_size_is_said() -> None:
 
 def said(findings: Findings) -> dict[str, str]:
     """What a verdict says of what was not analysed."""
-    result = verdict(
-        "a.mp4",
-        None,
-        findings,
-        picture=False,
-        thresholds={"frame": 0.5, "fraction": 0.5},
-        doubt={},
-        config=FacesConfig(),
-        model={},
-    )
-    return {entry["what"]: entry["detail"] for entry in result["not_analysed"]}
+    return {gap.what: gap.detail for gap in gaps_of(findings, False, FacesConfig(), False)}
 
 
 def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path: Path) -> None:

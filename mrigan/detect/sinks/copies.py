@@ -44,7 +44,7 @@ class Copies(Sink):
         with bar("drawing", len(self._copies), "videos") as advance:
             for item, path in self._copies.items():
                 try:
-                    if judged[item].verdict["reason"] != "unreadable":
+                    if judged[item].verdict.reason != "unreadable":
                         annotate(judged[item].verdict, path)
                 except InputError as error:
                     say(f"{shown(item.path)}: not annotated: {error.what}")

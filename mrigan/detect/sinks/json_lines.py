@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,7 +14,7 @@ from mrigan.detect.inputs import Input, fingerprint
 from mrigan.detect.judge import Judged
 from mrigan.detect.options import Outputs
 from mrigan.detect.sinks.sink import Sink
-from mrigan.detect.verdict import SCHEMA_VERSION
+from mrigan.detect.verdict import SCHEMA_VERSION, Verdict
 from mrigan.errors import ConfigError, InputError
 from mrigan.files import Output, failpoint, not_writable, shown
 
@@ -34,7 +35,7 @@ class JsonLines(Sink):
     def __init__(self, inputs: Sequence[Input], to: str | Path, outputs: Outputs) -> None:
         super().__init__(inputs, to, outputs)
         self.path = Path(to)
-        self.verdicts: dict[str, dict[str, Any]] = {}
+        self.verdicts: dict[str, Verdict] = {}
         self._written = 0
         self._file: BinaryIO | None = None
         self._output: Output | None = None
@@ -75,10 +76,13 @@ class JsonLines(Sink):
         if self._written and not self._ends_a_line(path):
             self._append(b"\n")
 
-    def known(self, item: Input) -> dict[str, Any] | None:
+    def known(self, item: Input) -> Verdict | None:
         """The verdict on this input, if it was judged before and has not changed since."""
         verdict = self.verdicts.get(item.path)
-        return verdict if verdict and _same_file(verdict["input"], fingerprint(item.path)) else None
+        if verdict is None:
+            return None
+        judged = verdict.input and replace(verdict.input, sha256=None)  # the SHA-256 is not computed again
+        return verdict if judged == fingerprint(item.path) else None
 
     def add(self, number: int, item: Input, judged: Judged) -> None:
         """Append a verdict; it is on the disk when this returns.
@@ -87,7 +91,7 @@ class JsonLines(Sink):
             OSError: it cannot be written; the file then ends with the verdict before.
         """
         if not judged.earlier:
-            self._append(json.dumps(judged.verdict, allow_nan=False).encode() + b"\n")
+            self._append(json.dumps(judged.verdict.to_json(), allow_nan=False).encode() + b"\n")
 
     def finish(self, judged: Mapping[Input, Judged], notes: Sequence[str]) -> bool:
         return True  # they were written as they came
@@ -147,18 +151,16 @@ class JsonLines(Sink):
 
     def _take(self, line: bytes, number: int, model: Any) -> None:
         try:
-            verdict = json.loads(line)
-            path, judged_by = verdict["path"], verdict["model"]
-            verdict["input"], verdict["verdict"]
+            verdict = Verdict.from_json(json.loads(line))
         except (ValueError, KeyError, TypeError):
             raise self._foreign(number) from None
-        if judged_by != model:
+        if verdict.model != model:
             raise ConfigError(
                 "these verdicts are of another model or of other settings",
                 where=self._line(number),
                 fix=f"{OTHER_FILE}, or judge with the same model and options",
             )
-        self.verdicts[path] = verdict
+        self.verdicts[verdict.path] = verdict
 
     def _foreign(self, number: int) -> InputError:
         return InputError("not a line of verdicts; the file is not touched", where=self._line(number),
@@ -174,10 +176,3 @@ def _is_json(line: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _same_file(judged: dict[str, Any] | None, now: dict[str, int] | None) -> bool:
-    """Whether size and time are the same; the SHA-256 of a verdict is not read again."""
-    if judged is None or now is None:
-        return judged is None and now is None
-    return all(judged.get(key) == value for key, value in now.items())

@@ -36,7 +36,7 @@ class JsonList(Sink):
             self.is_standard_output = self._output.is_standard_output
 
     def finish(self, judged: Mapping[Input, Judged], notes: Sequence[str]) -> bool:
-        text = as_json([one.verdict for one in judged.values()])
+        text = as_json([one.verdict.to_json() for one in judged.values()])
         if self._output is not None:
             write_text(self._output, text)
             return True

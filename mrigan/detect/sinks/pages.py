@@ -17,6 +17,7 @@ from mrigan.detect.options import Outputs
 from mrigan.detect.page import faces_shown, page, result, summary
 from mrigan.detect.sinks.sink import Sink
 from mrigan.detect.titles import titles
+from mrigan.detect.verdict import Verdict
 from mrigan.files import Output, write_text
 from mrigan.outputs import PAGE, own_output
 
@@ -76,5 +77,5 @@ class Pages(Sink):
         return True
 
 
-def _name(verdict: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(verdict, sort_keys=True).encode()).hexdigest()[:16]
+def _name(verdict: Verdict) -> str:
+    return hashlib.sha256(json.dumps(verdict.to_json(), sort_keys=True).encode()).hexdigest()[:16]

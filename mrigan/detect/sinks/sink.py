@@ -10,6 +10,7 @@ from typing import Any
 from mrigan.detect.inputs import Input
 from mrigan.detect.judge import Judged
 from mrigan.detect.options import Outputs
+from mrigan.detect.verdict import Verdict
 from mrigan.files import shown
 
 STDOUT = "standard output"
@@ -48,7 +49,7 @@ class Sink:
     def begin(self, model: Mapping[str, Any]) -> None:
         """The model is loaded; `model` is what verdicts say about it."""
 
-    def known(self, item: Input) -> dict[str, Any] | None:
+    def known(self, item: Input) -> Verdict | None:
         """The verdict of an earlier run on this input, if the output holds it and it is still valid."""
         return None
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from mrigan.detect.inputs import Input
 from mrigan.detect.judge import Judged
 from mrigan.detect.options import PAPERS_RULE, Outputs
 from mrigan.detect.sinks.sink import STDOUT, Sink
-from mrigan.detect.verdict import DOUBTS, doubt_in_words
-from mrigan.detect.wording import learned, number, share
+from mrigan.detect.verdict import Verdict
+from mrigan.detect.wording import learned, number, share, why_not_judged
 from mrigan.files import shown
 from mrigan.terminal import echo, say
+from mrigan.text import counted
 
 
 class Lines(Sink):
@@ -27,35 +27,34 @@ class Lines(Sink):
         self._print(verdict_line(judged.verdict))
 
 
-def verdict_line(v: Mapping[str, Any]) -> str:
+def verdict_line(v: Verdict) -> str:
     """`real  a.mp4: 3 of 7 faces above .5 (43 %; fake from 50 % on), mean score .44 (not calibrated); the model learned
     from dfdc (412 families)`."""
-    return f"{v['verdict']:<9}  {shown(v['path'])}: {_why(v).removesuffix('.')}; {learned(v)}"
+    return f"{v.verdict:<9}  {shown(v.path)}: {_why(v).removesuffix('.')}; {learned(v)}"
 
 
-def _why(v: Mapping[str, Any]) -> str:
-    if v["reason"] == "unreadable":
-        return str(v["not_analysed"][0]["detail"])
-    faces, thresholds, rule = v["faces"], v["thresholds"], v["rule"]
-    if v["reason"]:
-        few = f"only {len(faces)} {'face' if len(faces) == 1 else 'faces'} found"
-        if v["reason"] in DOUBTS:
-            return doubt_in_words(v)
-        return {"no_face": "no face found", "too_few_faces": few}[v["reason"]]
-    above = sum(face["prob"] > thresholds["frame"] for face in faces)
-    limit = f"{thresholds['frame']:g}".replace("0.", ".", 1)
-    counted = f"{above} of {len(faces)} faces above {limit}"
-    if rule["name"] == PAPERS_RULE:
-        reached, needed = share(v["fraction"], thresholds["fraction"])
-        counted += f" ({reached}; fake from {needed} on)"
+def _why(v: Verdict) -> str:
+    if v.reason == "unreadable":
+        return v.gaps[0].detail
+    faces, thresholds, rule = v.faces, v.thresholds, v.rule
+    if v.reason:
+        if v.limit:
+            return why_not_judged(v)
+        return f"only {counted(len(faces), 'face')} found" if faces else "no face found"
+    above = sum(face.prob > thresholds.frame for face in faces)
+    limit = f"{thresholds.frame:g}".replace("0.", ".", 1)
+    above_limit = f"{above} of {len(faces)} faces above {limit}"
+    if rule.name == PAPERS_RULE:
+        reached, needed = share(v.fraction or 0.0, thresholds.fraction)
+        above_limit += f" ({reached}; fake from {needed} on)"
     else:
-        name = rule["name"].replace("_", " ")
-        counted = f"{name} {short(rule['score'])} (fake from {short(rule['threshold'])} on); {counted}"
-    if v["calibration"]:
-        return f"{counted}, probability {short(v['probability'])} (calibrated)"
-    return f"{counted}, mean score {short(v['probability'])} (not calibrated)"
+        name = rule.name.replace("_", " ")
+        above_limit = f"{name} {short(rule.score)} (fake from {short(rule.threshold)} on); {above_limit}"
+    if v.calibration:
+        return f"{above_limit}, probability {short(v.probability)} (calibrated)"
+    return f"{above_limit}, mean score {short(v.probability)} (not calibrated)"
 
 
-def short(probability: float) -> str:
+def short(probability: float | None) -> str:
     """Two decimals, without the zero before them: .44, <.01, 1.00."""
     return number(probability).replace("0.", ".", 1)
