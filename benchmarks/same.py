@@ -53,7 +53,7 @@ DOCUMENTS = ["*/checkpoints/step-000020/state.json", "*/checkpoints/best.json", 
              "*/model/model.json", "report/metrics.json", "verdicts.json"]  # fmt: skip
 VARIES = re.compile(  # the generator's file names its run in MLflow
     r"\.(images_per_second|step_time_ms|data_wait|eta_seconds|peak_memory_gb|code_version|checksum|mlflow_run_id|"
-    r"(depends|provenance)\.generator|modified_ns)$|state\.json\.files$"
+    r"(depends|provenance)\.generator|modified_ns)$|metrics\.jsonl\.\d+\.time$|state\.json\.files$"
 )
 
 

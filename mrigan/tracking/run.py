@@ -1,15 +1,15 @@
-"""One MLflow run per job. Training never blocks on MLflow, and never fails because of it, unless configured to.
+"""What a run logs: into its folder, and from there to MLflow.
 
-Log entries are written to a file in the run folder (`mrigan.tracking.spool`). A thread sends them to MLflow
-(`mrigan.tracking.sender`). Entries that are not sent when the job ends stay in the file; the next start of the job or
-`mrigan track send` sends them.
+Training never blocks on MLflow, and never fails because of it, unless configured to. Everything is written to files of
+the run folder first (`mrigan.tracking.log`). A thread copies them to MLflow (`mrigan.tracking.mirror`). What is not
+sent when the job ends is sent by the next start of the job, or by `mrigan track send`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,101 +19,113 @@ from typing import Any
 from mrigan import __version__
 from mrigan.config import TrackingConfig, flatten
 from mrigan.errors import TrackingError
+from mrigan.files import write_json
+from mrigan.tracking.earlier import QUEUE, take_over
+from mrigan.tracking.log import EVENTS, METRICS, LineLog
+from mrigan.tracking.mirror import STATE, TO_DO, Mirror
 from mrigan.tracking.provenance import code_version, environment, source_tags
-from mrigan.tracking.sender import TO_DO, Sender
-from mrigan.tracking.spool import SPOOL, Spool
 from mrigan.tracking.store import tracking_uri
 
 log = logging.getLogger(__name__)
 
-KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 250, 6000, 8000  # characters (MLflow's limits)
-DATASET_LENGTH, DIGEST_LENGTH = 500, 36  # characters of its name and its digest (MLflow's limits)
 MAX_START_WAIT = 30.0  # seconds that a start waits for MLflow's first answer, to know the run's id
 MAX_STOP_WAIT = 10.0  # seconds that a stopped or failed run has to send the rest
-SLOW_FACTOR = 10  # times the patience, for a store that accepts entries slowly
+SLOW_FACTOR = 10  # times the patience, for a store that accepts lines slowly
 
 
 class Run:
-    """A job's run in MLflow, used only by global rank 0; without a spool it does nothing.
+    """The log of a run, used by global rank 0. From `mirror` on, MLflow gets a copy.
+
+    Args:
+        folder: of metrics.jsonl; None = nothing is logged, as on the other ranks.
 
     Attributes:
-        uri: the store.
+        uri: the store; "" without one.
+        id: MLflow's run id; None if there is no mirror, or if MLflow has not answered yet.
     """
 
-    def __init__(self, spool: Spool | None = None, config: TrackingConfig | None = None) -> None:
-        self._spool, self._config = spool, config or TrackingConfig()
-        self.uri = spool.fact("uri") if spool is not None else ""
-        self._id = ""
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder.absolute() if folder else None
+        self.uri = ""
+        self._metrics = LineLog(self.folder / METRICS) if self.folder else None
+        self._events = LineLog(self.folder / EVENTS) if self.folder else None
+        self._mirror: Mirror | None = None
+        self._id = self._failure = ""
+        self._config = TrackingConfig()
         self._request_stop: Callable[[], None] = lambda: None
-        self._failure = ""
-        policy, patience = self._config.on_failure, self._config.patience
-        gave_up = {"buffer": None, "stop": self._stop, "off": self._disable}[policy]
-        self._sender = Sender(spool, patience, gave_up) if spool is not None else None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
-    def start(
-        cls,
+    def start(cls, config: TrackingConfig, run_name: str, *, folder: Path | None = None, **about: Any) -> Run:
+        """A run with a mirror, for what is no training.
+
+        Args:
+            config, run_name, about: see `mirror`.
+            folder: None = a temporary one: lines that are not sent at the end are lost.
+        """
+        scratch = tempfile.TemporaryDirectory(prefix="mrigan-run-") if folder is None and config.enabled else None
+        run = cls(Path(scratch.name) if scratch else folder)
+        run._scratch = scratch
+        run.mirror(config, run_name, **about)
+        return run
+
+    def mirror(
+        self,
         config: TrackingConfig,
         run_name: str,
         run_id: str | None = None,
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, Any] | None = None,
         *,
-        folder: Path | None = None,
         request_stop: Callable[[], None] = lambda: None,
-    ) -> Run:
-        """Start a new run, or continue the run of `folder` or `run_id`. If the store has lost it, start a new one.
+    ) -> None:
+        """Copy the log to a new run in MLflow from now on, or to the one that this folder had before.
 
         Args:
-            config: with `enabled: false` the run does nothing.
+            config: with `enabled: false` there is no mirror.
             run_name: shown in MLflow.
-            params: the resolved config, nested or flat; logged as params and as the artifact `config.json`.
+            run_id: the run to continue, if the folder does not say. If the store has lost it, a new run is started.
+            params: the resolved config, nested or flat; also logged as the artifact `config.json`.
             tags: for example `data_hash`. Mrigan's version, code version, command, commit and user are added.
-            folder: of the spool; None = in memory, where unsent entries are lost at the end.
             request_stop: with `on_failure: stop`, called in another thread if MLflow fails for too long.
 
         Raises:
             TrackingError: MLflow cannot be used, with `on_failure: stop`.
         """
-        if not config.enabled:
-            return cls()
-        spool = _open_spool(folder)
-        existing = spool.fact("run_id") or run_id or ""
-        spool.note(uri=tracking_uri(config.uri), experiment=config.experiment, name=run_name, run_id=existing)
-        if not spool.fact("started"):
-            spool.note(started=str(_now()))
-        run = cls(spool, config)
-        run._request_stop = request_stop
-        run._begin(params or {}, tags or {}, again=bool(existing))
-        try:
-            run.check()
-        except TrackingError:
-            spool.close()
-            raise
-        return run
-
-    def _begin(self, params: Mapping[str, Any], tags: Mapping[str, Any], again: bool) -> None:
-        assert self._sender is not None
+        if not config.enabled or self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        take_over(self.folder)
+        again = (self.folder / STATE).exists() or bool(run_id)
+        self.uri, self._config, self._request_stop = tracking_uri(config.uri), config, request_stop
+        gave_up = {"buffer": None, "stop": self._stop, "off": self._disable}[config.on_failure]
+        about = {"uri": self.uri, "experiment": config.experiment, "name": run_name, "run_id": run_id or "",
+                 "started": int(time.time() * 1000)}  # fmt: skip
+        self._mirror = mirror = Mirror(self.folder, self._metrics, about, config.patience, gave_up)
         if again:
-            self._add("status", {"status": "RUNNING"})
-        self.log_params(params)
-        self.set_tags({"mrigan.version": __version__, "code_version": code_version(), **source_tags(), **tags})
+            self._log("status", status="RUNNING")
         if params:
-            self.log_json(dict(params), "config.json")
-        self.log_json(environment(), "environment.json")
-        self._sender.start()
-        self._sender.tried.wait(MAX_START_WAIT)
+            self._log("params", params={key: str(value) for key, value in flatten(dict(params)).items()})
+            self._log_json("config.json", params)
+        self.set_tags({"mrigan.version": __version__, "code_version": code_version(), **source_tags(), **(tags or {})})
+        self._log_json("environment.json", environment())
+        mirror.start()
+        mirror.tried.wait(MAX_START_WAIT)
+        try:
+            self.check()
+        except TrackingError:
+            self._end()
+            raise
 
     @property
     def id(self) -> str | None:
-        """MLflow's run id; None if tracking is off, or if MLflow has not answered yet."""
-        spool = self._spool
-        return (spool.fact("run_id") if spool is not None else self._id) or None
+        """See the class."""
+        return (self._mirror.state.run_id if self._mirror else self._id) or None
 
     @property
     def active(self) -> bool:
-        """Whether tracking is on; entries may be sent later."""
-        return self._spool is not None
+        """Whether there is a mirror; lines may be sent later."""
+        return self._mirror is not None
 
     def check(self) -> None:
         """With `on_failure: stop`, raise TrackingError if MLflow has failed for too long."""
@@ -121,36 +133,31 @@ class Run:
             fix = f"{TO_DO}; then run the same command again"
             raise TrackingError(f"MLflow cannot be used: {self._failure}", where=self.uri, fix=fix)
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log a config, nested or flat. MLflow keeps the first value of each key."""
-        flat = {key[:KEY_LENGTH]: str(value)[:PARAM_LENGTH] for key, value in flatten(dict(params)).items()}
-        self._add("params", flat)
-
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags; existing values are replaced."""
-        self._add("tags", {key[:KEY_LENGTH]: str(value)[:TAG_LENGTH] for key, value in tags.items()})
+        self._log("tags", tags={key: str(value) for key, value in tags.items()})
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log numbers of one step. Steps of a key that are not higher than its last step are ignored.
+    def log_metrics(self, metrics: Mapping[str, float | None], step: int) -> None:
+        """Log numbers of one step. None, NaN and infinities are null in metrics.jsonl and are not sent to MLflow.
 
-        An infinite value becomes the largest float; NaN stays NaN.
+        MLflow keeps the first value of a metric and step.
         """
-        spool = self._spool  # the sender's thread may set it to None
-        if spool is not None and self._sender is not None:
-            values = {key[:KEY_LENGTH]: _storable(value) for key, value in metrics.items()}
-            spool.add_metrics(values, step, _now())
-            self._sender.wake()
+        if self._metrics is not None and metrics:
+            numbers = {name: x if x is None or math.isfinite(x) else None for name, x in metrics.items()}
+            self._metrics.append({"step": step, "time": round(time.time(), 3), **numbers})
+            self._wake()
+
+    def rewind(self, step: int) -> None:
+        """Remove the metrics after a step, which were lost with a killed job and will be logged again."""
+        if self._metrics is not None:
+            self._metrics.rewind(step)
 
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
         """Log a file, or a folder with its contents, under `folder` of the run's artifacts.
 
         It is read when it is sent, and must not be removed before.
         """
-        self._add("artifact", {"path": self._relative(path), "folder": folder})
-
-    def log_json(self, data: Any, name: str) -> None:
-        """Log plain data as the JSON artifact `name`."""
-        self._add("text", {"name": name, "text": json.dumps(data, indent=2, ensure_ascii=False, default=str)})
+        self._log("artifact", path=self._relative(path), folder=folder)
 
     def log_dataset(
         self, folders: Sequence[str | Path], split: str, digest: str, context: str, profile: Mapping[str, Any]
@@ -160,36 +167,35 @@ class Run:
         Args:
             digest: the data hash. context: "training", "validation" or "evaluation". profile: counts, as plain data.
         """
-        name = f"{', '.join(Path(folder).absolute().name for folder in folders)}: {split}"[:DATASET_LENGTH]
-        where = ", ".join(str(Path(folder).absolute()) for folder in folders)
-        body = {"name": name, "digest": digest[:DIGEST_LENGTH], "source": where, "context": context}
-        self._add("dataset", {**body, "profile": dict(profile)})
+        paths = [Path(folder).absolute() for folder in folders]
+        name, source = f"{', '.join(path.name for path in paths)}: {split}", ", ".join(map(str, paths))
+        self._log("dataset", name=name, digest=digest, source=source, context=context, profile=dict(profile))
 
     def register(self, folder: str | Path, name: str, tags: Mapping[str, Any]) -> None:
         """Register a model folder once as the next version of `name`; see `mrigan.tracking.register`."""
-        self._add("model", {"folder": self._relative(folder), "name": name, "tags": dict(tags)})
+        self._log("model", path=self._relative(folder), name=name, tags=dict(tags))
 
     def close(self, status: str = "FINISHED") -> None:
         """End the run as FINISHED, FAILED, or KILLED (a job that was stopped and will be resumed).
 
-        Waits a limited time (`tracking.patience`) until all entries are sent, and logs how many are left.
+        Waits a limited time (`tracking.patience`) until everything is sent, and logs how much is left.
         """
-        spool = self._spool
-        if spool is None or self._sender is None:
-            return
-        spool.add("status", {"status": status, "time": _now()})
-        patience = self._config.patience
-        if status == "FINISHED":
-            self._sender.finish(patience, max(SLOW_FACTOR * patience, MAX_STOP_WAIT))
-        else:
-            self._sender.finish(min(patience, MAX_STOP_WAIT), MAX_STOP_WAIT)
-        left = spool.kinds()
-        if left:
-            log.warning("not sent to MLflow (%s): %s. %s", self.uri, in_words(left), _advice_on_rest(spool.path))
-        elif spool.fact("link"):
-            log.info("MLflow run: %s", spool.fact("link"))
-        self._id, self._spool = spool.fact("run_id"), None
-        spool.close()
+        self._log("status", status=status, time=round(time.time(), 3))
+        mirror, patience = self._mirror, self._config.patience
+        if mirror is not None:
+            if status == "FINISHED":
+                mirror.finish(patience, max(SLOW_FACTOR * patience, MAX_STOP_WAIT))
+            else:
+                mirror.finish(min(patience, MAX_STOP_WAIT), MAX_STOP_WAIT)
+            left = mirror.left()
+            if left:
+                rest = "lost" if self._scratch else f"kept. To do: mrigan track send {self.folder}"
+                log.warning("not sent to MLflow (%s): %s. They are %s", self.uri, in_words(left), rest)
+            elif mirror.link:
+                log.info("MLflow run: %s", mirror.link)
+        self._end()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
     def __enter__(self) -> Run:
         return self
@@ -198,17 +204,30 @@ class Run:
         stopped = kind is not None and not issubclass(kind, Exception)  # Ctrl-C, SystemExit
         self.close("KILLED" if stopped else "FAILED" if kind else "FINISHED")
 
-    def _add(self, kind: str, body: Mapping[str, Any]) -> None:
-        spool = self._spool
-        if spool is not None and self._sender is not None:
-            spool.add(kind, body)
-            self._sender.wake()
+    def _log(self, kind: str, **row: Any) -> None:
+        """Add a line for the mirror. On a disk error it is lost, with a warning: the caller continues."""
+        if self._mirror is None or self._events is None:
+            return
+        try:
+            self._events.append({"kind": kind, **row})
+        except OSError as error:  # for example a full disk, which will stop the training at a checkpoint
+            log.warning("cannot write %s to %s (%s): MLflow will not get it", kind, self._events.path, error)
+        self._wake()
+
+    def _log_json(self, name: str, data: Mapping[str, Any]) -> None:
+        """Write a file of the run folder, and log it."""
+        assert self.folder is not None
+        write_json(self.folder / name, dict(data))
+        self.log_artifact(self.folder / name)
+
+    def _wake(self) -> None:
+        mirror = self._mirror  # its thread may set it to None
+        if mirror is not None:
+            mirror.wake()
 
     def _relative(self, path: str | Path) -> str:
-        """The path relative to the run folder, which may be moved before all entries are sent."""
-        path = Path(path).absolute()
-        spool = self._spool
-        home = spool.path.parent if spool is not None and spool.path else None
+        """The path relative to the run folder, which may be moved before everything is sent."""
+        path, home = Path(path).absolute(), self.folder
         return str(path.relative_to(home) if home is not None and path.is_relative_to(home) else path)
 
     def _stop(self, why: str) -> None:
@@ -217,74 +236,56 @@ class Run:
 
     def _disable(self, why: str) -> None:
         log.warning("MLflow (%s) failed for too long: this job continues without it. To do: %s", self.uri, TO_DO)
-        spool = self._spool
-        if spool is not None:
-            self._id, self._spool = spool.fact("run_id"), None
-            spool.clear()
-            spool.close()
+        self._end()
+
+    def _end(self) -> None:
+        mirror, self._mirror = self._mirror, None
+        if mirror is not None:
+            self._id = mirror.state.run_id
+            mirror.close()
 
 
 def send(folder: str | Path, uri: str = "", patience: float = 30.0) -> tuple[int, str]:
-    """Send the unsent entries of a run folder to their store, or to `uri`.
+    """Send what a run folder has logged and MLflow does not have, to its store, or to a new run in the store `uri`.
 
     Args:
         patience: seconds to retry while the store fails.
 
     Returns:
-        The number of entries that were sent, and MLflow's run id.
+        The number of lines that were sent, and MLflow's run id.
 
     Raises:
-        TrackingError: there is no file of entries, a job has it open, or MLflow did not accept all entries.
+        TrackingError: the folder has nothing for MLflow, a job has it open, or MLflow did not accept everything.
     """
     folder = Path(folder).absolute()
-    if not (folder / SPOOL).is_file():
-        what = f"there is no {SPOOL} in the folder, so there are no entries for MLflow"
+    if not is_tracked(folder):
+        what = "the run was not tracked: there is nothing for MLflow in the folder"
         raise TrackingError(what, where=folder, fix="give the run.dir of a training")
-    spool = Spool(folder / SPOOL)
+    take_over(folder)
+    mirror = Mirror(folder, about={"uri": tracking_uri(uri)} if uri else None)
+    mirror.open()
     try:
-        if uri:
-            spool.note(uri=tracking_uri(uri))
-        before = sum(spool.kinds().values())
-        sender = Sender(spool)
+        before = sum(mirror.left().values())
         if before:
-            sender.start()
-            sender.finish(patience, math.inf)
-        left = spool.kinds()
+            mirror.start()
+            mirror.finish(patience, math.inf)
+        left = mirror.left()
         if left:
             raise TrackingError(
-                f"not sent to MLflow: {in_words(left)}: {sender.failure or 'it does not accept files'}",
-                where=spool.fact("uri"),
+                f"not sent to MLflow: {in_words(left)}: {mirror.failure or 'it does not accept files'}",
+                where=mirror.state.uri,
                 fix="check the server, or give another store with --uri; then run the same command again",
             )
-        return before, spool.fact("run_id")
+        return before, mirror.state.run_id
     finally:
-        spool.close()
+        mirror.close()
+
+
+def is_tracked(folder: Path) -> bool:
+    """Whether a run folder has something for MLflow, sent or not."""
+    return any((folder / name).is_file() for name in (EVENTS, QUEUE))
 
 
 def in_words(kinds: Mapping[str, int]) -> str:
-    """`{"metrics": 12, "artifact": 1}` → "13 entries (12 metrics, 1 artifact)"."""
-    return f"{sum(kinds.values())} entries ({', '.join(f'{count} {kind}' for kind, count in kinds.items())})"
-
-
-def _open_spool(folder: Path | None) -> Spool:
-    if folder is None:
-        return Spool()
-    try:
-        return Spool(folder.absolute() / SPOOL)
-    except TrackingError as error:
-        log.warning("%s. This start keeps its entries in memory", error)
-        return Spool()
-
-
-def _advice_on_rest(path: Path | None) -> str:
-    return f"They are kept in {path}. To do: mrigan track send {path.parent}" if path else "They are lost."
-
-
-def _now() -> int:
-    """Milliseconds since 1970, MLflow's unit."""
-    return int(time.time() * 1000)
-
-
-def _storable(value: float) -> float:
-    value = float(value)
-    return math.copysign(1.7976931348623157e308, value) if math.isinf(value) else value
+    """`{"metrics": 12, "artifact": 1}` → "13 lines (12 metrics, 1 artifact)"."""
+    return f"{sum(kinds.values())} lines ({', '.join(f'{count} {kind}' for kind, count in kinds.items())})"

@@ -59,10 +59,10 @@ def _write_model(job: Job, validation: Validation, scores: pa.Table, step: int) 
         "%s is of step %d; thresholds: a face is fake above %.3g, a video from %.3g of its faces on",
         job.run.folder.model, step, thresholds["frame"], thresholds["fraction"],
     )  # fmt: skip
-    job.run.journal.tracking.log_artifact(job.run.folder.path / "scores-val.parquet")
-    if job.run.journal.tracking.active and may_be_registered(job.config.tracking, scores, job.run.folder.path):
+    job.run.tracking.log_artifact(job.run.folder.path / "scores-val.parquet")
+    if job.run.tracking.active and may_be_registered(job.config.tracking, scores, job.run.folder.path):
         tags = {"data_hash": job.data.train.hash, "step": step}
-        job.run.journal.tracking.register(job.run.folder.model, f"mrigan-{job.config.data.input}", tags)
+        job.run.tracking.register(job.run.folder.model, f"mrigan-{job.config.data.input}", tags)
 
 
 def may_be_registered(config: TrackingConfig, scores: pa.Table, run: Path) -> bool:

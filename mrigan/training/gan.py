@@ -169,7 +169,7 @@ def _keep_best(job: Job, black: float) -> None:
     model = job.run.folder.model
     path = model / "generator.safetensors"
     save_generator(path, G, {**job.provenance, "step": best.step, "ssim": score, "ssim_black": black})
-    job.run.journal.tracking.log_artifact(model, "")
+    job.run.tracking.log_artifact(model, "")
     ssim = "not measured" if score is None else f"{score:.4f}"
     log.info("%s is of step %d, held-out SSIM %s", path, best.step, ssim)
     if score is not None and score <= black:

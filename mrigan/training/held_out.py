@@ -92,7 +92,7 @@ class HeldOutFaces:
         grid = picture_grid(faces, mris, predicted[shown], captions)
         with atomic_write(path) as file:
             grid.save(file, format="png")
-        self.job.run.journal.picture(path)
+        self.job.run.tracking.log_artifact(path, "pictures")
 
 
 def _shown(labels: Any, count: int) -> list[int]:

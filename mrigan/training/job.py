@@ -33,7 +33,7 @@ class Job:
         train = self.data.train
         return {"config": to_dict(self.config), "code_version": code_version(), "data_hash": train.hash,
                 "shard_hashes": train.folder_hashes, **self.run.depends,
-                "mlflow_run_id": self.run.journal.tracking.id}  # fmt: skip
+                "mlflow_run_id": self.run.tracking.id}  # fmt: skip
 
     def line_is_due(self) -> bool:
         """Whether a line of the log is due after the step that is done."""

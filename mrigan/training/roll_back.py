@@ -60,8 +60,8 @@ def _rewind(job: Job, checkpoint: Checkpoint, step: int, why: str) -> None:
     run, state, back = job.run, job.state, checkpoint.step
     log.warning("%s; back to the checkpoint of step %d, past %d batches", why, back, step - back)
     run.store.rewind(checkpoint)
-    run.journal.rewind(back)
+    run.tracking.rewind(back)
     # A line of the first step that differs: a run that starts again at the checkpoint drops it, and writes it anew.
-    run.journal.log(back + 1, {"health/rolled_back_from": float(step), "health/roll_backs": float(state.roll_backs),
-                               "health/batches_left_out": float(state.left_out)}, say=False)  # fmt: skip
+    run.tracking.log_metrics({"health/rolled_back_from": step, "health/roll_backs": state.roll_backs,
+                              "health/batches_left_out": state.left_out}, back + 1)  # fmt: skip
     run.folder.set_status("running", step=back)

@@ -20,9 +20,8 @@ from mrigan.errors import MriganError, TrackingError
 from mrigan.health import PeerFailed, Watchdog
 from mrigan.health.evidence import clear, flight_recorder
 from mrigan.stopping import Stopped
-from mrigan.tracking import SPOOL, Run, send
+from mrigan.tracking import Run, is_tracked, send
 from mrigan.training.data import TrainingData, shard_folders
-from mrigan.training.journal import Journal
 from mrigan.training.resume_check import check_position
 from mrigan.training.run_folder import RunFolder
 from mrigan.training.task import Task
@@ -39,7 +38,7 @@ class OpenRun:
         health: the watch over this rank; is told where it is.
         resumed: the checkpoint that this start goes on from; None at the start of a run.
         finished: an earlier start did all that is asked for, the model included.
-        journal: metrics.jsonl, the log, and `journal.tracking`, the run in MLflow: one that does nothing until `track`.
+        tracking: what the run logs; on rank 0 in metrics.jsonl, and from `track` on in MLflow.
     """
 
     task: Task[Any]
@@ -51,7 +50,7 @@ class OpenRun:
     store: CheckpointStore
     resumed: Checkpoint | None
     finished: bool
-    journal: Journal
+    tracking: Run
     _tracked: bool = False
 
     @property
@@ -98,18 +97,17 @@ class OpenRun:
             return
         config = self.task.config
         status = self.folder.status().get("mlflow_run_id")
-        tracking = self.journal.tracking = Run.start(
+        self.tracking.mirror(
             config.tracking,
             config.run.name or self.folder.path.resolve().name,
             status or (self.resumed.state["mlflow_run_id"] if self.resumed else None),
             params=to_dict(config),
             tags=self.depends,
-            folder=self.folder.path,
             request_stop=self.request_stop,
         )
         for shards, context in ((data.train, "training"), (data.val, "validation")):
-            tracking.log_dataset(shards.folders, shards.split, shards.hash, context, shards.counts())
-        self.folder.set_status("running", mlflow_run_id=tracking.id)
+            self.tracking.log_dataset(shards.folders, shards.split, shards.hash, context, shards.counts())
+        self.folder.set_status("running", mlflow_run_id=self.tracking.id)
 
 
 @contextmanager
@@ -149,8 +147,8 @@ def open_run(task: Task[Any], new: bool) -> Iterator[tuple[OpenRun, TrainingData
                 folder.health, world, config.health, step=step, steps=data.steps, set_status=folder.report_end
             ) as health:
                 resumed = store.load(step, verify=False) if step else None
-                journal = Journal(folder.metrics if world.main else None, Run())
-                run = OpenRun(task, depends, world, stop, health, folder, store, resumed, finished, journal)
+                tracking = Run(folder.path if world.main else None)
+                run = OpenRun(task, depends, world, stop, health, folder, store, resumed, finished, tracking)
                 if finished:  # what was logged while MLflow was away may still have to be sent
                     run.track(data)
                 exact = deterministic(world.device, config.engine.tf32)
@@ -179,13 +177,13 @@ def _recorded(run: OpenRun, steps: int) -> Iterator[None]:
             raise
         return
     if not run.finished:
-        run.journal.rewind(run.start)
+        run.tracking.rewind(run.start)
         run.folder.set_status("running", step=run.start, error=None)
     try:
         yield
     except Stopped as stopped:
         run.folder.set_status("stopped", error=stopped.what)
-        run.journal.tracking.close("KILLED")
+        run.tracking.close("KILLED")
         run.world.barrier()
         raise
     except BaseException as error:
@@ -193,16 +191,16 @@ def _recorded(run: OpenRun, steps: int) -> Iterator[None]:
         state, again = (error.state, error.again) if isinstance(error, PeerFailed) else ("failed", known is None)
         # What is known would come again; another error may be a machine's fault.
         run.folder.set_status(state, error=known or repr(error), retry=again)
-        run.journal.tracking.close("FAILED")
+        run.tracking.close("FAILED")
         raise
     if not run.finished:
-        run.folder.set_status("finished", step=steps, mlflow_run_id=run.journal.tracking.id)
-    run.journal.tracking.close("FINISHED")
+        run.folder.set_status("finished", step=steps, mlflow_run_id=run.tracking.id)
+    run.tracking.close("FINISHED")
 
 
 def _send_rest(folder: RunFolder) -> None:
     """A finished run stays as it is in MLflow, which gets what it has not got yet."""
-    if (folder.path / SPOOL).is_file():
+    if is_tracked(folder.path):
         try:
             send(folder.path)
         except TrackingError as error:

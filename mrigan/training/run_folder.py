@@ -8,7 +8,8 @@ run.dir/
   status.json        running | stopped | failed | hung | finished, the step, MLflow's run id (for scripts)
   metrics.jsonl      a line per logged step        pictures/     checkpoints/          model/   when finished
   health/            a heartbeat per rank, and the evidence of a hang or failure; see mrigan.health
-  tracking.db        entries that MLflow has not received yet, and the record of those that it has
+  tracking.jsonl     params, tags and files for MLflow             tracking.json  what MLflow has received
+  environment.json   the versions of Python and of the packages
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class RunFolder:
         if exists and not new and not self.pinned and not self._same(config, depends):
             # The log of a start that saved nothing belongs to other settings, so it is moved aside.
             log.info("replacing the settings of an earlier start in %s, which saved no checkpoint", self.path)
-            if any((self.path / name).exists() for name in (self.metrics.name, self.pictures.name, "tracking.db")):
+            logs = (self.metrics.name, self.pictures.name, "tracking.jsonl", "tracking.db")
+            if any((self.path / name).exists() for name in logs):
                 self._move_aside()
             exists = False
         if new and any(p.name != ".lock" for p in self.path.iterdir()):

@@ -72,32 +72,29 @@ same_after_each(work, root / "full", "write.begun", least=2, full=True, see=see)
 
 RUN_FILES = """
 from mrigan.tracking import Run
-from mrigan.tracking.spool import Spool
-from mrigan.training.journal import Journal
+from mrigan.tracking.log import LineLog
 from mrigan.training.run_folder import RunFolder
 
 def work(folder):
     run = RunFolder(folder)
     run.open({"a": {"b": 1}}, {"kind": "gan"}, False)
-    journal, spool = Journal(run.metrics, Run()), Spool(folder / "spool" / "tracking.db")
-    journal.rewind(0)
+    log, events = Run(folder), LineLog(folder / "tracking.jsonl")
+    log.rewind(0)
     for step in range(1, 4):
-        journal.log(step, {"loss": step / 2}, say=False)
-        spool.add_metrics({"loss": step / 2}, step, 0)
+        log.log_metrics({"loss": step / 2}, step)
         run.set_status("running", step=step)
-    entries = [(entry.kind, entry.body) for entry in spool.first(9)]
-    spool.close()
-    (folder / "entries.json").write_text(json.dumps(entries))
+    if not events.read()[0]:
+        events.append({"kind": "tags", "tags": {"é": "1"}})
+    assert events.read()[0] == [{"kind": "tags", "tags": {"é": "1"}}]
+    assert [(row["step"], row["loss"]) for row in LineLog(run.metrics).read()[0]] == [(1, 0.5), (2, 1.0), (3, 1.5)]
+    run.metrics.unlink()  # its times differ
     run.set_status("finished", step=3)
     run.close()
-    shutil.rmtree(folder / "spool") if entries == WANTED else None
-
-WANTED = [("metrics", {"step": step, "time": 0, "values": {"loss": step / 2}}) for step in (1, 2, 3)]
 
 def see(folder):
     RunFolder(folder).status()
 
-same_after_each(work, root / "kills", least=30, see=see)
+same_after_each(work, root / "kills", least=26, see=see)
 same_after_each(work, root / "full", "write.begun", least=5, full=True, see=see)
 """
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 import shutil
 import tempfile
 from pathlib import Path
+
+from safetensors.numpy import save_file
 
 from mrigan.tracking.store import open_store
 
@@ -22,3 +25,11 @@ def new_store(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(_made(), path)
     return f"sqlite:///{path}"
+
+
+def model_folder(folder: Path) -> Path:
+    """The least that may be registered."""
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(json.dumps({"version": 1}))
+    save_file({}, folder / "detector.safetensors")
+    return folder

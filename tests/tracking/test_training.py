@@ -7,13 +7,11 @@ import signal
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mrigan.errors import TrackingError
-from mrigan.tracking import list_models, send
-from mrigan.training.journal import Journal
+from mrigan.tracking import Run, list_models, send
 from tests.tracking.server import free_port
 from tests.tracking.stores import new_store
 from tests.training.runs import finish, run_detector, run_gan, start_gan, status, wait_for_step, write_tiny_shards
@@ -33,7 +31,10 @@ def tracked(store: str) -> list[tuple[str, int]]:
 def journal(run: Path) -> list[tuple[str, int]]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return sorted(
-        (key, row["step"]) for row in lines for key, value in row.items() if key != "step" and value is not None
+        (key, row["step"])
+        for row in lines
+        for key, value in row.items()
+        if key not in ("step", "time") and value is not None
     )
 
 
@@ -95,18 +96,18 @@ def test_told_to_stop_when_mlflow_breaks(shards: Path, tmp_path: Path, monkeypat
     run, store = tmp_path / "run", new_store(tmp_path / "mlflow.db")
     own = ["tracking.enabled=true", f"tracking.uri={store}", "tracking.log_every=1", "data.workers=0",
            "tracking.on_failure=stop", "tracking.patience=0"]  # fmt: skip
-    whole, log = (tmp_path / "mlflow.db").read_bytes(), Journal.log
+    whole, log = (tmp_path / "mlflow.db").read_bytes(), Run.log_metrics
 
-    def break_at_step_3(self: Journal, step: int, metrics: dict[str, float | None], **how: Any) -> None:
+    def break_at_step_3(self: Run, metrics: dict[str, float | None], step: int) -> None:
         if step == 3:
             (tmp_path / "mlflow.db").write_bytes(b"no database" * 4096)
-        log(self, step, metrics, **how)
+        log(self, metrics, step)
         deadline = time.monotonic() + 60
         while step == 3 and time.monotonic() < deadline and not failed(self):
             time.sleep(0.01)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "log", break_at_step_3)
+        patch.setattr(Run, "log_metrics", break_at_step_3)
         with pytest.raises(TrackingError, match="file is not a database"):
             run_gan(shards, run, *own)
     said = status(run)
@@ -119,9 +120,9 @@ def test_told_to_stop_when_mlflow_breaks(shards: Path, tmp_path: Path, monkeypat
     assert set(found) <= set(journal(run))
 
 
-def failed(journal: Journal) -> bool:
+def failed(run: Run) -> bool:
     try:
-        journal.tracking.check()
+        run.check()
     except TrackingError:
         return True
     return False

@@ -93,7 +93,7 @@ class SaveCheckpoint(Callback):
             "config": to_dict(job.config),
             "depends": run.depends,
             "code_version": code_version(),
-            "mlflow_run_id": run.journal.tracking.id,
+            "mlflow_run_id": run.tracking.id,
             "world_size": run.world.size,
         }
         for callback in self.before:

@@ -52,7 +52,7 @@ class Divergence(Callback):
         if self.settings.spike:
             found = self.spikes.look(means)
             spiked = {f"health/spike_{spike.name}": spike.deviation for spike in found}
-            self.job.run.journal.log(step, spiked, say=False)
+            self.job.run.tracking.log_metrics(spiked, step)
             if found:
                 self._spiked(step, first, found)
 
@@ -70,7 +70,7 @@ class Divergence(Callback):
     def _not_finite(self, trouble: Trouble) -> None:
         policy, limit = self.settings.on_nan, self.settings.skip_limit
         said = f"{trouble} ({self._samples(trouble)})"
-        self.job.run.journal.log(self.job.state.step, {"health/bad_steps": float(len(trouble.steps))}, say=False)
+        self.job.run.tracking.log_metrics({"health/bad_steps": len(trouble.steps)}, self.job.state.step)
         if policy == "skip" and trouble.in_a_row <= limit:
             self._warn("%s; left out, and on goes the run (%d in a row of at most %d)", said, trouble.in_a_row, limit)
             return

@@ -28,7 +28,11 @@ class Evaluate(Callback):
             return
         with job.run.health.slow("validation"):
             found = job.task.evaluate(job)
-        job.run.journal.log(step, {f"val/{name}": value for name, value in found.metrics.items()})
+        metrics = {f"val/{name}": value for name, value in found.metrics.items()}
+        job.run.tracking.log_metrics(metrics, step)
+        shown = [f"{name} {value:.4g}" for name, value in metrics.items() if value is not None]
+        if shown:
+            log.info("step %d: %s", step, ", ".join(shown))
         self.score = found.score
 
     def state_dict(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ This is where the host waits for the device, and nowhere between two lines.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from mrigan.training.callbacks.system import SystemMonitor, peak_memory
 from mrigan.training.flops import flops_per_image, peak_flops
 from mrigan.training.job import Job
 from mrigan.training.task import StepResult
+
+log = logging.getLogger(__name__)
 
 GB = 1e9
 SKIPPED = "skipped"  # the share of steps that an optimizer left out, among the losses of a line
@@ -56,7 +59,8 @@ class Log(Callback):
             seconds = max(now - self._since, 1e-9)
             metrics = {name if name in norms else f"train/{name}": value for name, value in means.items()}
             metrics |= self._rates(step, seconds)
-            job.run.journal.log(step, metrics, line=log_line(step, job.data.steps, metrics))
+            job.run.tracking.log_metrics(metrics, step)
+            log.info("%s", log_line(step, job.data.steps, metrics))
             self._since, self._step, self._waited = now, step, job.data.waited
             self.on_line({name: means[name] for name in result.losses})
         self._left = time.perf_counter()
@@ -80,7 +84,7 @@ class Log(Callback):
         ranks = torch.stack(job.run.world.gather(torch.tensor(mine, dtype=torch.float64)))
         waited, memory = ranks.max(0).values.tolist()[:2]
         if ranks[0, 2]:
-            job.run.journal.log(step, self._system.look(), say=False)
+            job.run.tracking.log_metrics(self._system.look(), step)
         speed = steps * batch / seconds
         rates = {
             "epoch": job.state.place * batch / job.data.plan.epoch_length,

@@ -32,7 +32,7 @@ class Stop(Callback):
         if name:
             self.checkpoint.save()
             self.checkpoint.settle()
-            run.world.on_main(run.journal.tracking.check)
+            run.world.on_main(run.tracking.check)
             raise Stopped(
                 f"stopped by {name} at step {step} of {self.job.data.steps}, and saved",
                 where=run.folder.path,
