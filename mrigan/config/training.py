@@ -126,7 +126,7 @@ class TrackingConfig:
     system_every: float = at_least(0, 30.0)  # minimum seconds between two measurements of the nodes; 0 = never
     register: bool = True  # add the finished detector to the model registry, if it is better than chance
     register_anyway: bool = False  # …also if validation does not show that (`--register`)
-    # If MLflow fails: buffer = keep entries in run.dir and send them later; stop = end the training; off = stop logging
+    # If MLflow fails: buffer = keep the log in run.dir and send it later; stop = end the training; off = stop logging
     on_failure: str = choice("buffer", "stop", "off")
     patience: float = at_least(0, 30.0)  # s to retry a failing store at the end of a run, and before stop or off acts
 

@@ -21,8 +21,9 @@ def track_evaluation(
 ) -> None:
     """Log a run for each model of a finished report. If MLflow cannot be used, this is said and nothing else happens.
 
-    A run has the figures as `frame/auc`, `video/balanced_accuracy`, …; model, split and thresholds as params; the run
-    that trained the model, and on which data, as tags; the shards as its data set; the page and metrics.json.
+    A run has the figures as `frame/auc`, `video/balanced_accuracy`, `threshold/frame`, …; model, split and the source of
+    the thresholds as params; the run that trained the model, and on which data, as tags; the shards as its data set;
+    the page and metrics.json.
 
     Args:
         metrics: what `mrigan.evaluation.evaluate` returns; its models are the keys of `bundles`.
@@ -38,10 +39,11 @@ def track_evaluation(
             "model_run_id": provenance.get("mlflow_run_id") or "",
             "model_data_hash": provenance.get("data_hash") or "",
         }
-        thresholds = {f"threshold_{key}": value for key, value in result["thresholds"].items()}
-        params = {"model": name, "input": bundle.input, "split": split, **thresholds}
+        thresholds = result["thresholds"]
+        params = {"model": name, "input": bundle.input, "split": split, "thresholds": thresholds["source"]}
         with _start(config, f"evaluate {name} on {split}", params, tags) as run:
             run.log_dataset(shards.folders, split, shards.hash, "evaluation", shards.counts())
+            run.log_metrics({f"threshold/{key}": thresholds[key] for key in ("frame", "fraction")}, step=0)
             run.log_metrics({f"{level}/{key}": value for level in ("frame", "video")
                              for key, value in _numbers(result[level])}, step=0)  # fmt: skip
             for file in REPORT:

@@ -59,6 +59,8 @@ def _write_model(job: Job, validation: Validation, scores: pa.Table, step: int) 
         "%s is of step %d; thresholds: a face is fake above %.3g, a video from %.3g of its faces on",
         job.run.folder.model, step, thresholds["frame"], thresholds["fraction"],
     )  # fmt: skip
+    shown = {f"threshold/{name}": thresholds[name] for name in ("frame", "fraction", "balanced_accuracy")}
+    job.run.tracking.log_metrics(shown, job.state.step)
     job.run.tracking.log_artifact(job.run.folder.path / "scores-val.parquet")
     if job.run.tracking.active and may_be_registered(job.config.tracking, scores, job.run.folder.path):
         tags = {"data_hash": job.data.train.hash, "step": step}

@@ -91,6 +91,9 @@ def test_mlflow_has_a_run_a_model_with_its_figures_and_its_data(report, shards):
         assert run.info.status == "FINISHED"
         assert run.data.metrics["frame/auc"] == results[name]["frame"]["auc"]
         assert run.data.metrics["video/n"] == results[name]["video"]["n"]
+        assert run.data.metrics["threshold/fraction"] == results[name]["thresholds"]["fraction"]
+        assert run.data.params["thresholds"] == results[name]["thresholds"]["source"]
+        assert not [key for key, value in run.data.params.items() if value.startswith("{")]
         assert run.data.tags["kind"] == "evaluation"
         [dataset] = run.inputs.dataset_inputs
         assert ShardSet.open([shards], "test", "any").hash.startswith(dataset.dataset.digest)

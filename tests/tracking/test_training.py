@@ -89,6 +89,7 @@ def test_trained_without_mlflow_and_sent_later(shards: Path, tmp_path: Path) -> 
     assert tracked(store) == journal(moved)
     [version] = list_models(store)
     assert (version.name, version.aliases, version.run_id) == ("mrigan-face", ("candidate",), run_id)
+    assert {("threshold/frame", 2), ("threshold/fraction", 2)} <= set(journal(moved))
 
 
 def test_told_to_stop_when_mlflow_breaks(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
