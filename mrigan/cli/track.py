@@ -27,4 +27,4 @@ def track_send(
     from mrigan.tracking import send
 
     sent, run_id = send(run, uri, patience)
-    echo(f"sent {sent} lines of the log to the MLflow run {run_id}" if sent else "nothing to send: MLflow has everything")
+    echo(f"sent {sent} lines of the log to MLflow's run {run_id}" if sent else "nothing to send: MLflow has everything")

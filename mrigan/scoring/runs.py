@@ -21,8 +21,8 @@ def track_evaluation(
 ) -> None:
     """Log a run for each model of a finished report. If MLflow cannot be used, this is said and nothing else happens.
 
-    A run has the figures as `frame/auc`, `video/balanced_accuracy`, `threshold/frame`, …; model, split and the source of
-    the thresholds as params; the run that trained the model, and on which data, as tags; the shards as its data set;
+    A run has the figures as `frame/auc`, `video/balanced_accuracy`, `threshold/frame`, …; model, split and the source
+    of the thresholds as params; the run that trained the model, and on which data, as tags; the shards as its data set;
     the page and metrics.json.
 
     Args:

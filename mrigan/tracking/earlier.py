@@ -23,7 +23,8 @@ FACTS = {"uri": "uri", "experiment": "experiment", "name": "name", "run_id": "ru
 def take_over(folder: Path) -> None:
     """Turn the queue of an earlier version into the files of this one; does nothing without a queue.
 
-    Its metrics are in metrics.jsonl, too. It may be killed at any moment and repeated: the queue is removed last.
+    Its metrics are in metrics.jsonl, too. It may be killed at any moment and repeated: the queue is removed last, and
+    a line that is there twice changes nothing.
 
     Raises:
         TrackingError: another process has the queue open.
@@ -43,8 +44,9 @@ def take_over(folder: Path) -> None:
         log.warning("%s is damaged (%s); renamed to %s.damaged", path, error, QUEUE)
         path.rename(path.with_name(f"{QUEUE}.damaged"))
         return
+    newer = (folder / EVENTS).read_bytes() if (folder / EVENTS).is_file() else b""
     with atomic_write(folder / EVENTS) as file:
-        file.writelines(json.dumps(row).encode() + b"\n" for row in rows)
+        file.write("".join(json.dumps(row) + "\n" for row in rows).encode() + newer)
     state = {key: facts[fact] for fact, key in FACTS.items() if fact in facts}
     write_json(folder / STATE, {**state, "started": int(facts.get("started", 0))})
     for name in (f"{QUEUE}-wal", f"{QUEUE}-journal", QUEUE):

@@ -95,7 +95,10 @@ class Run:
         if not config.enabled or self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        take_over(self.folder)
+        try:
+            take_over(self.folder)
+        except TrackingError as error:
+            log.warning("%s. The next start sends them", error)
         again = (self.folder / STATE).exists() or bool(run_id)
         self.uri, self._config, self._request_stop = tracking_uri(config.uri), config, request_stop
         gave_up = {"buffer": None, "stop": self._stop, "off": self._disable}[config.on_failure]
@@ -120,7 +123,8 @@ class Run:
     @property
     def id(self) -> str | None:
         """See the class."""
-        return (self._mirror.state.run_id if self._mirror else self._id) or None
+        mirror = self._mirror  # its thread may set it to None
+        return (mirror.state.run_id if mirror is not None else self._id) or None
 
     @property
     def active(self) -> bool:
@@ -221,7 +225,7 @@ class Run:
         self.log_artifact(self.folder / name)
 
     def _wake(self) -> None:
-        mirror = self._mirror  # its thread may set it to None
+        mirror = self._mirror
         if mirror is not None:
             mirror.wake()
 
