@@ -63,7 +63,11 @@ class Run:
             config, run_name, about: see `mirror`.
             folder: None = a temporary one: lines that are not sent at the end are lost.
         """
-        scratch = tempfile.TemporaryDirectory(prefix="mrigan-run-") if folder is None and config.enabled else None
+        scratch = (
+            tempfile.TemporaryDirectory(prefix="mrigan-run-", ignore_cleanup_errors=True)
+            if folder is None and config.enabled
+            else None
+        )
         run = cls(Path(scratch.name) if scratch else folder)
         run._scratch = scratch
         run.mirror(config, run_name, **about)
