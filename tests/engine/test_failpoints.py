@@ -48,6 +48,7 @@ same_after_each(work, root / "full 2", "tensors.part", least=4, full=True, start
 
 MODEL = """
 from mrigan.errors import ModelError
+from mrigan.config import GanConfig
 from mrigan.models import Detector, load_bundle, save_bundle
 from mrigan.training.run_folder import RunFolder
 
@@ -57,7 +58,7 @@ faces = {"size": 64}
 
 def work(folder):
     run = RunFolder(folder)
-    run.open({"a": {"b": 1}}, {"kind": "detector"}, False)  # removes what was left
+    run.open(GanConfig(), {"kind": "gan"}, False)  # removes what was left
     for detector in detectors:  # the second replaces the first
         save_bundle(run.model, detector, faces=faces, thresholds={"frame": 0.5, "fraction": 0.5})
     run.close()
@@ -71,13 +72,14 @@ same_after_each(work, root / "full", "write.begun", least=2, full=True, see=see)
 """
 
 RUN_FILES = """
+from mrigan.config import GanConfig
 from mrigan.tracking import Run
 from mrigan.tracking.log import LineLog
 from mrigan.training.run_folder import RunFolder
 
 def work(folder):
     run = RunFolder(folder)
-    run.open({"a": {"b": 1}}, {"kind": "gan"}, False)
+    run.open(GanConfig(), {"kind": "gan"}, False)
     log, events = Run(folder), LineLog(folder / "tracking.jsonl")
     log.rewind(0)
     for step in range(1, 4):
