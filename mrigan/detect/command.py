@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from mrigan.detect.crew import Crew
 from mrigan.detect.inputs import Input, expand
 from mrigan.detect.interrupts import Interrupts
 from mrigan.detect.judge import Judge, Judged
 from mrigan.detect.options import Options, Outputs
 from mrigan.detect.sinks.fan_out import FanOut
 from mrigan.detect.wording import validated
+from mrigan.detect.worker_pool import JudgePool
 from mrigan.errors import InputError
 from mrigan.files import shown
 from mrigan.terminal import say
@@ -112,6 +112,6 @@ def _by_workers(judge: Judge, inputs: list[Input], examples: int, workers: int) 
     if not workers:
         workers = 1 if judge.on_gpu else min(cores, len(inputs) // MIN_INPUTS_PER_WORKER)
     if workers > 1 and judge.folder is not None:
-        yield from Crew(judge, min(workers, len(inputs))).each(inputs, examples)
+        yield from JudgePool(judge, min(workers, len(inputs))).each(inputs, examples)
     else:
         yield from zip(inputs, judge.each(inputs, examples), strict=True)

@@ -75,7 +75,7 @@ def decide(
     """
     limits, rule = criteria.limits, criteria.rule
     needed = 1 if picture else limits.min_faces or MIN_FACES
-    whole = _Part(findings, np.ones(len(findings.faces), bool))
+    whole = _FaceGroup(findings, np.ones(len(findings.faces), bool))
     reason = "unreadable" if findings.error and not findings.frames else whole.reason(criteria, needed)
     probability, spread = whole.estimate(criteria)
     return Verdict(
@@ -110,7 +110,7 @@ def rounded_box(box: tuple[float, float, float, float]) -> tuple[float, float, f
     return round(x0, 1), round(y0, 1), round(x1, 1), round(y1, 1)
 
 
-class _Part:
+class _FaceGroup:
     """Some faces of an input, all of them or one person's: the (N,) that `chosen` says."""
 
     def __init__(self, findings: Findings, chosen: np.ndarray) -> None:
@@ -176,7 +176,7 @@ def _persons(findings: Findings, criteria: Criteria, needed: int) -> tuple[Perso
     numbers = np.array([face.person for face in findings.faces], np.int64)
     persons = []
     for person in np.unique(numbers).tolist():
-        part = _Part(findings, numbers == person)
+        part = _FaceGroup(findings, numbers == person)
         reason = part.reason(criteria, needed)
         probability, spread = part.estimate(criteria)
         score = criteria.rule.score(part.probs)

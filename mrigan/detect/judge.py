@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mrigan import __version__
-from mrigan.config import FacesConfig
-from mrigan.config.model_card import DETECTOR_FILE, DataCard, ThresholdCounts, given
+from mrigan.detect.about import about_model
 from mrigan.detect.choice import choose_model
 from mrigan.detect.decide import Criteria, decide
-from mrigan.detect.findings import Findings, Progress, Scorer, expected_frames, find, in_silence
+from mrigan.detect.findings import Findings
 from mrigan.detect.inputs import Input, expand, identify
+from mrigan.detect.look import expected_frames, find, in_silence
 from mrigan.detect.options import Options
 from mrigan.detect.pictures import Example
 from mrigan.detect.rule import choose_rule
+from mrigan.detect.scorer import Scorer
 from mrigan.detect.verdict import Verdict
 from mrigan.detect.watched import judge_watched
 from mrigan.errors import ConfigError
-from mrigan.evaluation.rates import exact_interval
-from mrigan.progress import bar
-from mrigan.text import shortened
+from mrigan.progress import Advance, bar
 from mrigan.video import INFERENCE_THRESHOLDS, FaceDetector
 from mrigan.video.stills import shown
 
 PRECISIONS = ("fp32", "bf16")
-MAX_QUOTED = 50  # entries of a list or an object of model.json
-COUNTS = tuple(count.name for count in fields(ThresholdCounts))
 
 if TYPE_CHECKING:
     from mrigan.models.bundle import Bundle
@@ -140,7 +135,7 @@ class Judge:
         inputs: Sequence[Input],
         expected: Sequence[int],
         examples: int,
-        progress: Progress,
+        progress: Advance,
         *,
         at: Callable[[str], None] = lambda file: None,
         late: Collection[Input] = (),
@@ -168,7 +163,7 @@ class Judge:
             at(waiting[0][1].path)
             yield self._judged(scorer, *waiting.popleft(), progress)
 
-    def _judged(self, scorer: Scorer, number: int, item: Input, findings: Findings, progress: Progress) -> Judged:
+    def _judged(self, scorer: Scorer, number: int, item: Input, findings: Findings, progress: Advance) -> Judged:
         return self.answer(item, scorer.complete(findings, number), progress)
 
     def too_late(self) -> Findings:
@@ -178,7 +173,7 @@ class Judge:
             error=f"judging it took longer than {limit:g} s on this machine; --seconds-per-file is the limit"
         )
 
-    def answer(self, item: Input, findings: Findings, progress: Progress = in_silence) -> Judged:
+    def answer(self, item: Input, findings: Findings, progress: Advance = in_silence) -> Judged:
         """The verdict on what was found."""
         name = shown(os.path.basename(item.path))
         result = decide(
@@ -197,7 +192,7 @@ class Judge:
 class _Counter:
     """Moves the bar by what was expected of an input, whatever it then holds, so that the bar ends at its end."""
 
-    def __init__(self, advance: Progress, name: str, expected: int) -> None:
+    def __init__(self, advance: Advance, name: str, expected: int) -> None:
         self._advance, self._name, self._left = advance, name, expected
 
     def __call__(self, items: int = 1, note: str = "") -> None:
@@ -208,65 +203,6 @@ class _Counter:
 
     def finish(self) -> None:
         self(self._left)
-
-
-def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any]:
-    """What a verdict says of the model that gave it."""
-    card = bundle.card
-    thresholds = card.provenance.get("thresholds") or {}
-    sums = {file: card.files[file].sha256 for file in sorted(card.files)}
-    return {
-        "name": name,
-        "input": bundle.input,
-        "generator": bundle.generator is not None,
-        "backbone": card.detector.backbone,
-        "sha256": sums.get(DETECTOR_FILE, ""),
-        "files": sums,
-        "provenance": _quoted_provenance(card.provenance),
-        "thresholds_source": shortened(thresholds.get("source", "")),
-        "learned_from": learned_from(card.data),
-        "data": {} if card.data == DataCard() else given(_quoted_data(card.data)),
-        "validation": validation_of(thresholds),
-        "faces": {
-            "every": config.every,
-            "long_side": config.long_side,
-            "min_face": config.min_face,
-            "thresholds": config.thresholds,
-            "margin": config.margin,
-            "size": config.size,
-        },
-        "mrigan": __version__,
-    }
-
-
-def _quoted_provenance(provenance: Mapping[str, Any]) -> dict[str, str | int | float]:
-    """The plain values; a model.json from elsewhere may hold megabytes, and each verdict quotes them."""
-    plain = ((k, v) for k, v in provenance.items() if isinstance(v, str | int | float) and v != "")
-    return {shortened(k): shortened(v) if isinstance(v, str) else v for k, v in islice(plain, MAX_QUOTED)}
-
-
-def _quoted_data(data: DataCard) -> DataCard:
-    return replace(data, about=shortened(data.about), datasets=[shortened(name) for name in data.datasets[:MAX_QUOTED]])
-
-
-def learned_from(data: DataCard) -> str | None:
-    """In a few words, what a model says that it learned from; None where it does not."""
-    text = shortened(" ".join((data.about or ", ".join(data.datasets[:MAX_QUOTED])).split()))
-    families = data.training.families
-    return f"{text} ({families} families)" if text and families is not None else text or None
-
-
-def validation_of(thresholds: Mapping[str, Any]) -> dict[str, Any]:
-    """The rates on the videos that chose the thresholds, what they are made of, and their exact 95 % intervals."""
-    seen: dict[str, Any] = {k: thresholds[k] for k in ("tpr", "tnr") if thresholds.get(k) is not None}
-    counts = thresholds.get("counts") or {}
-    if not set(COUNTS) <= counts.keys() or len(seen) < 2:
-        return seen
-    intervals = {
-        "tpr_interval": exact_interval(seen["tpr"], min(counts["fakes"], counts["fake_families"])),
-        "tnr_interval": exact_interval(seen["tnr"], min(counts["reals"], counts["real_families"])),
-    }
-    return seen | {key: counts[key] for key in COUNTS} | {name: list(pair) for name, pair in intervals.items()}
 
 
 def pick_device(name: str) -> str:

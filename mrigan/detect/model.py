@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrigan.detect.choice import choose_model
-from mrigan.detect.findings import in_silence
 from mrigan.detect.inputs import Input, files_in_folder, looks_like_picture
 from mrigan.detect.judge import Judge, pick_device
+from mrigan.detect.look import in_silence
 from mrigan.detect.options import PAPERS_RULE, Options
 from mrigan.detect.verdict import Verdict
 from mrigan.detect.watched import judge_watched

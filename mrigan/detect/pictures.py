@@ -81,7 +81,7 @@ class FrameView:
 
 
 @dataclass
-class _Track:
+class _PersonPictures:
     faces: int = 0
     last: float = 0.0  # s, when it was seen last
     stride: int = 1  # each so many faces gives a thumbnail
@@ -99,7 +99,7 @@ class Album:
     def __init__(self, keep: int) -> None:
         self.keep = keep
         self._top: list[tuple[float, int, Example]] = []  # a heap, the least suspicious on top
-        self._tracks: dict[int, _Track] = {}
+        self._tracks: dict[int, _PersonPictures] = {}
         self._order = count()
 
     def add(self, example: Example, track: int, time: float) -> None:
@@ -107,7 +107,7 @@ class Album:
         plain = replace(example, scene=None)
         entry = (example.prob, -next(self._order), plain)  # among equals the earlier stays
         (heapq.heappush if len(self._top) < self.keep else heapq.heappushpop)(self._top, entry)
-        person = self._tracks.setdefault(track, _Track())
+        person = self._tracks.setdefault(track, _PersonPictures())
         if person.best is None or example.prob > person.best.prob:
             person.best = example
         if person.faces % person.stride == 0:

@@ -27,7 +27,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Row:
+class TimelineRow:
     person: PersonVerdict
     dots: Sequence[Dot]
     lines: Sequence[tuple[Dot, Dot]]
@@ -37,7 +37,7 @@ class Row:
 class Timeline:
     """Rows, the height of the threshold in percent, and ticks (x in percent, text)."""
 
-    rows: Sequence[Row]
+    rows: Sequence[TimelineRow]
     threshold: float
     ticks: Sequence[tuple[float, str]]
     unit: str
@@ -70,7 +70,7 @@ def timeline(verdict: Verdict) -> Timeline | None:
         steps = sorted(b.time - a.time for a, b in pairwise(mine))
         near = GAP * steps[len(steps) // 2] if steps else 0
         lines = [(a, b) for (a, f), (b, g) in pairwise(zip(dots, mine, strict=True)) if g.time - f.time <= near]
-        rows.append(Row(person, dots, lines))
+        rows.append(TimelineRow(person, dots, lines))
     step = next((s for s in STEPS if end / s < TICKS), 14_400)
     ticks = [(x(i * step), clock(i * step, end)) for i in range(int(end / step + 1e-9) + 1)]
     unit = "seconds" if end < 60 else "minutes:seconds" if end < 3600 else "hours:minutes:seconds"

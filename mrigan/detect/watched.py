@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mrigan.detect.findings import Progress
 from mrigan.detect.inputs import Input
+from mrigan.progress import Advance
 from mrigan.time_limit import leave_behind
 from mrigan.workers.file_clock import AtFile, FileClock
 
@@ -25,7 +25,7 @@ JOIN = 1.0  # seconds that a thread gets to end its batch of frames
 
 
 def judge_watched(
-    judge: Judge, inputs: Sequence[Input], expected: Sequence[int], examples: int, progress: Progress
+    judge: Judge, inputs: Sequence[Input], expected: Sequence[int], examples: int, progress: Advance
 ) -> Iterator[Judged]:
     """As `Judge.judge`; a file that takes longer than the judge's `seconds_per_file` is unreadable."""
     left, frames = list(inputs), list(expected)
@@ -53,7 +53,7 @@ class _Run:
     """
 
     def __init__(
-        self, judging: Callable[..., Iterator[Judged]], inputs: list[Input], limit: float, progress: Progress
+        self, judging: Callable[..., Iterator[Judged]], inputs: list[Input], limit: float, progress: Advance
     ) -> None:
         self.late: Input | None = None
         self._judging, self._inputs, self._limit, self._progress = judging, inputs, limit, progress

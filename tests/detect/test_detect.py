@@ -19,9 +19,10 @@ import pytest
 import torch
 
 from mrigan.config import FacesConfig
-from mrigan.detect import Judge, Options, Verdict, detect_paths, findings
-from mrigan.detect.findings import Findings, look_at
+from mrigan.detect import Judge, Options, Verdict, detect_paths, look
+from mrigan.detect.findings import Findings
 from mrigan.detect.inputs import Input
+from mrigan.detect.scorer import Scorer
 from mrigan.errors import ConfigError, ModelError
 from mrigan.models import Bundle, load_bundle
 from mrigan.models.known_faces import fit_known_faces
@@ -192,23 +193,19 @@ def test_the_examples_are_the_most_suspicious_faces(clips: Path, models: dict[st
 
 
 def test_memory_does_not_grow_with_the_video(monkeypatch: pytest.MonkeyPatch) -> None:
-    frames = 1500  # 295 MB of pictures
+    frames = 500  # 98 MB of pictures
 
     def endless(path: str, every: int, changes: list[object]) -> Iterator[Frame]:
         return (Frame(i, i / 25, np.zeros((256, 256, 3), np.uint8)) for i in range(frames))
 
-    monkeypatch.setattr(findings, "read_frames", endless)
-    monkeypatch.setattr(findings, "probe", lambda path: SimpleNamespace(frames=frames, others=()))
+    monkeypatch.setattr(look, "read_frames", endless)
+    monkeypatch.setattr(look, "probe", lambda path: SimpleNamespace(frames=frames, others=()))
     bundle = SimpleNamespace(weigh=lambda faces: (torch.zeros(len(faces)), None), generator=None, familiarity=None)
     tracemalloc.start()
-    seen = look_at(
-        Input("x.mp4", False),
-        bundle,
-        FacesConfig(),
-        None,
-        examples=4,  # type: ignore[arg-type]
-        progress=lambda items=1, note="": None,
-    )
+    scorer = Scorer(bundle, FacesConfig(), keep=4)  # type: ignore[arg-type]
+    seen = look.find(Input("x.mp4", False), 0, scorer, None, look.in_silence)
+    scorer.flush()
+    scorer.complete(seen, 0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(seen.probs) == frames
@@ -219,7 +216,7 @@ def test_memory_does_not_grow_with_the_video(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_face_detector_gets_as_many_frames_as_memory_allows() -> None:
     gpu, cpu = SimpleNamespace(batch=32), SimpleNamespace(batch=8)
     hd, huge = Findings(size=(1280, 720)), Findings(size=(16_000, 4_000))
-    lengths = [findings._chunk_length(f, d) for f, d in ((hd, gpu), (huge, gpu), (hd, cpu), (Findings(), gpu))]  # type: ignore[arg-type]
+    lengths = [look._chunk_length(f, d) for f, d in ((hd, gpu), (huge, gpu), (hd, cpu), (Findings(), gpu))]  # type: ignore[arg-type]
     assert lengths == [32, 1, 8, 1]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from mrigan.detect import Judge, Judged, Options, crew, detect_paths
+from mrigan.detect import Judge, Judged, Options, detect_paths, worker_pool
 from mrigan.detect.command import run
 from mrigan.detect.inputs import Input, expand
 from mrigan.detect.options import Outputs
@@ -58,7 +58,7 @@ def test_patterns_and_lists(folder: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_workers_give_the_same_verdicts(folder: Path, models: dict[str, Path]) -> None:
     inputs, _ = expand([folder])
     alone = {judged.verdict.path: judged for judged in Judge(models["fake"], Options()).each(inputs, 2)}
-    together = dict(crew.Crew(Judge(models["fake"], Options()), 2).each(inputs, 2))
+    together = dict(worker_pool.JudgePool(Judge(models["fake"], Options()), 2).each(inputs, 2))
     assert {item.path for item in together} == alone.keys()
     for item, judged in together.items():
         check([judged.verdict.to_json()])
@@ -66,7 +66,7 @@ def test_workers_give_the_same_verdicts(folder: Path, models: dict[str, Path]) -
         assert [e.frame for e in judged.examples] == [e.frame for e in alone[item.path].examples]
 
 
-WORKER = crew._worker
+WORKER = worker_pool._worker
 
 
 def dying(*setup: Any) -> Callable[..., Any]:
@@ -84,9 +84,9 @@ def dying(*setup: Any) -> Callable[..., Any]:
 def test_a_file_that_kills_its_worker_kills_no_other(
     folder: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "_worker", dying)
-    by_crew = crew.Crew(Judge(models["fake"], Options()), 2).each(expand([folder])[0])
-    verdicts = {item.path: one.verdict.to_json() for item, one in by_crew}
+    monkeypatch.setattr(worker_pool, "_worker", dying)
+    by_pool = worker_pool.JudgePool(Judge(models["fake"], Options()), 2).each(expand([folder])[0])
+    verdicts = {item.path: one.verdict.to_json() for item, one in by_pool}
     assert len(verdicts) == 6
     dead = verdicts[str(folder / "two.mp4")]
     check([dead])

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from mrigan import time_limit
-from mrigan.detect import Judge, crew, detect_paths, judge
+from mrigan.detect import Judge, detect_paths, judge, worker_pool
 from mrigan.detect.command import run
 from mrigan.detect.findings import Findings
 from mrigan.detect.inputs import Input, expand
@@ -39,7 +39,7 @@ def folder(clips: Path, tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-FIND, WORKER = judge.find, crew._worker
+FIND, WORKER = judge.find, worker_pool._worker
 
 
 def find_or_hang(item: Input, *rest: Any) -> Findings:
@@ -62,10 +62,11 @@ def test_a_file_that_hangs_is_unreadable_and_hangs_no_other(
     plain = {Path(v.path).name: v.to_json() for v in detect_paths([folder], models["fake"])}
     os.mkfifo(folder / ".pipe")
     monkeypatch.setattr(judge, "find", find_or_hang)
-    monkeypatch.setattr(crew, "_worker", hanging_worker)
+    monkeypatch.setattr(worker_pool, "_worker", hanging_worker)
     watched = Judge(models["fake"], Options(seconds_per_file=4))
     inputs = expand([folder])[0]
-    judged = [one for _, one in crew.Crew(watched, 2).each(inputs)] if workers > 1 else list(watched.each(inputs))
+    pool = worker_pool.JudgePool(watched, 2)
+    judged = [one for _, one in pool.each(inputs)] if workers > 1 else list(watched.each(inputs))
     if workers == 1:
         assert [one.verdict.path for one in judged] == [item.path for item in inputs]
         [thread] = [thread for thread in time_limit._left_behind if thread.is_alive()]

@@ -13,10 +13,10 @@ from scipy.stats import binomtest
 
 from mrigan.config import FacesConfig
 from mrigan.config.model_card import Calibration, Counts, DataCard, Limits, Thresholds
+from mrigan.detect.about import learned_from, validation_of
 from mrigan.detect.decide import Criteria, decide, interval
 from mrigan.detect.findings import Findings
 from mrigan.detect.gaps import gaps_of, smallest_face
-from mrigan.detect.judge import learned_from, validation_of
 from mrigan.detect.rule import papers_rule
 from mrigan.detect.sinks.terminal import verdict_line
 from mrigan.detect.verdict import Verdict

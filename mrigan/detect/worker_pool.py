@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mrigan.detect.findings import Findings, Progress, expected_frames
+from mrigan.detect.findings import Findings
 from mrigan.detect.inputs import Input, fingerprint
 from mrigan.detect.judge import Judge, Judged
+from mrigan.detect.look import expected_frames
 from mrigan.detect.options import Options
 from mrigan.errors import ModelError
 from mrigan.heap import keep_freed_memory
-from mrigan.progress import bar
+from mrigan.progress import Advance, bar
 from mrigan.threads import cores
 from mrigan.workers.file_clock import FileClock
 from mrigan.workers.pool import Busy, Died, Done, run_tasks
 
 
-class Crew:
+class JudgePool:
     """As `Judge.each`, by `workers` processes; verdicts come as they are ready.
 
     Args:
@@ -61,7 +62,7 @@ class Crew:
                     yield item, self.judge.answer(item, Findings(error=error, file=fingerprint(item.path)))
 
 
-def _move(advance: Progress, done: dict[Input, int], item: Input, frames: int, note: str) -> None:
+def _move(advance: Advance, done: dict[Input, int], item: Input, frames: int, note: str) -> None:
     more = max(frames - done[item], 0)
     done[item] += more
     advance(more, note)

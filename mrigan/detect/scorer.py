@@ -1,0 +1,126 @@
+"""Faces in, logits and measures out, a batch at a time whichever input they are of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mrigan.config import FacesConfig
+from mrigan.detect.findings import PEOPLE, Findings
+from mrigan.detect.pictures import Album, Example, FrameView, Scene
+from mrigan.errors import ModelError
+from mrigan.imaging.quality import colour, sharpness, side
+from mrigan.video import Detection, Frame, crop, resize_face
+
+if TYPE_CHECKING:
+    from mrigan.models.bundle import Bundle
+
+Box = tuple[float, float, float, float]
+MEASURES = ("side", "sharpness", "distance", "colour")
+BATCH = 32  # faces that the networks see at once
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A face that is not scored yet."""
+
+    number: int
+    frame: int
+    time: float
+    box: Box
+    track: int
+    face: np.ndarray
+    scene: Scene | None
+
+
+class Scorer:
+    """Faces in, logits and measures out, `BATCH` at a time whichever input they are of; keeps a few pictures of each
+    input (see `mrigan.detect.pictures`).
+
+    Args:
+        keep: the most suspicious faces kept of an input, to be shown; 0 = no pictures at all.
+    """
+
+    def __init__(self, bundle: Bundle, config: FacesConfig, keep: int) -> None:
+        self.bundle, self.config, self.keep = bundle, config, keep
+        self._scored: dict[int, dict[tuple[int, Box], tuple[float, ...]]] = {}  # by input; logit, then MEASURES
+        self._waiting: list[_Waiting] = []
+        self._albums: dict[int, Album] = {}
+
+    def add(self, number: int, frame: Frame, detection: Detection, *, track: int, view: FrameView, whole: bool) -> None:
+        """Score a face, now or soon."""
+        image = frame.image if whole else crop(frame.image, detection.box, self.config.margin)
+        face = resize_face(image, self.config.size, self.config.resize)
+        scene = view.scene(detection, self.config.margin, whole) if self.keep else None
+        self._waiting.append(_Waiting(number, frame.index, frame.time, detection.box, track, face, scene))
+        if len(self._waiting) == BATCH:
+            self.flush()
+
+    def waits_for(self, number: int) -> bool:
+        """Whether a face of this input is not scored yet."""
+        return any(waiting.number == number for waiting in self._waiting)
+
+    def flush(self) -> None:
+        """Score what waits.
+
+        Raises:
+            ModelError: the model gives no number.
+        """
+        import torch
+
+        if not self._waiting:
+            return
+        faces = torch.from_numpy(np.stack([w.face for w in self._waiting]).transpose(0, 3, 1, 2).copy())
+        logits, distances = self.bundle.weigh(faces)
+        for numbers in (logits, distances):
+            if numbers is not None and not torch.isfinite(numbers).all():
+                raise ModelError("the model gives no number for a face: its weights are damaged", fix="train it again")
+        for i, w in enumerate(self._waiting):
+            distance = math.nan if distances is None else float(distances[i])
+            measured = (float(logits[i]), side(w.box), sharpness(w.face), distance, colour(w.face))
+            self._scored.setdefault(w.number, {})[w.frame, w.box] = measured
+            if self.keep:
+                example = Example(w.frame, w.box, float(logits[i].double().sigmoid()), w.face, scene=w.scene)
+                self._albums.setdefault(w.number, Album(self.keep)).add(example, w.track, w.time)
+        self._waiting.clear()
+
+    def complete(self, findings: Findings, number: int) -> Findings:
+        """The findings of an input all of whose faces are scored, with these scores; the input is then forgotten."""
+        by_face = self._scored.pop(number, {})
+        rows = [by_face[face.frame, face.box] for face in findings.faces]
+        scored = np.array(rows).reshape(-1, len(MEASURES) + 1)
+        findings.logits = scored[:, 0].tolist()
+        findings.measures = {n: scored[:, i] for i, n in enumerate(MEASURES, 1) if not np.isnan(scored[:, i]).all()}
+        if number in self._albums:
+            self._show(findings, self._albums.pop(number))
+        return findings
+
+    def _show(self, findings: Findings, album: Album) -> None:
+        """The pictures to be shown, with their MRIs."""
+        person = {(face.frame, face.box): face.person for face in findings.faces}
+        faces = np.bincount(list(person.values()))
+        most = sorted(range(len(faces)), key=lambda p: (-faces[p], p))[:PEOPLE]
+        people = {person[best.frame, best.box]: (best, strip) for best, strip in album.people()}
+        shown = [people[number] for number in most if number in people]
+        examples = album.suspicious()
+        pictured = self._with_mris([*examples, *(best for best, _ in shown)])
+        findings.examples, findings.scenes = pictured[: len(examples)], pictured[len(examples) :]
+        findings.strips = [strip for _, strip in shown]
+
+    def _with_mris(self, kept: list[Example]) -> list[Example]:
+        """The same faces with their MRIs, each predicted once."""
+        import torch
+
+        from mrigan.models.predict import predict_mri
+
+        G = self.bundle.generator
+        if G is None or not kept:
+            return kept
+        different = {(e.frame, e.box): e.face for e in kept}
+        faces = torch.from_numpy(np.stack(list(different.values())).transpose(0, 3, 1, 2).copy())
+        mris = (predict_mri(G, faces.to(next(G.parameters()).device)) * 255).round().to(torch.uint8).cpu()
+        pictures = dict(zip(different, mris.permute(0, 2, 3, 1).numpy(), strict=True))
+        return [replace(e, mri=pictures[e.frame, e.box]) for e in kept]
