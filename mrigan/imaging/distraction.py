@@ -50,10 +50,9 @@ def distract(
         rng, start, direction, fraction: see `place`. look: the arguments of `draw_text` or `draw_shape`.
     """
     do = operations(picture)
-    ink, motion = Drawing.of(look, do.size(picture)), name.partition("_")[0]
-    at = place(
-        do.size(picture), ink.size, motion, frame=frame, start=start, direction=direction, fraction=fraction, rng=rng
-    )
+    size, motion = do.size(picture), name.partition("_")[0]
+    ink = Drawing.of(look, size)
+    at = place(size, ink.size, motion, frame=frame, start=start, direction=direction, fraction=fraction, rng=rng)
     return picture if at is None else do.paint(picture, at, ink)
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, grid_sample, pad
+from torch.nn.functional import avg_pool2d, grid_sample, interpolate, pad
 
 from mrigan.imaging.arrays import LEVELS, LUMA, Ink, Make, Region
 from mrigan.imaging.coordinates import Size, rotation_matrix
@@ -38,25 +38,26 @@ def resize(images: Tensor, to: Size, enlarge: str = "area") -> Tensor:
     (w, h), (new_w, new_h) = size(images), to
     if (w, h) == to:
         return images
-    how = "shrink" if w >= new_w and h >= new_h else enlarge
-    rows, columns = (_weights(old, new, how, str(images.device)) for old, new in ((h, new_h), (w, new_w)))
+    shrinks = w >= new_w and h >= new_h
+    if enlarge == "linear" and not shrinks:
+        flat = images.reshape(-1, 3, h, w).float()
+        return _to_uint8(interpolate(flat, (new_h, new_w), mode="bilinear")).view(*images.shape[:-2], new_h, new_w)
+    rows, columns = (_weights(old, new, shrinks, str(images.device)) for old, new in ((h, new_h), (w, new_w)))
     # The smaller product first
     narrow = images.float() @ columns.T if new_w < w else rows @ images.float()
     return _to_uint8(rows @ narrow if new_w < w else narrow @ columns.T)
 
 
 @lru_cache(maxsize=64)
-def _weights(old: int, new: int, how: str, device: str) -> Tensor:
+def _weights(old: int, new: int, shrinks: bool, device: str) -> Tensor:
     """(new, old) float32: what each source pixel gives to each new one."""
     inverse = new / old
     scale = 1 / inverse  # as OpenCV computes it: its last bit decides where a pixel's edge falls
     places, column = np.arange(new)[:, None], np.arange(old)[None]
-    if how == "shrink":
+    if shrinks:
         overlap = np.minimum((places + 1) * scale, column + 1) - np.maximum(places * scale, column)
         weights = np.clip(overlap, 0, 1)
         weights /= weights.sum(axis=1, keepdims=True)
-    elif how == "linear":
-        weights = np.clip(1 - abs(column - np.clip((places + 0.5) * scale - 0.5, 0, old - 1)), 0, None)
     else:
         first = np.floor(places * scale)
         part = (places + 1) - (first + 1) * inverse
@@ -105,8 +106,7 @@ def blur(images: Tensor, side: int, border: str = "mirror") -> Tensor:
 
 def linear(images: Tensor, factor: float, shift: float | Tensor) -> Tensor:
     """factor · x + shift; `shift` may be a scalar on the device (`mean_luma`)."""
-    values = torch.arange(256, dtype=torch.float64, device=images.device) * factor + shift
-    return _to_uint8(values)[images.to(torch.int32)]
+    return _to_uint8(images.float() * factor + shift)
 
 
 def luma(images: Tensor) -> Tensor:
