@@ -32,7 +32,7 @@ def face(face_mesh: Path) -> tuple[np.ndarray, np.ndarray]:
     """A portrait's face in 256 px, and its landmarks there."""
     image = load_portraits()[0].image.astype(np.uint8)
     found = FaceDetector(FacesConfig()).detect([image])[0][0]
-    points = FaceMesh()(image, found.box, found.points).points[:, :2]
+    points = FaceMesh()(image, found.box).points[:, :2]
     x0, y0, x1, y1 = found.box
     scale = SIDE / (1.3 * max(x1 - x0, y1 - y0))
     shift = SIDE / 2 - scale * np.array([(x0 + x1) / 2, (y0 + y1) / 2])
