@@ -30,8 +30,9 @@ from mrigan.data import EpochPlan, LoaderOptions, Samples, ShardSet, make_loader
 from mrigan.data.backends.threads import Filled
 from mrigan.data.batch import Request
 from mrigan.files import sha256_file
+from mrigan.imaging.encoding import encode
 from mrigan.mri import mri_image
-from mrigan.shardset.codecs import black, encode
+from mrigan.shardset.codecs import black
 from mrigan.shardset.rows import Row, write_rows
 from mrigan.shardset.tar import write_shard
 

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mrigan.imaging import encoding
+
 Picture = npt.NDArray[np.uint8]
 JPEG = b"\xff\xd8"  # its first bytes
 _WHOLE = ((JPEG, b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))  # first and last bytes of JPEG and PNG
@@ -22,10 +24,10 @@ def decode(data: bytes | memoryview) -> Picture:
         DecodeError: no picture, or one cut short.
     """
     check_whole(data)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    image = encoding.decode(data)
     if image is None:
         raise DecodeError("cannot be decoded")
-    return image  # type: ignore[return-value]
+    return image
 
 
 def check_whole(data: bytes | memoryview) -> None:

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 
 from mrigan.detect.pictures import Example, Scene
+from mrigan.imaging import arrays
+from mrigan.imaging.encoding import encode
 
 QUALITY, QUALITY_SCENE = 88, 82  # JPEG
 OPAQUE = 0.85  # the heat map's opacity where the MRI is 1
@@ -22,16 +24,9 @@ def data_uri(picture: np.ndarray, size: int = 0, quality: int = QUALITY) -> str:
     Args:
         size: px, the side of a square that it is brought to; 0 = as it is.
     """
-    if size and picture.shape[:2] != (size, size):
-        picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-    sampling = [
-        cv2.IMWRITE_JPEG_QUALITY,
-        quality,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    ]
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), sampling)
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+    if size:
+        picture = arrays.resize(picture, (size, size))
+    return "data:image/jpeg;base64," + base64.b64encode(encode(picture, "jpg", quality)).decode()
 
 
 def scene_pictures(example: Example) -> list[tuple[str, str]]:

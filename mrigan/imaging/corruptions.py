@@ -18,6 +18,8 @@ import numpy as np
 
 from mrigan.imaging import arrays
 from mrigan.imaging.distraction import COLOURS, draw_shape, draw_text, shape_size, text_size
+from mrigan.imaging.encoding import jpeg
+from mrigan.imaging.h264 import to_frame, to_image
 from mrigan.imaging.noise import gaussian, noise_field
 
 SIDE = 256
@@ -63,14 +65,11 @@ def _h264(faces: Clip, crf: float, _: np.random.Generator) -> list[np.ndarray]:
         stream.width = stream.height = side
         stream.pix_fmt, stream.gop_size = "yuv420p", KEYFRAMES
         for face in faces:
-            # By OpenCV: FFmpeg's conversion rounds by where a picture lies in memory.
-            planes: Any = cv2.cvtColor(np.ascontiguousarray(face[:side, :side]), cv2.COLOR_RGB2YUV_I420)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, "yuv420p")))
+            container.mux(stream.encode(to_frame(face[:side, :side])))
         container.mux(stream.encode(None))
     buffer.seek(0)
     with av.open(buffer, "r", format="matroska") as container:
-        pictures = [frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)]
-    decoded = [cv2.cvtColor(plane, cv2.COLOR_YUV2RGB_I420) for plane in pictures]
+        decoded = [to_image(frame) for frame in container.decode(video=0)]
     assert len(decoded) == len(faces)
     whole = [np.array(face) for face in faces]
     for face, seen in zip(whole, decoded, strict=True):
@@ -79,8 +78,7 @@ def _h264(faces: Clip, crf: float, _: np.random.Generator) -> list[np.ndarray]:
 
 
 def _jpeg(face: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
-    data = cv2.imencode(".jpg", cv2.cvtColor(face, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))
+    return jpeg(face, int(quality))
 
 
 def _blur(face: np.ndarray, sigma: float, _: np.random.Generator) -> np.ndarray:

@@ -11,6 +11,9 @@ import av
 import cv2
 import numpy as np
 
+from mrigan.imaging.encoding import jpeg
+from mrigan.imaging.h264 import to_frame, to_image
+
 Rng = np.random.Generator
 X264 = {"preset": "veryfast", "tune": "zerolatency", "threads": "1"}
 SMALLEST = 32  # px, of a picture that is encoded
@@ -68,12 +71,6 @@ def degrade(
     return out
 
 
-def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, encoded as JPEG (4:2:0) and decoded."""
-    data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))
-
-
 def h264(image: np.ndarray, crf: int, pan: tuple[int, ...]) -> np.ndarray:
     """A picture of a clip that x264 encoded, decoded: the second, predicted from one that lies `pan` px beside it.
 
@@ -91,12 +88,9 @@ def h264(image: np.ndarray, crf: int, pan: tuple[int, ...]) -> np.ndarray:
     decoder.thread_count = 1
     packets = []
     for number, picture in enumerate((beside, even)):
-        # By OpenCV: FFmpeg's conversion rounds by where a picture lies in memory.
-        planes: Any = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
-        frame = av.VideoFrame.from_ndarray(planes, "yuv420p")
+        frame = to_frame(picture)
         frame.pts = number
         packets += encoder.encode(frame)
     packets += encoder.encode(None)
     frames = [frame for packet in packets for frame in decoder.decode(packet)] + decoder.decode(None)
-    planes = frames[-1].to_ndarray()
-    return cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420)[:h, :w]
+    return to_image(frames[-1])[:h, :w]

@@ -21,12 +21,13 @@ from typing import Any
 
 from mrigan.catalog import Clip, Family
 from mrigan.errors import InputError
+from mrigan.imaging.encoding import encode
 from mrigan.imaging.picture import Picture, to_host
 from mrigan.packing.settle import Sample, settled
 from mrigan.packing.still_families import MIXED
 from mrigan.packing.tools import Stages, Timed, Tools
 from mrigan.packing.treated import Treated
-from mrigan.shardset.codecs import black, encode
+from mrigan.shardset.codecs import black
 from mrigan.shardset.rows import STORED, Row, row_of, sample_json
 from mrigan.shardset.tar import FACE, JSON, Member, mri_member
 from mrigan.video import (

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from mrigan.files import sha256_file
+from mrigan.imaging.encoding import decode
 from mrigan.regular import read_regular, reason
-from mrigan.shardset.codecs import decode
 from mrigan.shardset.layout import parse_json
 from mrigan.shardset.marker import Marker, read_marker
 from mrigan.shardset.plan_file import Plan

@@ -10,9 +10,9 @@ import pytest
 
 from mrigan.catalog import scan_catalog, write_catalog
 from mrigan.errors import ConfigError
+from mrigan.imaging.encoding import decode, encode
 from mrigan.packing import build_shards, plan_shards
 from mrigan.scoring.face_settings import face_settings
-from mrigan.shardset.codecs import decode, encode
 from mrigan.video import resize_face
 from tests.clips import write_clip
 from tests.packing.conftest import config

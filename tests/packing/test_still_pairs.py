@@ -14,9 +14,9 @@ from skimage.metrics import structural_similarity
 from mrigan.catalog import Catalog, Clip, clip_id, write_catalog
 from mrigan.config import PairsConfig
 from mrigan.errors import CatalogError
+from mrigan.imaging.encoding import decode, encode
 from mrigan.packing import build_shards, plan_shards, read_rows, verify_shards
 from mrigan.packing.preview import write_preview
-from mrigan.shardset.codecs import decode, encode
 from mrigan.video import Frame, crop, resize_face
 from mrigan.video.still_pairs import FakeStill
 from tests.clips import write_clip

@@ -11,8 +11,8 @@ import pytest
 import webdataset
 
 from mrigan.catalog import Catalog, Clip, write_catalog
+from mrigan.imaging.encoding import decode, encode
 from mrigan.packing import build_shards, plan_shards, read_rows, verify_shards
-from mrigan.shardset.codecs import decode, encode
 from mrigan.video import crop, resize_face
 from tests.packing.conftest import config
 from tests.packing.videos import portraits

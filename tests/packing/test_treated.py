@@ -17,13 +17,13 @@ from skimage.metrics import structural_similarity
 from mrigan.catalog import Catalog, Clip, clip_id, write_catalog
 from mrigan.config import ShardsConfig
 from mrigan.errors import ConfigError
+from mrigan.imaging.encoding import decode, encode
 from mrigan.imaging.picture import grey
 from mrigan.imaging.recipe import MIX
 from mrigan.packing import build_shards, plan_shards, verify_shards
 from mrigan.packing.family import Sample, family_samples
 from mrigan.packing.tools import Stages, Tools
 from mrigan.packing.treated import Treated
-from mrigan.shardset.codecs import decode, encode
 from mrigan.shardset.rows import Row
 from mrigan.video import Face, FaceDetector, Frame, Treatment, crop, draw_treatment, read_frames, resize_face
 from mrigan.video.geometry import border_difference

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from mrigan.data.decode import decode
 from mrigan.errors import MriganError
+from mrigan.imaging.encoding import encode
 
 Pictures = tuple[list[memoryview], npt.NDArray[np.bool_]]  # encoded pictures, and which of them to flip
 MAX_MEAN_ERROR, MAX_ERROR = 1.0, 24  # of 255: how far a picture may be from libjpeg-turbo's
@@ -48,7 +48,7 @@ def probe(decoder: BatchDecoder) -> None:
     """
     y, x = np.mgrid[:256, :256].astype(np.float32)
     waves = np.stack([128 + 100 * np.sin((a * x + b * y) / 40) for a, b in ((1, 0.5), (0.3, 2), (3, 1))], axis=2)
-    data = memoryview(cv2.imencode(".jpg", waves.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
+    data = memoryview(encode(waves.astype(np.uint8), "jpg"))
     expected = torch.from_numpy(decode(data).transpose(2, 0, 1).astype(np.int16))
     results = decoder.decode(iter([([data, data], np.array([False, True]))]))
     for picture, reference in zip(next(results), (expected, expected.flip(2)), strict=True):
