@@ -23,12 +23,17 @@ from mrigan.detect.sinks.fan_out import FanOut
 from mrigan.detect.verdict import Verdict
 from mrigan.errors import ConfigError, OutputError
 from mrigan.evaluation.aggregation import STRATEGIES, aggregate
+from mrigan.imaging.augmentation import AUGMENTATIONS
 from mrigan.imaging.corruptions import CORRUPTIONS, corrupt
+from mrigan.imaging.methods import Die
+from mrigan.imaging.picture import to_device, to_host
+from mrigan.imaging.recipe import draw_step
+from mrigan.imaging.treatment import Treatment
 from mrigan.mri import METRICS, stored_mri
 from tests.documented import code
 from tests.training.runs import hashes, run_gan, status, write_tiny_shards
 
-TABLES = (READERS, METRICS, CORRUPTIONS, STRATEGIES, ENGINES)
+TABLES = (READERS, METRICS, CORRUPTIONS, AUGMENTATIONS, STRATEGIES, ENGINES)
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +76,19 @@ def test_a_corruption() -> None:
     faces = [np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)]
     (worst,) = corrupt(faces, "posterize", 5, np.random.default_rng(0))
     assert np.unique(worst).tolist() == [0, 64, 128, 192]
+
+
+def test_an_augmentation() -> None:
+    code("An augmentation")
+    step = draw_step("augmentation", "detail", Die(0, "family"))
+    assert step.settings["factor"] in (2, 3, 4)
+    treatment = Treatment.from_record(Treatment(0, "family", (step,)).record(5))
+    stripes = np.zeros((48, 48, 3), np.uint8)
+    stripes[:, ::2] = 200
+    blurred = treatment.apply(stripes, 5)
+    assert blurred.std() < 50 < stripes.std()
+    assert treatment.matrix((48, 48))[1] == (48, 48)
+    assert np.abs(to_host(treatment.apply(to_device(stripes, "cpu"), 5)).astype(int) - blurred).max() <= 1
 
 
 def test_a_rule() -> None:

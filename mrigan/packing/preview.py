@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from mrigan.catalog import Catalog, Family
 from mrigan.config import ShardsConfig
 from mrigan.errors import CatalogError, InputError
 from mrigan.imaging.distraction import SHAPE_SIZE
-from mrigan.imaging.methods import Die
+from mrigan.imaging.methods import Die, LoadedDie
 from mrigan.imaging.recipe import draw_step
 from mrigan.imaging.treatment import METHODS, Step
 from mrigan.outputs import PICTURE, refuse_foreign
@@ -48,14 +47,6 @@ from mrigan.video import (
 SHEETS = ("noises", "augmentations", "distractions", "pairs")
 TRIES = 50  # families that are looked at for a face before it is given up
 LATER = (0, 30, 60)  # frames that show how a distraction moves
-EXTREMES: dict[str, list[dict[str, Any]]] = {  # the ends of each range
-    "blur": [{"size": 7}, {"size": 12}],
-    "contrast": [{"value": -20}, {"value": 20}],
-    "brightness": [{"value": -20}, {"value": 20}],
-    "rotation": [{"degrees": -15}, {"degrees": 15}],
-    "flip": [{}],
-    "rescale": [{"size": [800, 600]}, {"size": [1280, 720]}],
-}
 
 
 @dataclass(frozen=True)
@@ -161,9 +152,9 @@ def _augmentations(seen: Seen) -> list[list[Cell]]:
     image = seen.frame.image
     size = image.shape[1], image.shape[0]
     cells = [Cell(marked(image, seen.face.box, seen.face.points), f"as decoded, {size[0]} x {size[1]}")]
-    for name, ends in EXTREMES.items():
-        for settings in ends:
-            step = Step("augmentation", name, settings)
+    for name in METHODS["augmentation"]:
+        low, high = (draw_step("augmentation", name, LoadedDie(number)) for number in (0, 1))
+        for step in (low,) if low == high else (low, high):
             treatment = _alone(step, seen)
             picture, moved = treatment.apply(image, 0), treatment.move(seen.face.box, seen.face.points, size)
             cells.append(Cell(marked(picture, *moved) if moved else picture, _said(step)))
