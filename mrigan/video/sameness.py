@@ -60,11 +60,15 @@ class Memory:
         self._looks: deque[Look] = deque(maxlen=LOOKS + FADE)
         self._places: deque[tuple[Box, Seen]] = deque(maxlen=RECENT + 1)
         self._steps: deque[float] = deque(maxlen=RECENT)
+        self._asked: tuple[Look | None, float] = (
+            None,
+            0.0,
+        )  # the last look, and how unlike the track's last ones it is
 
     def add(self, box: Box, look: Look, seen: Seen) -> None:
         """Take the track's next face."""
         if self._looks:
-            self._steps.append(self._nearest(look, list(self._looks)[-LOOKS:]))
+            self._steps.append(self._unlike(look))
         self._looks.append(look)
         self._places.append((box, seen))
 
@@ -81,7 +85,7 @@ class Memory:
         """
         if not self._looks:
             return 0.0
-        usual, unlike = usual_of(self._steps, USUAL_STEP), self._nearest(look, list(self._looks)[-LOOKS:])
+        usual, unlike = usual_of(self._steps, USUAL_STEP), self._unlike(look)
         if unlike <= ALIKE:  # most are; only for the others their surroundings are looked at
             return 0.0
         usual_change = usual_of(self._changes(), USUAL_CHANGE)
@@ -102,6 +106,11 @@ class Memory:
         """How far what is around the face changed in each of the last steps."""
         places = list(self._places)
         return [_change(then, now[1]) for then, now in pairwise(places)]
+
+    def _unlike(self, look: Look) -> float:
+        if self._asked[0] is not look:  # mostly a look is compared, then added
+            self._asked = look, self._nearest(look, list(self._looks)[-LOOKS:])
+        return self._asked[1]
 
     @staticmethod
     def _nearest(look: Look, looks: Sequence[Look]) -> float:

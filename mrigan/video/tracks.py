@@ -93,12 +93,10 @@ class Tracker:
         open_tracks = [t for t in self._tracks if not t.ended and time - t.time <= GAP]
         owners: dict[int, _Track] = {}  # by place among the detections
         if open_tracks and detections:
-            from scipy.optimize import linear_sum_assignment  # a picture has no track to join: it is not needed
-
             cost = np.array([self._costs(track, time, detections, looks, seen) for track in open_tracks])
-            for row, column in zip(*linear_sum_assignment(np.minimum(cost, 1e3)), strict=True):
+            for row, column in _assigned(cost):
                 if math.isfinite(cost[row, column]):
-                    owners[int(column)] = open_tracks[row]
+                    owners[column] = open_tracks[row]
         number: dict[int, int] = {}  # of the track, by identity of the detection
         for place, (detection, look) in enumerate(zip(detections, looks, strict=True)):
             if place not in owners:
@@ -147,6 +145,15 @@ class Tracker:
             for frame, time, d in track.members
         ]
         return sorted(faces, key=lambda f: (f.frame, f.person))
+
+
+def _assigned(cost: np.ndarray) -> list[tuple[int, int]]:
+    """Which rows and columns belong together, so that the sum of their costs is least."""
+    if cost.size == 1:
+        return [(0, 0)]
+    from scipy.optimize import linear_sum_assignment  # takes longer to import than a short clip of one person to track
+
+    return list(zip(*(places.tolist() for places in linear_sum_assignment(np.minimum(cost, 1e3))), strict=True))
 
 
 def iou(a: Box, b: Box) -> float:
