@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from mrigan.cli.fields import with_options
 from mrigan.cli.options import ForceOption
+from mrigan.scoring.options import ScoringOptions
 from mrigan.terminal import echo
 
 
+@with_options
 def evaluate(
     *,
     more: Annotated[
@@ -20,13 +23,10 @@ def evaluate(
     shards: Annotated[list[str] | None, typer.Option(help="Shard folders to score, or their URLs.")] = None,
     cache: Annotated[str, typer.Option(help="A folder on a local disk for shards at a URL.")] = "",
     scores: Annotated[list[Path] | None, typer.Option(help="Score files to make a report of.")] = None,
-    split: Annotated[str, typer.Option(help="The split of the shards to score.")] = "test",
+    options: ScoringOptions,
     thresholds: Annotated[
         str, typer.Option(metavar="FRAME,FRACTION", help="Use these instead of the models' thresholds.")
     ] = "",
-    batch_size: Annotated[int, typer.Option(min=1, help="Faces per forward pass.")] = 64,
-    workers: Annotated[int, typer.Option(min=0, help="Loader processes.")] = 2,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     gan: Annotated[list[Path] | None, typer.Option(help="run.dir of `mrigan train gan`; repeatable.")] = None,
     robustness: Annotated[
         bool, typer.Option("--robustness", help="Score degraded faces: 10 corruptions, 5 severities.")
@@ -48,53 +48,44 @@ def evaluate(
     """
     from mrigan.config import TrackingConfig
     from mrigan.errors import ConfigError
-    from mrigan.evaluation import data_set_tables, evaluate_files, headline, parse_thresholds, training_lines
+    from mrigan.evaluation import evaluate_files, parse_thresholds
     from mrigan.evaluation.output_folder import EVALUATION, GANS, ROBUSTNESS, try_folder
-    from mrigan.terminal import Console
 
     tracking = TrackingConfig(enabled=track)
     given = parse_thresholds(thresholds) if thresholds else None
-    if scores or shards:
-        try_folder(out, ROBUSTNESS if robustness else GANS if gan else EVALUATION, force)
-    if scores and not (model or shards):
-        metrics = evaluate_files([*scores, *map(Path, more or [])], out, given)
-    elif gan and shards and not (model or scores):
-        from mrigan.scoring.gan_report import report_gans
-        from mrigan.scoring.runs import track_report
-
-        folders = _folders([*shards, *(more or [])], cache, split)
-        page = report_gans(gan, folders, out, split=split, device=device)
-        track_report(
-            "gan-report", [str(run) for run in gan], split, folders, files=[page, out / "figures"], config=tracking
-        )
-        echo(f"report: {page}")
-        return
-    elif model and shards and not scores:
-        from mrigan.scoring.evaluate import evaluate_models
-        from mrigan.scoring.robustness import evaluate_robustness
-        from mrigan.scoring.runs import track_report
-
-        folders = _folders([*shards, *(more or [])], cache, split)
-        if robustness:
-            evaluate_robustness(model, folders, out, split=split, thresholds=given, faces=faces, device=device)
-            track_report("robustness", model, split, folders, files=[out / "robustness.html"], config=tracking)
-            echo(f"report: {out / 'robustness.html'}")
-            return
-        metrics = evaluate_models(
-            model,
-            folders,
-            out,
-            split=split,
-            thresholds=given,
-            batch_size=batch_size,
-            workers=workers,
-            device=device,
-            tracking=tracking,
-        )
-    else:
+    inputs = {"scores": scores, "model": model, "gan": gan, "shards": shards}
+    if {name for name, value in inputs.items() if value} not in ({"scores"}, {"model", "shards"}, {"gan", "shards"}):
         raise ConfigError(
             "evaluate takes --model and --shards, or --gan and --shards, or --scores", fix="mrigan evaluate --help"
         )
+    try_folder(out, ROBUSTNESS if robustness else GANS if gan else EVALUATION, force)
+    if scores:
+        _print(evaluate_files([*scores, *map(Path, more or [])], out, given), out)
+        return
+    from mrigan.scoring.evaluate import evaluate_models
+    from mrigan.scoring.gan_report import report_gans
+    from mrigan.scoring.robustness import evaluate_robustness
+    from mrigan.scoring.runs import track_report
+
+    folders = _folders([*(shards or []), *(more or [])], cache, options.split)
+    if gan:
+        page = report_gans(gan, folders, out, options)
+        files = [page, out / "figures"]
+        track_report("gan-report", [str(run) for run in gan], options.split, folders, files=files, config=tracking)
+        echo(f"report: {page}")
+    elif robustness:
+        evaluate_robustness(model or [], folders, out, options, thresholds=given, faces=faces)
+        page = out / "robustness.html"
+        track_report("robustness", model or [], options.split, folders, files=[page], config=tracking)
+        echo(f"report: {page}")
+    else:
+        _print(evaluate_models(model or [], folders, out, options, thresholds=given, tracking=tracking), out)
+
+
+def _print(metrics: dict[str, Any], out: Path) -> None:
+    from mrigan.evaluation import data_set_tables, headline, training_lines
+    from mrigan.terminal import Console
+
     Console().print(headline(metrics), *data_set_tables(metrics))
     lines = training_lines((f"{r['model']} on {r['split']}:", r["training"]) for r in metrics["results"])
     for bad, line in lines:

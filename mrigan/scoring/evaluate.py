@@ -17,6 +17,7 @@ from mrigan.evaluation import evaluate
 from mrigan.evaluation.schema import VIDEO
 from mrigan.models.bundle import Bundle, load_bundle
 from mrigan.scoring.face_settings import face_settings
+from mrigan.scoring.options import ScoringOptions
 from mrigan.scoring.runs import track_evaluation
 from mrigan.scoring.shards import score_shards
 from mrigan.scoring.trained_on import trained_on
@@ -33,12 +34,9 @@ def evaluate_models(
     models: Sequence[str | Path],
     shards: Sequence[str | Path],
     out: str | Path,
+    options: ScoringOptions = ScoringOptions(),  # noqa: B008 (frozen)
     *,
-    split: str = "test",
     thresholds: Mapping[str, Any] | None = None,
-    batch_size: int = 64,
-    workers: int = 2,
-    device: str = "auto",
     tracking: TrackingConfig | None = None,
 ) -> dict[str, Any]:
     """Score one or several models on a split of shard folders, and write the report (see `mrigan.evaluation.evaluate`).
@@ -48,9 +46,6 @@ def evaluate_models(
         shards: finished shard folders.
         out: the report's folder.
         thresholds: `{"frame": …, "fraction": …}` in place of each model's own.
-        batch_size: faces a forward pass.
-        workers: loader processes.
-        device: auto, cpu, cuda.
         tracking: where MLflow gets a run a model; None = nowhere.
 
     Returns:
@@ -62,18 +57,16 @@ def evaluate_models(
     """
     names = model_names(models)
     bundles = {name: load_bundle(resolve(model)) for name, model in zip(names, models, strict=True)}
-    opened = ShardSet.open(list(shards), split, "any")
+    opened = ShardSet.open(list(shards), options.split, "any")
     check_separate(opened.folders)
     for name, bundle in bundles.items():
         _warn_of_other_faces(name, bundle, opened.folders)
-    scored = [
-        score_shards(bundle, opened, model=name, batch_size=batch_size, workers=workers, device=device)
-        for name, bundle in bundles.items()
-    ]
+    how: dict[str, Any] = {"batch_size": options.batch_size, "workers": options.workers, "device": options.device}
+    scored = [score_shards(bundle, opened, model=name, **how) for name, bundle in bundles.items()]
     own = {name: own_thresholds(bundle) for name, bundle in bundles.items()}
-    absent = left_out(opened.folders, split, scored[0])
+    absent = left_out(opened.folders, options.split, scored[0])
     known = {name: trained_on(bundle.card.provenance, opened) for name, bundle in bundles.items()}
-    training = {name: {split: says} for name, says in known.items()}
+    training = {name: {options.split: says} for name, says in known.items()}
     metrics = evaluate(pa.concat_tables(scored), thresholds or own, out, left_out=absent, training=training)
     if tracking is not None:
         track_evaluation(metrics, bundles, opened, Path(out), tracking)

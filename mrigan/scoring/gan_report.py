@@ -22,6 +22,7 @@ from mrigan.files import atomic_write, write_text
 from mrigan.models import load_generator, predict_mri
 from mrigan.mri import ssim_index
 from mrigan.scoring.chosen_faces import choose_faces
+from mrigan.scoring.options import ScoringOptions
 from mrigan.scoring.originals import find_originals
 
 Row = tuple[str, list[torch.Tensor | None], list[float] | None]  # name, (3, S, S) uint8 each, SSIM indices
@@ -34,14 +35,12 @@ def report_gans(
     runs: Sequence[str | Path],
     shards: Sequence[str | Path],
     out: str | Path,
-    *,
-    split: str = "test",
-    device: str = "auto",
+    options: ScoringOptions = ScoringOptions(),  # noqa: B008 (frozen)
 ) -> Path:
     """Write gan.html, figures/gan-curves.png and figures/mri-samples.png into `out`; returns the page.
 
     Args:
-        runs: `run.dir`s of `mrigan train gan`. shards: folders of pairs, for the samples of `split`.
+        runs: `run.dir`s of `mrigan train gan`. shards: folders of pairs, for the samples of the split.
 
     Raises:
         InputError: no run. ModelError: it has no finished generator. ShardError: the shards hold no pairs.
@@ -52,11 +51,15 @@ def report_gans(
     with atomic_write(out / "figures" / "gan-curves.png") as file:
         file.write(png)
     picture = io.BytesIO()
-    _samples(read, ShardSet.open(list(shards), split, "pairs"), choose_device(device)).save(picture, "png")
+    _samples(read, ShardSet.open(list(shards), options.split, "pairs"), choose_device(options.device)).save(
+        picture, "png"
+    )
     with atomic_write(out / "figures" / "mri-samples.png") as file:
         file.write(picture.getvalue())
     uri = "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
-    page = templates().get_template("gan.html").render(runs=read, curves=Markup(curves), samples=uri, split=split)
+    page = (
+        templates().get_template("gan.html").render(runs=read, curves=Markup(curves), samples=uri, split=options.split)
+    )
     write_text(out / "gan.html", page)
     return out / "gan.html"
 

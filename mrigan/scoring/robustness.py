@@ -26,6 +26,7 @@ from mrigan.imaging.corruptions import CORRUPTIONS, corrupt
 from mrigan.models.bundle import Bundle, load_bundle
 from mrigan.progress import bar
 from mrigan.scoring.evaluate import model_names, own_thresholds
+from mrigan.scoring.options import ScoringOptions
 from mrigan.tracking import resolve
 
 log = logging.getLogger(__name__)
@@ -39,11 +40,10 @@ def evaluate_robustness(
     models: Sequence[str | Path],
     shards: Sequence[str | Path],
     out: str | Path,
+    options: ScoringOptions = ScoringOptions(),  # noqa: B008 (frozen)
     *,
-    split: str = "test",
     thresholds: Mapping[str, Any] | None = None,
     faces: int = 500,
-    device: str = "auto",
     corruptions: Sequence[str] = tuple(CORRUPTIONS),
 ) -> list[dict[str, Any]]:
     """Score every model on whole videos of a split, as they are and under every corruption and severity, and write the
@@ -59,13 +59,13 @@ def evaluate_robustness(
         InputError: only one class is there. ModelError, ShardError: a model or a shard folder cannot be used.
     """
     names = model_names(models)
-    chosen = choose_device(device)
-    bundles = {n: load_bundle(resolve(m)).to(chosen) for n, m in zip(names, models, strict=True)}
-    opened = ShardSet.open(list(shards), split, "any")
+    device = choose_device(options.device)
+    bundles = {n: load_bundle(resolve(m)).to(device) for n, m in zip(names, models, strict=True)}
+    opened = ShardSet.open(list(shards), options.split, "any")
     check_separate(opened.folders)
     videos = _choose(opened, faces)
     conditions = [(CLEAN, 0), *((name, severity) for name in corruptions for severity in SEVERITIES)]
-    parts = Parts(Path(out) / PARTS, _identity(bundles, opened, faces, chosen))
+    parts = Parts(Path(out) / PARTS, _identity(bundles, opened, faces, device))
     tables = {condition: parts.load(_name(*condition)) for condition in conditions}
     missing = [condition for condition, table in tables.items() if table is None]
     if len(missing) < len(conditions):

@@ -26,6 +26,7 @@ from mrigan.evaluation import read_scores
 from mrigan.models import Detector, Generator
 from mrigan.models.bundle import load_bundle, save_bundle
 from mrigan.scoring.evaluate import evaluate_models
+from mrigan.scoring.options import ScoringOptions
 from mrigan.scoring.trained_on import SAYS, trained_on
 from tests.data.shards import SCHEMA, Sample, _row, make_samples, write_shards
 from tests.tracking.stores import new_store
@@ -147,13 +148,13 @@ def test_faces_cut_otherwise_than_the_models_are_said(models, shards, tmp_path, 
     other = to_dict(replace(FacesConfig(size=SIZE), margin=0.3))
     save_bundle(tmp_path / "wide", bundle.detector, faces=other, thresholds=bundle.thresholds)
     with caplog.at_level(logging.WARNING, logger="mrigan.scoring.evaluate"):
-        evaluate_models([tmp_path / "wide"], [shards], tmp_path / "out", workers=0)
+        evaluate_models([tmp_path / "wide"], [shards], tmp_path / "out", ScoringOptions(workers=0))
     assert "wide was trained on faces with margin 0.3" in caplog.text
 
 
 def test_an_empty_split_and_a_model_given_twice(models, shards, tmp_path):
     with pytest.raises(ShardError, match="no usable sample in split 'val'"):
-        evaluate_models([models["face"]], [shards], tmp_path / "out", split="val")
+        evaluate_models([models["face"]], [shards], tmp_path / "out", ScoringOptions(split="val"))
     with pytest.raises(ConfigError, match="given twice"):
         evaluate_models([models["face"], models["face"]], [shards], tmp_path / "out")
     assert not (tmp_path / "out").exists()
