@@ -18,6 +18,24 @@ class RunConfig:
 
 
 @dataclass
+class SelfBlendConfig:
+    """Fakes made of the real faces while they are loaded (Shiohara and Yamasaki, CVPR 2022). Shards need
+    faces.landmarks=mesh, and a faces.margin above the largest one here."""
+
+    use: bool = checked(False, before=False)  # train on the real faces and their self-blends; stored fakes are not read
+    # How often each kind of mask is drawn, relative to the others, in the order: face, no_forehead, inner, mouth, eyes,
+    # random
+    hulls: list[float] = within(0, 1000, [4.0, 2.0, 1.0, 1.0, 1.0, 1.0], length=6)
+    # Margin of the crop around a face's box, on each side, in parts of its size: drawn between the two; a verdict cuts
+    # at the middle
+    margin: list[float] = within(0, 2, [0.06, 0.21], length=2)
+    face_px: list[float] = within(16, 2048, [80, 300], length=2)  # px, to which half of the faces are made smaller
+    jpeg: list[float] = within(1, 100, [40, 100], length=2)  # quality, of half of the pairs
+    crf: list[float] = within(0, 51, [18, 40], length=2)  # x264's rate factor, of half of the pairs
+    erase: float = within(0, 1, 0.3)  # probability that a rectangle is blanked in both pictures
+
+
+@dataclass
 class DataConfig:
     # Folders of shards, or URLs of them (http, s3, file, …). A resumed run compares their content, so a folder may move
     shards: list[str] = checked([], may_change=True)
@@ -39,6 +57,7 @@ class DataConfig:
         "stop", "skip", may_change=True
     )  # skip: another sample of the class replaces a bad one; counted
     flip: float = 0.5  # probability of a horizontal flip, face and MRI alike
+    self_blend: SelfBlendConfig = checked(SelfBlendConfig)
 
 
 @dataclass

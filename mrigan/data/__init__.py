@@ -3,19 +3,24 @@
 from mrigan.data.backends.base import Loader
 from mrigan.data.batch import Batch
 from mrigan.data.loader import LoaderOptions, eval_batches, make_loader
-from mrigan.data.plan import EpochPlan
+from mrigan.data.plan import EpochPlan, PairedPlan
 from mrigan.data.reader import ShardSet
 from mrigan.data.samples import Samples
+from mrigan.data.self_blends import BlendedShards, PairRecipe, SelfBlends
 from mrigan.data.separation import check_separate
 from mrigan.data.stage import local_folders
 from mrigan.data.window import ShardWindow
 
 __all__ = [
     "Batch",
+    "BlendedShards",
     "EpochPlan",
     "Loader",
     "LoaderOptions",
+    "PairRecipe",
+    "PairedPlan",
     "Samples",
+    "SelfBlends",
     "ShardSet",
     "ShardWindow",
     "check_separate",

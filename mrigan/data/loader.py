@@ -26,6 +26,7 @@ from mrigan.data.batch import Request
 from mrigan.data.plan import EpochPlan, rank_range
 from mrigan.data.reader import ShardSet
 from mrigan.data.samples import Samples
+from mrigan.data.self_blends import BlendedShards, SelfBlends
 from mrigan.errors import ConfigError
 from mrigan.imaging.face_augmentation import takes_planes
 
@@ -128,6 +129,8 @@ def eval_batches(
             yield Request(step, part, np.zeros_like(part))
 
     samples = Samples(shards, size=size, mri=mri)
+    if isinstance(shards, BlendedShards):
+        samples = SelfBlends(shards, size=size, mri=bool(mri))
     return open_loader(samples, requests(), batch_size, LoaderOptions(workers=workers, workers_are=workers_are))
 
 
@@ -150,6 +153,8 @@ def open_loader(samples: Samples, requests: Iterable[Request], batch_size: int, 
 
 def _decoder(samples: Samples, batch_size: int, options: LoaderOptions) -> MakeDecoder | None:
     """What makes the batch decoder; None = OpenCV, picture by picture."""
+    if isinstance(samples, SelfBlends):
+        return None  # they are made on the CPU
     cuda = options.on_cuda
     if cuda and options.device.type != "cuda":
         raise ConfigError("data.decode_on=cuda, but training is on the CPU", fix="data.decode_on=cpu, or a GPU")

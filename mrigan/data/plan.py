@@ -63,7 +63,7 @@ class EpochPlan:
         self.samples = len(fake)
         self._classes = classes
         self._per_class = min(len(ids) for ids in classes)
-        self.epoch_length = 2 * self._per_class if balance else len(fake)
+        self.epoch_length = self._length = 2 * self._per_class if balance else len(fake)
         self._cache: OrderedDict[int, Ids] = OrderedDict()
 
     def epoch(self, epoch: int) -> Ids:
@@ -92,8 +92,8 @@ class EpochPlan:
         position, stop = step * global_batch, (step + 1) * global_batch
         ids, epochs = [], []
         while position < stop:
-            epoch, offset = divmod(position, self.epoch_length)
-            count = min(stop - position, self.epoch_length - offset)
+            epoch, offset = divmod(position, self._length)
+            count = min(stop - position, self._length - offset)
             ids.append(self.epoch(epoch)[offset : offset + count])
             epochs.append(np.full(count, epoch, dtype=np.int64))
             position += count
@@ -101,7 +101,7 @@ class EpochPlan:
 
     def steps(self, epochs: float, global_batch: int) -> int:
         """The number of steps that shows `epochs` epochs in full: rounded up to a whole batch."""
-        return max(1, -int(-epochs * self.epoch_length // global_batch))
+        return max(1, -int(-epochs * self._length // global_batch))
 
     @staticmethod
     def rank_slice(ids: Ids, rank: int, world_size: int) -> Ids:
@@ -113,7 +113,7 @@ class EpochPlan:
         if self.balance:
             drawn = self._drawn(0, epoch), self._drawn(1, epoch)
         if self.window is not None:
-            return self.window.order(drawn, epoch * self.epoch_length, lambda purpose: self._word(epoch, purpose))
+            return self.window.order(drawn, epoch * self._length, lambda purpose: self._word(epoch, purpose))
         together = np.concatenate(drawn)
         return together[np.argsort(hash_ids(together, self._word(epoch, "order")))]
 
@@ -130,6 +130,26 @@ class EpochPlan:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cache": OrderedDict()}
+
+
+class PairedPlan(EpochPlan):
+    """The plan of samples that belong together by two: 2k and 2k + 1 are always side by side in a batch.
+
+    Args:
+        samples: their number, even.
+        window: of the pairs, with half the global batch.
+    """
+
+    def __init__(self, samples: int, seed: int, window: ShardWindow | None = None) -> None:
+        super().__init__(np.zeros(samples // 2, np.uint8), seed, window, balance=False)
+        self.samples = self.epoch_length = samples
+
+    def batch_with_epochs(self, step: int, global_batch: int) -> tuple[Ids, Ids]:
+        pairs, epochs = super().batch_with_epochs(step, global_batch // 2)
+        return np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel(), epochs.repeat(2)
+
+    def steps(self, epochs: float, global_batch: int) -> int:
+        return super().steps(epochs, global_batch // 2)
 
 
 def rank_range(global_batch: int, rank: int, world_size: int) -> slice:

@@ -7,6 +7,7 @@ and where storage fails or a shard is cut meanwhile, it is an error, while a map
 
 from __future__ import annotations
 
+import copy
 import zlib
 from functools import cached_property
 from pathlib import Path
@@ -43,7 +44,10 @@ class SampleError(ShardError):
 
     Attributes:
         sample: its place in the `ShardSet`.
+        unusable: nothing is damaged, but the sample lacks what is needed of it: another one replaces it in any case.
     """
+
+    unusable = False
 
     def __init__(self, sample: int, what: str, *, where: str | Path | None, fix: str | None) -> None:
         super().__init__(what, where=where, fix=fix)
@@ -173,9 +177,18 @@ class ShardSet:
         """All columns of the samples' rows in `samples.parquet` (data set, method, name, frame, ...), by id."""
         tables = [select_rows(Layout(folder).samples, splits=[self.split], stored=True) for folder in self.folders]
         rows = pa.concat_tables(tables).sort_by(_ORDER)
-        if len(rows) > len(self):  # pack.match leaves some out
+        if len(rows) > len(self):  # pack.match and `subset` leave some out
             rows = rows.filter(pc.is_in(rows["key"], pa.array([key.decode() for key in self._keys.tolist()])))
         return rows
+
+    def subset(self, ids: npt.NDArray[np.int64]) -> ShardSet:
+        """These samples alone, numbered anew in the order given; the data hash stays that of all. Ids may repeat."""
+        part = copy.copy(self)
+        part.__dict__.pop("rows", None)
+        part.labels, part._keys, part._index = self.labels[ids], self._keys[ids], self._index[ids]
+        part._checked = np.zeros(len(ids), bool)
+        part.reopen()
+        return part
 
     def read(self, i: int) -> tuple[bytes, bytes | None, bytes]:
         """The encoded face, the encoded MRI (None in a set of faces) and the JSON of sample `i`.

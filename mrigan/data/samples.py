@@ -45,6 +45,7 @@ class Encoded:
         mirrored: whether face and MRI are flipped left to right.
         face: a whole JPEG or PNG file.
         mri: the same; None if it is black or was not requested.
+        json: the sample's third member.
     """
 
     id: int
@@ -52,6 +53,7 @@ class Encoded:
     mirrored: bool
     face: memoryview
     mri: memoryview | None
+    json: memoryview
 
 
 class Samples:
@@ -98,13 +100,13 @@ class Samples:
             SampleError: it cannot be read, has changed since it was written, or is not a whole picture.
         """
         rng = SampleRng.of(self.seed, epoch, self.shards.key(i))
-        face, mri, _ = self.shards.view(i)
+        face, mri, json = self.shards.view(i)
         if not self.mri or (mri is not None and self._is_black(i, mri)):
             mri = None
         for name, data in (("face", face), ("mri", mri)):
             if data is not None:
                 self._check_whole(i, name, data)
-        return Encoded(i, rng, rng.uniform < self.flip, face, mri)
+        return Encoded(i, rng, rng.uniform < self.flip, face, mri, json)
 
     def decode_into(self, sample: Encoded, face: Picture, mri: Picture | None) -> None:
         """Decode, flip and augment a sample into planes of (3, size, size).
@@ -137,7 +139,7 @@ class Samples:
             try:
                 return use(candidate), skipped
             except SampleError as error:
-                if self.on_bad == "stop":
+                if self.on_bad == "stop" and not error.unusable:
                     raise
                 skipped.append(Skipped(error.sample, str(error)))
                 last = error

@@ -10,13 +10,17 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from mrigan.config import DataConfig
+from mrigan.config import DataConfig, SelfBlendConfig
 from mrigan.data import (
     Batch,
+    BlendedShards,
     EpochPlan,
     Loader,
     LoaderOptions,
+    PairedPlan,
+    PairRecipe,
     Samples,
+    SelfBlends,
     ShardSet,
     check_separate,
     local_folders,
@@ -28,7 +32,10 @@ from mrigan.engine.optimizer import check_schedule
 from mrigan.engine.seeding import seed_all
 from mrigan.errors import ConfigError, ShardError
 from mrigan.health import Watchdog
+from mrigan.imaging.blending import HULLS, BlendRecipe
+from mrigan.imaging.degrading import Degradation
 from mrigan.progress import Advance, bar
+from mrigan.scoring.face_settings import face_settings
 from mrigan.training.state import TrainState
 from mrigan.training.task import Task
 
@@ -86,19 +93,32 @@ class TrainingData:
         shards, held_out = (ShardSet.open(folders, split, task.shard_kind) for split in (TRAIN_SPLIT, data.val_split))
         check_separate(folders)
         shards.verify = held_out.verify = data.verify
-        window = shards.window(data.window, train.batch_size) if data.shuffle == "window" else None
+        blends = data.self_blend
+        if blends.use:
+            recipe, margin = pair_recipe(blends), face_settings(folders)["margin"]
+            shards, held_out = (BlendedShards(each, margin, recipe) for each in (shards, held_out))
+            if train.batch_size % (2 * parts):
+                raise ConfigError(
+                    f"train.batch_size={train.batch_size} holds pairs of a face and its self-blend",
+                    fix=f"use a multiple of {2 * parts}",
+                )
+        drawn = train.batch_size // (2 if blends.use else 1)
+        window = shards.window(data.window, drawn) if data.shuffle == "window" else None
         if window is not None and window.lanes % world.size:
             log.warning(
                 "data.window=%d: each shard is read by several of the %d ranks; a multiple of %d is read by one",
                 data.window, world.size, 2 * world.size)  # fmt: skip
         balance = data.balance == "classes"
-        if not balance and shards.labels.min() == shards.labels.max():
+        if not balance and not blends.use and shards.labels.min() == shards.labels.max():
             raise ShardError(
                 f"the training samples are all {'fake' if shards.labels[0] else 'real'}: nothing can be told apart",
                 where=", ".join(map(str, folders)),
                 fix="give shards of both classes",
             )
-        plan = EpochPlan(shards.labels, train.seed, window, balance)
+        if blends.use:
+            plan: EpochPlan = PairedPlan(len(shards), train.seed, window)
+        else:
+            plan = EpochPlan(shards.labels, train.seed, window, balance)
         return cls(task, world, shards, held_out, plan, train.steps or plan.steps(train.epochs, train.batch_size))
 
     def keys(self, place: int, rank: int | None = None) -> list[str]:
@@ -139,14 +159,12 @@ class TrainingData:
     def _loader(self, start: int, stop: int) -> Loader:
         config, inputs = self.task.config, self.task.inputs
         data = config.data
-        samples = Samples(
-            self.train,
-            size=inputs.size,
-            mri=inputs.mri,
-            seed=config.train.seed,
-            flip=0.0 if inputs.augment else data.flip,  # an augmentation includes its own flip
-            augment=inputs.augment,
-            on_bad=data.on_bad,
+        common = {"size": inputs.size, "mri": inputs.mri, "seed": config.train.seed, "on_bad": data.on_bad}
+        samples = (
+            SelfBlends(self.train, **common, flip=data.flip, train=True)
+            if isinstance(self.train, BlendedShards)
+            # an augmentation includes its own flip
+            else Samples(self.train, **common, flip=0.0 if inputs.augment else data.flip, augment=inputs.augment)
         )
         options = LoaderOptions(
             library=data.loader,
@@ -179,6 +197,19 @@ class TrainingData:
             return nullcontext(lambda items=1, note="": None)
         batch = self.task.config.train.batch_size
         return bar(f"training {self.task.title}", self.steps * batch, "images", done=step * batch)
+
+
+def pair_recipe(config: SelfBlendConfig) -> PairRecipe:
+    """The recipe of self-blends that the settings describe."""
+    weights = tuple(zip(HULLS, config.hulls, strict=True))
+    loss = Degradation(face_px=_whole(config.face_px), jpeg=_whole(config.jpeg), crf=_whole(config.crf))
+    low, high = config.margin
+    return PairRecipe(margin=(low, high), blend=BlendRecipe(hulls=weights), degradation=loss, erase_prob=config.erase)
+
+
+def _whole(bounds: list[float]) -> tuple[int, int]:
+    low, high = bounds
+    return round(low), round(high)
 
 
 def shard_folders(data: DataConfig) -> list[Path]:
