@@ -130,7 +130,7 @@ def eval_batches(
 
     samples = Samples(shards, size=size, mri=mri)
     if isinstance(shards, BlendedShards):
-        samples = SelfBlends(shards, size=size, mri=bool(mri))
+        samples = SelfBlends(shards, size=size, mri=mri is not False)
     return open_loader(samples, requests(), batch_size, LoaderOptions(workers=workers, workers_are=workers_are))
 
 

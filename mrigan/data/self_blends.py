@@ -23,7 +23,7 @@ from mrigan.data.samples import Encoded, Samples
 from mrigan.errors import ConfigError, ShardError
 from mrigan.imaging.blending import COMMON, BlendRecipe, ColourJitter, SelfBlend, recoloured, self_blend
 from mrigan.imaging.degrading import Degradation, degrade
-from mrigan.mri import stored_mri
+from mrigan.mri import mri_image
 from mrigan.video import expand_box
 
 METHOD = "self-blend"
@@ -204,11 +204,16 @@ class SelfBlends(Samples):
             pair = self_blend(crop, points, rng, self.recipe.blend)
             table = self.recipe.colour.draw(rng)
             pair = replace(pair, target=recoloured(pair.target, table), blend=recoloured(pair.blend, table))
-            planes = torch.from_numpy(np.stack([pair.target, pair.blend])).permute(0, 3, 1, 2).contiguous()
-            mri = stored_mri(planes[:1], planes[1:], self.recipe.metric)[0].permute(1, 2, 0).contiguous().numpy()
+            mri = self._mri(pair)
             if mri.mean() >= MIN_MRI:
                 break
         return pair, mri
+
+    def _mri(self, pair: SelfBlend) -> Picture:
+        """(size, size, 3) uint8. Not by `stored_mri`, which changes how OpenCV rounds in other threads meanwhile."""
+        target, blend = (torch.from_numpy(p).permute(2, 0, 1)[None].contiguous() for p in (pair.target, pair.blend))
+        exact = mri_image(target, blend, self.recipe.metric)[0]
+        return exact.round().byte().permute(1, 2, 0).contiguous().numpy()
 
     def _erase(self, pictures: list[Picture], mri: Picture, rng: np.random.Generator) -> None:
         """Blank a rectangle of .02...0.2 of the area: mean grey in both pictures, black in the MRI."""
