@@ -16,11 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from mrigan.data.decode import Picture, flip, resize, split_into
+from mrigan.data.decode import Picture, split_into
 from mrigan.data.reader import SampleError, ShardSet
 from mrigan.data.sample_rng import SampleRng
 from mrigan.data.samples import Encoded, Samples
 from mrigan.errors import ConfigError, ShardError
+from mrigan.imaging import arrays
 from mrigan.imaging.blending import COMMON, BlendRecipe, ColourJitter, SelfBlend, recoloured, self_blend
 from mrigan.imaging.degrading import Degradation, degrade
 from mrigan.mri import mri_image
@@ -179,7 +180,7 @@ class SelfBlends(Samples):
         points = (np.array(about["landmarks"]) - [left, top]) * scale
         box = ((np.array(about["box"]).reshape(2, 2) - [left, top]) * scale).reshape(4)
         if sample.mirrored:
-            image, w = flip(image), image.shape[1]
+            image, w = arrays.flip(image), image.shape[1]
             points[:, 0] = w - 1 - points[:, 0]
             box[[0, 2]] = w - box[[2, 0]]
         return image, points, box
@@ -195,7 +196,7 @@ class SelfBlends(Samples):
         x1 = min(round(box[2] + margin * w + dx), image.shape[1])
         y1 = min(round(box[3] + margin * h + dy), image.shape[0])
         scale = np.array([self.size / (x1 - x0), self.size / (y1 - y0)])
-        crop = resize(np.ascontiguousarray(image[y0:y1, x0:x1]), self.size)
+        crop = arrays.resize(np.ascontiguousarray(image[y0:y1, x0:x1]), (self.size, self.size), "linear")
         return crop, (points - [x0, y0]) * scale, float(w * scale[0])
 
     def _blended(self, crop: Picture, points: np.ndarray, rng: np.random.Generator) -> tuple[SelfBlend, Picture]:
