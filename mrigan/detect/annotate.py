@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 
@@ -77,8 +78,6 @@ def annotate(verdict: Verdict, out: str | Path) -> int:
     Raises:
         InputError: the video cannot be read.
     """
-    import av
-
     faces, count, pts = Faces(verdict), 0, -1
     with atomic_write(out) as file, av.open(file, "w", format="mp4") as container:
         stream: Any = None

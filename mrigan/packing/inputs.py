@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import av
 import pyarrow as pa
 
 from mrigan.catalog import Clip
@@ -53,8 +54,6 @@ def libraries(config: ShardsConfig) -> dict[str, str]:
     instruction set: it is named, too.
     All else is the same on every processor (see `mrigan.mri.stored_mri` and `mrigan.video.mtcnn`).
     """
-    import av
-
     video = config.video
     may_be_dali = video.decoder == "dali" or (video.decoder == "auto" and video.device != "cpu")
     packages = PACKAGES | ({"dali": DALI} if may_be_dali else {})

@@ -21,6 +21,7 @@ import numpy as np
 from mrigan.errors import ConfigError, InputError
 from mrigan.files import sha256_file, sync_folder, write_json, write_text
 from mrigan.progress import bar
+from mrigan.sample.encode import ClipWriter
 from mrigan.sample.fakes import KINDS
 from mrigan.sample.motion import FPS, render
 from mrigan.sample.people import HEIGHT, WIDTH, make_person
@@ -186,8 +187,6 @@ def make_clips(seed: int, frames: int, folder: Path, number: int, clips: dict[st
     Args:
         frames: of each clip. clips: file names by "original" and the kinds of fake.
     """
-    from mrigan.sample.encode import ClipWriter
-
     portraits = load_portraits()
     person, donor = (make_person(seed, n, portraits) for n in (number, number ^ 1))
     order = ["original", *KINDS]

@@ -170,8 +170,6 @@ def _reduced(image: Picture) -> np.ndarray:
     First means over whole pixels, then less than a halving between neighbours: no float in it, so every processor has
     the same values, and it takes a quarter of the time of means over parts of pixels.
     """
-    import cv2
-
     step = max(max(image.shape[:2]) // (2 * SOURCE), 1)
     coarse = image[::step, ::step]
     h, w = coarse.shape[:2]

@@ -13,16 +13,16 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, BinaryIO
 
+import av
 import numpy as np
+from av.container import InputContainer
+from av.sidedata.sidedata import Type
+from av.video.stream import VideoStream
 
 from mrigan.errors import InputError
 from mrigan.imaging.picture import Picture, is_array
-
-if TYPE_CHECKING:
-    from av.container import InputContainer
-    from av.video.stream import VideoStream
 
 CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"  # demuxers that read their own file only
 FIRST_BOXES = {b"ftyp", b"wide", b"mdat", b"free", b"skip", b"pnot"}  # what an mp4 or mov may begin with
@@ -43,8 +43,6 @@ def open_video(path: str | Path, threads: int = THREADS) -> Iterator[tuple[Input
     Raises:
         InputError: no regular file, empty, not one of `CONTAINERS`, no video stream, no decoder, or absurd in size.
     """
-    import av
-
     where = os.fsdecode(path)
     _check_file(where)
     try:
@@ -99,8 +97,6 @@ def check_size(width: int, height: int, where: str) -> None:
 
 def display_matrix(frame: Any) -> np.ndarray | None:
     """The 2 × 2 part of the frame's display matrix (rows: where stored x and y go), or None for a picture as stored."""
-    from av.sidedata.sidedata import Type
-
     for data in frame.side_data:
         if data.type == Type.DISPLAYMATRIX:
             m = np.frombuffer(bytes(data), np.int32)
@@ -141,9 +137,9 @@ def _check_file(where: str) -> None:
     if status.st_size == 0:
         raise InputError("the file is empty (zero bytes)", where=where, fix="copy or download it again")
     # Fewer blocks than bytes: holes, which a demuxer would read as zeros for hours, or a file system that compresses.
-    if status.st_blocks * BLOCK < status.st_size / 2 and 2 * (there := stored_bytes(where)) < status.st_size:
+    if status.st_blocks * BLOCK < status.st_size / 2 and 2 * (stored := stored_bytes(where)) < status.st_size:
         raise InputError(
-            f"most of the file is missing: {there:,} of its {status.st_size:,} bytes are stored, the rest are holes",
+            f"most of the file is missing: {stored:,} of its {status.st_size:,} bytes are stored, the rest are holes",
             where=where,
             fix="copy or download it again",
         )
@@ -151,53 +147,54 @@ def _check_file(where: str) -> None:
 
 def stored_bytes(where: str) -> int:
     """The bytes of a file that are not in holes; of a file in very many pieces, at most those after the first ones."""
-    there = at = 0
+    stored = at = 0
     with open(where, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         for _ in range(MAX_PIECES):
             try:
                 start = os.lseek(file.fileno(), at, os.SEEK_DATA)
             except OSError as error:
-                return there if error.errno == errno.ENXIO else size  # only a hole is left; or holes cannot be told
+                return stored if error.errno == errno.ENXIO else size  # a hole is left; or none is reported
             at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
-            there += at - start
-    return there + size - at
+            stored += at - start
+    return stored + size - at
 
 
 def _pick_stream(container: Any, where: str) -> Any:
-    import av
-
     cover = av.stream.Disposition.attached_pic
     streams = [s for s in container.streams.video if not s.disposition & cover]
     if not streams:
         what = "only a cover picture" if container.streams.video else "no video stream"
         raise InputError(f"{what} in this file", where=where, fix="give a file with moving pictures")
-    known = [s for s in streams if s.codec_context is not None]
-    if not known:
+    decodable = [s for s in streams if s.codec_context is not None]
+    if not decodable:
         raise InputError("no decoder for the video stream", where=where, fix="convert it to H.264")
     best = container.streams.best("video")
-    return best if best in known else known[0]
+    return best if best in decodable else decodable[0]
 
 
 def _lacks_its_index(where: str) -> bool:
     """Whether a file begins as an mp4 or mov, and has no `moov` box on its top level (or only the first part of it)."""
-    size, at = os.path.getsize(where), 0
+    size = os.path.getsize(where)
     with open(where, "rb") as file:
-        for place in range(MAX_BOXES):
-            file.seek(at)
-            head = file.read(16)
-            kind = head[4:8]
-            if place == 0 and kind not in FIRST_BOXES:
-                return False
-            length = int.from_bytes(head[:4])
-            if length == 1:
-                length = int.from_bytes(head[8:16])
-            if len(head) < 8 or length < 8:  # the end; or the last box, or a hole
-                return True
-            if kind == b"moov":
-                return at + length > size
-            at += length
-    return False
+        if file.read(8)[4:] not in FIRST_BOXES:
+            return False
+        return all(kind != b"moov" or at + length > size for kind, at, length in boxes(file))
+
+
+def boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """The boxes on the top level of an mp4 or mov: their kind, where they begin, and their length, in bytes."""
+    at = 0
+    for _ in range(MAX_BOXES):
+        file.seek(at)
+        head = file.read(16)
+        length = int.from_bytes(head[:4])
+        if length == 1:
+            length = int.from_bytes(head[8:16])
+        if len(head) < 8 or length < 8:  # the end; or the last box, or a hole
+            return
+        yield head[4:8], at, length
+        at += length
 
 
 def _not_a_video(where: str, reason: str) -> InputError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from mrigan.video.container import as_displayed, check_size, display_matrix, is_turned
 from mrigan.video.sizes import Size, canvas, square
@@ -18,8 +19,6 @@ class Converter:
     """
 
     def __init__(self, where: str, sizes: frozenset[Size], ratio: float) -> None:
-        from av.video.reformatter import VideoReformatter
-
         self._where, self._sizes, self._ratio = where, sizes, ratio
         self.size: Size | None = None
         self._reformatter = VideoReformatter()

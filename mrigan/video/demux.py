@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import av
+
 from mrigan.video.container import stated_duration
 from mrigan.video.damage import SETTLED, FileHoles, has_hole
 
@@ -56,8 +58,6 @@ class Packets:
             packet = after
 
     def _read(self) -> Any:
-        import av
-
         try:
             packet = next(self._packets, None)
         except av.error.BlockingIOError:  # MPEG-TS: nothing but a hole up to the end
@@ -74,8 +74,6 @@ class Packets:
 
     def _last(self) -> Any:
         """An empty packet, which makes the decoder give out what it holds back."""
-        import av
-
         packet = av.Packet()
         packet.stream = self._stream
         return packet

@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
+
 from mrigan.errors import InputError
 from mrigan.imaging.picture import Picture
 from mrigan.video.container import THREADS, open_video
@@ -159,8 +161,6 @@ def decode(
         needed: tells by index which frames are wanted; others may come or not. A decoder can leave out frames that no
             other frame refers to (half of many H.264 files); the frames that come are the same, bit by bit.
     """
-    import av
-
     where = os.fsdecode(path)
     with open_video(path, threads) as (container, stream):
         context = stream.codec_context

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
+
 from mrigan.video.container import display_matrix, is_turned, open_video, stated_duration
 from mrigan.video.sizes import canvas, frame_sizes, pixel_ratio, square
 
@@ -45,8 +47,6 @@ def probe(path: str | Path) -> VideoInfo:
     Raises:
         InputError: as `open_video`.
     """
-    import av
-
     with open_video(path) as (container, stream):
         frame = None
         with suppress(av.error.FFmpegError):  # a damaged first frame: `read_frames` finds out what can be read
@@ -79,8 +79,6 @@ def _shown_frames(container: Any, stream: Any) -> int | None:
 
 
 def _described(stream: Any) -> str:
-    import av
-
     context = stream.codec_context
     kind = "cover picture" if stream.disposition & av.stream.Disposition.attached_pic else "video stream"
     if context is None:

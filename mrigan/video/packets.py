@@ -17,10 +17,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
 from mrigan.video.container import check_size, display_matrix, open_video
 from mrigan.video.demux import Packets, cut_short
+from mrigan.video.nal import has_lengths, units
 from mrigan.video.numbering import Clock, Numbering, Place
 from mrigan.video.sizes import frame_sizes, pixel_ratio
 
@@ -63,8 +65,7 @@ class Stream:
 
     def part(self, indices: list[int]) -> tuple[bytes, list[int]]:
         """As little of the clip as gives the frames `indices` (rising): a Matroska file, and their indices in it."""
-        wanted = set(indices)
-        last = max(i for i, rank in enumerate(self.ranks) if rank in wanted)
+        last = max(i for i, rank in enumerate(self.ranks) if rank in set(indices))
         start = max(i for i in range(last + 1) if self.ranks[i] <= indices[0] and (i == 0 or self._begins(i)))
         ranks = self.ranks[start : last + 1]
         order = {rank: place for place, rank in enumerate(sorted(ranks))}
@@ -75,11 +76,14 @@ class Stream:
         packet = self.packets[i]
         if not packet.is_keyframe:
             return False
-        return self.codec in INTRA or (self.codec in IDR and _is_idr(self.codec, self.template, bytes(packet)))
+        return self.codec in INTRA or (self.codec in IDR and self._is_idr(bytes(packet)))
+
+    def _is_idr(self, data: bytes) -> bool:
+        """Whether a packet of H.264 or HEVC has an IDR unit; one with start codes is not looked into."""
+        context = self.template.codec_context
+        return has_lengths(context) and any(kind in IDR[self.codec] for kind, _ in units(context, data))
 
     def _written(self, start: int, places: list[int]) -> bytes:
-        import av
-
         delay = max(i - place for i, place in enumerate(places))  # no frame is shown before it is decoded
         file = io.BytesIO()
         with av.open(file, "w", format="matroska") as container:
@@ -103,8 +107,6 @@ def taken_apart(path: str | Path, codecs: set[str], pixels: set[str]) -> Iterato
         RefusedError: of no use, damaged, or not simple enough.
         InputError: as `open_video`.
     """
-    import av
-
     where = os.fsdecode(path)
     with open_video(path) as (container, stream):
         context = stream.codec_context
@@ -169,19 +171,3 @@ def _read(container: Any, stream: Any, numbering: Numbering, where: str) -> tupl
     if stopped := source.stopped or source.cut_short(len(packets)):
         raise RefusedError(stopped)
     return packets, places
-
-
-def _is_idr(codec: str, stream: Any, data: bytes) -> bool:
-    """Whether a packet of H.264 or HEVC as mp4 and Matroska keep it (NAL units after their lengths) is an IDR one."""
-    header = bytes(stream.codec_context.extradata or b"")
-    at = 4 if codec == "h264" else 21
-    if len(header) <= at or header[0] != 1:
-        return False  # start codes instead of lengths: not looked into
-    width = (header[at] & 3) + 1
-    place = 0
-    while place + width < len(data):
-        first = data[place + width]
-        if (first & 31 if codec == "h264" else first >> 1 & 63) in IDR[codec]:
-            return True
-        place += width + int.from_bytes(data[place : place + width])
-    return False

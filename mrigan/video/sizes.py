@@ -15,13 +15,16 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from mrigan.video.container import MAX_PIXELS, open_video
+import av
 
-Size = tuple[int, int]
+from mrigan.imaging.coordinates import Size
+from mrigan.video.container import MAX_PIXELS, boxes, open_video
+from mrigan.video.nal import units
 
 SQUARE = 0.01  # a pixel that is wider or higher than square by less is taken for square: nobody sees it
 MAX_RATIO = 4.0  # no camera has pixels that are longer
 HEAD = 1024  # bytes of a key frame that hold its parameter sets
+SPS = {"h264": 7, "hevc": 33}  # NAL unit types
 MOOV_LIMIT = WHOLE = 64 * 2**20  # bytes
 MAX_REMEMBERED = 256  # files
 MAX_DIFFERENT = 64  # parameter sets that are decoded to know their size
@@ -42,20 +45,20 @@ def square(size: Size, ratio: float) -> Size:
 def frame_sizes(where: str, container: Any, stream: Any) -> frozenset[Size]:
     """The sizes that a clip's frames are stored at, (w, h) in px; only those that can be told without decoding."""
     context, kind = stream.codec_context, container.format.name
-    known = frozenset({(context.width, context.height)})
+    stated = frozenset({(context.width, context.height)})
     if context.name not in CHANGING or not any(name in kind for name in ("mp4", *STREAMED)):
-        return known
+        return stated
     status = os.stat(where)
     file = (where, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-    if file not in _FOUND:
-        if len(_FOUND) >= MAX_REMEMBERED:
-            _FOUND.clear()
+    if file not in _REMEMBERED:
+        if len(_REMEMBERED) >= MAX_REMEMBERED:
+            _REMEMBERED.clear()
         if "mp4" in kind:
             keys = [(entry.pos, entry.size) for entry in stream.index_entries if entry.is_keyframe]
-            _FOUND[file] = known.union(_described(where), _sizes(context, _keys(where, keys)))
+            _REMEMBERED[file] = stated.union(_described(where), _sizes(context, _keys(where, keys)))
         else:
-            _FOUND[file] = known.union(_scanned(where))
-    return _FOUND[file] | known
+            _REMEMBERED[file] = stated.union(_scanned(where))
+    return _REMEMBERED[file] | stated
 
 
 def canvas(sizes: Iterable[Size], first: Size) -> Size:
@@ -65,18 +68,16 @@ def canvas(sizes: Iterable[Size], first: Size) -> Size:
 
 def _scanned(where: str) -> set[Size]:
     """From the key frames of a container without an index: it is read once, not decoded."""
-    import av
-
-    found: set[Size] = set()
+    sizes: set[Size] = set()
     with open_video(where) as (container, stream):
         packets = (p for p in container.demux(stream) if p.size and p.is_keyframe)
         keys = (_Key(bytes(memoryview(p)[:HEAD]), partial(bytes, p)) for p in packets)
         try:
             for size in _sizes(stream.codec_context, keys):
-                found.add(size)
+                sizes.add(size)
         except av.error.FFmpegError:  # the end of what can be read, as the decoder will find, too
             pass
-    return found
+    return sizes
 
 
 class _Key(NamedTuple):
@@ -96,8 +97,8 @@ def _keys(where: str, places: Iterable[tuple[int, int]]) -> Iterator[_Key]:
 
 def _sizes(context: Any, keys: Iterable[_Key]) -> Iterator[Size]:
     if context.name in READERS:
-        found = (READERS[context.name](key) for key in keys)
-        yield from (size for size in found if size is not None and min(size) > 0)
+        sizes = (READERS[context.name](key) for key in keys)
+        yield from (size for size in sizes if size is not None and min(size) > 0)
         return
     different: dict[bytes, bytes] = {}  # parameter sets, with the first packet of each
     for key in keys:
@@ -111,8 +112,6 @@ def _sizes(context: Any, keys: Iterable[_Key]) -> Iterator[Size]:
 
 def _decoded(context: Any, data: bytes) -> Size | None:
     """The size of a key frame of H.264 or HEVC, by FFmpeg."""
-    import av
-
     decoder = av.CodecContext.create(context.name, "r")
     decoder.extradata = bytes(context.extradata or b"") or None
     decoder.options = {"max_pixels": str(MAX_PIXELS)}
@@ -138,14 +137,14 @@ def _vp9(key: _Key) -> Size | None:
         return None
     profile = bits.take(1) | bits.take(1) << 1
     bits.take(profile == 3)
-    if bits.take(1) or bits.take(1):  # shows a frame that is known; not a key frame
+    if bits.take(1) or bits.take(1):  # shows an earlier frame; not a key frame
         return None
     bits.take(2)
     if bits.take(24) != 0x498342:
         return None
     bits.take(profile >= 2)
     srgb = bits.take(3) == 7
-    subsampling = profile in {1, 3}  # said, and not 4:2:0
+    subsampling = profile in {1, 3}  # stated, and not 4:2:0
     bits.take(int(subsampling) if srgb else 1 + 3 * subsampling)
     return bits.take(16) + 1, bits.take(16) + 1
 
@@ -161,26 +160,8 @@ def _mpeg2(key: _Key) -> Size | None:
 
 
 def _sps(context: Any, data: bytes) -> bytes | None:
-    """The first sequence parameter set in a packet, with lengths or start codes before its units."""
-    header = bytes(context.extradata or b"")
-    wanted, shift, mask = (7, 0, 31) if context.name == "h264" else (33, 1, 63)
-    if header[:1] == b"\1":
-        place = 4 if context.name == "h264" else 21
-        width = (header[place] & 3) + 1 if len(header) > place else 4
-        at = 0
-        while at + width < len(data):
-            length = int.from_bytes(data[at : at + width])
-            if data[at + width] >> shift & mask == wanted:
-                return data[at + width : at + width + length]
-            at += width + length
-        return None
-    at = data.find(b"\0\0\1")
-    while at >= 0 and at + 3 < len(data):
-        after = data.find(b"\0\0\1", at + 3)
-        if data[at + 3] >> shift & mask == wanted:
-            return data[at + 3 : after if after >= 0 else len(data)].rstrip(b"\0")
-        at = after
-    return None
+    """The first sequence parameter set in a packet."""
+    return next((unit for kind, unit in units(context, data) if kind == SPS[context.name]), None)
 
 
 def _described(where: str) -> Iterator[Size]:
@@ -202,24 +183,15 @@ def _described(where: str) -> Iterator[Size]:
 
 
 def _moov(where: str) -> bytes:
-    at = 0
     with open(where, "rb") as file:
-        for _ in range(MAX_DIFFERENT):
-            file.seek(at)
-            head = file.read(16)
-            length = int.from_bytes(head[:4])
-            if length == 1:
-                length = int.from_bytes(head[8:16])
-            if len(head) < 8 or length < 8:
-                break
-            if head[4:8] == b"moov":
+        for kind, at, length in boxes(file):
+            if kind == b"moov":
                 file.seek(at)
                 return file.read(min(length, MOOV_LIMIT))
-            at += length
     return b""
 
 
-_FOUND: dict[tuple[str, int, int, int, int], frozenset[Size]] = {}  # a clip is opened several times in a row
+_REMEMBERED: dict[tuple[str, int, int, int, int], frozenset[Size]] = {}  # a clip is opened several times in a row
 
 
 class _Bits:
