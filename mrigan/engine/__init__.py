@@ -1,1 +1,1 @@
-"""One face for every way to train: ranks, precision, checkpoints, signals."""
+"""What every training needs: engines, ranks, precision, optimizers, checkpoints, signals."""

@@ -1,12 +1,12 @@
-"""Checkpoints: one folder a step, whole or absent, verified when read; safetensors and JSON, never a pickle.
+"""Checkpoints: a folder per step, complete or absent, verified when read; safetensors and JSON, no pickle.
 
     checkpoints/step-000200/{generator,discriminator,…}.safetensors + state.json      checkpoints/best.json
 
-A folder is written under a hidden name, fsynced, and renamed. `state.json` is its marker: written last, removed first.
-It holds the SHA-256 of every other file and a checksum of its own values, so that a damaged or edited checkpoint is
-noticed and the one before it is used.
+A folder is written under a hidden name, fsynced, and renamed. `state.json` marks it as complete: it is written last and
+removed first. It contains the SHA-256 of every other file and a checksum of its own values. If a checkpoint is damaged
+or edited, the one before it is used.
 
-Formats: 1 has no checksum of `state.json` itself. 2, written now, has one over all values of `state.json`.
+Formats: 2, the current one, has a checksum over all values of `state.json`; 1 has none.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from mrigan.files import failpoint, sha256_file, sync_folder, write_json
 log = logging.getLogger(__name__)
 
 FORMAT = 2
-UNCHECKED = 1  # the format whose state.json has no checksum
+UNCHECKED_FORMAT = 1  # its state.json has no checksum
 MARKER = "state.json"
 BEST = "best.json"
-LEAST = 2  # checkpoints that stay whatever `keep` says: the newest may prove damaged
+MIN_KEPT = 2  # whatever `keep` is: the newest checkpoint may be damaged
 _STEP = re.compile(r"step-(\d+)")
 
 
@@ -46,8 +46,8 @@ class Checkpoint:
     """A verified checkpoint on disk.
 
     Attributes:
-        state: what state.json holds.
-        has_checksum: whether all values of `state` are known to be those that were saved; not so in format 1.
+        state: the content of state.json.
+        has_checksum: whether a checksum proves all values of `state`; not so in format 1.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Checkpoint:
 
     @property
     def step(self) -> int:
-        """Optimizer steps done when it was saved."""
+        """Optimizer steps that were done."""
         return int(self.state["step"])
 
     def tensors(self, name: str) -> dict[str, torch.Tensor]:
@@ -77,14 +77,14 @@ class CheckpointStore:
     """The checkpoints of one run. Only the process that holds the run's lock may save or recover.
 
     Args:
-        folder: where the `step-NNNNNN` folders lie; made when the first one is saved.
-        keep: how many of the newest stay (never fewer than 2); the best by held-out score stays besides.
-        permanent: a checkpoint at a multiple of so many steps stays for ever; 0 = none.
+        folder: of the `step-NNNNNN` folders; created with the first one.
+        keep: the number of newest checkpoints that are kept (at least 2); the best by held-out score is kept too.
+        permanent: checkpoints at multiples of so many steps are never removed; 0 = none.
     """
 
     def __init__(self, folder: str | Path, keep: int = 3, permanent: int = 0) -> None:
         self.folder = Path(folder)
-        self.keep, self.permanent = max(keep, LEAST), permanent
+        self.keep, self.permanent = max(keep, MIN_KEPT), permanent
         self.best: dict[str, Any] | None = None  # {"step", "score"} of the best checkpoint so far
 
     def path(self, step: int) -> Path:
@@ -92,23 +92,23 @@ class CheckpointStore:
         return self.folder / f"step-{step:06d}"
 
     def steps(self) -> list[int]:
-        """The steps that have a finished checkpoint, ascending as numbers (a million sorts after nine)."""
+        """The steps that have a complete checkpoint, in ascending numerical order."""
         if not self.folder.is_dir():
             return []
-        found = ((_STEP.fullmatch(p.name), p) for p in self.folder.iterdir())
-        steps = {int(m.group(1)) for m, p in found if m and (p / MARKER).is_file()}
-        return sorted(step for step in steps if (self.path(step) / MARKER).is_file())  # "step-7" is a name of nobody's
+        matches = (_STEP.fullmatch(path.name) for path in self.folder.iterdir())
+        steps = {int(match[1]) for match in matches if match}
+        return sorted(step for step in steps if (self.path(step) / MARKER).is_file())
 
     def save(
         self, step: int, files: Mapping[str, TensorFile], state: dict[str, Any], score: float | None = None
     ) -> Path:
-        """Write a checkpoint, note whether it is the best so far, and purge old ones.
+        """Write a checkpoint, record it if it is the best so far, and remove old ones.
 
         Args:
             step: optimizer steps done.
             files: name (without suffix) → tensors.
-            state: whatever else is needed to go on; JSON.
-            score: held-out score of this step, higher is better; None = not scored, so never the best.
+            state: all other values that are needed to continue; JSON.
+            score: held-out score of this step, higher is better; None = not scored, and never the best.
 
         Raises:
             CheckpointError: the disk is full or not writable; earlier checkpoints are untouched.
@@ -130,7 +130,7 @@ class CheckpointStore:
                 beside / MARKER, {**state, "format": FORMAT, "step": step, "score": score, "best": best, "files": sums}
             )
             sync_folder(beside)
-            if final.exists():  # a leftover without its marker, or this very step saved again
+            if final.exists():  # without its marker, or the same step saved again
                 _remove(final)
             failpoint("checkpoint.whole", final.name)
             os.rename(beside, final)
@@ -141,7 +141,7 @@ class CheckpointStore:
             raise CheckpointError(
                 f"cannot save a checkpoint: {error}",
                 where=final,
-                fix="see that the folder is writable and has room; the same command goes on from the checkpoint before",
+                fix="check permissions and free space; the same command continues from the checkpoint before",
             ) from error
         self._note_best(best)
         self._purge()
@@ -151,7 +151,7 @@ class CheckpointStore:
         """The checkpoint of `step`: state.json checked, and every file against its SHA-256.
 
         Args:
-            verify: False = the tensors are not read: another rank has just done that.
+            verify: False = the tensors are not read, because another rank has just verified them.
 
         Raises:
             CheckpointError: it is missing, incomplete, damaged or edited; the message names the file.
@@ -160,44 +160,46 @@ class CheckpointStore:
         try:
             state, has_checksum = read_checked_json(path / MARKER)
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{MARKER} is not readable: {error}", where=path) from None
+            raise CheckpointError(f"{MARKER} cannot be read: {error}", where=path) from None
         version = state.get("format")
-        if version not in (UNCHECKED, FORMAT):
-            raise CheckpointError(f"format {version}, and this version reads {UNCHECKED} and {FORMAT}", where=path)
-        if version != UNCHECKED and not has_checksum:
-            raise CheckpointError(f"{MARKER} has lost its checksum", where=path)
+        if version not in (UNCHECKED_FORMAT, FORMAT):
+            raise CheckpointError(
+                f"its format is {version}, but this version reads {UNCHECKED_FORMAT} and {FORMAT}", where=path
+            )
+        if version != UNCHECKED_FORMAT and not has_checksum:
+            raise CheckpointError(f"the checksum of {MARKER} is missing", where=path)
         if state.get("step") != step:
             raise CheckpointError(
-                f"{MARKER} is of step {state.get('step')}: the folder was renamed, or the file edited", where=path
+                f"{MARKER} says step {state.get('step')}: the folder was renamed, or the file was edited", where=path
             )
         sums = _listed_files(path, state.get("files"))
         for name, expected in sums.items() if verify else ():
             try:
                 actual = sha256_file(path / name)
             except OSError as error:
-                raise CheckpointError(f"{name} is not readable: {error.strerror}", where=path) from None
+                raise CheckpointError(f"{name} cannot be read: {error.strerror}", where=path) from None
             if actual != expected:
-                raise CheckpointError(f"{name} is damaged: its SHA-256 is not the one that was saved", where=path)
+                raise CheckpointError(f"{name} is damaged (SHA-256 mismatch)", where=path)
         return Checkpoint(path, state, has_checksum)
 
     def recover(self, check: Callable[[Checkpoint], None] = lambda checkpoint: None) -> Checkpoint | None:
-        """The newest undamaged checkpoint, or None where there is none to begin with.
+        """The newest undamaged checkpoint; None if there are no checkpoints.
 
-        Damaged ones are renamed to `damaged-…` with a warning that names them, so that they are neither used nor lost.
-        Half-written folders of a killed process are removed.
+        Damaged ones are renamed to `damaged-…` with a warning, so that they are neither used nor lost. Unfinished
+        folders of a killed process are removed.
 
         Args:
-            check: raises CheckpointError for a whole checkpoint that this run cannot have saved.
+            check: raises CheckpointError for a checkpoint that is undamaged, but cannot belong to this run.
 
         Raises:
             CheckpointError: checkpoints exist and all are damaged.
         """
-        for half in self.folder.glob(".step-*.tmp"):
-            shutil.rmtree(half)
-        for half in self.folder.glob(f".{BEST}.*.tmp"):
-            half.unlink()
+        for unfinished in self.folder.glob(".step-*.tmp"):
+            shutil.rmtree(unfinished)
+        for unfinished in self.folder.glob(f".{BEST}.*.tmp"):
+            unfinished.unlink()
         steps = self.steps()
-        for folder in self.folder.glob("step-*"):  # what a kill during a purge left
+        for folder in self.folder.glob("step-*"):  # half removed when the process was killed
             match = _STEP.fullmatch(folder.name)
             if match and steps and int(match.group(1)) < steps[-1] and not (folder / MARKER).exists():
                 shutil.rmtree(folder)
@@ -209,7 +211,7 @@ class CheckpointStore:
                 aside = self.folder / f"damaged-{step:06d}-{secrets.token_hex(2)}"
                 os.rename(self.path(step), aside)
                 log.warning(
-                    "checkpoint %s cannot be used (%s); it is kept as %s and the one before it is tried",
+                    "checkpoint %s cannot be used (%s); it was renamed to %s, trying the one before it",
                     self.path(step),
                     error.what,
                     aside.name,
@@ -217,26 +219,26 @@ class CheckpointStore:
                 continue
             best = checkpoint.state.get("best")
             self._note_best(best if _is_best(best) and best["step"] in steps else None)
-            self._purge()  # which a kill may have kept from its end
+            self._purge()  # again, in case a killed process did not finish it
             return checkpoint
         if steps:
             raise CheckpointError(
-                "no checkpoint of this run is undamaged", where=self.folder, fix="start afresh with --new"
+                "all checkpoints of this run are damaged", where=self.folder, fix="start a new run with --new"
             )
         return None
 
     def before(self, step: int) -> Checkpoint | None:
-        """The newest undamaged checkpoint of fewer than `step` steps, None where there is none."""
+        """The newest undamaged checkpoint before `step`; None if there is none."""
         for earlier in reversed(self.steps()):
             if earlier < step:
                 try:
                     return self.load(earlier)
                 except CheckpointError as error:
-                    log.warning("%s; the one before it is tried", error)
+                    log.warning("%s; trying the one before it", error)
         return None
 
     def rewind(self, checkpoint: Checkpoint) -> None:
-        """Remove all that came after `checkpoint`, the newest first; the best is what was the best then."""
+        """Remove all checkpoints after `checkpoint`, the newest first, and restore the best of that time."""
         for step in reversed(self.steps()):
             if step > checkpoint.step:
                 _remove(self.path(step))
@@ -248,14 +250,14 @@ class CheckpointStore:
             (self.folder / BEST).unlink(missing_ok=True)
 
     def load_best(self) -> Checkpoint:
-        """The best checkpoint by held-out score; the newest, with a warning, where the best is missing or damaged."""
+        """The best checkpoint by held-out score; if it is missing or damaged, the newest one, with a warning."""
         newest = self.steps()[-1]
         if self.best is None:
             return self.load(newest)
         try:
             return self.load(self.best["step"])
         except CheckpointError as error:
-            log.warning("the best checkpoint cannot be used, the newest takes its place: %s", error)
+            log.warning("the best checkpoint cannot be used, using the newest one: %s", error)
             return self.load(newest)
 
     def _note_best(self, best: dict[str, Any] | None) -> None:
@@ -264,14 +266,14 @@ class CheckpointStore:
         self.best = best
 
     def _purge(self) -> None:
-        stay = set(self.steps()[-self.keep :]) | ({self.best["step"]} if self.best else set())
+        kept = set(self.steps()[-self.keep :]) | ({self.best["step"]} if self.best else set())
         for step in self.steps():
-            if step not in stay and not (self.permanent and step % self.permanent == 0):
+            if step not in kept and not (self.permanent and step % self.permanent == 0):
                 _remove(self.path(step))
 
 
 def _remove(folder: Path) -> None:
-    """Remove a checkpoint, its marker first: a kill in between leaves rubbish, never something that looks finished."""
+    """Remove a checkpoint, its marker first, so that a kill in between leaves nothing that looks complete."""
     (folder / MARKER).unlink(missing_ok=True)
     failpoint("checkpoint.unmarked", folder.name)
     sync_folder(folder)
@@ -280,10 +282,10 @@ def _remove(folder: Path) -> None:
 
 
 def _listed_files(folder: Path, listed: Any) -> dict[str, str]:
-    """The SHA-256 of each file of a checkpoint, where the list in state.json can be right.
+    """The SHA-256 of each file of a checkpoint, from the list in state.json.
 
     Raises:
-        CheckpointError: it is no list of this folder's files.
+        CheckpointError: it is not a list of this folder's files.
     """
     if not isinstance(listed, dict) or not all(
         re.fullmatch(r"\w+\.safetensors", name) and isinstance(expected, str) for name, expected in listed.items()
@@ -297,5 +299,5 @@ def _listed_files(folder: Path, listed: Any) -> dict[str, str]:
 
 
 def _is_best(best: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether that is a step with its score; in format 1 nothing binds it."""
+    """Whether this is a step with its score; in format 1 no checksum protects it."""
     return isinstance(best, dict) and isinstance(best.get("step"), int) and isinstance(best.get("score"), int | float)

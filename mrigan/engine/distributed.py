@@ -1,7 +1,7 @@
-"""Ranks and how they talk: found from the environment (torchrun or a bare process), gloo on CPUs, NCCL on GPUs.
+"""The ranks of a training and their messages, by gloo on CPUs and NCCL on GPUs; the environment says who they are.
 
-Messages between hosts' Python code (stop flags, file decisions, scores) travel on a gloo group of their own, never on
-the device, so that they neither wait for kernels nor make the host wait for them.
+Messages of the Python code (stop flags, decisions about files, scores) use a gloo group of their own and stay off the
+device, so that they do not wait for kernels, nor the host for them.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from mrigan.errors import ConfigError, MriganError
 
 T = TypeVar("T")
 
-LET_GO_S = 10.0  # far more than freeing a few bytes takes
-TIMEOUT = timedelta(minutes=30)  # a first step may be slow; a rank that died is noticed by torchrun at once
+RELEASE_TIMEOUT_S = 10.0  # far longer than freeing a few bytes takes
+TIMEOUT = timedelta(minutes=30)  # a first step may be slow; torchrun notices a dead rank at once
 
 
 class PeerError(MriganError):
-    """Rank 0 could not do its part; every other rank stops with its message."""
+    """Rank 0 failed; the other ranks stop with its message."""
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among its peers."""
+    """This process, and its place among the ranks."""
 
     rank: int
     size: int
     local_rank: int
     device: torch.device
     control: Any = None  # gloo group for messages on the CPU; None in a single process
-    _sent: list[weakref.ref[torch.Tensor]] = field(default_factory=list, repr=False, compare=False)
+    _messages: list[weakref.ref[torch.Tensor]] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def main(self) -> bool:
-        """Whether this is global rank 0: the one that writes files and talks to MLflow."""
+        """Whether this is global rank 0, which writes files and uses MLflow."""
         return self.rank == 0
 
     def any(self, flag: bool | int) -> int:
         """The largest `flag` of all ranks, on the CPU."""
         if self.control is None:
             return int(flag)
-        value = self._noted(torch.tensor(int(flag)))
+        value = self._remembered(torch.tensor(int(flag)))
         dist.all_reduce(value, dist.ReduceOp.MAX, group=self.control)
         return int(value)
 
@@ -71,33 +71,34 @@ class World:
         """The one-dimensional CPU tensors of all ranks, in rank order; lengths may differ."""
         if self.control is None:
             return [values]
-        lengths = [self._noted(torch.zeros((), dtype=torch.int64)) for _ in range(self.size)]
-        dist.all_gather(lengths, self._noted(torch.tensor(len(values))), group=self.control)
-        padded = self._noted(torch.zeros(int(max(lengths)), dtype=values.dtype))
+        lengths = [self._remembered(torch.zeros((), dtype=torch.int64)) for _ in range(self.size)]
+        dist.all_gather(lengths, self._remembered(torch.tensor(len(values))), group=self.control)
+        padded = self._remembered(torch.zeros(int(max(lengths)), dtype=values.dtype))
         padded[: len(values)] = values
-        parts = [self._noted(torch.empty_like(padded)) for _ in range(self.size)]
+        parts = [self._remembered(torch.empty_like(padded)) for _ in range(self.size)]
         dist.all_gather(parts, padded, group=self.control)
-        return [part[: int(n)].clone() for part, n in zip(parts, lengths, strict=True)]  # not a view: see `_let_go`
+        return [
+            part[: int(n)].clone() for part, n in zip(parts, lengths, strict=True)
+        ]  # a copy, see `_wait_for_release`
 
     def broadcast(self, data: Any) -> Any:
         """Rank 0's JSON `data`, on every rank."""
         if self.control is None:
             return data
         body = bytearray(json.dumps(data).encode()) if self.main else bytearray()
-        size = self._noted(torch.tensor(len(body)))
+        size = self._remembered(torch.tensor(len(body)))
         dist.broadcast(size, 0, group=self.control)
-        message = self._noted(
+        message = self._remembered(
             torch.frombuffer(body, dtype=torch.uint8) if self.main else torch.empty(int(size), dtype=torch.uint8)
         )
         dist.broadcast(message, 0, group=self.control)
         return json.loads(message.numpy().tobytes())
 
     def on_main(self, act: Callable[[], T]) -> T:
-        """Run `act` on rank 0 only and give its JSON result to every rank; where it fails, every rank fails, none
-        hangs.
+        """Run `act` on rank 0 only, and return its JSON result on every rank. If it fails, every rank fails.
 
         Raises:
-            MriganError: what `act` raised, on rank 0; `PeerError` with the same text elsewhere.
+            MriganError: on rank 0, the error of `act`; on other ranks, `PeerError` with the same text.
         """
         result: Any = None
         failure: MriganError | None = None
@@ -106,46 +107,46 @@ class World:
                 result = act()
             except MriganError as error:
                 failure = error
-        told = self.broadcast({"result": result, "failure": str(failure) if failure else None})
+        message = self.broadcast({"result": result, "failure": str(failure) if failure else None})
         if failure is not None:
             raise failure
-        if told["failure"] is not None:
-            raise PeerError(f"rank 0 stopped: {told['failure']}")
-        return result if self.main else told["result"]
+        if message["failure"] is not None:
+            raise PeerError(f"rank 0 stopped: {message['failure']}")
+        return result if self.main else message["result"]
 
     def barrier(self) -> None:
-        """Wait until every rank is here."""
+        """Wait for every rank."""
         self.any(0)
 
     def set_timeout(self, seconds: float) -> None:
-        """How long messages wait from now on, those on the device as well; of this rank, so every rank should call it.
+        """Set the timeout of later messages of this rank, also on the device. Every rank should call it.
 
-        A group keeps the time it was made with for messages that are under way.
+        Messages that are under way keep the earlier timeout.
         """
         if dist.is_initialized():
             change = getattr(dist, "set_timeout", None) or distributed_c10d._set_pg_timeout  # torch < 2.14
             for group in (None, self.control) if self.control is not None else (None,):
                 change(timedelta(seconds=seconds), group)
 
-    def _noted(self, message: torch.Tensor) -> torch.Tensor:
-        """Remember, without holding it, a tensor that gloo's threads hold a while longer than the message takes."""
-        self._sent[:] = [ref for ref in self._sent if ref() is not None]
-        self._sent.append(weakref.ref(message))
+    def _remembered(self, message: torch.Tensor) -> torch.Tensor:
+        """Keep a weak reference to a tensor, which gloo's threads hold somewhat longer than the message takes."""
+        self._messages[:] = [ref for ref in self._messages if ref() is not None]
+        self._messages.append(weakref.ref(message))
         return message
 
-    def _let_go(self) -> None:
-        """Wait until gloo's threads hold no message. One that frees a Python tensor while the interpreter ends takes
-        the process down ("terminate called without an active exception"), and DDP keeps these threads to the end."""
-        patience = time.monotonic() + LET_GO_S
-        while any(ref() is not None for ref in self._sent) and time.monotonic() < patience:
-            time.sleep(0.001)  # gives them the interpreter's lock
+    def _wait_for_release(self) -> None:
+        """Wait until gloo's threads hold no tensor. One that frees a tensor while the interpreter ends would abort the
+        process ("terminate called without an active exception"). With DDP these threads live until the end."""
+        end = time.monotonic() + RELEASE_TIMEOUT_S
+        while any(ref() is not None for ref in self._messages) and time.monotonic() < end:
+            time.sleep(0.001)  # they need the interpreter's lock
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
     """`auto`, `cpu` or `cuda` → this process's device.
 
     Raises:
-        ConfigError: `cuda` where there is none, or more ranks than GPUs on this node.
+        ConfigError: `cuda` without a GPU, or more ranks than GPUs on this node.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"train.device is {name!r}", fix="one of auto, cpu, cuda")
@@ -154,20 +155,20 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     count = torch.cuda.device_count()
     if local_rank >= count:
         raise ConfigError(
-            f"this node has {count} GPU(s), and rank {local_rank} of it wants one of its own",
-            fix="start fewer ranks a node, or train.device=cpu",
+            f"this node has {count} GPU(s), too few for its local rank {local_rank}",
+            fix="start fewer ranks per node, or train.device=cpu",
         )
     return torch.device("cuda", local_rank)
 
 
 @contextmanager
 def join_world(device: str = "auto", timeout: timedelta = TIMEOUT, always_group: bool = False) -> Iterator[World]:
-    """Find this process's place (RANK, WORLD_SIZE, LOCAL_RANK, set by torchrun), join the others; leave at the end.
+    """Join the other ranks, by the variables of torchrun (RANK, WORLD_SIZE, LOCAL_RANK); leave them at the end.
 
     Args:
         device: see `choose_device`.
         timeout: of every message.
-        always_group: open torch's process group for a single process too.
+        always_group: open a process group also for a single process.
     """
     rank, size, local_rank = (
         int(os.environ.get(name, default))
@@ -179,23 +180,23 @@ def join_world(device: str = "auto", timeout: timedelta = TIMEOUT, always_group:
     if size == 1 and not always_group:
         yield World(rank, size, local_rank, chosen)
         return
-    how: dict[str, Any] = {"store": dist.HashStore(), "rank": 0, "world_size": 1} if size == 1 else {}
+    options: dict[str, Any] = {"store": dist.HashStore(), "rank": 0, "world_size": 1} if size == 1 else {}
     if chosen.type == "cuda":
-        dist.init_process_group("nccl", timeout=timeout, device_id=chosen, **how)
+        dist.init_process_group("nccl", timeout=timeout, device_id=chosen, **options)
     else:
-        dist.init_process_group("gloo", timeout=timeout, **how)
+        dist.init_process_group("gloo", timeout=timeout, **options)
     try:
         control = dist.new_group(backend="gloo", timeout=timeout) if size > 1 else None
         world = World(rank, size, local_rank, chosen, control)
         yield world
-        world._let_go()
+        world._wait_for_release()
     finally:
         dist.destroy_process_group()
 
 
 def interleave(parts: Sequence[torch.Tensor], total: int) -> torch.Tensor:
-    """Undo `items[rank::size]`: what ranks computed on every size-th item, back in the items' order."""
-    whole = torch.empty(total, dtype=parts[0].dtype)
+    """The inverse of `items[rank::size]`: the ranks' results in the order of the items."""
+    items = torch.empty(total, dtype=parts[0].dtype)
     for rank, part in enumerate(parts):
-        whole[rank :: len(parts)] = part
-    return whole
+        items[rank :: len(parts)] = part
+    return items

@@ -1,10 +1,10 @@
-"""A process's place among its peers, found from the environment: torchrun's own variables, or those of Slurm's `srun`.
+"""A process's rank, from the environment: the variables of torchrun, or those of Slurm's `srun`.
 
     torchrun --nproc-per-node 8 launch/train_gan.py …          RANK, WORLD_SIZE, … are set
-    srun --ntasks-per-node 8 python launch/train_gan.py …      found here, from SLURM_PROCID and its like
+    srun --ntasks-per-node 8 python launch/train_gan.py …      derived here from SLURM_PROCID and others
     python launch/train_gan.py …                               one process, also inside a batch script or `salloc`
 
-Without torch, so that it can come before that import.
+This module does not import torch, so that it can be used before that import.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from collections.abc import Mapping, MutableMapping
 
 from mrigan.errors import ConfigError
 
-FIRST_PORT, PORTS = 20_000, 10_000  # below the ephemeral ones (32768 on), which a client may hold
-STEP_STRIDE = 101  # ports between two steps of a job
+FIRST_PORT, PORTS = 20_000, 10_000  # below the ephemeral ports (from 32768), which clients may hold
+PORTS_PER_STEP = 101  # of a job
 
 
 def find_ranks(environment: MutableMapping[str, str]) -> None:
     """Add RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT for a task that `srun` started.
 
-    What is set already stays: torchrun under `srun` has named its own workers.
+    Variables that are set do not change: torchrun under `srun` has set those of its workers.
 
     Raises:
-        ConfigError: a launch that would hide the GPUs of a node from one another.
+        ConfigError: the options of `srun` hide the GPUs of a node from each other.
     """
     if "RANK" not in environment and "WORLD_SIZE" not in environment:
         for name, value in slurm_ranks(environment).items():
@@ -32,9 +32,9 @@ def find_ranks(environment: MutableMapping[str, str]) -> None:
 
 
 def slurm_ranks(environment: Mapping[str, str]) -> dict[str, str]:
-    """torchrun's variables for a task of a Slurm step; {} where there is no step, or it has one task.
+    """torchrun's variables for a task of a Slurm step; {} outside a step, and in a step of one task.
 
-    A batch script has SLURM_PROCID=0 and SLURM_NTASKS, too, but is no step: only SLURM_STEP_* tell.
+    A batch script also has SLURM_PROCID=0 and SLURM_NTASKS, but is not a step: only SLURM_STEP_* show one.
     """
     tasks = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
     if "SLURM_STEP_ID" not in environment or tasks == 1:
@@ -42,9 +42,9 @@ def slurm_ranks(environment: Mapping[str, str]) -> dict[str, str]:
     on_node = _per_node(environment["SLURM_STEP_TASKS_PER_NODE"])[int(environment["SLURM_NODEID"])]
     if "SLURM_GPUS_PER_TASK" in environment and on_node > 1:
         raise ConfigError(
-            f"srun was given --gpus-per-task, and {on_node} tasks on this node cannot reach one another's GPUs",
+            f"with --gpus-per-task, the {on_node} tasks on this node cannot use each other's GPUs",
             where="SLURM_GPUS_PER_TASK",
-            fix="use --gpus-per-node, with as many tasks a node",
+            fix="use --gpus-per-node, with as many tasks per node",
         )
     job, step = int(environment["SLURM_JOB_ID"]), int(environment["SLURM_STEP_ID"])
     return {
@@ -53,18 +53,18 @@ def slurm_ranks(environment: Mapping[str, str]) -> dict[str, str]:
         "LOCAL_RANK": environment["SLURM_LOCALID"],
         "LOCAL_WORLD_SIZE": str(on_node),
         "MASTER_ADDR": first_host(environment["SLURM_STEP_NODELIST"]),
-        "MASTER_PORT": str(FIRST_PORT + (job + STEP_STRIDE * step) % PORTS),
+        "MASTER_PORT": str(FIRST_PORT + (job + PORTS_PER_STEP * step) % PORTS),
     }
 
 
 def first_host(nodes: str) -> str:
     """The first name of a Slurm host list: "gpu[03-07,12],cpu1" → "gpu03". Task 0 runs there."""
     bracket = r"\[([^\]]*)\]"
-    whole = re.match(rf"(?:[^,\[]|{bracket})*", nodes)
-    return re.sub(bracket, lambda found: re.split("[,-]", found[1])[0], whole[0] if whole else nodes)
+    first = re.match(rf"(?:[^,\[]|{bracket})*", nodes)
+    return re.sub(bracket, lambda match: re.split("[,-]", match[1])[0], first[0] if first else nodes)
 
 
 def _per_node(counts: str) -> list[int]:
     """Slurm's "2(x3),1" → [2, 2, 2, 1]."""
-    found = re.findall(r"(\d+)(?:\(x(\d+)\))?", counts)
-    return [int(count) for count, times in found for _ in range(int(times or 1))]
+    groups = re.findall(r"(\d+)(?:\(x(\d+)\))?", counts)
+    return [int(count) for count, times in groups for _ in range(int(times or 1))]

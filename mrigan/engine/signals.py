@@ -1,12 +1,14 @@
-"""Stopping on purpose: a signal or a stop file sets a flag, the ranks agree on it between two steps, a checkpoint is
-saved, the process ends. SIGINT and SIGTERM before the first step end it without one. SIGUSR1 and the stop file are for
-queues, which leave minutes: that step is done and saved, so that a job which is requeued gets on.
+"""Stop a training by a signal or a stop file.
 
-Exit codes: 0 finished; 75 (EX_TEMPFAIL) stopped, saved, and the same command goes on. torchrun turns every code other
-than 0 into 1, so scripts read `run.dir/status.json`, which says `finished`, `stopped`, `failed` or `running`.
+Both set a flag. Between two steps the ranks agree on it, save a checkpoint, and end. Before the first step, SIGINT and
+SIGTERM end the run without a step. SIGUSR1 and the stop file come from queues, which leave minutes: then the first step
+is done and saved, so that a requeued job makes progress.
 
-This module imports no torch: `listening` starts before that import, ten seconds on a busy file system in which a
-signal would kill or be lost.
+Exit codes: 0 finished; 75 (EX_TEMPFAIL) stopped and saved, the same command continues. torchrun turns every code but 0
+into 1, so scripts read `run.dir/status.json`: `finished`, `stopped`, `failed` or `running`.
+
+This module does not import torch: `listening` begins before that import, which can take ten seconds on a busy file
+system. A signal in that time would kill the process, or be lost.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from mrigan.engine.interrupt import ENDING, answering, note_handled, note_listener
+from mrigan.engine.interrupt import END_SIGNALS, answering, note_handled, note_listener
 
 if TYPE_CHECKING:
     from mrigan.engine.distributed import World
@@ -29,14 +31,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-GPU_INTERVAL = 10  # steps between two agreements on GPUs, where a step takes milliseconds
-STOP_FILE = "MRIGAN_STOP_FILE"  # environment: a file whose appearance asks for a stop; signals can be lost, it cannot
-POLL = 1.0  # seconds between two looks at it, by rank 0
-_FILE_SEEN = 255  # stands for the stop file among the signals' numbers
+AGREE_EVERY_ON_GPUS = 10  # steps; there a step takes milliseconds
+STOP_FILE = "MRIGAN_STOP_FILE"  # variable: a file whose creation requests a stop; unlike a signal, it cannot be lost
+POLL_S = 1.0  # between two checks of it, by rank 0
+_STOP_FILE_EXISTS = 255  # among the signals' numbers
 
 
 class _Flag:
-    """The last signal that came to this process, and not to one that it forked."""
+    """The last signal of this process; signals of forked processes do not count."""
 
     def __init__(self) -> None:
         self.received = 0  # the signal's number
@@ -44,7 +46,7 @@ class _Flag:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:
-            return  # a loader process that inherited the handler; it ends when its rank does
+            return  # a loader process, which inherited the handler, and ends with its rank
         if number == signal.SIGINT:
             note_handled()
         if number == signal.SIGINT and self.received == signal.SIGINT:
@@ -57,7 +59,7 @@ _early: list[_Flag] = []  # of the `listening` that is open
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Until a `StopRequest` is there, SIGINT and SIGTERM end the process; it takes SIGUSR1 over, which it saves for."""
+    """Until a `StopRequest` is open, SIGINT and SIGTERM end the process, and SIGUSR1 is kept for it."""
     flag = _Flag()
     before = _install(flag)
     _early.append(flag)
@@ -70,23 +72,23 @@ def listening() -> Iterator[None]:
 
 
 class StopRequest:
-    """A context in which SIGTERM, SIGINT and SIGUSR1 ask for a stop, and do not kill; a second SIGINT ends at once.
+    """A context in which SIGTERM, SIGINT and SIGUSR1 request a stop; a second SIGINT ends the process at once.
 
-    SIGINT is answered at once, be it in the middle of a step: see `mrigan.engine.interrupt`.
+    SIGINT is answered immediately, even during a step: see `mrigan.engine.interrupt`.
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.every = GPU_INTERVAL if world.size > 1 and world.device.type == "cuda" else 1
+        self.every = AGREE_EVERY_ON_GPUS if world.size > 1 and world.device.type == "cuda" else 1
         self._flag = _Flag()
         self._file = os.environ.get(STOP_FILE, "") if world.main else ""
-        self._look = 0.0  # when to look at the file again
+        self._next_check = 0.0  # of the file
         self._before: dict[int, Any] = {}
         self._answers = ExitStack()
 
     @property
     def received(self) -> int:
-        """The number of the signal that came to this rank, 0 = none."""
+        """The number of the signal that this rank received; 0 = none."""
         return self._flag.received
 
     @received.setter
@@ -108,31 +110,31 @@ class StopRequest:
         _restore(self._before)
 
     def agreed(self, step: int) -> str:
-        """What asked any rank to stop: a signal's name or "a stop file", else "".
+        """The reason for a stop on any rank: a signal's name, or "a stop file"; "" = none.
 
-        Every rank must ask after the same `step`.
+        Every rank must call it after the same `step`.
         """
         if step % self.every:
             return ""
-        number = self.world.any(self.received or self._file_seen())
-        if number == _FILE_SEEN:
+        number = self.world.any(self.received or self._stop_file_exists())
+        if number == _STOP_FILE_EXISTS:
             return "a stop file"
         return signal.Signals(number).name if number else ""
 
     def early(self) -> str:
-        """As `agreed`, before the first step, of what does not wait for it. Every rank must ask."""
-        number = self.world.any(self.received if self.received in ENDING else 0)
+        """As `agreed`, for the signals that end a run before its first step. Every rank must call it."""
+        number = self.world.any(self.received if self.received in END_SIGNALS else 0)
         return signal.Signals(number).name if number else ""
 
-    def _file_seen(self) -> int:
-        if not self._file or time.monotonic() < self._look:
+    def _stop_file_exists(self) -> int:
+        if not self._file or time.monotonic() < self._next_check:
             return 0
-        self._look = time.monotonic() + POLL
-        return _FILE_SEEN if os.path.exists(self._file) else 0
+        self._next_check = time.monotonic() + POLL_S
+        return _STOP_FILE_EXISTS if os.path.exists(self._file) else 0
 
 
 def _install(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
-    """The handlers that were there before; Python allows the main thread alone to change them."""
+    """Returns the earlier handlers. Only the main thread may change handlers."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     return {number: signal.signal(number, handler) for number in SIGNALS}

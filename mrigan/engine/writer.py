@@ -1,4 +1,4 @@
-"""Writing while training goes on: one thread, one write at a time, and no error is lost."""
+"""Write while training continues: one thread, one write at a time, and no error is lost."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class BackgroundWriter:
-    """Runs writes in a thread of its own. A process that ends in order waits for the write that is under way.
+    """Runs writes in a thread. A process that ends normally waits for the current write.
 
     Args:
-        on_failure: called in that thread when a write has raised; its error comes up at the next `submit` or `wait`.
+        on_failure: called in that thread if a write raises; the next `submit` or `wait` raises its error.
     """
 
     def __init__(self, on_failure: Callable[[], None]) -> None:
@@ -19,25 +19,25 @@ class BackgroundWriter:
         self._last: Future[None] | None = None
 
     def submit(self, write: Callable[[], None]) -> None:
-        """Begin `write`; waits only for the one before, if that is still under way.
+        """Begin `write`, after the one before it.
 
         Raises:
-            MriganError: what the one before has raised; `write` is not begun.
+            MriganError: of the write before; `write` is not begun.
         """
         self.wait()
         self._last = self._thread.submit(write)
-        self._last.add_done_callback(self._noticed)
+        self._last.add_done_callback(self._report_failure)
 
     def wait(self) -> None:
-        """Until nothing is under way.
+        """Wait for the current write.
 
         Raises:
-            MriganError: what the write has raised.
+            MriganError: of that write.
         """
         last, self._last = self._last, None
         if last is not None:
             last.result()
 
-    def _noticed(self, write: Future[None]) -> None:
+    def _report_failure(self, write: Future[None]) -> None:
         if write.exception() is not None:
             self._on_failure()

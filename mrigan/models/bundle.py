@@ -1,14 +1,14 @@
-"""A detector as a folder: model.json and safetensors; alone enough to give a verdict on a face.
+"""A detector as a folder, with all that a verdict on a face needs: model.json and safetensors.
 
-model.json                what the weights are, how faces are found, thresholds, sha256 of the other files
+model.json                the network, how faces are detected and cropped, thresholds, SHA-256 of the other files
 detector.safetensors
-generator.safetensors     when the detector looks at MRIs, or when MRIs are shown beside its verdict
-familiarity.safetensors   where the held-out faces lie that it knows, when there were enough of them
-known_faces.safetensors   the training faces as its backbone sees them, when there were not
+generator.safetensors     if the detector's input is MRIs, or if MRIs are shown beside its verdict
+familiarity.safetensors   the distribution of the held-out faces, if there were enough of them
+known_faces.safetensors   otherwise the training faces, as activations of the backbone
 
-A folder may be a stranger's. `load_bundle` is the one door: regular files only, every value of model.json of its type
-and in its range (`mrigan.config.model_card`), every tensor of the shape that the network needs before the network is
-there, no weight NaN or infinite.
+A folder may come from a stranger, so `load_bundle` checks all of it: regular files only, the type and range of every
+value of model.json (`mrigan.config.model_card`), the shape of every tensor before the network is built, and no weight
+NaN or infinite.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from mrigan.weights import SafetensorsFile
 __all__ = ["Bundle", "load_bundle", "read_card", "save_bundle"]
 
 CARD_FILE = "model.json"
-_FIX = "give the folder `model/` of a finished detector run, whole and unchanged"
+_FIX = "give the complete, unchanged folder `model/` of a finished detector run"
 
 
 def save_bundle(
@@ -65,15 +65,15 @@ def save_bundle(
     doubt: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
 ) -> Path:
-    """Write the bundle as `folder`, whole or not at all; an older bundle there is replaced.
+    """Write the bundle to `folder`, completely or not at all; it replaces an older bundle.
 
     Args:
-        faces, thresholds, provenance, doubt, data: as `ModelCard` has them, as JSON values.
+        faces, thresholds, provenance, doubt, data: JSON values, see `ModelCard`.
         familiarity, known: see `Bundle`.
 
     Raises:
-        ConfigError: a value that `load_bundle` would refuse, or `input` is "mri" without a generator.
-        ModelError: `folder` exists and is no bundle: it is not touched.
+        ConfigError: `load_bundle` would refuse a value, or `input` is "mri" without a generator.
+        ModelError: `folder` exists and is not a bundle; it does not change.
     """
     folder = Path(folder)
     meta: dict[str, Any] = {
@@ -93,7 +93,7 @@ def save_bundle(
         raise ConfigError("a detector of MRIs without a generator", where="data.input",
                           fix="face, or mri with model.generator=G.safetensors")  # fmt: skip
     if folder.exists() and not (folder / CARD_FILE).is_file() and any(folder.iterdir()):
-        raise ModelError("the folder exists and holds something else", where=folder, fix="give a new folder")
+        raise ModelError("the folder exists, and is not a model folder", where=folder, fix="give a new folder")
     beside = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.tmp"
     beside.mkdir(parents=True)
     try:
@@ -117,7 +117,7 @@ def load_bundle(folder: str | Path) -> Bundle:
     """The bundle in `folder`, on the CPU, in eval mode; every file is checked against its sha256.
 
     Raises:
-        ModelError: something is missing, damaged, of an unknown version, out of bounds, or not a bundle.
+        ModelError: it is not a bundle, or something in it is missing, damaged, out of range, or of an unknown version.
     """
     folder = Path(folder)
     card = read_card(folder)
@@ -140,24 +140,24 @@ def load_bundle(folder: str | Path) -> Bundle:
 
 
 def read_card(folder: Path) -> ModelCard:
-    """The model.json of a model folder, checked; no other file is looked at.
+    """The checked model.json of a model folder; no other file is read.
 
     Raises:
-        ModelError: it is missing, unreadable, of an unknown version, or holds a value that cannot be.
+        ModelError: it is missing, unreadable, of an unknown version, or has an impossible value.
     """
     path = folder / CARD_FILE
     try:
         meta = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise ModelError("the folder holds no model.json", where=folder, fix=_FIX) from None
+        raise ModelError("the folder has no model.json", where=folder, fix=_FIX) from None
     except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise ModelError(f"model.json cannot be read: {said}", where=path, fix=_FIX) from None
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"model.json cannot be read: {reason}", where=path, fix=_FIX) from None
     if not isinstance(meta, dict) or meta.get("kind") != KIND:
-        raise ModelError("model.json describes no Mrigan detector", where=path, fix=_FIX)
+        raise ModelError("model.json does not describe a Mrigan detector", where=path, fix=_FIX)
     if isinstance(version := meta.get("schema_version"), int) and version > SCHEMA_VERSION:
-        raise ModelError(f"schema_version {version!s:.20} is not known (known: {SCHEMA_VERSION})", where=path,
-                         fix="use the Mrigan version that wrote it, or a newer one")  # fmt: skip
+        raise ModelError(f"schema_version {version!s:.20} is too new: this version reads {SCHEMA_VERSION}", where=path,
+                         fix="use the version of Mrigan that wrote it, or a newer one")  # fmt: skip
     try:
         card = from_dict(ModelCard, meta)
     except ConfigError as error:
@@ -167,7 +167,7 @@ def read_card(folder: Path) -> ModelCard:
         if name not in card.files:
             raise ModelError(f"model.json: files does not list {name}", where=path, fix=_FIX)
     if card.doubt.limits.max_distance is not None and not {FAMILIARITY_FILE, KNOWN_FILE} & card.files.keys():
-        what = f"doubt.limits.max_distance needs {FAMILIARITY_FILE} or {KNOWN_FILE}, and files lists neither"
+        what = f"doubt.limits.max_distance needs {FAMILIARITY_FILE} or {KNOWN_FILE}, but files lists neither"
         raise ModelError(f"model.json: {what}", where=path, fix=_FIX)
     return card
 
@@ -179,14 +179,14 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
 
 def _check_length(path: Path, expected: int | None) -> None:
     try:
-        found = path.stat()
+        actual = path.stat()
     except FileNotFoundError:
-        raise ModelError("a file of the bundle is missing", where=path, fix=_FIX) from None
+        raise ModelError("a file of the model is missing", where=path, fix=_FIX) from None
     except OSError as error:
-        raise ModelError(f"a file of the bundle cannot be read: {error.strerror}", where=path, fix=_FIX) from None
-    if expected is not None and S_ISREG(found.st_mode) and found.st_size != expected:
-        length = f"{found.st_size:,} bytes instead of {expected:,}"
-        raise ModelError(f"not the file that model.json was written for: damaged, or exchanged ({length})", where=path,
+        raise ModelError(f"a file of the model cannot be read: {error.strerror}", where=path, fix=_FIX) from None
+    if expected is not None and S_ISREG(actual.st_mode) and actual.st_size != expected:
+        length = f"{actual.st_size:,} bytes instead of {expected:,}"
+        raise ModelError(f"not the file that model.json describes: damaged, or replaced ({length})", where=path,
                          fix=_FIX)  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mrigan.errors import ConfigError
 from mrigan.models.backbone_weights import RANDOM, load_backbone_weights
-from mrigan.models.efficientnet import EfficientNet, is_known
+from mrigan.models.efficientnet import EfficientNet, is_defined
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -23,15 +23,15 @@ class Detector(nn.Module):
 
     Args:
         backbone: a timm name, with or without its tag.
-        weights: "random"; a safetensors file of the backbone; or "package:efficientnet-lite0", that package's.
+        weights: "random", a safetensors file of the backbone, or "package:efficientnet-lite0" for those of the package.
         size: px; the input is resized to size x size (bilinear, antialiased).
         hidden, dropout: of the head.
         drop_path: stochastic depth of the backbone, where it has it.
-        trained: its weights are loaded next, and it is not trained on: a backbone that `mrigan.models.efficientnet`
-            defines is built without timm, and its own weights hold nothing yet.
+        trained: its weights will be loaded, and it will not be trained: a backbone that `mrigan.models.efficientnet`
+            defines is then built without timm, and its weights are not initialized.
 
     Raises:
-        ConfigError: timm knows no such backbone, or it cannot be built with these settings.
+        ConfigError: timm has no such backbone, or cannot build it with these settings.
         ModelError: the weights are missing or do not fit.
     """
 
@@ -59,14 +59,14 @@ class Detector(nn.Module):
         }
         self.size = size
         self.backbone = (
-            EfficientNet(backbone) if trained and is_known(backbone) else create_backbone(backbone, drop_path)
+            EfficientNet(backbone) if trained and is_defined(backbone) else create_backbone(backbone, drop_path)
         )
         if weights != RANDOM:
             load_backbone_weights(self.backbone, backbone, weights)
         self.head = nn.Sequential(
             nn.Linear(self.backbone.head_hidden_size, hidden), nn.Dropout(dropout), nn.ReLU(), nn.Linear(hidden, 1)
         )
-        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):  # also where the rest has no memory yet
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):  # also if the rest is on the meta device
             self.register_buffer(name, torch.tensor(values, device="cpu").view(3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class Detector(nn.Module):
         return self.judge(self.embed(pictures))
 
     def embed(self, pictures: Tensor) -> Tensor:
-        """The last hidden layer (N, hidden), before dropout and ReLU, of `pictures` as in `forward`."""
+        """The last hidden layer (N, hidden) of `pictures`, before dropout and ReLU."""
         x = pictures
         if x.shape[-2:] != (self.size, self.size):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
@@ -86,9 +86,9 @@ class Detector(nn.Module):
 
 
 def create_backbone(name: str, drop_path: float = 0.0) -> Any:
-    """A timm network of random weights, without its classifier: pictures → (N, head_hidden_size) pooled features.
+    """A timm network with random weights, without its classifier: pictures → (N, head_hidden_size) pooled features.
 
-    Only names in timm's own list: no hub address and no path, which could fetch or run something else.
+    Only names in timm's list are allowed. A hub address or a path could download or run other code.
     """
     import timm
 
@@ -106,5 +106,5 @@ def create_backbone(name: str, drop_path: float = 0.0) -> Any:
         raise ConfigError(
             f"timm cannot build {name}: {error}",
             where="model.backbone",
-            fix="take another backbone or tag, or model.drop_path=0",
+            fix="use another backbone or tag, or model.drop_path=0",
         ) from None

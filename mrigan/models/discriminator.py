@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from mrigan.errors import ConfigError
 from mrigan.models.layers import Down, init_weights
 
-SMALLEST = 32  # px; four halvings leave 2 x 2, and InstanceNorm needs more than one pixel
+MIN_SIZE = 32  # px; four halvings leave 2 x 2, and InstanceNorm needs more than one pixel
 
 
 class Discriminator(nn.Module):
-    """(MRI, face) → a logit a patch, (N, 1, H / 16, W / 16); high where the MRI looks like the true one of that face.
+    """(MRI, face) → a logit per patch, (N, 1, H / 16, W / 16); high where the MRI looks like the true one of the face.
 
     Args:
-        width: channels of the first layer; the next have 2, 4 and 8 times as many.
+        width: channels of the first layer; the following have 2, 4 and 8 times as many.
     """
 
     def __init__(self, width: int = 64) -> None:
@@ -28,15 +28,15 @@ class Discriminator(nn.Module):
         init_weights(self)
 
     def forward(self, mri: Tensor, face: Tensor) -> Tensor:
-        """Logits of the patches; `mri` and `face` are (N, 3, H, W) in [-1, 1], H and W multiples of 16, 32 or more.
+        """Logits of the patches; `mri` and `face` are (N, 3, H, W) in [-1, 1], H and W at least 32, multiples of 16.
 
         Raises:
             ConfigError: the pictures are too small.
         """
-        if min(mri.shape[-2:]) < SMALLEST:
+        if min(mri.shape[-2:]) < MIN_SIZE:
             raise ConfigError(
-                f"the discriminator was given pictures of shape {tuple(mri.shape)}",
-                fix=f"model.size must be {SMALLEST} or more",
+                f"the discriminator cannot process pictures of shape {tuple(mri.shape)}",
+                fix=f"model.size must be at least {MIN_SIZE}",
             )
         x = torch.cat([mri, face], dim=1)
         for down in self.down:

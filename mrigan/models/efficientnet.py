@@ -1,12 +1,11 @@
-"""EfficientNet and EfficientNet-Lite for a verdict: timm's networks, without the import of timm.
+"""EfficientNet and EfficientNet-Lite for inference: timm's networks, without importing timm.
 
-Importing timm defines 1,500 networks and takes, with torchvision, longer than judging a picture does. A finished model
-of this family, which most are, is loaded into the definition here: the same layers under the same names, so that
-weights go to and fro, and the same numbers (a test holds each against timm's). Training builds timm's own; all other
-families are timm's here, too.
+Importing timm and torchvision takes longer than judging a picture. So finished models of this family, which most models
+are, are loaded into this definition. Layers and their names are the same, so that weights can be exchanged, and so are
+the outputs (a test compares each network with timm's). Training and all other families use timm.
 
-Tan and Le 2019 (EfficientNet); the Lite variants have neither squeeze-and-excitation nor swish, and keep their first
-and last stage. `tf_` marks the weights that came from TensorFlow: its padding, and its epsilon in the norms.
+Tan and Le 2019 (EfficientNet). The Lite variants have no squeeze-and-excitation and no swish, and do not scale their
+first and last stage. `tf_` marks weights from TensorFlow, with its padding and its epsilon of the norms.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ import re
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# kernel, stride, expansion, channels, blocks of each stage
+# Of each stage: kernel, stride, expansion, channels, blocks.
 STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
           (3, 1, 6, 320, 1))  # fmt: skip
-SCALES = {  # of channels and of blocks
+SCALES = {  # factors of channels and of blocks
     "b0": (1.0, 1.0), "b1": (1.0, 1.1), "b2": (1.1, 1.2), "b3": (1.2, 1.4), "b4": (1.4, 1.8),
     "b5": (1.6, 2.2), "b6": (1.8, 2.6), "b7": (2.0, 3.1), "b8": (2.2, 3.6),
     "lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2), "lite3": (1.2, 1.4), "lite4": (1.4, 1.8),
@@ -29,18 +28,18 @@ NAME = re.compile(r"(tf_)?efficientnet_(b[0-8]|lite[0-4])(\.\w+)?")
 STEM, FEATURES, SQUEEZED, DIVISOR = 32, 1280, 0.25, 8
 
 
-def is_known(name: str) -> bool:
-    """Whether `name`, with or without its tag, is a network of timm's that is defined here."""
+def is_defined(name: str) -> bool:
+    """Whether this timm network, with or without its tag, is defined here."""
     return NAME.fullmatch(name) is not None
 
 
 class EfficientNet(nn.Module):
-    """(N, 3, h, w) normalized pictures → (N, head_hidden_size) features, pooled by their mean. For inference.
+    """(N, 3, h, w) normalized pictures → (N, head_hidden_size) features, the mean over all places. For inference.
 
-    Its weights hold nothing until they are loaded.
+    Its weights are not initialized; load them.
 
     Args:
-        name: as timm has it; `is_known`.
+        name: a timm name that `is_defined`.
     """
 
     def __init__(self, name: str) -> None:
@@ -71,7 +70,7 @@ class EfficientNet(nn.Module):
         return self.bn2(self.conv_head(x)).mean((2, 3))
 
     def _scaled(self, channels: int) -> int:
-        """Channels × width, to a multiple of 8, and not by more than a tenth less."""
+        """Channels × width, rounded to a multiple of 8, but not down by more than 10 %."""
         exact = channels * self.width
         rounded = max(DIVISOR, int(exact + DIVISOR / 2) // DIVISOR * DIVISOR)
         return rounded + DIVISOR if rounded < 0.9 * exact else rounded
@@ -89,14 +88,14 @@ class EfficientNet(nn.Module):
 
 
 class _Conv2d(nn.Conv2d):
-    """A convolution whose weights hold nothing until they are loaded: to draw some takes as long as a verdict."""
+    """A convolution without initialized weights: drawing them would take as long as a verdict."""
 
     def reset_parameters(self) -> None:
         pass
 
 
 class _SameConv2d(_Conv2d):
-    """TensorFlow's padding: as much as the output's size, the input's by the stride, needs; the odd pixel behind."""
+    """TensorFlow's padding: the output's size is the input's / stride, rounded up; an odd pixel is added at the end."""
 
     def forward(self, x: Tensor) -> Tensor:
         (up, down), (left, right) = (
@@ -112,7 +111,7 @@ def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 class _NormAct(nn.BatchNorm2d):
-    """A norm and the activation after it, under the norm's name."""
+    """A norm with the activation after it, as one module under the norm's name."""
 
     def __init__(self, channels: int, eps: float, act: nn.Module) -> None:
         super().__init__(channels, eps)
@@ -123,21 +122,21 @@ class _NormAct(nn.BatchNorm2d):
 
 
 class _Block(nn.Module):
-    """Widen, filter each channel, weigh the channels, narrow; the first stage has nothing to widen."""
+    """Expand, filter each channel, weight the channels, project; the first stage does not expand."""
 
     def __init__(self, net: EfficientNet, channels: tuple[int, int], kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         inputs, outputs = channels
         middle = inputs * expansion
         self.skips = stride == 1 and inputs == outputs
-        widen = expansion > 1
+        expands = expansion > 1
         self.order: tuple[str, ...] = ("conv_dw", "bn1", "se", "conv_pw", "bn2")
-        if widen:
+        if expands:
             self.order = ("conv_pw", "bn1", "conv_dw", "bn2", "se", "conv_pwl", "bn3")
             self.conv_pw, self.bn1 = net._conv(inputs, middle, 1), net._norm(middle)
         self.conv_dw = net._conv(middle, middle, kernel, stride, groups=middle)
         self.se = nn.Identity() if net.lite else _Squeeze(middle, round(middle * SQUEEZED / expansion))
-        if widen:
+        if expands:
             self.bn2 = net._norm(middle)
             self.conv_pwl, self.bn3 = net._conv(middle, outputs, 1), net._norm(outputs, act=False)
         else:
@@ -152,7 +151,7 @@ class _Block(nn.Module):
 
 
 class _Squeeze(nn.Module):
-    """Squeeze-and-excitation: the channels' means weigh the channels."""
+    """Squeeze-and-excitation: the weights of the channels are computed from their means."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()

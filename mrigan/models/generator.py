@@ -9,19 +9,19 @@ from torch.nn import functional as F
 from mrigan.errors import ConfigError
 from mrigan.models.layers import Down, Up, depth_of, init_weights
 
-DROPOUT_FROM = 4  # the level from which on layers have dropout: down 4...8, and the ups that return to levels 7...4
+FIRST_DROPOUT_LEVEL = 4  # dropout is on the down layers 4...8, and on the up layers to levels 7...4
 
 
 class Generator(nn.Module):
     """Face → MRI, both (N, 3, size, size) in [-1, 1].
 
-    Level i (1...log2(size)) holds pictures of size / 2**i pixels and width * min(2**(i-1), 8) channels; at 256 px there
-    are eight levels, the last of them 1 x 1, which therefore has no norm (InstanceNorm of one pixel is not defined).
+    Level i (1...log2(size)) has pictures of size / 2**i pixels and width * min(2**(i-1), 8) channels. At 256 px there
+    are eight levels. The last is 1 x 1 and has no norm, because InstanceNorm of one pixel is not defined.
 
     Args:
-        size: side of the square pictures in px, a power of two, 8 or more.
+        size: side of the square pictures in px, a power of two, at least 8.
         width: channels of the first level.
-        dropout: probability, on the layers at level 4 and deeper; MRI-GAN's only source of noise (section 4.5).
+        dropout: its probability at level 4 and deeper; MRI-GAN's only source of noise (section 4.5).
 
     Raises:
         ConfigError: `size` is not a power of two, or `width` or `dropout` is out of range.
@@ -32,13 +32,15 @@ class Generator(nn.Module):
         self.size, self.width, self.dropout = size, width, dropout
         depth = depth_of(size)
         if width < 1 or not 0 <= dropout < 1:
-            raise ConfigError(f"a generator of width {width} and dropout {dropout}", fix="width >= 1, 0 <= dropout < 1")
-        channels = [3] + [width * min(2**i, 8) for i in range(depth)]  # by level; level 0 is the picture
-        drop = [dropout if level >= DROPOUT_FROM else 0.0 for level in range(depth + 1)]
+            raise ConfigError(
+                f"a generator cannot have width={width} and dropout={dropout}", fix="width >= 1, 0 <= dropout < 1"
+            )
+        channels = [3] + [width * min(2**i, 8) for i in range(depth)]  # per level; level 0 is the picture
+        drop = [dropout if level >= FIRST_DROPOUT_LEVEL else 0.0 for level in range(depth + 1)]
         self.down = nn.ModuleList(
             Down(channels[i - 1], channels[i], norm=1 < i < depth, dropout=drop[i]) for i in range(1, depth + 1)
         )
-        self.up = nn.ModuleList(  # to level depth - 1, ..., 1; all but the first see a skip too
+        self.up = nn.ModuleList(  # to level depth - 1, ..., 1; all but the first have a skip connection
             Up(channels[i + 1] * (1 if i == depth - 1 else 2), channels[i], dropout=drop[i])
             for i in range(depth - 1, 0, -1)
         )
@@ -49,7 +51,7 @@ class Generator(nn.Module):
         """The MRI of `face`, (N, 3, size, size) in [-1, 1]."""
         if face.shape[1:] != (3, self.size, self.size):
             raise ConfigError(
-                f"a generator of size {self.size} was given pictures of shape {tuple(face.shape)}",
+                f"a generator of size {self.size} cannot process pictures of shape {tuple(face.shape)}",
                 fix=f"give (N, 3, {self.size}, {self.size})",
             )
         skips: list[Tensor] = []
@@ -63,18 +65,18 @@ class Generator(nn.Module):
         return self.head(x)
 
 
-# Which of a 4-wide filter's taps meet which of three source pixels, in even and in odd pixels of the doubled picture:
-# doubled, padded by one (and by the convolution's own one), pixel 2i sees the sources i-1, i-1, i, i, and pixel 2i+1
-# sees i-1, i, i, i+1.
+# For even and odd pixels of the doubled picture: which taps of a 4-wide filter apply to which of three source pixels.
+# After doubling and padding by one (and by the convolution's one), pixel 2i covers the sources i-1, i-1, i, i, and
+# pixel 2i+1 covers i-1, i, i, i+1.
 TAPS = (((1, 1, 0, 0), (0, 0, 1, 1), (0, 0, 0, 0)), ((1, 0, 0, 0), (0, 1, 1, 0), (0, 0, 0, 1)))
 
 
 class Head(nn.Module):
     """Nearest x2, zero-pad (left 1, top 1), convolution 4 x 4, tanh.
 
-    Doubling repeats pixels, so that the convolution multiplies the same number up to four times. Its taps are added up
-    first: the same sums as a 3 x 3 convolution of the small picture for each of the four places in a doubled pixel,
-    with 56 % of the multiplications and a quarter of the memory; equal but for rounding.
+    Doubling repeats pixels, so the convolution would multiply the same number up to four times. Instead its taps are
+    summed first: a 3 x 3 convolution of the small picture for each of the four pixels of a doubled one. That takes 56 %
+    of the multiplications and a quarter of the memory; the result is equal except for rounding.
     """
 
     taps: Tensor

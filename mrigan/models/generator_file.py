@@ -1,4 +1,4 @@
-"""A generator as one safetensors file: weights, and in the metadata what is needed to build the network again."""
+"""A generator as one safetensors file: the weights, and in the metadata the settings to build the network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = "mrigan"  # of the metadata
 
 @dataclass(frozen=True)
 class GeneratorCard:
-    """What the metadata say of a generator."""
+    """The metadata of a generator."""
 
     format: str = checked(FORMAT, choices=(FORMAT,), required=True)
     format_version: int = within(VERSION, VERSION, VERSION, required=True)
@@ -36,14 +36,14 @@ class GeneratorCard:
 
 
 def save_generator(path: str | Path, G: Generator, extra: dict[str, Any] | None = None) -> None:
-    """Write `G` atomically; `extra` (JSON values: run, step, ...) goes into the metadata."""
+    """Write `G` atomically, with `extra` (JSON values: run, step, ...) in the metadata."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in G.state_dict().items()}
     with atomic_write(path) as file:
         file.write(save(tensors, generator_metadata(G, extra)))
 
 
 def generator_metadata(G: Generator, extra: dict[str, Any] | None = None) -> dict[str, str]:
-    """The safetensors metadata that makes a file with `G.state_dict()` readable by `load_generator`."""
+    """The safetensors metadata with which `load_generator` can read a file of `G.state_dict()`."""
     facts = {
         "format": FORMAT,
         "format_version": VERSION,
@@ -52,7 +52,7 @@ def generator_metadata(G: Generator, extra: dict[str, Any] | None = None) -> dic
         "dropout": G.dropout,
         "extra": extra or {},
     }
-    # One entry: safetensors writes several in random order, and equal generators should be equal files.
+    # One entry only: safetensors writes several in random order, but equal generators must be equal files.
     return {KEY: json.dumps(facts, sort_keys=True)}
 
 
@@ -60,10 +60,10 @@ def load_generator(path: str | Path, sha256: str = "") -> Generator:
     """The generator in `path`, on the CPU, in eval mode.
 
     Args:
-        sha256: that the file must have; "" = any.
+        sha256: the required SHA-256 of the file; "" = any.
 
     Raises:
-        ModelError: there is no such file, it is damaged, or it is not one of Mrigan's generators.
+        ModelError: the file does not exist, is damaged, or is not a generator of Mrigan.
     """
     with SafetensorsFile(path, _FIX) as file:
         card = _card(file)
@@ -71,7 +71,7 @@ def load_generator(path: str | Path, sha256: str = "") -> Generator:
 
 
 def generator_info(path: str | Path) -> dict[str, Any]:
-    """What `save_generator` was given as `extra`.
+    """The `extra` of `save_generator`.
 
     Raises:
         ModelError: as `load_generator`.
@@ -92,7 +92,7 @@ def _card(file: SafetensorsFile) -> GeneratorCard:
         if facts["format"] != FORMAT:
             raise KeyError
     except (ValueError, KeyError, TypeError):
-        raise ModelError("the file holds no Mrigan generator", where=file.path, fix=_FIX) from None
+        raise ModelError("the file is not a generator of Mrigan", where=file.path, fix=_FIX) from None
     try:
         return from_dict(GeneratorCard, facts)
     except ConfigError as error:

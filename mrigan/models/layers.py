@@ -1,4 +1,4 @@
-"""The two layers that G and D are made of, and their initial weights."""
+"""The two layers of G and D, and their initial weights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ INIT_STD = 0.02  # N(0, 0.02), as in Pix2Pix
 
 
 def depth_of(size: int) -> int:
-    """log2(size): how often a picture of `size` px can be halved until one pixel is left."""
+    """log2(size): the number of halvings from `size` px to one pixel."""
     if size < 8 or size & (size - 1):
         raise ConfigError(
             f"pictures of {size} px cannot be halved down to one pixel",
             where="model.size",
-            fix="a power of two, 8 or more",
+            fix="a power of two, at least 8",
         )
     return size.bit_length() - 1
 
@@ -49,7 +49,7 @@ class Up(nn.Module):
 
 
 def init_weights(network: nn.Module) -> None:
-    """Draw every convolution's weights from N(0, 0.02) and set its bias to 0; not where there is no memory yet."""
+    """Draw every convolution's weights from N(0, 0.02), and set its bias to 0; skips the meta device."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and not module.weight.is_meta:
             nn.init.normal_(module.weight, 0.0, INIT_STD)

@@ -1,4 +1,4 @@
-"""A detector in memory: faces in, logits, MRIs and distances out."""
+"""A detector in memory: from faces to logits, MRIs and distances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mrigan.models.generator import Generator
 from mrigan.models.known_faces import KnownFaces, activations, coarse, layers_of
 from mrigan.models.predict import predict_mri
 
-IN_CACHE = 8  # faces in one pass on a CPU: of more, what the layers make no longer stays in its cache
+MAX_CPU_BATCH = 8  # faces; the activations of more do not stay in a CPU's cache
 
 
 @dataclass
@@ -24,10 +24,11 @@ class Bundle:
     """A detector ready to score faces. `to(device)` moves its networks.
 
     Attributes:
-        generator: draws the MRIs that the detector looks at, or that are shown beside its verdict; None = neither.
-        card: all of model.json.
-        familiarity: how far a face is from held-out faces that it knows, or None. known: the same for the training
-            faces, where too few were held out, or None.
+        generator: predicts the MRIs that are the detector's input, or are shown beside its verdict; None = neither.
+        card: the content of model.json.
+        familiarity: for distances from the held-out faces, or None. known: for distances from the training faces, if
+        too
+            few were held out, or None.
         precision: "fp32", or "bf16" for the networks' large sums (the last layer stays in float32).
     """
 
@@ -40,31 +41,32 @@ class Bundle:
 
     @property
     def input(self) -> str:
-        """What the detector looks at: the "face", or the "mri" that `generator` predicts from it."""
+        """The detector's input: the "face", or the "mri" that `generator` predicts from it."""
         return self.card.input
 
     @property
     def faces(self) -> FacesConfig:
-        """How the training faces were found and cut."""
+        """How the training faces were detected and cropped."""
         return self.card.faces
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """`frame` and `fraction`: a video is fake when at least `fraction` of its faces are above `frame`."""
+        """`frame` and `fraction`: a video is fake if at least `fraction` of its faces are above `frame`."""
         return dict(given(self.card.thresholds))
 
     def to(self, device: torch.device | str) -> Bundle:
-        """Move the networks, and lay them out channels last, which convolutions are fastest on; returns itself."""
+        """Move the networks, in channels-last layout, the fastest for convolutions; returns itself."""
         for network in (self.detector, self.generator):
             if network is not None:
                 network.to(device).to(memory_format=torch.channels_last)
         return self
 
     def predict(self, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor | None]:
-        """Probabilities of being fake, (N,) float32 in 0...1, and MRIs (N, 3, S, S) uint8 where there is a generator.
+        """Probabilities of being fake, (N,) float32 in 0...1, and, with a generator, MRIs (N, 3, S, S) uint8.
 
         Args:
-            faces: (N, 3, H, W) uint8, cut and resized as `faces` says; on any device. Results are on the CPU.
+            faces: (N, 3, H, W) uint8, cropped and resized by the settings `faces`, on any device. Results are on the
+            CPU.
         """
         logits, mris = self._run(faces, batch_size, self.generator is not None)
         return torch.sigmoid(logits), mris
@@ -84,10 +86,10 @@ class Bundle:
         return torch.cat(logits), torch.cat(hidden)
 
     def weigh(self, faces: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits (N,) float32 of `faces`, as in `predict`, and their distances (N,) from the faces that the model
-        knows, None where it keeps none."""
+        """Logits (N,) float32 of `faces`, as in `predict`, and their distances (N,) from the faces stored in the
+        model; None if it stores none."""
         if self.known is not None:
-            return self._beside_known(self.known, faces)
+            return self._compare_with_known(self.known, faces)
         if self.familiarity is not None:
             logits, hidden = self.examine(faces)
             return logits, self.familiarity.distance(hidden)
@@ -95,33 +97,33 @@ class Bundle:
 
     @torch.inference_mode()
     def maps_of(self, faces: Tensor, names: list[str] | None = None, batch_size: int = 32) -> dict[str, Tensor]:
-        """By layer of the backbone, the (N, C, h, w) float32 activations of `faces`, see `mrigan.models.known_faces`.
+        """Per layer of the backbone, the (N, C, h, w) float32 activations of `faces`; see `mrigan.models.known_faces`.
 
         Args:
-            names: of the layers; None = the ones that suit the backbone, perhaps none.
+            names: of the layers; None = those of `layers_of`, perhaps none.
         """
         self.detector.eval()
         if names is None:
             side = self.detector.size
             names = layers_of(self.detector.backbone, torch.zeros(1, 3, side, side).to(self._device))
         parts: dict[str, list[Tensor]] = {name: [] for name in names}
-        with activations(self.detector.backbone, names) as seen:
+        with activations(self.detector.backbone, names) as outputs:
             for face in self._faces(faces, batch_size):
                 self._embed(face)
                 for name in names:
-                    parts[name].append(coarse(seen[name]).cpu())
+                    parts[name].append(coarse(outputs[name]).cpu())
         return {name: torch.cat(maps) for name, maps in parts.items()}
 
     @torch.inference_mode()
-    def _beside_known(self, known: KnownFaces, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor]:
+    def _compare_with_known(self, known: KnownFaces, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor]:
         logits, distances = [torch.zeros(0)], [torch.zeros(0)]
-        with activations(self.detector.backbone, list(known.layers)) as seen:
+        with activations(self.detector.backbone, list(known.layers)) as outputs:
             pictures = self._pictures(faces, batch_size, self.input == "mri")
             for (picture, _), face in zip(pictures, self._faces(faces, batch_size), strict=True):
                 logits.append(self.detector.judge(self._embed(picture)).cpu())
-                if self.input == "mri":  # an MRI is black for most faces: it does not show whose they are
+                if self.input == "mri":  # most MRIs are black, and do not show the face
                     self._embed(face)
-                distances.append(known.distance({name: coarse(seen.get(name)) for name in known.layers}))
+                distances.append(known.distance({name: coarse(outputs.get(name)) for name in known.layers}))
         return torch.cat(logits), torch.cat(distances)
 
     @property
@@ -130,13 +132,13 @@ class Bundle:
 
     @torch.inference_mode()
     def _faces(self, faces: Tensor, batch_size: int) -> Iterator[Tensor]:
-        """The faces as the detector takes pictures, float32 in 0...1, a batch at a time."""
+        """The faces as float32 pictures in 0...1, in batches."""
         self.detector.eval()
         for batch in faces.split(self._batch(batch_size)) if len(faces) else []:
             yield batch.to(self._device).float() / 255
 
     def _batch(self, batch_size: int) -> int:
-        return min(batch_size, IN_CACHE) if self._device.type == "cpu" else batch_size
+        return min(batch_size, MAX_CPU_BATCH) if self._device.type == "cpu" else batch_size
 
     @torch.inference_mode()
     def _run(self, faces: Tensor, batch_size: int, with_mri: bool) -> tuple[Tensor, Tensor | None]:
@@ -151,7 +153,7 @@ class Bundle:
         return torch.cat(logits), torch.cat([empty, *mris]) if with_mri else None
 
     def _pictures(self, faces: Tensor, batch_size: int, with_mri: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """What the detector looks at, and the MRIs where they are wanted, a batch at a time."""
+        """The detector's input, and the MRIs if requested, in batches."""
         self.detector.eval()
         device = self._device
         for batch in faces.split(self._batch(batch_size)) if len(faces) else []:

@@ -1,4 +1,4 @@
-"""From faces to the MRIs that a trained G predicts: the one place that does it."""
+"""Predict MRIs of faces by a trained G."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mrigan.models.generator import Generator
 
 @torch.no_grad()
 def predict_mri(G: Generator, faces: Tensor) -> Tensor:
-    """Predict MRIs by `G` in eval mode (dropout off); its mode is put back afterwards.
+    """Predict MRIs by `G` in eval mode (dropout off); its mode is restored afterwards.
 
     Args:
         G: a trained generator.
@@ -19,7 +19,7 @@ def predict_mri(G: Generator, faces: Tensor) -> Tensor:
             (bilinear, antialiased).
 
     Returns:
-        (N, 3, G.size, G.size) float32 in 0...1, 0 = nothing was changed. Fit to train on: no inference tensor.
+        (N, 3, G.size, G.size) float32 in 0...1, 0 = unchanged. Not an inference tensor, so it can be trained on.
     """
     x = faces.to(torch.float32)
     if x.shape[-2:] != (G.size, G.size):

@@ -154,7 +154,7 @@ def main(out: Path) -> None:
         }
         if world.size > 1:
             leave_while_a_message_travels(world, out)
-    findings["held"] = sum(message() is not None for message in world._sent)
+    findings["held"] = sum(message() is not None for message in world._messages)
     (out / f"rank-{world.rank}.json").write_text(json.dumps(findings))
 
 

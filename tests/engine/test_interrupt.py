@@ -44,12 +44,12 @@ def test_the_first_is_answered_and_the_second_ends_a_process_that_hears_nothing(
         assert process.stdout.readline() == "inside\n"
         process.send_signal(signal.SIGINT)
         said = process.stderr.readline()  # while the call goes on
-        assert said.startswith("stopping after the step under way (about 2 min 50 s)")
-        assert "Ctrl-C again stops now" in said
+        assert said.startswith("stopping after the current step (about 2 min 50 s)")
+        assert "press Ctrl-C again to stop now" in said
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
-        assert "the same command goes on from the last checkpoint" in process.stderr.read()
+        assert "the same command continues from the last checkpoint" in process.stderr.read()
     finally:
         process.kill()
         process.communicate()
@@ -66,7 +66,7 @@ def test_before_there_is_anything_to_save_the_first_ends_the_process(number: sig
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 75
-    assert said == f"stopped by {number.name} before the first step; the same command goes on\n"
+    assert said == f"stopped by {number.name} before the first step; the same command continues\n"
 
 
 def test_where_the_main_thread_hears_it_the_second_is_a_keyboard_interrupt() -> None:

@@ -72,7 +72,7 @@ def test_before_the_first_step_a_queues_signal_waits_for_it(number: signal.Signa
 
 def test_a_stop_file_stands_for_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(STOP_FILE, str(tmp_path / "stop"))
-    monkeypatch.setattr(signals, "POLL", 0.0)
+    monkeypatch.setattr(signals, "POLL_S", 0.0)
     with StopRequest(ALONE) as stop:
         assert stop.agreed(1) == ""
         (tmp_path / "stop").touch()

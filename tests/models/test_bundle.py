@@ -95,7 +95,7 @@ def test_an_older_bundle_is_replaced_but_nothing_else(tmp_path: Path, networks: 
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.txt").write_text("mine")
-    with pytest.raises(ModelError, match="holds something else"):
+    with pytest.raises(ModelError, match="is not a model folder"):
         saved(tmp_path / "photos", networks)
     assert (tmp_path / "photos" / "a.txt").read_text() == "mine"
 
@@ -124,7 +124,7 @@ def test_a_changed_or_missing_weight_file_is_refused(
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="damaged, or exchanged"):
+    with pytest.raises(ModelError, match="damaged, or replaced"):
         load_bundle(tmp_path / "m")
     path.unlink()
     with pytest.raises(ModelError, match="missing"):

@@ -58,7 +58,7 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
     detector = Detector(SMALL, str(tmp_path / "w.safetensors"), drop_path=0)
     for name, value in detector.backbone.state_dict().items():
         assert torch.equal(value, source.state_dict()[name])
-    with pytest.raises(ModelError, match="not of mobilenetv3_small_075"):
+    with pytest.raises(ModelError, match="do not belong to mobilenetv3_small_075"):
         Detector("mobilenetv3_small_075", str(tmp_path / "w.safetensors"))
 
 

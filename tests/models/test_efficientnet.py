@@ -13,7 +13,7 @@ import torch
 
 from mrigan.models.bundle import load_bundle, save_bundle
 from mrigan.models.detector import Detector
-from mrigan.models.efficientnet import SCALES, EfficientNet, is_known
+from mrigan.models.efficientnet import SCALES, EfficientNet, is_defined
 
 THRESHOLDS = {"frame": 0.5, "fraction": 0.3}
 
@@ -48,7 +48,7 @@ def test_features_are_those_of_timm(name: str) -> None:
 @pytest.mark.parametrize("kind", SCALES)
 def test_every_name_has_the_weights_of_timm(prefix: str, kind: str) -> None:
     name = f"{prefix}efficientnet_{kind}"
-    assert is_known(name)
+    assert is_defined(name)
     with torch.device("meta"):
         theirs, ours = timm.create_model(name, num_classes=0), EfficientNet(name)
     shapes = {key: tensor.shape for key, tensor in ours.state_dict().items()}
@@ -60,7 +60,7 @@ def test_every_name_has_the_weights_of_timm(prefix: str, kind: str) -> None:
 
 @pytest.mark.parametrize("name", ["efficientnet_b9", "tf_efficientnet_em", "efficientnetv2_s", "resnet18", "x/b0", ""])
 def test_other_names_are_left_to_timm(name: str) -> None:
-    assert not is_known(name)
+    assert not is_defined(name)
 
 
 def test_a_model_is_loaded_without_timm_and_scores_as_with_it(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_every_recipe_says_where_it_starts_from(name: str) -> None:
 
 
 def test_random_weights_are_asked_for_by_name(shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ConfigError, match=r"(?s)starts from is not given.*model.weights=random"):
+    with pytest.raises(ConfigError, match=r"(?s)initial weights of .* are missing.*model.weights=random"):
         run_detector(shards, tmp_path / "run", "model.weights=")
     assert not (tmp_path / "run").exists()
     caplog.set_level(logging.INFO)
