@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mrigan.finding import Finding, ok, warning
-from mrigan.tracking.store import experiment_id, open_store, store_errors, tracking_uri
+from mrigan.tracking.store import experiment_id, first_line, open_store, store_errors, tracking_uri
 
 EXPERIMENT = "mrigan-doctor"
 FIX = "check tracking.uri or MLFLOW_TRACKING_URI. Training would keep its log entries, and send them later"
@@ -31,7 +31,7 @@ def check_tracking(uri: str = "") -> Iterator[Finding]:
         client.log_text(run.info.run_id, "written by mrigan doctor", "doctor.txt")
         client.delete_run(run.info.run_id)
     except store_errors() as error:
-        yield warning("mlflow", f"{uri} does not answer, or refuses: {_first_line(error)}", FIX)
+        yield warning("mlflow", f"{uri} does not answer, or refuses: {first_line(error)}", FIX)
         return
     yield ok("mlflow", f"{uri}: a run with a file was written and deleted (experiment {EXPERIMENT})")
 
@@ -53,9 +53,5 @@ def _sqlite(uri: str) -> Finding:
             connection.close()
         runs = open_store(uri).search_experiments()
     except refused as error:
-        return warning("mlflow", f"{path} cannot be written: {_first_line(error)}", FIX)
+        return warning("mlflow", f"{path} cannot be written: {first_line(error)}", FIX)
     return ok("mlflow", f"{uri}: {len(runs)} experiments; can be written by one job at a time (for more, use a server)")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

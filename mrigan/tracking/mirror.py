@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from mrigan.errors import ModelError, MriganError, TrackingError
 from mrigan.files import write_json
 from mrigan.tracking.log import EVENTS, METRICS, START, LineLog
-from mrigan.tracking.requests import existing_run, find_or_create_run, is_refusal, log_row
-from mrigan.tracking.store import open_store, run_link, store_errors
+from mrigan.tracking.requests import find_or_create_run, is_refusal, log_row
+from mrigan.tracking.store import existing_run, first_line, open_store, run_link, store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,6 +36,7 @@ STATE, LOCK = "tracking.json", ".tracking.lock"
 MAX_METRICS, MAX_LINES = 1000, 50  # in one request (the first is MLflow's limit)
 KEY_LENGTH = 250  # characters (MLflow's limit)
 RETRY, MAX_RETRY, RETRY_AT_END = 0.5, 30.0, 1.0  # seconds between two attempts
+POLL = 1.0  # seconds between two looks for new lines
 FILES = ("artifact", "model")  # kinds of lines that need the artifact store; the others do not wait for them
 TO_DO = "check the server, tracking.uri or MLFLOW_TRACKING_URI; or train without MLflow: tracking.enabled=false"
 
@@ -120,8 +121,8 @@ class Mirror:
         self.state = MirrorState(**self._about)
         self.tried = threading.Event()
         self.failure = self.link = ""
-        self._news = threading.Condition()
-        self._closing = self._quit = False
+        self._ending = threading.Event()
+        self._quit = False
         self._client: MlflowClient | None = None
         self._lock: int | None = None
         self._position = self._events_position = START  # in metrics.jsonl and tracking.jsonl
@@ -153,20 +154,14 @@ class Mirror:
     def start(self) -> None:
         self._thread.start()
 
-    def wake(self) -> None:
-        """Tell the thread that there is a new line."""
-        with self._news:
-            self._news.notify()
-
     def finish(self, failing: float, total: float) -> None:
         """Send the remaining lines, and end.
 
         Args:
             failing: seconds to retry while the store fails. total: seconds in all.
         """
-        self._closing, self._files_again = True, 0.0
-        self.wake()
-        begin = time.monotonic()
+        begin, self._files_again = time.monotonic(), 0.0
+        self._ending.set()
         while self._thread.is_alive():
             now = time.monotonic()
             since = [self._failing_since] * bool(self.failure) + [self._files_failing_since] * bool(self._file_attempts)
@@ -174,10 +169,9 @@ class Mirror:
                 break
             self._thread.join(0.05)
         self._quit = True
-        self.wake()
 
     def close(self) -> None:
-        """Unlock the folder."""
+        """Unlock the folder; the thread ends when its request does."""
         self._quit = True
         if self._lock is not None:
             os.close(self._lock)
@@ -193,6 +187,7 @@ class Mirror:
     def _work(self) -> None:
         failures: tuple[type[Exception], ...] = (*store_errors(), MriganError)
         while not self._quit:
+            ending = self._ending.is_set()  # then the log is complete
             try:
                 if self._client is None:
                     self.open()
@@ -210,10 +205,9 @@ class Mirror:
                 log.info("MLflow answers again, after %.0f s", time.monotonic() - self._failing_since)
             self.failure, self._attempts = "", 0
             if not busy:
-                if self._closing and not self.state.files:
+                if ending and not self.state.files:
                     return
-                with self._news:
-                    self._news.wait(RETRY_AT_END)  # limited, because a wake-up may come before the wait
+                self._wait(POLL)
 
     def _failed(self, why: str) -> bool:
         """Log the failure once, and wait. Returns whether to give up."""
@@ -222,20 +216,26 @@ class Mirror:
             self._failing_since = time.monotonic()
             log.warning("MLflow cannot be used (%s: %s): training continues; what it logs is kept and sent later. "
                         "To do: %s", self.state.uri, why, TO_DO)  # fmt: skip
-        first, closing, self.failure = not self.tried.is_set(), self._closing, why
+        first, self.failure = not self.tried.is_set(), why
         if self._gave_up is not None and (first or time.monotonic() - self._failing_since >= self._patience):
             self._gave_up(why)
             self.tried.set()
             return True
         self.tried.set()
-        with self._news:  # only the end of the job, not a new line, ends the wait early
-            self._news.wait_for(lambda: self._quit or (self._closing and not closing), self._pause(self._attempts))
+        self._wait(self._pause(self._attempts))
         self._attempts += 1
         return False
 
+    def _wait(self, seconds: float) -> None:
+        """Only the end of the job ends the wait early."""
+        if not self._ending.is_set():
+            self._ending.wait(seconds)
+        elif not self._quit:
+            time.sleep(min(seconds, RETRY_AT_END))
+
     def _pause(self, attempts: int) -> float:
         """Seconds until the next attempt."""
-        return min(RETRY * 2 ** min(attempts, 10), RETRY_AT_END if self._closing else MAX_RETRY)
+        return min(RETRY * 2 ** min(attempts, 10), RETRY_AT_END if self._ending.is_set() else MAX_RETRY)
 
     def _save(self) -> None:
         if self._lock is not None:  # else another process may have the folder by now
@@ -344,7 +344,3 @@ class Mirror:
             raise error
         if existing_run(self._client, self.state.run_id) is None:
             raise _RunDeleted
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

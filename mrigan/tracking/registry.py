@@ -20,7 +20,16 @@ from mrigan import __version__
 from mrigan.errors import ModelError
 from mrigan.tracking.lookup import aliased
 from mrigan.tracking.provenance import MODEL_PACKAGES, environment
-from mrigan.tracking.store import default_store, experiment_id, open_store, store_errors, store_exists, tracking_uri
+from mrigan.tracking.store import (
+    default_store,
+    existing_run,
+    experiment_id,
+    first_line,
+    open_store,
+    store_errors,
+    store_exists,
+    tracking_uri,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -92,8 +101,9 @@ def register_run(run: str | Path, uri: str = "") -> tuple[str, int]:
     tags: dict[str, Any] = {key: provenance[key] for key in ("data_hash", "step") if key in provenance}
     try:
         client = open_store(uri)
-        run_id = _existing_run_id(client, provenance.get("mlflow_run_id"))
-        return name, register_version(client, folder, name, run_id, tags)
+        trained = provenance.get("mlflow_run_id")  # perhaps in another store
+        known = isinstance(trained, str) and trained and existing_run(client, trained)
+        return name, register_version(client, folder, name, trained if known else None, tags)
     except store_errors() as error:
         raise _unusable(error, uri) from error
 
@@ -105,18 +115,6 @@ def _refuse_links(folder: Path, listed: Collection[str]) -> None:
         known = path.parent == folder and path.name in (MODEL_FILE, *listed)
         if not known and (path.is_symlink() or not (path.is_file() or path.is_dir())):
             raise ModelError("the folder holds something that is no file, or a link", where=path, fix="remove it")
-
-
-def _existing_run_id(client: MlflowClient, run_id: Any) -> str | None:
-    """The id if this store has such a run: the model may have been trained with another store."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return str(client.get_run(run_id).info.run_id) if isinstance(run_id, str) and run_id else None
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
 
 
 def register_version(
@@ -255,20 +253,10 @@ def list_models(uri: str = "") -> list[Version]:
         client = open_store(uri)
         versions = []
         for model in client.search_registered_models():
-            aliases: dict[str, list[str]] = {}
-            for alias, number in (model.aliases or {}).items():
-                aliases.setdefault(str(number), []).append(alias)
             for v in client.search_model_versions(f"name='{model.name}'"):
-                versions.append(
-                    Version(
-                        model.name,
-                        int(v.version),
-                        tuple(sorted(aliases.get(str(v.version), []))),
-                        v.run_id or None,
-                        v.creation_timestamp / 1000,
-                        dict(v.tags or {}),
-                    )
-                )
+                aliases = sorted(alias for alias, of in (model.aliases or {}).items() if str(of) == str(v.version))
+                created, tags = v.creation_timestamp / 1000, dict(v.tags or {})
+                versions.append(Version(model.name, int(v.version), tuple(aliases), v.run_id or None, created, tags))
     except store_errors() as error:
         raise _unusable(error, uri) from error
     return sorted(versions, key=lambda v: (v.name, -v.version))
@@ -292,7 +280,7 @@ def resolve(ref: str | Path, uri: str = "") -> Path:
                 folder = Path(mlflow.artifacts.download_artifacts(text))
         except store_errors() as error:
             raise ModelError(
-                f"no model {text}: {str(error).splitlines()[0]}",
+                f"no model {text}: {first_line(error)}",
                 where=tracking_uri(uri),
                 fix="to list the models: mrigan models list",
             ) from error
@@ -326,7 +314,7 @@ def _local_folder(ref: str, uri: str) -> Path | None:
 
 def _unusable(error: Exception, uri: str) -> ModelError:
     return ModelError(
-        f"the model registry cannot be used: {str(error).splitlines()[0]}",
+        f"the model registry cannot be used: {first_line(error)}",
         where=tracking_uri(uri),
         fix="check MLFLOW_TRACKING_URI, or run the command in the folder of mlflow.db",
     )

@@ -29,19 +29,6 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, ModelError) or getattr(error, "error_code", "") in REFUSED
 
 
-def existing_run(client: MlflowClient, run_id: str) -> Any:
-    """The run; None if the store does not have it, or has it as deleted."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
-    return run if run.info.lifecycle_stage == "active" else None
-
-
 def find_or_create_run(client: MlflowClient, experiment: str, name: str, token: str, started: int) -> Any:
     """The run with this token, which an attempt without an answer may have created, or a new one.
 

@@ -63,13 +63,11 @@ class Run:
             config, run_name, about: see `mirror`.
             folder: None = a temporary one: lines that are not sent at the end are lost.
         """
-        scratch = (
-            tempfile.TemporaryDirectory(prefix="mrigan-run-", ignore_cleanup_errors=True)
-            if folder is None and config.enabled
-            else None
-        )
-        run = cls(Path(scratch.name) if scratch else folder)
-        run._scratch = scratch
+        run = cls(folder)
+        if folder is None and config.enabled:
+            scratch = tempfile.TemporaryDirectory(prefix="mrigan-run-", ignore_cleanup_errors=True)
+            run = cls(Path(scratch.name))
+            run._scratch = scratch
         run.mirror(config, run_name, **about)
         return run
 
@@ -153,7 +151,6 @@ class Run:
         if self._metrics is not None and metrics:
             numbers = {name: x if x is None or math.isfinite(x) else None for name, x in metrics.items()}
             self._metrics.append({"step": step, "time": round(time.time(), 3), **numbers})
-            self._wake()
 
     def rewind(self, step: int) -> None:
         """Remove the metrics after a step, which were lost with a killed job and will be logged again."""
@@ -220,18 +217,12 @@ class Run:
             self._events.append({"kind": kind, **row})
         except OSError as error:  # for example a full disk, which will stop the training at a checkpoint
             log.warning("cannot write %s to %s (%s): MLflow will not get it", kind, self._events.path, error)
-        self._wake()
 
     def _log_json(self, name: str, data: Mapping[str, Any]) -> None:
         """Write a file of the run folder, and log it."""
         assert self.folder is not None
         write_json(self.folder / name, dict(data))
         self.log_artifact(self.folder / name)
-
-    def _wake(self) -> None:
-        mirror = self._mirror
-        if mirror is not None:
-            mirror.wake()
 
     def _relative(self, path: str | Path) -> str:
         """The path relative to the run folder, which may be moved before everything is sent."""

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
@@ -108,6 +108,19 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     return experiment.experiment_id
 
 
+def existing_run(client: MlflowClient, run_id: str) -> Any:
+    """The run; None if the store does not have it, or has it as deleted."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    return run if run.info.lifecycle_stage == "active" else None
+
+
 def store_errors() -> tuple[type[Exception], ...]:
     """The exceptions of MLflow for a store that is missing, refused, locked or unreachable."""
     _quieten()
@@ -116,6 +129,11 @@ def store_errors() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import SQLAlchemyError
 
     return MlflowException, SQLAlchemyError, CommandError, OSError
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error of MLflow, which may quote whole pages."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def sqlite_file(uri: str) -> Path | None:

@@ -19,6 +19,7 @@ from mrigan.config import TrackingConfig
 from mrigan.errors import TrackingError
 from mrigan.tracking import Run, send
 from mrigan.tracking.log import START, LineLog
+from mrigan.tracking.mirror import Mirror
 from tests.tracking.stores import model_folder, new_store
 
 
@@ -142,6 +143,7 @@ os._exit(0)  # as by a kill: the lines are in the write-ahead log
 
 @pytest.mark.parametrize("resumed", [True, False])
 def test_the_queue_of_an_earlier_version_is_sent(config: TrackingConfig, tmp_path: Path, resumed: bool) -> None:
+    config.patience = 30
     with Run.start(config, "old") as first:
         first.log_metrics({"a": 1.0}, 1)
     folder = tmp_path / "run"
@@ -182,6 +184,27 @@ def test_a_new_store_gets_the_whole_run(config: TrackingConfig, tmp_path: Path) 
     run = MlflowClient(other.uri).get_run(run_id)
     assert (run.data.params, run.info.status) == ({"b": "1"}, "FINISHED")
     assert {f.path for f in MlflowClient(other.uri).list_artifacts(run_id)} == {"config.json", "environment.json"}
+
+
+def test_a_line_that_comes_as_the_thread_is_about_to_end_is_sent(
+    config: TrackingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.start(config, "job", folder=tmp_path)
+    look, late = Mirror._send_file, threading.Event()
+
+    def look_last(self: Mirror) -> bool:
+        found = look(self)
+        if not found and not late.is_set():  # it has seen all lines, and does not know yet that the run ends
+            run.set_tags({"late": "1"})
+            self._ending.set()
+            late.set()
+        return found
+
+    monkeypatch.setattr(Mirror, "_send_file", look_last)
+    assert late.wait(60)
+    run.close()
+    found = MlflowClient(config.uri).get_run(str(run.id))
+    assert (found.data.tags["late"], found.info.status) == ("1", "FINISHED")
 
 
 def test_what_mlflow_refuses_is_dropped_alone(
