@@ -151,14 +151,14 @@ class _Demo:
         return ", ".join(parts + [f"{name} is not registered: not shown to be better than chance" for name in left])
 
     def judge(self) -> str:
-        """The model of the verdict: the registered one, or its folder where the registry did not take it."""
-        return "models:/mrigan-face@champion" if NAMES["face"] in self.newest() else str(self.models["face"])
+        """The model of the verdict, the detector of MRIs: from the registry, or its folder if it is not registered."""
+        return f"models:/{NAMES['mri']}@champion" if NAMES["mri"] in self.newest() else str(self.models["mri"])
 
     def verdict(self) -> str:
         from mrigan.detect.command import run
 
         page, answers = self.folder / "verdict.html", self.folder / "verdict.json"
-        if not _newer(page, [*self.unseen, self.models["face"] / "model.json"]) or not answers.exists():
+        if not _newer(page, [*self.unseen, self.models["mri"] / "model.json"]) or not answers.exists():
             paths = [str(path) for path in self.unseen]
             run(paths, self.judge(), Options(), Outputs(json=str(answers), html=page))
         said = [verdict["verdict"] for verdict in json.loads(answers.read_text())]
@@ -178,7 +178,7 @@ class _Demo:
             "the evaluation": self.folder / "evaluation" / "index.html",
             "faces, true and predicted MRIs": newest,
             "all runs": f"mlflow ui --backend-store-uri {os.environ['MLFLOW_TRACKING_URI']}",
-            "your own video": f"mrigan detect VIDEO --html verdict.html --model {self.models['face']}",
+            "your own video": f"mrigan detect VIDEO --html verdict.html --model {self.models['mri']}",
         }.items():
             say(f"{what:>32}: {where}")
 
