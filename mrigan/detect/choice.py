@@ -41,8 +41,8 @@ def choose_model(ref: str | Path | None = None) -> tuple[Path, str]:
                     chosen = f"models:/{name}@{alias}"
                     if alias == CANDIDATE:
                         log.warning(
-                            "no champion in %s: the verdict comes from the newest candidate, %s. "
-                            "To do: mrigan models promote %s VERSION",
+                            "%s has no champion model; using the newest candidate, %s. "
+                            "To choose one: mrigan models promote %s VERSION",
                             uri,
                             chosen,
                             name,
@@ -51,12 +51,12 @@ def choose_model(ref: str | Path | None = None) -> tuple[Path, str]:
     folders = [file.parent for pattern in MODEL_FOLDERS for file in Path().glob(f"{pattern}/{MODEL_FILE}")]
     if folders:
         newest = max(folders, key=lambda folder: os.stat(folder / MODEL_FILE).st_mtime)
-        log.warning("no registered model: the verdict comes from the newest model folder, %s", newest)
+        log.warning("no model is registered; using the newest model folder, %s", newest)
         return newest, str(newest)
     raise ModelError(
-        "there is no model to judge with",
+        "there is no model",
         where=f"{tracking_uri()}, {Path.cwd()}/runs and demo",
-        fix="make one with: mrigan train detector CONFIG (or make demo); or give one: --model DIR, "
+        fix="train one: mrigan train detector CONFIG (or make demo); or name one: --model DIR, "
         "--model models:/mrigan-face@champion",
     )
 

@@ -44,10 +44,10 @@ def run(
     """
     inputs, skipped = expand(paths, options.pictures, recursive)
     for line in skipped:
-        say(f"left out: {line}", style="dim")
+        say(f"skipped {line}", style="dim")
     if not inputs:
         raise InputError(
-            "no video and no picture in it",
+            "there is no video and no picture here",
             where=", ".join(map(shown, paths)),
             fix="give videos, pictures, or folders that hold them",
         )
@@ -59,7 +59,7 @@ def run(
                 _introduce(judge)
                 left = out.begin(judge)
                 if len(left) < len(inputs):
-                    say(f"{len(inputs) - len(left)} of {len(inputs)} were judged before")
+                    say(f"{len(inputs) - len(left)} of {len(inputs)} files have a verdict from an earlier run")
                 for item, judged in _by_workers(judge, left, out.faces_shown, workers):
                     with interrupts.held():
                         out.add(item, judged)
@@ -97,13 +97,13 @@ def _stopped(out: FanOut) -> int:
     """Say how far the run came, where its verdicts are, and how to continue; returns the exit code."""
     done = f"{len(out.judged)} of {len(out.inputs)} done"
     if len(out.judged) == len(out.inputs):
-        say(f"stopped; {done}; the copies of --annotate are not complete")
+        say(f"stopped; {done}; some copies of --annotate are missing")
         return INTERRUPTED
     where = f", in {', '.join(out.written)}" if out.written else ""
     if out.resumable:
-        say(f"stopped; {done}{where}; the same command goes on")
+        say(f"stopped; {done}{where}; the same command continues")
         return STOPPED
-    say(f"stopped; {done}{where}; the same command begins anew. With --jsonl FILE, it would go on")
+    say(f"stopped; {done}{where}; the same command starts from the beginning; with --jsonl FILE it would continue")
     return INTERRUPTED
 
 

@@ -11,7 +11,7 @@ from mrigan.detect.pictures import Example
 from mrigan.detect.verdict import FileIdentity
 from mrigan.video import Face
 
-PEOPLE = 6  # of an input whose pictures are shown, those with the most faces
+MAX_PEOPLE_SHOWN = 6  # of an input; those with the most faces
 
 
 @dataclass
@@ -27,10 +27,10 @@ class Findings:
         size: (w, h) in px as displayed.
         crowded: pictures in which as many faces were found as are looked at; there may have been more.
         examples: the most suspicious faces first.
-        scenes: the most suspicious face of each of the `PEOPLE` with the most faces, with where it was.
+        scenes: the most suspicious face of each of the `MAX_PEOPLE_SHOWN` with the most faces, with where it was.
         strips: thumbnails of the same people in order of time, one list a person.
         error: why the input, or the rest of it, cannot be read; "" if all is well.
-        damaged: which frames are damaged inside a file of full length; "" if none.
+        damaged: which frames inside the file are damaged; "" if none.
         others: a line on each video stream that was not looked at.
         changes: seconds and (w, h) of the first frame, and of each frame that has another size than the one before.
         file: its `fingerprint` when the look began; None where it was not there.

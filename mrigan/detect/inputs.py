@@ -17,12 +17,12 @@ from mrigan.files import sha256_file, shown
 from mrigan.time_limit import GLANCE, file_status, within
 from mrigan.video.stills import PICTURE_SUFFIXES, is_picture
 
-LARGEST_UNREADABLE = 4 << 30  # bytes that are hashed of a file that could not be judged
+MAX_HASHED_UNREADABLE = 4 << 30  # bytes; a larger file that could not be judged is not hashed
 
 
 @dataclass(frozen=True)
 class Input:
-    """One file to judge; `path` is as given, so it may hold bytes that are no UTF-8 (as surrogates)."""
+    """One file to judge; `path` is as given, so it may contain bytes that are not UTF-8 (as surrogates)."""
 
     path: str
     picture: bool
@@ -31,16 +31,15 @@ class Input:
 def expand(
     paths: Iterable[str | Path], pictures: bool = False, recursive: bool = False
 ) -> tuple[list[Input], list[str]]:
-    """The files to judge: a folder is replaced by the videos and pictures in it (not by those in its sub-folders), a
-    pattern (`clips/**/*.mp4`) by what it matches, `@FILE` by the paths in that file (see `listed_paths`). No file comes
-    twice, by whatever names it is given.
+    """The files to judge. A folder stands for its videos and pictures, a pattern (`clips/**/*.mp4`) for its matches,
+    `@FILE` for the paths in that file (see `listed_paths`). No file comes twice, whatever its names.
 
     Args:
-        pictures: every file is a picture; otherwise content and name tell.
-        recursive: a folder is also replaced by the files of its sub-folders; links to folders are not followed.
+        pictures: every file is a picture; otherwise content and name decide.
+        recursive: a folder also stands for the files of its sub-folders; links to folders are not followed.
 
     Returns:
-        The inputs in the order given, those of a folder or pattern by name; and a line on each thing that is left out.
+        The inputs in the given order, those of a folder or pattern by name; and a line about each skipped path.
 
     Raises:
         InputError: a list cannot be read.
@@ -54,7 +53,7 @@ def expand(
         elif any(c in path for c in "*?[") and not os.path.lexists(path):
             files = matching(path)
             if not files:
-                skipped.append(f"{shown(path)}: matches nothing")
+                skipped.append(f"{shown(path)}: matches no file")
         elif os.path.isdir(path):
             files = list(files_in_folder(path, recursive, skipped))
         else:
@@ -70,7 +69,7 @@ def expand(
 
 
 def _identity(path: str) -> Hashable:
-    """The same for all names of one file: links, `./`, folders by two ways; a file that is not there is its path."""
+    """The same for all names of one file: links, `./`, two ways to a folder; the path if there is no such file."""
     try:
         status = file_status(path)
     except (OSError, ValueError):
@@ -79,7 +78,7 @@ def _identity(path: str) -> Hashable:
 
 
 def looks_like_picture(path: str) -> bool:
-    """`is_picture`; by its name where the file does not answer."""
+    """`is_picture`; by the name if the file system does not answer."""
     try:
         return within(GLANCE, is_picture, path)
     except TimeoutError:
@@ -96,7 +95,7 @@ def _listed(paths: Iterable[str]) -> Iterator[str]:
 
 
 def files_in_folder(folder: str, recursive: bool, skipped: list[str]) -> Iterator[str]:
-    """The files of a folder by name, those of its sub-folders in their place; what is left out goes to `skipped`."""
+    """A folder's files by name, those of its sub-folders in their place; `skipped` gets a line on each other path."""
     try:
         entries = sorted(os.scandir(folder), key=lambda e: e.name)
     except OSError as error:
@@ -106,7 +105,7 @@ def files_in_folder(folder: str, recursive: bool, skipped: list[str]) -> Iterato
         if recursive and entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
             yield from files_in_folder(entry.path, recursive, skipped)
             continue
-        why = _left_out(entry, recursive)
+        why = _reason_to_skip(entry, recursive)
         if why:
             skipped.append(f"{shown(entry.path)}: {why}")
         else:
@@ -114,25 +113,27 @@ def files_in_folder(folder: str, recursive: bool, skipped: list[str]) -> Iterato
 
 
 def is_url(path: str) -> bool:
-    """Whether this is a URL, and not the name of a file that is there."""
+    """Whether this is a URL and not the name of an existing file."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None and not os.path.lexists(path)
 
 
 def refuse_url(path: str) -> None:
-    """Raise InputError for a URL: what is judged must stay the same, and be there to be looked at again."""
+    """Raise InputError for a URL: the judged bytes must not change, and must be there for a second look."""
     if is_url(path):
         raise InputError("Mrigan opens no URL: download it first, keep the file and its SHA-256", where=shown(path))
 
 
-def _left_out(entry: os.DirEntry[str], recursive: bool) -> str:
+def _reason_to_skip(entry: os.DirEntry[str], recursive: bool) -> str:
     if entry.name.startswith("."):
         return "a hidden file"
     if entry.is_dir():
-        return "a link to a folder; give it by itself" if recursive else "a sub-folder; --recursive includes it"
+        return (
+            "a link to a folder; name it to include it" if recursive else "a sub-folder; use --recursive to include it"
+        )
     suffix = os.path.splitext(entry.name)[1].lower()
     if suffix in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES) or looks_like_picture(entry.path):
         return ""
-    return "neither a video nor a picture by its name"
+    return "neither a video nor a picture"
 
 
 def fingerprint(path: str) -> FileIdentity | None:
@@ -149,16 +150,16 @@ def identify(
 ) -> FileIdentity | None:
     """The `fingerprint` that a file had `before` it was judged, with the SHA-256 of its bytes.
 
-    The SHA-256 is None where it cannot be known: the file has changed since, is no regular file, or could not be
-    judged and is so large that it may be nothing but holes.
+    The SHA-256 is None if it cannot be known: the file has changed since, is not a regular file, or could not be
+    judged and is larger than `MAX_HASHED_UNREADABLE`.
 
     Args:
-        hashing: called again and again while the file is hashed; what it raises ends that.
+        hashing: called repeatedly while the file is hashed; an exception of it ends the hashing.
     """
     if before is None:
         return None
     sha256 = None
-    if os.path.isfile(path) and (readable or before.bytes <= LARGEST_UNREADABLE):
+    if os.path.isfile(path) and (readable or before.bytes <= MAX_HASHED_UNREADABLE):
         try:
             sha256 = sha256_file(path, hashing)
         except OSError:

@@ -97,10 +97,10 @@ class Judge:
         trained = model.faces
         if trained.cropped and not options.cropped:
             raise ConfigError(
-                f"{self.name} was trained on faces that were cut already (faces.cropped): how wide to cut them out "
-                "of a video is not known",
+                f"{self.name} was trained on faces that were cut already (faces.cropped); the margin for cutting "
+                "faces out of a video is unknown",
                 where="--model",
-                fix="cut the faces as those of the training were, and give them with --cropped",
+                fix="cut the faces like the training faces, and use --cropped",
             )
         self.config = replace(
             trained,
@@ -127,7 +127,7 @@ class Judge:
             examples: faces kept of each input, to be shown.
         """
         expected = expected_frames(inputs, self.config.every)
-        with bar("looking at frames", sum(expected), "frames") as advance:
+        with bar("analysing frames", sum(expected), "frames") as advance:
             yield from judge_watched(self, inputs, expected, examples, advance)
 
     def judge(

@@ -17,9 +17,10 @@ from mrigan.detect.inputs import Input, files_in_folder, looks_like_picture
 from mrigan.detect.judge import Judge, pick_device
 from mrigan.detect.look import in_silence
 from mrigan.detect.options import PAPERS_RULE, Options
+from mrigan.detect.scorer import require_finite
 from mrigan.detect.verdict import Verdict
 from mrigan.detect.watched import judge_watched
-from mrigan.errors import InputError, ModelError
+from mrigan.errors import InputError
 from mrigan.video import resize_face
 from mrigan.video.stills import read_picture
 
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 Paths = str | Path | Iterable[str | Path]
 PATHS = (str, bytes, os.PathLike)
-AT_ONCE = 256  # faces in memory
+MAX_FACES_IN_MEMORY = 256
 
 
 class Model:
@@ -65,16 +66,15 @@ class Model:
 
         Raises:
             InputError: an array of another shape or type, or a picture that cannot be read.
-            ModelError: the model gives no number.
+            ModelError: an output is not a number.
         """
         import torch
 
         probs = [np.zeros(0, np.float32)]
         pictures = self._pictures(faces)
-        while chunk := list(islice(pictures, AT_ONCE)):
+        while chunk := list(islice(pictures, MAX_FACES_IN_MEMORY)):
             logits = self.bundle.score(torch.from_numpy(np.stack(chunk).transpose(0, 3, 1, 2).copy()))
-            if not torch.isfinite(logits).all():
-                raise ModelError("the model gives no number for a face: its weights are damaged", fix="train it again")
+            require_finite(logits)
             probs.append(logits.double().sigmoid().float().numpy())
         return np.concatenate(probs)
 
@@ -194,7 +194,7 @@ def _inputs(paths: Paths, recursive: bool, pictures: bool) -> Iterator[Input]:
         for file in files_in_folder(name, recursive, skipped):
             yield literal_input(file, pictures)
         for line in skipped:
-            log.info("left out: %s", line)
+            log.info("skipped %s", line)
 
 
 def _listed(faces: Any) -> Iterable[Any]:
@@ -202,9 +202,7 @@ def _listed(faces: Any) -> Iterable[Any]:
     if isinstance(faces, PATHS) or getattr(faces, "ndim", 4) == 3:
         return [faces]
     if isinstance(faces, Mapping) or not isinstance(faces, Iterable):
-        raise InputError(
-            f"faces are given as {type(faces).__name__}", fix="give an array, or a list of arrays or paths"
-        )
+        raise InputError(f"faces are a {type(faces).__name__}", fix="give an array, or a list of arrays or paths")
     return faces
 
 

@@ -40,14 +40,14 @@ from mrigan.files import shown
 from mrigan.text import page_text
 
 PICTURE = 192  # px, side of a face on the page
-FACES, FACES_OF_MANY, MANY = 12, 4, 10  # faces shown a file; fewer when there are more than MANY files
-LISTED = 600  # faces whose numbers a page lists
+MAX_FACES, MAX_FACES_OF_MANY, MANY_FILES = 12, 4, 10  # faces shown per file; fewer with more than MANY_FILES
+MAX_LISTED_FACES = 600
 WORDS = ("fake", "real", "undecided")
 
 
 def faces_shown(inputs: int) -> int:
     """How many faces a page of so many files shows of each."""
-    return FACES if inputs <= MANY else FACES_OF_MANY
+    return MAX_FACES if inputs <= MANY_FILES else MAX_FACES_OF_MANY
 
 
 def render(
@@ -57,7 +57,7 @@ def render(
 
     Args:
         judged: of one model.
-        skipped: lines on files that were left out.
+        skipped: lines about skipped files.
         when: shown as the time of the analysis. case: what is said of the case.
     """
     names = titles([one.verdict.path for one in judged])
@@ -153,7 +153,7 @@ def result(number: int, one: Judged, href: str = "", name: str = "") -> dict[str
             "timeline": timeline(v),
             "unit": "" if end >= 60 else " s",
             "listed": _listed(v, end),
-            "unlisted": max(len(v.faces) - LISTED, 0),
+            "unlisted": max(len(v.faces) - MAX_LISTED_FACES, 0),
             "identity": _identity(v),
             "forged": [p for p in v.persons if p.verdict == "fake"],
         }
@@ -179,9 +179,9 @@ def moment(when: datetime) -> str:
 
 
 def _listed(v: Verdict, end: float) -> list[tuple[int, list[dict[str, Any]]]]:
-    """By person, from 1: the numbers of the first `LISTED` faces."""
+    """By person, from 1: the numbers of the first `MAX_LISTED_FACES` faces."""
     by_person: dict[int, list[dict[str, Any]]] = {}
-    for face in v.faces[:LISTED]:
+    for face in v.faces[:MAX_LISTED_FACES]:
         above = face.prob > v.thresholds.frame
         entry = {"time": clock(face.time, end), "frame": face.frame, "prob": face.prob, "above": above}
         by_person.setdefault(face.person + 1, []).append(entry)
@@ -202,7 +202,7 @@ def _identity(v: Verdict) -> dict[str, str]:
     if changed:
         return about | {"unknown": since["since"]}
     if not os.path.isfile(v.path):
-        return about | {"unknown": "it is no regular file"}
+        return about | {"unknown": "it is not a regular file"}
     return about | {"unknown": "it could not be read"}
 
 

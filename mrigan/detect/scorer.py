@@ -9,18 +9,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrigan.config import FacesConfig
-from mrigan.detect.findings import PEOPLE, Findings
+from mrigan.detect.findings import MAX_PEOPLE_SHOWN, Findings
 from mrigan.detect.pictures import Album, Example, FrameView, Scene
 from mrigan.errors import ModelError
 from mrigan.imaging.quality import colour, sharpness, side
 from mrigan.video import Detection, Frame, crop, resize_face
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mrigan.models.bundle import Bundle
 
 Box = tuple[float, float, float, float]
 MEASURES = ("side", "sharpness", "distance", "colour")
-BATCH = 32  # faces that the networks see at once
+BATCH_SIZE = 32  # faces per forward pass
+
+
+def require_finite(values: Tensor) -> None:
+    """Raise ModelError if an output of the model is not a finite number."""
+    if not values.isfinite().all():
+        raise ModelError("the model's output for a face is not a number: its weights are damaged", fix="train it again")
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class _Waiting:
 
 
 class Scorer:
-    """Faces in, logits and measures out, `BATCH` at a time whichever input they are of; keeps a few pictures of each
+    """Faces in, logits and measures out, `BATCH_SIZE` at a time, of any inputs; keeps a few pictures of each
     input (see `mrigan.detect.pictures`).
 
     Args:
@@ -56,7 +64,7 @@ class Scorer:
         face = resize_face(image, self.config.size, self.config.resize)
         scene = view.scene(detection, self.config.margin, whole) if self.keep else None
         self._waiting.append(_Waiting(number, frame.index, frame.time, detection.box, track, face, scene))
-        if len(self._waiting) == BATCH:
+        if len(self._waiting) == BATCH_SIZE:
             self.flush()
 
     def waits_for(self, number: int) -> bool:
@@ -67,7 +75,7 @@ class Scorer:
         """Score what waits.
 
         Raises:
-            ModelError: the model gives no number.
+            ModelError: see `require_finite`.
         """
         import torch
 
@@ -75,9 +83,9 @@ class Scorer:
             return
         faces = torch.from_numpy(np.stack([w.face for w in self._waiting]).transpose(0, 3, 1, 2).copy())
         logits, distances = self.bundle.weigh(faces)
-        for numbers in (logits, distances):
-            if numbers is not None and not torch.isfinite(numbers).all():
-                raise ModelError("the model gives no number for a face: its weights are damaged", fix="train it again")
+        require_finite(logits)
+        if distances is not None:
+            require_finite(distances)
         for i, w in enumerate(self._waiting):
             distance = math.nan if distances is None else float(distances[i])
             measured = (float(logits[i]), side(w.box), sharpness(w.face), distance, colour(w.face))
@@ -102,7 +110,7 @@ class Scorer:
         """The pictures to be shown, with their MRIs."""
         person = {(face.frame, face.box): face.person for face in findings.faces}
         faces = np.bincount(list(person.values()))
-        most = sorted(range(len(faces)), key=lambda p: (-faces[p], p))[:PEOPLE]
+        most = sorted(range(len(faces)), key=lambda p: (-faces[p], p))[:MAX_PEOPLE_SHOWN]
         people = {person[best.frame, best.box]: (best, strip) for best, strip in album.people()}
         shown = [people[number] for number in most if number in people]
         examples = album.suspicious()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mrigan.detect.findings import PEOPLE
+from mrigan.detect.findings import MAX_PEOPLE_SHOWN
 from mrigan.detect.verdict import PersonVerdict, Verdict
 from mrigan.detect.wording import number
 
@@ -56,7 +56,7 @@ def timeline(verdict: Verdict) -> Timeline | None:
 
     persons = sorted(verdict.persons, key=lambda p: (-p.faces, p.person))
     rows = []
-    for person in persons[:PEOPLE]:
+    for person in persons[:MAX_PEOPLE_SHOWN]:
         mine = [face for face in faces if face.person == person.person]
         dots = [
             Dot(
@@ -74,7 +74,7 @@ def timeline(verdict: Verdict) -> Timeline | None:
     step = next((s for s in STEPS if end / s < TICKS), 14_400)
     ticks = [(x(i * step), clock(i * step, end)) for i in range(int(end / step + 1e-9) + 1)]
     unit = "seconds" if end < 60 else "minutes:seconds" if end < 3600 else "hours:minutes:seconds"
-    return Timeline(rows, round(100 * (1 - limit), 2), ticks, unit, max(len(persons) - PEOPLE, 0))
+    return Timeline(rows, round(100 * (1 - limit), 2), ticks, unit, max(len(persons) - MAX_PEOPLE_SHOWN, 0))
 
 
 def clock(seconds: float, end: float) -> str:

@@ -1,4 +1,4 @@
-"""Many inputs at once: worker processes that each judge one at a time. A file that kills its worker kills no other."""
+"""Many inputs at once, one per worker process. A file that kills its worker affects no other file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class JudgePool:
         done = dict.fromkeys(inputs, 0)
         threads = max(1, cores() // self.workers)
         setup = (str(self.judge.folder), self.judge.name, self.judge.options, examples, threads)
-        with bar("looking at frames", sum(expected.values()), "frames") as advance:
+        with bar("analysing frames", sum(expected.values()), "frames") as advance:
             outcomes = run_tasks(
                 _worker, setup, [(item, expected[item]) for item in inputs], workers=self.workers, stop=stop,
                 seconds_per_file=self.judge.options.seconds_per_file,

@@ -19,10 +19,10 @@ from mrigan.models import Bundle
 from mrigan.models.familiarity import Familiarity, fit_familiarity
 from mrigan.models.known_faces import KnownFaces, fit_known_faces
 
-MOST = 4000  # held-out faces looked at, spread evenly over the set
-MOST_KNOWN = 256  # training faces remembered, as many of each family
-LEAST = 50  # of known faces; from fewer nothing can be said about unknown ones
-BATCH = 64
+MAX_HELD_OUT_FACES = 4000  # held-out faces looked at, spread evenly over the set
+MAX_KNOWN_FACES = 256  # training faces remembered, as many of each family
+MIN_KNOWN_FACES = 50  # of known faces; from fewer nothing can be said about unknown ones
+BATCH_SIZE = 64
 MAX_DISTANCE = 0.98  # from the known faces: less far than the training family that is furthest from the others
 COLOURLESS = 2.0  # levels, see `colour`; a family below it is grey: the model has then seen such
 COLOUR_SHARE = 0.25  # of the colour of the palest training family: compression may take as much as that, grey takes all
@@ -49,7 +49,7 @@ def fit_reliability(
     Args:
         train: what the detector learned from. scores: what it says of all faces of `held_out` (see `scores_table`).
     """
-    ids = np.unique(np.linspace(0, len(held_out) - 1, min(MOST, len(held_out))).astype(np.int64))
+    ids = np.unique(np.linspace(0, len(held_out) - 1, min(MAX_HELD_OUT_FACES, len(held_out))).astype(np.int64))
     hidden, sharp = _look(bundle, held_out, ids, workers)
     measures = {"sharpness": sharp}
     if "face_px" in held_out.rows.column_names:  # sets of an older version do not tell
@@ -58,7 +58,7 @@ def fit_reliability(
     known, others = hidden[families % 2 == 0], hidden[families % 2 == 1]
     familiarity = None
     enough = families.max(initial=-1) + 1 >= MIN_FAMILIES
-    if enough and min(len(known), len(others)) >= LEAST:
+    if enough and min(len(known), len(others)) >= MIN_KNOWN_FACES:
         familiarity = fit_familiarity(known)
         measures["distance"] = familiarity.distance(others).numpy()
     limits, remembered = _of_training(bundle, train, workers, remember=familiarity is None)
@@ -69,11 +69,11 @@ def _of_training(
     bundle: Bundle, train: ShardSet, workers: int, *, remember: bool
 ) -> tuple[dict[str, float], KnownFaces | None]:
     """The limits that the training faces set, and these faces where they are to be remembered."""
-    ids = _spread(_families(train, np.arange(len(train))), MOST_KNOWN)
+    ids = _spread(_families(train, np.arange(len(train))), MAX_KNOWN_FACES)
     families = np.unique(_families(train, ids), return_inverse=True)[1]
     faces, colours = [], []
     size = bundle.faces.size
-    with eval_batches(train, ids, BATCH, workers=workers, size=size, mri=False) as batches:
+    with eval_batches(train, ids, BATCH_SIZE, workers=workers, size=size, mri=False) as batches:
         for batch in batches:
             face = batch.face.cpu()
             faces.append(face)
@@ -83,7 +83,7 @@ def _of_training(
     if not remember:
         return limits, None
     was_training = bundle.detector.training
-    maps = bundle.maps_of(torch.cat(faces), batch_size=BATCH)
+    maps = bundle.maps_of(torch.cat(faces), batch_size=BATCH_SIZE)
     bundle.detector.train(was_training)
     known = fit_known_faces(maps, torch.from_numpy(families)) if maps else None
     return limits | ({} if known is None else {"max_distance": MAX_DISTANCE}), known
@@ -95,11 +95,11 @@ def _families(shards: ShardSet, ids: np.ndarray) -> np.ndarray:
     return np.unique([a or b for a, b in zip(family, clip, strict=True)], return_inverse=True)[1]
 
 
-def _spread(families: np.ndarray, most: int) -> np.ndarray:
-    """`most` of the samples 0…N-1 or fewer, sorted: as many of each family, spread evenly over it."""
+def _spread(families: np.ndarray, count: int) -> np.ndarray:
+    """`count` of the samples 0…N-1 or fewer, sorted: as many of each family, spread evenly over it."""
     numbers = np.unique(families)
-    numbers = numbers[np.unique(np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(np.int64))]
-    each = most // len(numbers)
+    numbers = numbers[np.unique(np.linspace(0, len(numbers) - 1, min(count, len(numbers))).astype(np.int64))]
+    each = count // len(numbers)
     chosen = []
     for own in (np.flatnonzero(families == number) for number in numbers):
         chosen.append(own[np.unique(np.linspace(0, len(own) - 1, min(each, len(own))).astype(np.int64))])
@@ -111,9 +111,9 @@ def _look(bundle: Bundle, shards: ShardSet, ids: np.ndarray, workers: int) -> tu
     size = bundle.faces.size
     hidden, sharp = [], []
     was_training = bundle.detector.training
-    with eval_batches(shards, ids, BATCH, workers=workers, size=size, mri=False) as batches:
+    with eval_batches(shards, ids, BATCH_SIZE, workers=workers, size=size, mri=False) as batches:
         for batch in batches:
-            hidden.append(bundle.examine(batch.face, BATCH)[1])
+            hidden.append(bundle.examine(batch.face, BATCH_SIZE)[1])
             sharp += [sharpness(face) for face in batch.face.cpu().permute(0, 2, 3, 1).contiguous().numpy()]
     bundle.detector.train(was_training)
     return torch.cat(hidden), np.array(sharp)

@@ -22,17 +22,17 @@ def find_originals(shards: ShardSet, ids: Sequence[int]) -> list[int | None]:
     A fake's json names its original clip, its frame and its box. The original's face is that of the same person in that
     clip, in the same frame or (where the fake runs a few frames early or late) the nearest one, at the same place.
     """
-    told = [json.loads(bytes(shards.read(int(i))[2])) for i in ids]
-    wanted = pa.array({about["original"] for about in told if about.get("original")}, pa.string())
+    samples = [json.loads(bytes(shards.read(int(i))[2])) for i in ids]
+    clips = pa.array({about["original"] for about in samples if about.get("original")}, pa.string())
     rows = shards.rows.select(["clip", "label", "frame", "person"])
     rows = rows.append_column("id", pa.array(np.arange(len(rows))))
-    rows = rows.filter(pc.and_(pc.equal(rows["label"], "real"), pc.is_in(rows["clip"], wanted)))
+    rows = rows.filter(pc.and_(pc.equal(rows["label"], "real"), pc.is_in(rows["clip"], clips)))
     faces: dict[tuple[str, int], list[tuple[int, int]]] = {}
     for row in rows.to_pylist():
         faces.setdefault((row["clip"], row["person"]), []).append((row["frame"], row["id"]))
     return [
         int(i) if about.get("label") == "real" else _original(shards, about, faces)
-        for i, about in zip(ids, told, strict=True)
+        for i, about in zip(ids, samples, strict=True)
     ]
 
 

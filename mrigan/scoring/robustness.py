@@ -1,4 +1,4 @@
-"""`mrigan evaluate --robustness`: the faces of shards, made worse in fifty ways, before every model."""
+"""`mrigan evaluate --robustness`: every model on the faces of shards under ten corruptions of five severities."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 PARTS = "robustness-parts"
 SEVERITIES = range(1, 6)
-BATCH = 64
+BATCH_SIZE = 64
 
 
 def evaluate_robustness(
@@ -70,9 +70,9 @@ def evaluate_robustness(
     missing = [condition for condition, table in tables.items() if table is None]
     if len(missing) < len(conditions):
         log.info(
-            "%d of %d ways to make faces worse are scored already", len(conditions) - len(missing), len(conditions)
+            "%d of %d corruptions and severities are scored already", len(conditions) - len(missing), len(conditions)
         )
-    with bar("making faces worse", sum(map(len, videos)) * len(missing), "faces") as advance:
+    with bar("scoring degraded faces", sum(map(len, videos)) * len(missing), "faces") as advance:
         for name, severity in missing:
             scored = []
             for ids in videos:
@@ -158,7 +158,7 @@ def _scores(shards: ShardSet, ids: np.ndarray, faces: list[np.ndarray], bundle: 
     """The columns of a scores table of these faces, without the model's name."""
     size = bundle.faces.size
     pictures = np.stack([resize(face, (size, size), "linear") for face in faces]).transpose(0, 3, 1, 2)
-    logits = bundle.score(torch.from_numpy(np.ascontiguousarray(pictures)), BATCH).double()
+    logits = bundle.score(torch.from_numpy(np.ascontiguousarray(pictures)), BATCH_SIZE).double()
     names, at = (*VIDEO, "split", "person", "frame", "time", *OPTIONAL.names), pa.array(ids)
     columns = {name: shards.rows[name].take(at).combine_chunks() for name in names}
     labels = np.asarray(shards.labels)[ids]

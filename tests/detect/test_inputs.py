@@ -43,7 +43,7 @@ def test_a_tree_of_folders(tmp_path: Path) -> None:
     assert "a link to a folder" in next(line for line in left if "loop" in line)
     inputs, left = expand([tmp_path])
     assert [os.path.basename(i.path) for i in inputs] == ["b.mp4"]
-    assert f"{tmp_path}/a: a sub-folder; --recursive includes it" in left
+    assert f"{tmp_path}/a: a sub-folder; use --recursive to include it" in left
 
 
 def test_a_url_is_not_opened(models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_lists_that_cannot_be_read(videos: Path) -> None:
     (videos / "odd.txt").write_bytes(b"\xff\xfea\0b")
     with open(videos / "large.txt", "wb") as file:
         file.truncate(2**27)
-    for name, message in (("odd.txt", "no text in UTF-16"), ("large.txt", "larger than 64 MiB"), ("no.txt", "No such")):
+    for name, message in (("odd.txt", "not UTF-16 text"), ("large.txt", "larger than 64 MiB"), ("no.txt", "No such")):
         with pytest.raises(InputError, match=message):
             expand([f"@{name}"])
 
@@ -180,4 +180,4 @@ def test_links_in_circles_are_walked_once(videos: Path) -> None:
     assert names(["**"]) == every
     assert names(["**/sub/**/é.mp4"]) == ["sub/deep/é.mp4"]
     assert names(["s*/**/b*.mp4", "s*/*.mp4"]) == ["sub/b c.mp4", 'sub/"q".mp4', "sub/a.mp4"]
-    assert expand(["**/*.mkv"]) == ([], ["**/*.mkv: matches nothing"])
+    assert expand(["**/*.mkv"]) == ([], ["**/*.mkv: matches no file"])

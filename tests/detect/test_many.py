@@ -48,7 +48,7 @@ def test_patterns_and_lists(folder: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert [item.path for item in inputs] == ["broken.mp4", "noface.mp4", "one.mp4", "short.mp4", "two.mp4"]
     inputs, skipped = expand([f"{tmp_path}/**/*.mp4", f"@{tmp_path}/list.txt", "nothing*.mp4"])
     assert [item.path for item in inputs] == [str(tmp_path / "deep/x.mp4"), "one.mp4", "two.mp4"]
-    assert skipped == ["one.mp4: given twice", "nothing*.mp4: matches nothing"]
+    assert skipped == ["one.mp4: given twice", "nothing*.mp4: matches no file"]
     (tmp_path / "[1].mp4").touch()
     assert [item.path for item in expand([str(tmp_path / "[1].mp4")])[0]] == [str(tmp_path / "[1].mp4")]  # a name, too
     with pytest.raises(InputError, match="the list cannot be read"):
@@ -120,7 +120,7 @@ def test_a_journal_is_gone_on_from(folder: Path, models: dict[str, Path], tmp_pa
     assert len(final) == 6
     with pytest.raises(ConfigError, match="another model"):
         run([str(folder)], str(models["plain"]), Options(), Outputs(jsonl=journal))
-    with pytest.raises(ConfigError, match="other settings"):
+    with pytest.raises(ConfigError, match="other options"):
         run([str(folder)], model, Options(every=5), Outputs(jsonl=journal))
 
 
@@ -151,7 +151,7 @@ def test_a_journal_that_somebody_appended_to_is_refused(folder: Path, models: di
     assert journal.read_bytes() == ours
     with open(journal, "ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(ConfigError, match="another run"):
+        with pytest.raises(ConfigError, match="another run is writing"):
             run(*judge, Outputs(jsonl=journal))
 
 
@@ -186,7 +186,7 @@ def test_interrupted_it_keeps_what_it_has(folder: Path, models: dict[str, Path],
     kept = lines(journal)
     assert kept
     if process.returncode == 75:  # it may have been done already
-        assert f"stopped; {len(kept)} of 5 done, in {journal}; the same command goes on" in said
+        assert f"stopped; {len(kept)} of 5 done, in {journal}; the same command continues" in said
         assert len(kept) < 5
     assert subprocess.run(command, check=False, capture_output=True).returncode == 3
     assert sorted(v["path"] for v in lines(journal)) == sorted(map(str, folder.glob("*.mp4")))

@@ -28,7 +28,7 @@ from mrigan.detect.inputs import Input, expand
 from mrigan.detect.options import Case, Outputs
 from mrigan.detect.overlay import data_uri
 from mrigan.detect.page import faces_shown, render
-from mrigan.detect.sinks.pages import INLINE, Pages
+from mrigan.detect.sinks.pages import MAX_FILES_INLINE, Pages
 from mrigan.detect.timeline import clock, timeline
 from mrigan.detect.titles import titles
 from mrigan.detect.verdict import AppliedThresholds, FaceScore, PersonVerdict, Verdict
@@ -247,7 +247,7 @@ def test_verdicts_of_an_earlier_run_have_no_pictures(judged: list[Judged]) -> No
 
 def test_many_files_get_a_page_each(judged: list[Judged], tmp_path: Path) -> None:
     two = next(one for one in judged if "alert" in one.verdict.path)
-    count = INLINE + 1
+    count = MAX_FILES_INLINE + 1
     verdicts = [replace(two.verdict, path=f"{i}/{HOSTILE}.mp4") for i in range(count)]
     out = tmp_path / "a #1%20?<b>.html"
     inputs = [Input(verdict.path, False) for verdict in verdicts]
@@ -293,7 +293,7 @@ def test_which_picture_decided(clips: Path, models: dict[str, Path]) -> None:
 def test_by_the_command_and_gone_on_from_a_journal(
     clips: Path, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mrigan.detect.sinks.pages.INLINE", 2)
+    monkeypatch.setattr("mrigan.detect.sinks.pages.MAX_FILES_INLINE", 2)
     os.mkfifo(tmp_path / "pipe.mp4")
     paths = [str(clips / name) for name in ("one.mp4", "noface.mp4", "face.png")] + [str(tmp_path / "pipe.mp4")]
     out, journal = tmp_path / "out" / "index.html", tmp_path / "v.jsonl"
@@ -310,7 +310,7 @@ def test_by_the_command_and_gone_on_from_a_journal(
     for path, text in first.items():  # in the order given
         assert os.path.basename(path) in checked(text, ["../index.html"]).text
     assert len(Page(first[paths[0]]).all("img")) > 10
-    assert "it is no regular file" in first[paths[3]]
+    assert "it is not a regular file" in first[paths[3]]
     assert pages() == first  # pictures and all, though the verdicts now come from the journal
 
 

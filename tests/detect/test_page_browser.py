@@ -16,7 +16,7 @@ from mrigan.detect.inputs import Input, expand
 from mrigan.detect.options import Case, Outputs
 from mrigan.detect.page import render
 from mrigan.detect.rule import Rule
-from mrigan.detect.sinks.pages import INLINE, Pages
+from mrigan.detect.sinks.pages import MAX_FILES_INLINE, Pages
 from tests.detect.test_page import HOSTILE
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -73,7 +73,7 @@ def pages(clips: Path, models: dict[str, Path], tmp_path_factory: pytest.TempPat
     (out / "ruled.html").write_text(render(list(ruled.each(expand([two.verdict.path])[0], examples=3))))
     judge.criteria = replace(judge.criteria, limits=replace(limits, min_side=900.0))
     (out / "undecided.html").write_text(render(list(judge.each(expand([two.verdict.path])[0], examples=3))))
-    inputs = [Input(f"clip {i}.mp4", False) for i in range(INLINE + 1)]
+    inputs = [Input(f"clip {i}.mp4", False) for i in range(MAX_FILES_INLINE + 1)]
     apart = Pages(inputs, out / "a #1%20?<b>.html", Outputs())
     apart.open()
     for i, item in enumerate(inputs):
@@ -199,7 +199,7 @@ def sorts(driver: Any) -> list[str | None]:
 @pytest.mark.parametrize("width", [360, 1000])
 def test_the_list_is_sorted_by_keyboard(chromium: Any, pages: dict[str, Path], width: int) -> None:
     opened(chromium, pages["apart"], width=width)
-    order = list(range(INLINE + 1))
+    order = list(range(MAX_FILES_INLINE + 1))
     assert rows(chromium, 0) == [f"clip {i}.mp4" for i in order]
     assert sorts(chromium) == [None] * 5
     by_probability = sorted(order, key=lambda i: -(7 * i % 51))
@@ -243,7 +243,7 @@ def test_links_of_the_list_lead_to_the_pages_and_back(chromium: Any, pages: dict
     assert chromium.find_element("tag name", "h1").text == "clip 7.mp4"
     assert chromium.get_log("browser") == []
     chromium.find_element("link text", "All files").click()
-    assert chromium.find_element("tag name", "h1").text == f"Verdicts on {INLINE + 1} files"
+    assert chromium.find_element("tag name", "h1").text == f"Verdicts on {MAX_FILES_INLINE + 1} files"
 
 
 def test_without_script_the_list_is_there_and_has_no_dead_buttons(chromium: Any, pages: dict[str, Path]) -> None:

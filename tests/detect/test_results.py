@@ -109,11 +109,11 @@ def test_stopped_it_says_how_far_it_is(  # noqa: PLR0917 (fixtures)
     assert "1 more file: the run was stopped before" in page.read_text()
     if journal:
         assert code == STOPPED
-        assert f"stopped; 1 of 2 done, in {out}, {lines}, {page}; the same command goes on" in told
+        assert f"stopped; 1 of 2 done, in {out}, {lines}, {page}; the same command continues" in told
         assert json.loads(lines.read_text()) == verdict
     else:
         assert code == INTERRUPTED
-        assert f"stopped; 1 of 2 done, in {out}, {page}; the same command begins anew" in told
+        assert f"stopped; 1 of 2 done, in {out}, {page}; the same command starts from the beginning" in told
         assert "--jsonl" in told
 
 

@@ -32,9 +32,9 @@ class Copies(Sink):
         for out in self._copies.values():
             if out.exists() and not out.is_file():
                 raise OutputError(
-                    "a video cannot be written into what is not a file",
+                    "the output exists and is not a file",
                     where=shown(os.fspath(out)),
-                    fix="give another name after --annotate",
+                    fix="choose another path for --annotate",
                 )
             refuse_foreign(out, annotated_video, self.outputs.force)
         for out in {out.parent: out for out in self._copies.values()}.values():
@@ -63,7 +63,7 @@ def copy_paths(inputs: Sequence[Input], to: str | Path) -> dict[Input, Path]:
     if to.suffix.lower() == ".mp4" and not to.is_dir():
         if len(inputs) != 1 or inputs[0].picture:
             what = "one file cannot hold several videos" if len(inputs) > 1 else "a picture has no annotated video"
-            raise ConfigError(what, where="--annotate", fix="give a folder, whose name does not end in .mp4")
+            raise ConfigError(what, where="--annotate", fix="choose a folder; its name does not end in .mp4")
         return {inputs[0]: to}
     paths: dict[Input, Path] = {}
     taken: set[str] = set()

@@ -148,11 +148,11 @@ def _keep_apart(kept: Sequence[str], outputs: Sequence[Path]) -> None:
         status = _status(out) if os.path.isfile(out) else None
         if status is not None and (status.st_dev, status.st_ino) in kept_files:
             raise ConfigError(
-                "the output would overwrite an input", where=shown(os.fspath(out)), fix="give another name for it"
+                "the output would overwrite an input", where=shown(os.fspath(out)), fix="choose another path"
             )
         path = os.path.realpath(out)
         if path in taken and (os.path.isfile(out) or not os.path.exists(out)):
-            raise ConfigError("two outputs have one name", where=shown(os.fspath(out)), fix="give each its own name")
+            raise ConfigError("two outputs have the same path", where=shown(os.fspath(out)), fix="choose two paths")
         taken.add(path)
 
 

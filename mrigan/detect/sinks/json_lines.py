@@ -18,8 +18,8 @@ from mrigan.detect.verdict import SCHEMA_VERSION, Verdict
 from mrigan.errors import ConfigError, InputError
 from mrigan.files import Output, failpoint, not_writable, shown
 
-BEGINS = json.dumps({"schema_version": SCHEMA_VERSION, "path": ""})[:-2].encode()  # each of our lines
-LONGEST_LINE = 1 << 30  # bytes
+LINE_START = json.dumps({"schema_version": SCHEMA_VERSION, "path": ""})[:-2].encode()  # each of our lines
+MAX_LINE_BYTES = 1 << 30  # bytes
 OTHER_FILE = "give another file after --jsonl"
 
 
@@ -123,7 +123,7 @@ class JsonLines(Sink):
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(
-                "another run writes its verdicts there", where=shown(os.fspath(self.path)), fix=f"wait, or {OTHER_FILE}"
+                "another run is writing to this file", where=shown(os.fspath(self.path)), fix=f"wait, or {OTHER_FILE}"
             ) from None
         except OSError:
             return  # a file system without locks
@@ -133,9 +133,9 @@ class JsonLines(Sink):
         complete = 0
         with open(path, "rb") as file:
             number = 0
-            while line := file.readline(LONGEST_LINE):
+            while line := file.readline(MAX_LINE_BYTES):
                 number += 1
-                if not line.startswith(BEGINS) and not (complete and BEGINS.startswith(line)):
+                if not line.startswith(LINE_START) and not (complete and LINE_START.startswith(line)):
                     raise self._foreign(number)
                 if not line.endswith(b"\n") and not _is_json(line):
                     break  # cut off by a crash
@@ -156,14 +156,14 @@ class JsonLines(Sink):
             raise self._foreign(number) from None
         if verdict.model != model:
             raise ConfigError(
-                "these verdicts are of another model or of other settings",
+                "the verdicts are of another model or other options",
                 where=self._line(number),
-                fix=f"{OTHER_FILE}, or judge with the same model and options",
+                fix=f"{OTHER_FILE}, or use the same model and options",
             )
         self.verdicts[verdict.path] = verdict
 
     def _foreign(self, number: int) -> InputError:
-        return InputError("not a line of verdicts; the file is not touched", where=self._line(number),
+        return InputError("not a verdict; the file was not changed", where=self._line(number),
                           fix=f"{OTHER_FILE}, or --force to replace this one")  # fmt: skip
 
     def _line(self, number: int) -> str:

@@ -21,11 +21,11 @@ from mrigan.detect.verdict import Verdict
 from mrigan.files import Output, write_text
 from mrigan.outputs import PAGE, own_output
 
-INLINE = 50  # files whose pictures one page holds
+MAX_FILES_INLINE = 50  # on one page; more get a page each
 
 
 class Pages(Sink):
-    """One page; for more than `INLINE` files a list, with a page for each file in a folder beside it.
+    """One page; for more than `MAX_FILES_INLINE` files a list, with a page for each file in a folder beside it.
 
     A page's name comes from its verdict: a run that continues an earlier one keeps the pages, with their pictures,
     that this one wrote.
@@ -52,7 +52,7 @@ class Pages(Sink):
     def open(self) -> None:
         self._output = own_output(self.out, PAGE, self.outputs.force)
         self.is_standard_output = self._output.is_standard_output
-        if len(self.inputs) > INLINE and self._output.file is not None:
+        if len(self.inputs) > MAX_FILES_INLINE and self._output.file is not None:
             self.folder = self.out.with_name(f"{self.out.stem}-files")
             Output(self.folder / "page.html").try_write()
 
