@@ -105,7 +105,7 @@ def look(original: Path, fake: Path, detector: FaceDetector) -> Seen:
     """Read both clips."""
     faces = find_faces(read_frames(original), detector)
     table = faces.by_frame()
-    frames = {frame.index: frame for frame in read_frames(original, wanted=table)}
+    frames = {frame.index: frame for frame in read_frames(original, indices=table)}
     decoded = PyAvSource().decode(fake)
     first = next(decoded)
     image = next(iter(frames.values())).image

@@ -212,7 +212,7 @@ def known_faces(videos: list[Path]) -> tuple[Tensor, np.ndarray]:
     search, cut, of, rng = FaceDetector(FACES), [], [], np.random.default_rng(0)
     for number, path in enumerate(videos):
         wanted = [index for index in range(SECONDS * RATE) if index % FACES.every in FIT]
-        for frame in read_frames(path, wanted=wanted):
+        for frame in read_frames(path, indices=wanted):
             for face in search.detect([frame.image])[0][:1]:
                 box = np.add(face.box, rng.integers(-JITTER, JITTER + 1, 4))
                 cut.append(resize_face(crop(frame.image, box, FACES.margin), FACES.size, FACES.resize))

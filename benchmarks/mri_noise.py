@@ -40,7 +40,7 @@ def means(catalog: Catalog, families: int) -> dict[str, list[float]]:
         path = catalog.path(family.original)
         table = find_faces(read_frames(path, every=30), detector).by_frame()
         with follow([catalog.path(fake) for fake in family.fakes], config.pairs, table) as clips:
-            for frame in read_frames(path, wanted=table):
+            for frame in read_frames(path, indices=table):
                 for paired in (clip.pair(frame) for clip in clips):
                     if paired.geometry is None or paired.original is None or paired.fake is None:
                         continue

@@ -42,8 +42,8 @@ def pictures(catalog: Catalog, detector: FaceDetector) -> Iterator[tuple[str, Pi
             assert family.original is not None
             wanted = {frame + later for frame in FRAMES for later in (0, *LATER)}
             try:
-                frames = {f.index: f.image for f in read_frames(catalog.path(family.original), wanted=wanted)}
-                fakes = {f.index: f.image for f in read_frames(catalog.path(fake), wanted=FRAMES)}
+                frames = {f.index: f.image for f in read_frames(catalog.path(family.original), indices=wanted)}
+                fakes = {f.index: f.image for f in read_frames(catalog.path(fake), indices=FRAMES)}
             except InputError:
                 continue
             boxes = {index: [d.box for d in detector.detect([image])[0]] for index, image in frames.items()}

@@ -75,7 +75,7 @@ def measure(path: Path) -> None:
         f"  a source frame: all decoded {plain:.2f} ms; every 10th converted {sampled:.2f} ms; all converted "
         f"{every:.2f} ms  → every 10th costs {sampled / every:.2f} of all"
     )
-    frames = list(read_frames(path, wanted=range(0, total, max(total // FRAMES, 1))))[:FRAMES]
+    frames = list(read_frames(path, indices=range(0, total, max(total // FRAMES, 1))))[:FRAMES]
     shrunk, small = detect(FaceDetector(FacesConfig()), frames)
     native, full = detect(FaceDetector(FacesConfig(long_side=0)), frames)
     library = by_library(frames)

@@ -71,10 +71,10 @@ def _h264(faces: Clip, crf: float, _: np.random.Generator) -> list[np.ndarray]:
     with av.open(buffer, "r", format="matroska") as container:
         decoded = [to_image(frame) for frame in container.decode(video=0)]
     assert len(decoded) == len(faces)
-    whole = [np.array(face) for face in faces]
-    for face, seen in zip(whole, decoded, strict=True):
-        face[:side, :side] = seen
-    return whole
+    results = [np.array(face) for face in faces]
+    for result, inner in zip(results, decoded, strict=True):
+        result[:side, :side] = inner
+    return results
 
 
 def _jpeg(face: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:

@@ -46,7 +46,7 @@ class Die:
         return likely[-1]  # the sum's last bit
 
 
-class LoadedDie(Die):
+class FixedDie(Die):
     """Always the same number: 0 gives the lower ends of all ranges, 1 the upper ones."""
 
     def __init__(self, number: float) -> None:

@@ -138,28 +138,29 @@ def paint(images: Tensor, at: tuple[int, int], ink: Ink) -> Tensor:
     """`ink`, drawn once on the CPU and blended here: what costs is the frame, which stays where it is."""
     x, y, (w, h) = at[0] - EDGE, at[1] - EDGE, (ink.size[0] + 2 * EDGE, ink.size[1] + 2 * EDGE)
     width, height = size(images)
-    seen = max(-x, 0), max(-y, 0), min(w, width - x), min(h, height - y)  # OpenCV clips strokes at the frame's border
-    if seen[2] <= seen[0] or seen[3] <= seen[1]:
+    # OpenCV clips strokes at the frame's border
+    visible = max(-x, 0), max(-y, 0), min(w, width - x), min(h, height - y)
+    if visible[2] <= visible[0] or visible[3] <= visible[1]:
         return images
-    dark, gain = _blend(ink, seen, str(images.device))
+    dark, gain = _blend(ink, visible, str(images.device))
     images = images.clone()
-    under = images[..., y + seen[1] : y + seen[3], x + seen[0] : x + seen[2]]
+    under = images[..., y + visible[1] : y + visible[3], x + visible[0] : x + visible[2]]
     under.copy_(_to_uint8(dark + gain * under))
     return images
 
 
 @lru_cache(maxsize=32)
-def _blend(ink: Ink, seen: tuple[int, int, int, int], device: str) -> tuple[Tensor, Tensor]:
+def _blend(ink: Ink, visible: tuple[int, int, int, int], device: str) -> tuple[Tensor, Tensor]:
     """What `ink` makes of a pixel x: first + second · x, (3, h, w) float32 each.
 
     Found by drawing it over black and over white. OpenCV blends a smooth edge in steps of whole grey levels, so between
     the two it may differ from this line by some.
 
     Args:
-        seen: (x0, y0, x1, y1), the part to be drawn, in px of the thing's box with `EDGE` px around it.
+        visible: (x0, y0, x1, y1), the part to be drawn, in px of the thing's box with `EDGE` px around it.
     """
-    boards = (np.full((seen[3] - seen[1], seen[2] - seen[0], 3), ground, np.uint8) for ground in (0, 255))
-    drawn = (ink.draw(board, (EDGE - seen[0], EDGE - seen[1])) for board in boards)
+    boards = (np.full((visible[3] - visible[1], visible[2] - visible[0], 3), ground, np.uint8) for ground in (0, 255))
+    drawn = (ink.draw(board, (EDGE - visible[0], EDGE - visible[1])) for board in boards)
     dark, light = (torch.from_numpy(board).to(device).permute(2, 0, 1).float() for board in drawn)
     return dark, (light - dark) / 255
 

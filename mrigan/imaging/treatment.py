@@ -25,7 +25,7 @@ from mrigan.imaging.picture import Picture, on_frame, operations
 
 Points = tuple[tuple[float, float], ...]
 
-Place = tuple[int, str, int, int]  # seed, family, number of the step, frame of the original
+DrawKey = tuple[int, str, int, int]  # of random numbers: seed, family, number of the step, frame of the original
 
 METHODS: dict[str, dict[str, Method]] = {
     "noise": NOISES,
@@ -52,15 +52,15 @@ class Step:
         """Its entry in `METHODS`."""
         return METHODS[self.kind][self.name]
 
-    def apply(self, picture: Picture, place: Place) -> Picture:
+    def apply(self, picture: Picture, key: DrawKey) -> Picture:
         """An (H, W, 3) array or (N, 3, H, W) planes → the same, of another size after a rescale; left as they are."""
         if self.kind == "noise":
             do = operations(picture)
-            field = _field(do, do.size(picture), do.device(picture), place)
+            field = _field(do, do.size(picture), do.device(picture), key)
             return self.method.apply(picture, field, **self.settings)
         if self.kind == "distraction":
-            rng = frame_generator(*place)
-            return self.method.apply(picture, rng=rng, frame=place[-1], **self.settings)
+            rng = frame_generator(*key)
+            return self.method.apply(picture, rng=rng, frame=key[-1], **self.settings)
         return self.method.apply(picture, **self.settings)
 
     def matrix(self, size: Size) -> tuple[np.ndarray, Size]:
@@ -97,11 +97,11 @@ class Treatment:
 
     def matrix(self, size: Size) -> tuple[np.ndarray, Size]:
         """Where the points of a (width, height) frame lie in the treated one, as a (3, 3) matrix; and its size."""
-        whole = np.eye(3)
+        product = np.eye(3)
         for step in self.steps:
             matrix, size = step.matrix(size)
-            whole = matrix @ whole
-        return whole, size
+            product = matrix @ product
+        return product, size
 
     def motion(self) -> Treatment | None:
         """Only what moves pixels (rotation, flip, rescale): clean pictures where the treated ones have theirs.
@@ -138,8 +138,8 @@ class Treatment:
 
 
 @lru_cache(maxsize=FIELDS)
-def _field(do: Any, size: Size, device: str, place: Place) -> Picture:
-    return do.placed(uniform_field(frame_generator(*place), (size[1], size[0], 3)), device)
+def _field(do: Any, size: Size, device: str, key: DrawKey) -> Picture:
+    return do.placed(uniform_field(frame_generator(*key), (size[1], size[0], 3)), device)
 
 
 def frame_generator(seed: int, family: str, step: int, frame: int) -> np.random.Generator:

@@ -162,7 +162,7 @@ class _Family:
     ) -> None:
         """Pair the fakes that show the original's moments at other indices; what was made of them is given up."""
         by_frame = table.by_frame()
-        seen = frames if isinstance(frames, list) else self.source.read(self.tools.path(original), wanted=by_frame)
+        seen = frames if isinstance(frames, list) else self.source.read(self.tools.path(original), indices=by_frame)
         paths, decisions = [fake.path for fake, _ in moved], [decision for _, decision in moved]
         with follow(paths, self.tools.config.pairs, by_frame, self.source, decisions=decisions) as clips:
             along = [

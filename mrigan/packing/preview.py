@@ -19,7 +19,7 @@ from mrigan.catalog import Catalog, Family
 from mrigan.config import ShardsConfig
 from mrigan.errors import CatalogError, InputError
 from mrigan.imaging.distraction import SHAPE_SIZE
-from mrigan.imaging.methods import Die, LoadedDie
+from mrigan.imaging.methods import Die, FixedDie
 from mrigan.imaging.recipe import draw_step
 from mrigan.imaging.treatment import METHODS, Step
 from mrigan.outputs import PICTURE, refuse_foreign
@@ -127,7 +127,7 @@ def _some_frames(path: Path, every: int) -> list[Frame]:
     """The second, third and first of the frames that are sampled: fades and title cards come first."""
     if is_picture(str(path)):
         return [read_still(path)]
-    frames = list(read_frames(path, wanted=[0, every, 2 * every]))
+    frames = list(read_frames(path, indices=[0, every, 2 * every]))
     return frames[1:] + frames[:1]
 
 
@@ -153,7 +153,7 @@ def _augmentations(seen: Seen) -> list[list[Cell]]:
     size = image.shape[1], image.shape[0]
     cells = [Cell(marked(image, seen.face.box, seen.face.points), f"as decoded, {size[0]} x {size[1]}")]
     for name in METHODS["augmentation"]:
-        low, high = (draw_step("augmentation", name, LoadedDie(number)) for number in (0, 1))
+        low, high = (draw_step("augmentation", name, FixedDie(number)) for number in (0, 1))
         for step in (low,) if low == high else (low, high):
             treatment = _alone(step, seen)
             picture, moved = treatment.apply(image, 0), treatment.move(seen.face.box, seen.face.points, size)

@@ -153,7 +153,7 @@ class Tools:
         wanted = table.by_frame()
         if kept is not None:
             return table, [frame for frame in kept if frame.index in wanted]
-        return table, source.read(path, wanted=wanted)
+        return table, source.read(path, indices=wanted)
 
     def placed(self, still: Frame) -> Frame:
         """A picture on the device that frames are worked on."""
@@ -194,8 +194,8 @@ class Timed:
         self.source, self.stages = source, stages
         self.name, self.device = source.name, source.device
 
-    def read(self, path: str | Path, every: int = 10, wanted: Collection[int] | None = None) -> Iterator[Frame]:
-        return self.stages.each("decode", self.source.read(path, every, wanted), os.fsdecode(path))
+    def read(self, path: str | Path, every: int = 10, indices: Collection[int] | None = None) -> Iterator[Frame]:
+        return self.stages.each("decode", self.source.read(path, every, indices), os.fsdecode(path))
 
     def decode(self, path: str | Path, needed: Callable[[int], bool] | None = None) -> Generator[Decoded, None, int]:
         frames = self.source.decode(path, needed)

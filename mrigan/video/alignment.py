@@ -97,7 +97,7 @@ class FakeClip:
 
         wanted = table.by_frame()
         with follow(paths, config, wanted, boxes=boxes) as fakes:
-            for frame in read_frames(original, wanted=wanted):
+            for frame in read_frames(original, indices=wanted):
                 for fake in fakes:
                     paired = fake.pair(frame)
             decisions = [fake.decide() for fake in fakes]
@@ -302,11 +302,11 @@ def pair_frames(
     """
     reader = source or PyAvSource()
     with follow([fake], config, wanted, reader, boxes=boxes) as (clip,):
-        first = [(p.index, p.reason) for p in map(clip.pair, _up_to_damage(reader.read(original, wanted=wanted)))]
+        first = [(p.index, p.reason) for p in map(clip.pair, _up_to_damage(reader.read(original, indices=wanted)))]
         decision = clip.decide()
     broken = {index: reason for index, reason in first if reason.startswith("unreadable")}
     with follow([fake], config, wanted, reader, boxes=boxes, decisions=[decision]) as (clip,):
-        for frame in reader.read(original, wanted=wanted):
+        for frame in reader.read(original, indices=wanted):
             paired = clip.pair(frame)
             yield replace(paired, reason=broken[frame.index]) if _lost(paired, broken) else paired
 

@@ -28,7 +28,7 @@ PIXELS = {
     "cpu": {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p"},
     "cuda": {"yuv420p"},  # which other formats NVDEC takes depends on the card; DALI has 8 bits
 }
-BT601 = {2, 5, 6}  # AVColorSpace: not said, BT.470BG, SMPTE 170M. DALI takes all for these
+BT601 = {2, 5, 6}  # AVColorSpace: not stated, BT.470BG, SMPTE 170M. DALI takes all for these
 FULL_RANGE = 2  # AVColorRange; DALI's CPU decoder goes by the yuvj formats alone
 CHUNK = 256 * 2**20  # bytes of decoded frames at a time
 
@@ -61,14 +61,14 @@ class DaliSource:
         except RefusedError as reason:
             return str(reason)
 
-    def read(self, path: str | Path, every: int = 10, wanted: Collection[int] | None = None) -> Iterator[Frame]:
+    def read(self, path: str | Path, every: int = 10, indices: Collection[int] | None = None) -> Iterator[Frame]:
         """As `read_frames`.
 
         Raises:
             DecoderError: the clip is refused, or DALI fails.
             InputError: as `read_frames`, before the first frame.
         """
-        for decoded in self.decode(path, lambda i: i in wanted if wanted is not None else i % every == 0):
+        for decoded in self.decode(path, lambda i: i in indices if indices is not None else i % every == 0):
             yield decoded.frame()
 
     def decode(self, path: str | Path, needed: Callable[[int], bool] | None = None) -> Generator[Decoded, None, int]:

@@ -1,4 +1,4 @@
-"""Frames of a clip: decoded in sequence, converted only where wanted, numbered exactly.
+"""Frames of a clip: decoded in sequence, converted only where requested, numbered exactly.
 
 **Index.** A frame's index is its place in presentation order, counted from the first frame that can be decoded. It is
 found from the packets, not by counting frames: every packet that went into the decoder is remembered by its
@@ -43,7 +43,7 @@ from mrigan.video.sizes import Size, frame_sizes, pixel_ratio
 log = logging.getLogger(__name__)
 
 LEAVES_OUT = {"h264", "hevc"}  # decoders that are checked to leave out unreferenced frames and nothing else
-PROGRESSIVE = 1  # AVFieldOrder: 0 = not said
+PROGRESSIVE = 1  # AVFieldOrder: 0 = not stated
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class BrokenVideo(InputError):  # noqa: N818 (a kind of input, raised after its 
     """Some frames of the file cannot be read; the good ones have been.
 
     Args:
-        frames_read: frames that can be decoded and are not damaged, wanted or not.
+        frames_read: frames that can be decoded and are not damaged, requested or not.
         frames: frames that the clip has, as far as it can be read, damaged ones among them.
     """
 
@@ -85,14 +85,14 @@ class DamagedVideo(BrokenVideo):
 def read_frames(
     path: str | Path,
     every: int = 10,
-    wanted: Collection[int] | None = None,
+    indices: Collection[int] | None = None,
     threads: int = THREADS,
     changes: list[tuple[float, Size]] | None = None,
 ) -> Generator[Frame, None, int | None]:
-    """Yield the frames with `index % every == 0`, or exactly those in `wanted`, in order.
+    """Yield the frames with `index % every == 0`, or exactly those in `indices`, in order.
 
-    Decodes in sequence up to the last wanted frame (less what no other frame refers to), and converts to RGB only what
-    is yielded. Returns (as a generator's value) how many frames the clip has, None where it is not read to its end.
+    Decodes in sequence up to the last requested frame (less what no other frame refers to). Converts only what is
+    yielded to RGB. Returns (as a generator's value) how many frames the clip has, None where it is not read to its end.
 
     Args:
         threads: decoder threads (slice threads; frame threads would blur which packet an error belongs to). 1 suits one
@@ -103,12 +103,12 @@ def read_frames(
         InputError: before the first frame: not a video, a playlist, no video stream, no frame that can be decoded.
         BrokenVideo: after the good frames of a file that ends too early or is damaged inside, if it is read to its end.
     """
-    last = max(wanted, default=-1) if wanted is not None else None
+    last = max(indices, default=-1) if indices is not None else None
     if last is not None and last < 0:
         return None
 
     def needed(index: int) -> bool:
-        return index in wanted if wanted is not None else index % every == 0
+        return index in indices if indices is not None else index % every == 0
 
     frames = decode(path, threads, needed, changes)
     while True:
@@ -158,7 +158,7 @@ def decode(
 
     Args:
         changes: is given the time and the size, as displayed, of the first frame and of each that has another size.
-        needed: tells by index which frames are wanted; others may come or not. A decoder can leave out frames that no
+        needed: tells by index which frames are needed; others may come or not. A decoder can leave out frames that no
             other frame refers to (half of many H.264 files); the frames that come are the same, bit by bit.
     """
     where = os.fsdecode(path)

@@ -43,7 +43,7 @@ def square(size: Size, ratio: float) -> Size:
 
 
 def frame_sizes(where: str, container: Any, stream: Any) -> frozenset[Size]:
-    """The sizes that a clip's frames are stored at, (w, h) in px; only those that can be told without decoding."""
+    """The sizes that a clip's frames are stored at, (w, h) in px; only those that are known without decoding."""
     context, kind = stream.codec_context, container.format.name
     stated = frozenset({(context.width, context.height)})
     if context.name not in CHANGING or not any(name in kind for name in ("mp4", *STREAMED)):

@@ -32,8 +32,8 @@ class FrameSource(Protocol):
     name: str
     device: str
 
-    def read(self, path: str | Path, every: int = 10, wanted: Collection[int] | None = None) -> Iterator[Frame]:
-        """The frames with `index % every == 0`, or exactly those in `wanted`, in order; raises as `read_frames`."""
+    def read(self, path: str | Path, every: int = 10, indices: Collection[int] | None = None) -> Iterator[Frame]:
+        """The frames with `index % every == 0`, or exactly those in `indices`, in order; raises as `read_frames`."""
         ...
 
     def decode(self, path: str | Path, needed: Callable[[int], bool] | None = None) -> Generator[Decoded, None, int]:
@@ -50,8 +50,8 @@ class PyAvSource:
     name = "pyav"
     device = "cpu"
 
-    def read(self, path: str | Path, every: int = 10, wanted: Collection[int] | None = None) -> Iterator[Frame]:
-        return read_frames(path, every, wanted)
+    def read(self, path: str | Path, every: int = 10, indices: Collection[int] | None = None) -> Iterator[Frame]:
+        return read_frames(path, every, indices)
 
     def decode(self, path: str | Path, needed: Callable[[int], bool] | None = None) -> Generator[Decoded, None, int]:
         return decode(path, needed=needed)
@@ -67,8 +67,8 @@ class OnDevice:
         self.source = source
         self.name, self.device, self.to = source.name, source.device, device
 
-    def read(self, path: str | Path, every: int = 10, wanted: Collection[int] | None = None) -> Iterator[Frame]:
-        for frame in self.source.read(path, every, wanted):
+    def read(self, path: str | Path, every: int = 10, indices: Collection[int] | None = None) -> Iterator[Frame]:
+        for frame in self.source.read(path, every, indices):
             yield replace(frame, image=to_device(frame.image, self.to))
 
     def decode(self, path: str | Path, needed: Callable[[int], bool] | None = None) -> Generator[Decoded, None, int]:

@@ -236,7 +236,7 @@ def test_neighbours_are_decoded_only_where_they_are_called_for(
     def decided(wanted) -> tuple[dict[int, int], frozenset[int], bool]:
         came.clear()
         with follow([path], CONFIG, wanted, Counting()) as (clip,):
-            for frame in read_frames(original, wanted=every):
+            for frame in read_frames(original, indices=every):
                 clip.pair(frame)
             decision = clip.decide()
         return decision.targets, decision.absent, decision.proven

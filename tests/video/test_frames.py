@@ -68,9 +68,9 @@ def test_odd_sizes(tmp_path: Path, name: str, codec: str) -> None:
 
 def test_exactly_the_wanted_frames_are_read(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", counter_frames(30))
-    assert [f.index for f in read_frames(path, wanted={7, 3, 25, 99})] == [3, 7, 25]
-    assert [read_counter(f.image) for f in read_frames(path, wanted=[7, 3])] == [3, 7]
-    assert list(read_frames(path, wanted=[])) == []
+    assert [f.index for f in read_frames(path, indices={7, 3, 25, 99})] == [3, 7, 25]
+    assert [read_counter(f.image) for f in read_frames(path, indices=[7, 3])] == [3, 7]
+    assert list(read_frames(path, indices=[])) == []
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_leaving_out_what_nobody_refers_to_changes_nothing(tmp_path: Path, name:
     everything = {f.index: f for f in read_frames(path, every=1)}
     assert list(everything) == list(range(70))
     assert sum(1 for _ in decode(path, needed=lambda i: i % 7 == 0)) < 60  # some were spared
-    for choice in ({"every": 7}, {"wanted": {0, 3, 4, 41, 68, 69}}, {"wanted": {11}}):
+    for choice in ({"every": 7}, {"indices": {0, 3, 4, 41, 68, 69}}, {"indices": {11}}):
         some = list(read_frames(path, **choice))
-        assert [f.index for f in some] == sorted(choice.get("wanted", range(0, 70, 7)))
+        assert [f.index for f in some] == sorted(choice.get("indices", range(0, 70, 7)))
         for frame in some:
             assert frame.time == everything[frame.index].time
             np.testing.assert_array_equal(frame.image, everything[frame.index].image)
@@ -143,7 +143,7 @@ def test_mirroring_is_applied(tmp_path: Path, matrix: list[int], turn) -> None:
     assert old[:4] in data[at : at + 100]
     start = data.index(old[:20], at)
     path.write_bytes(data[:start] + np.array(matrix, ">i4").tobytes() + data[start + 36 :])
-    (frame,) = read_frames(path, wanted=[2])
+    (frame,) = read_frames(path, indices=[2])
     assert np.abs(frame.image.astype(int) - turn(stored[2])).mean() < 6
 
 
@@ -163,7 +163,7 @@ def test_the_colour_matrix_of_the_stream_is_used(tmp_path: Path) -> None:
                 frame.pts, frame.colorspace = i, value
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
-        (shown,) = read_frames(path, wanted=[1])
+        (shown,) = read_frames(path, indices=[1])
         seen[tag] = shown.image[32, 32].astype(float)
 
     def rgb(kr: float, kb: float) -> np.ndarray:  # limited range, ITU-R BT.601/709

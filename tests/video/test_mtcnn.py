@@ -130,7 +130,7 @@ def test_pooling_is_that_of_torch(kernel: int, size: tuple[int, int]) -> None:
 def test_real_frames(nets: MTCNN, shared_data: Path) -> None:
     found = 0
     for name in ("faceforensics/original_sequences/youtube/c40/videos/481.mp4", "ghost/orig.webm"):
-        for frame in read_frames(shared_data / name, wanted=[0, 40]):
+        for frame in read_frames(shared_data / name, indices=[0, 40]):
             image = cv2.resize(frame.image, (512, 300), interpolation=cv2.INTER_AREA)[None]
             (ours,), (theirs,) = by_us(image, STRICT, 20), by_library(nets, image, STRICT, 20)
             np.testing.assert_allclose(ours, theirs, atol=1e-3)

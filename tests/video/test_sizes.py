@@ -82,7 +82,7 @@ def test_a_stream_that_grows_and_shrinks_is_shown_at_its_largest_size(
     assert [time for time, _ in changes] == pytest.approx([0, COUNT / 25, 2 * COUNT / 25], abs=0.005)
     info = probe(path)
     assert (info.width, info.height) == (192, 128)
-    (frame,) = read_frames(path, wanted=[1])
+    (frame,) = read_frames(path, indices=[1])
     assert frame.image.shape == (128, 192, 3)  # whatever is read of it
 
 
@@ -157,7 +157,7 @@ def test_pixels_that_are_not_square(tmp_path: Path, name: str, ratio: Fraction, 
 
 def test_pixels_that_are_not_square_are_turned_with_the_picture(tmp_path: Path) -> None:
     path = anamorphic(tmp_path / "a.mp4", Fraction(2), rotation=90)
-    (frame,) = read_frames(path, wanted=[5])
+    (frame,) = read_frames(path, indices=[5])
     wide = cv2.resize(counter_frames(COUNT)[5], (384, 128), interpolation=cv2.INTER_LINEAR)
     assert frame.image.shape == (384, 128, 3)
     assert np.abs(frame.image.astype(int) - np.rot90(wide)).mean() < 8
@@ -165,7 +165,7 @@ def test_pixels_that_are_not_square_are_turned_with_the_picture(tmp_path: Path) 
     assert (info.width, info.height) == (128, 384)
     judged = Verdict(str(path), None, "undecided", "no_face")
     assert annotate(judged, tmp_path / "out.mp4") == COUNT
-    (copy,) = read_frames(tmp_path / "out.mp4", wanted=[5])
+    (copy,) = read_frames(tmp_path / "out.mp4", indices=[5])
     assert np.abs(copy.image.astype(int) - frame.image).mean() < 8
 
 
@@ -234,4 +234,4 @@ def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path: Path) -> None:
     assert [(f.index, read_counter(f.image)) for f in frames] == [(i, i + 14) for i in range(16)]
     assert frames[0].time == 0
     assert probe(path).frames == 16
-    assert [read_counter(f.image) for f in read_frames(path, wanted=[0, 9])] == [14, 23]
+    assert [read_counter(f.image) for f in read_frames(path, indices=[0, 9])] == [14, 23]

@@ -63,7 +63,7 @@ def assert_close(a: np.ndarray, b: np.ndarray) -> None:
 def test_dali_gives_the_frames_of_pyav(tmp_path: Path, cpu: dali.DaliSource, name: str, settings: dict) -> None:
     path = write_clip(tmp_path / name, counter_frames(43), **settings)
     assert cpu.refusal(path) == ""
-    for choice in ({"every": 7}, {"wanted": {0, 3, 17, 18, 42, 99}}, {"wanted": [11]}, {"wanted": []}):
+    for choice in ({"every": 7}, {"indices": {0, 3, 17, 18, 42, 99}}, {"indices": [11]}, {"indices": []}):
         ours, theirs = list(cpu.read(path, **choice)), list(read_frames(path, **choice))
         assert [f.index for f in ours] == [f.index for f in theirs]
         assert [f.time for f in ours] == [f.time for f in theirs]
@@ -88,7 +88,7 @@ def test_a_picture_keeps_its_colours(tmp_path: Path, cpu: dali.DaliSource) -> No
     portrait = cv2.resize(data.astronaut(), (320, 320), interpolation=cv2.INTER_AREA)
     for name, settings in (("a.webm", VP9 | {"options": {"crf": "4", "b": "0"}}), ("a.mov", MJPEG)):
         path = write_clip(tmp_path / name, [portrait] * 2, **settings)
-        (a,), (b,) = cpu.read(path, wanted=[1]), read_frames(path, wanted=[1])
+        (a,), (b,) = cpu.read(path, indices=[1]), read_frames(path, indices=[1])
         assert_close(a.image, b.image)
         assert np.abs((a.image.astype(int) - b.image).mean((0, 1))).max() < 1.6  # swscale rounds down, DALI does not
         assert np.abs(a.image.astype(int) - portrait).mean() < 3.5
