@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from train_step import PlainHead
 
 from mrigan.config import FacesConfig, to_dict
-from mrigan.detect import Judge, Options, findings
+from mrigan.detect import Judge, Options, look
 from mrigan.detect.inputs import Input
 from mrigan.evaluation.videos import video_verdict
 from mrigan.models import Bundle, Detector, Generator, load_bundle, predict_mri, save_bundle
@@ -145,19 +145,19 @@ class Ours:
         clock, judge = Clock(), self.judge
         assert judge.detector is not None
         detect, embed, predict, read = (
-            judge.detector.detect, judge.bundle.detector.embed, bundles.predict_mri, findings.read_frames
+            judge.detector.detect, judge.bundle.detector.embed, bundles.predict_mri, look.read_frames
         )  # fmt: skip
         judge.detector.detect = clock("faces", detect)
         judge.bundle.detector.embed = clock("detector", embed)
         bundles.predict_mri = clock("G", predict)
-        findings.read_frames = lambda *args: clock.each("decode", read(*args))
+        look.read_frames = lambda *args: clock.each("decode", read(*args))
         try:
             verdict = clock("rest", lambda: next(judge.judge([Input(str(path), False)], [0], 0, lambda *_: None)))()
         finally:
             del judge.detector.detect, judge.bundle.detector.embed
-            bundles.predict_mri, findings.read_frames = predict, read
-        found = [(f["frame"], tuple(f["box"]), f["prob"]) for f in verdict.verdict["faces"]]
-        return Answer(verdict.verdict["verdict"], found, clock.seconds)
+            bundles.predict_mri, look.read_frames = predict, read
+        found = [(f.frame, f.box, f.prob) for f in verdict.verdict.faces]
+        return Answer(verdict.verdict.verdict, found, clock.seconds)
 
 
 def make_videos(folder: Path) -> list[Path]:

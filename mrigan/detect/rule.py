@@ -43,11 +43,6 @@ class Rule:
         score = self.score(probs)
         return "undecided" if score is None else "fake" if score >= self.threshold - ROUNDING else "real"
 
-    @property
-    def words(self) -> str:
-        """Its name as people read it."""
-        return self.name.replace("_", " ")
-
 
 def papers_rule(thresholds: Thresholds) -> Rule:
     """The share of faces above `frame`, fake from `fraction` on (MRI-GAN, section 5)."""

@@ -32,6 +32,11 @@ class RuleScore:
     threshold: float
     score: float | None = None
 
+    @property
+    def words(self) -> str:
+        """The rule's name as people read it."""
+        return self.name.replace("_", " ")
+
 
 @dataclass(frozen=True)
 class AppliedThresholds:

@@ -71,9 +71,8 @@ def sentence(v: Verdict, picture: bool) -> str:
     above = sum(face.prob > limits.frame for face in faces)
     rule = v.rule
     if rule.name != PAPERS_RULE:
-        name = rule.name.replace("_", " ")
         return (
-            f"By the rule “{name}” the {what} scored {number(rule.score)}; it says fake from "
+            f"By the rule “{rule.words}” the {what} scored {number(rule.score)}; it says fake from "
             f"{number(rule.threshold)} on. {above} of {len(faces)} faces scored above {number(limits.frame)}."
         )
     if len(faces) == 1:

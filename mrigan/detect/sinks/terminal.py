@@ -48,8 +48,7 @@ def _why(v: Verdict) -> str:
         reached, needed = share(v.fraction or 0.0, thresholds.fraction)
         above_limit += f" ({reached}; fake from {needed} on)"
     else:
-        name = rule.name.replace("_", " ")
-        above_limit = f"{name} {short(rule.score)} (fake from {short(rule.threshold)} on); {above_limit}"
+        above_limit = f"{rule.words} {short(rule.score)} (fake from {short(rule.threshold)} on); {above_limit}"
     if v.calibration:
         return f"{above_limit}, probability {short(v.probability)} (calibrated)"
     return f"{above_limit}, mean score {short(v.probability)} (not calibrated)"
