@@ -32,7 +32,7 @@ PAGE = begins(rb"\s*<!doctype html>.{0,200}" + re.escape(GENERATOR.encode()))
 PICTURE = begins(rb"\x89PNG\r\n\x1a\n.*?tEXtSoftware\0" + SOFTWARE.encode())
 VERDICTS = begins(rb'\[\s*(\]|\{\s*"schema_version": \d+,\s*"path": )')
 REPORT = begins(rb'\{\s*"schema_version": \d+,\s*"(ok|folder|left_out|results)": ')
-SETTINGS = begins(rb"# Every setting\s+Made from the schema by `mrigan config docs")
+SETTINGS = begins(rb"# Every setting\s+(Made|This page is generated) from the schema by `mrigan config docs")
 GENERATOR_FILE = begins(rb'.{8}\{"__metadata__":\{"mrigan":')
 
 

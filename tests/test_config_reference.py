@@ -19,6 +19,17 @@ def test_the_page_is_up_to_date() -> None:
     assert (ROOT / "docs" / "config.md").read_text() == page(), "run: mrigan config docs -o docs/config.md"
 
 
+def test_the_page_is_written_over_an_earlier_one(tmp_path: Path) -> None:
+    out, earlier = (
+        tmp_path / "config.md",
+        "# Every setting\n\nMade from the schema by `mrigan config docs -o x`; a test\n",
+    )
+    for content in (earlier, page()):
+        out.write_text(content)
+        assert CliRunner().invoke(app, ["config", "docs", "-o", str(out)]).exit_code == 0
+        assert out.read_text() == page()
+
+
 @pytest.mark.parametrize("kind", SCHEMAS)
 def test_every_key_is_there_and_says_what_it_means(kind: str) -> None:
     keys = keys_of(SCHEMAS[kind])

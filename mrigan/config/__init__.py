@@ -1,7 +1,7 @@
-"""Every setting, typed, with its unit and source. A YAML file plus dotted overrides becomes one dataclass.
+"""Every setting, typed, with its unit and source. A YAML file and dotted overrides become one dataclass.
 
-`extends: other.yaml` (relative to the file) takes another file's values first. An unknown key is an error that names
-the closest one.
+`extends: other.yaml` (relative to the file) reads another file first. An unknown key is an error that names the most
+similar one.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -80,7 +80,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("config_path", "load_config"):  # with OmegaConf, which a verdict does not need
+    if name in ("config_path", "load_config"):  # they import OmegaConf, which a verdict does not need
         from mrigan.config import load
 
         return getattr(load, name)

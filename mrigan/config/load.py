@@ -1,4 +1,4 @@
-"""YAML plus dotted overrides becomes one checked dataclass, and back to plain dicts."""
+"""Read a config: YAML files and dotted overrides become one checked dataclass."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ C = TypeVar("C")
 
 
 def config_path(name: str | Path) -> Path:
-    """A config file by path, or by its name among the shipped ones (`gan/paper.yaml`).
+    """A config file by path, or a shipped one by name (`gan/paper.yaml`).
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is no such file.
     """
     shipped = Path(__file__).parents[1] / "configs"  # in a clone, a link to the folder at the top
     relative = Path(*Path(name).parts[1:]) if Path(name).parts[:1] == ("configs",) else Path(name)
     for path in (Path(name), shipped / relative):
         if path.is_file():
             return path
-    known = sorted(str(p.relative_to(shipped)) for p in shipped.rglob(f"*{Path(name).suffix or '.yaml'}"))
-    raise ConfigError(f"no config file {name}", where=Path.cwd(), fix=f"give a path, or one of: {', '.join(known)}")
+    names = sorted(str(p.relative_to(shipped)) for p in shipped.rglob(f"*{Path(name).suffix or '.yaml'}"))
+    raise ConfigError(f"no config file {name}", where=Path.cwd(), fix=f"give a path, or one of: {', '.join(names)}")
 
 
 def load_config(
@@ -41,7 +41,8 @@ def load_config(
         base: the values to start from, instead of the defaults.
 
     Raises:
-        ConfigError: an unknown key (the closest is named), a wrong type, a missing value, or a file that is no YAML.
+        ConfigError: an unknown key (the message names the most similar), a wrong type, a missing value, or a file that
+            is not YAML.
     """
     merged = OmegaConf.structured(schema if base is None else base)
     layers = _layers(schema, path, overrides or [])
@@ -62,19 +63,19 @@ def load_config(
 
 
 def origins(schema: Any, path: str | Path | None, overrides: list[str] | None = None) -> dict[str, str]:
-    """Key → the file, or the override, that its value comes from; keys that keep their default are not in it.
+    """Key → the file or the override that sets its value; keys with their default are missing.
 
     Raises:
         ConfigError: as `load_config`.
     """
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for where, layer in _layers(schema, path, overrides or []):
-        found |= dict.fromkeys(flatten(OmegaConf.to_container(layer)), where)  # type: ignore[arg-type]
-    return found
+        sources |= dict.fromkeys(flatten(OmegaConf.to_container(layer)), where)  # type: ignore[arg-type]
+    return sources
 
 
 def _chain(path: Path) -> list[Path]:
-    """`path` and the files it extends, the base first."""
+    """`path` and the files that it extends, the base first."""
     chain: list[Path] = []
     while True:
         if path in chain:
@@ -98,12 +99,12 @@ def _yaml(path: Path) -> dict[str, Any]:
     except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"not readable as YAML: {error}", where=path) from None
     if not isinstance(data, dict):
-        raise ConfigError("a config is a mapping of keys to values", where=path)
+        raise ConfigError("a config must be a mapping of keys to values", where=path)
     return data  # type: ignore[return-value]
 
 
 def _layers(schema: Any, path: str | Path | None, overrides: list[str]) -> list[tuple[str, Any]]:
-    """(where it is from, keys and values), the first ones first."""
+    """(source, keys and values) in the order of application."""
     layers = [(str(p), _read_yaml(p)) for p in _chain(config_path(path))] if path is not None else []
     for text in overrides:
         if "=" not in text:
@@ -113,7 +114,7 @@ def _layers(schema: Any, path: str | Path | None, overrides: list[str]) -> list[
 
 
 def _override(schema: Any, text: str) -> Any:
-    """`key=value` as a layer; without a value a string becomes "" and a list [], where YAML would read none."""
+    """`key=value` as a layer; without a value a text becomes "" and a list [], not YAML's null."""
     layer = OmegaConf.from_dotlist([text])
     key, _, value = text.partition("=")
     if not value.strip():
@@ -126,7 +127,7 @@ def _override(schema: Any, text: str) -> Any:
 
 
 def _lists(schema: Any, layer: Any) -> Any:
-    """`data.shards=DIR` and `pack.match=FACT` may be given as one or as several joined by commas."""
+    """`data.shards` and `pack.match` may be one text, or several joined by commas."""
     sections = {field.name for field in dataclasses.fields(schema)}
     for key in ("data.shards", "pack.match"):
         given = OmegaConf.select(layer, key) if key.partition(".")[0] in sections else None
@@ -136,8 +137,8 @@ def _lists(schema: Any, layer: Any) -> Any:
 
 
 def _unknown_key(schema: Any, error: ConfigKeyError, where: str) -> ConfigError:
-    known = list(flatten(OmegaConf.to_container(OmegaConf.structured(schema))))  # type: ignore[arg-type]
+    keys = list(flatten(OmegaConf.to_container(OmegaConf.structured(schema))))  # type: ignore[arg-type]
     key = error.full_key or str(error.key)
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    fix = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
+    close = difflib.get_close_matches(key, keys, n=1, cutoff=0.4)
+    fix = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(keys)}"
     return ConfigError(f"unknown key {key}", where=where, fix=fix)

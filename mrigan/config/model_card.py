@@ -1,5 +1,5 @@
-"""model.json, typed: what a finished detector says of itself. Each field has its type and range (see `typed`), so that
-a model from elsewhere is checked before anything is built of it."""
+"""model.json, typed: the description of a finished detector. Each field has a type and a range (see `typed`), so that a
+model from elsewhere is checked before it is built."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ INPUTS = ("face", "mri")
 DETECTOR_FILE, GENERATOR_FILE, FAMILIARITY_FILE, KNOWN_FILE = WEIGHT_FILES = tuple(
     f"{name}.safetensors" for name in ("detector", "generator", "familiarity", "known_faces")
 )
-MAX_LOGIT = 1e6  # of what a calibration or a rule computes with
-COUNTED = {  # of `ThresholdCounts`: what is a part of what
+MAX_LOGIT = 1e6  # also of the numbers in calibrations and rules
+PART_OF = {  # counts of `ThresholdCounts` that cannot exceed others
     "fakes_found": "fakes",
     "fake_families": "fakes",
     "reals_called_fake": "reals",
@@ -30,7 +30,7 @@ CALIBRATIONS = {"temperature": ("temperature",), "platt": ("slope", "intercept")
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """What `mrigan.models.Detector` is built with; the defaults are those of its arguments."""
+    """The arguments of `mrigan.models.Detector`, with their defaults."""
 
     backbone: str = checked("tf_efficientnet_b0", pattern=r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?", length=100, required=True)
     size: int = within(*DETECTOR_SIZE, 224)  # px
@@ -41,7 +41,7 @@ class DetectorSettings:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """A video is fake when at least the share `fraction` of its faces has a probability above `frame`."""
+    """A video is fake if at least the share `fraction` of its faces has a probability above `frame`."""
 
     frame: float = within(0, 1, 0.5, required=True)
     fraction: float = within(0, 1, 0.5, required=True)
@@ -65,7 +65,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Calibration:
-    """See `mrigan.evaluation.calibration`: one of the three kinds, with what it needs."""
+    """One of the three kinds of `mrigan.evaluation.calibration`, with its parameters."""
 
     kind: str = choice(*CALIBRATIONS)
     videos: int = at_least(0, 0)
@@ -78,16 +78,16 @@ class Calibration:
     def __post_init__(self) -> None:
         for name in CALIBRATIONS[self.kind]:
             if getattr(self, name) is None:
-                raise ConfigError(f"doubt.calibration.{name} is missing, which {self.kind} scaling needs")
+                raise ConfigError(f"doubt.calibration.{name} is missing, but {self.kind} scaling needs it")
         if self.kind == "isotonic":
             x, y = self.x or [], self.y or []
             if not x or len(x) != len(y) or x != sorted(x) or y != sorted(y):
-                raise ConfigError("doubt.calibration.x and y are not equally many numbers, both in rising order")
+                raise ConfigError("doubt.calibration.x and y must have the same length, and ascending numbers")
 
 
 @dataclass(frozen=True)
 class RuleSettings:
-    """What the rule `learned` computes with; other rules need nothing."""
+    """The parameters of the rule `learned`; other rules have none."""
 
     weights: dict[str, float] | None = within(-MAX_LOGIT, MAX_LOGIT, None)
     intercept: float | None = within(-MAX_LOGIT, MAX_LOGIT, None)
@@ -108,10 +108,10 @@ class StoredRule:
 
 @dataclass(frozen=True)
 class Limits:
-    """See `mrigan.evaluation.limits`; None = no such limit is known."""
+    """See `mrigan.evaluation.limits`; None = no such limit."""
 
     min_faces: int | None = within(1, 10_000, None)  # of a video
-    share: float | None = within(0, 1, None)  # of the faces, that must lie beyond a limit
+    share: float | None = within(0, 1, None)  # of the faces that must be beyond a limit
     min_side: float | None = within(0, 1e5, None)  # px
     min_sharpness: float | None = within(0, 1e9, None)
     max_distance: float | None = within(0, 1e9, None)
@@ -138,7 +138,7 @@ class FittedCard:
 
 @dataclass(frozen=True)
 class Counts:
-    """Of a part of the data."""
+    """The size of a part of the data."""
 
     families: int | None = at_least(0, None)
     real: int | None = at_least(0, None)  # videos
@@ -148,7 +148,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class DataCard:
-    """What the model learned from (see `mrigan.training.finish`)."""
+    """The data that the model was trained on (see `mrigan.training.finish`)."""
 
     about: str = ""  # in words
     datasets: list[str] = checked([])
@@ -158,7 +158,7 @@ class DataCard:
 
 @dataclass(frozen=True)
 class ThresholdCounts:
-    """Videos and families on which thresholds were searched."""
+    """The videos and families for the search of thresholds."""
 
     fakes: int = at_least(0, 0)
     fakes_found: int = at_least(0, 0)
@@ -170,7 +170,7 @@ class ThresholdCounts:
 
 @dataclass(frozen=True)
 class Searched:
-    """What is known of some keys of `search_thresholds`' result."""
+    """The types of some keys of `search_thresholds`' result."""
 
     source: str = ""
     tpr: float | None = within(0, 1, None)
@@ -180,7 +180,7 @@ class Searched:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is known of some keys of `provenance`; the others are free."""
+    """The types of some keys of `provenance`; other keys are free."""
 
     mlflow_run_id: str | None = None
     code_version: str | None = None
@@ -208,16 +208,16 @@ class ModelCard:
     def __post_init__(self) -> None:
         for name in self.files:
             if name not in WEIGHT_FILES:
-                raise ConfigError(f"files lists {name!r:.60}, and a model holds only {', '.join(WEIGHT_FILES)}")
+                raise ConfigError(f"files lists {name!r:.60}, but a model has only {', '.join(WEIGHT_FILES)}")
         counts = (self.provenance.get("thresholds") or {}).get("counts") or {}
-        for part, whole in COUNTED.items():
+        for part, whole in PART_OF.items():
             if {part, whole} <= counts.keys() and counts[part] > counts[whole]:
                 what = f"{part}={counts[part]} is more than {whole}={counts[whole]}"
                 raise ConfigError(f"provenance.thresholds.counts: {what}")
 
 
 def given(part: Any) -> dict[str, Any]:
-    """A part of the card as JSON values, without what is None."""
+    """A part of the card as JSON values, without those that are None."""
     return dataclasses.asdict(
         part, dict_factory=lambda pairs: {name: value for name, value in pairs if value is not None}
     )

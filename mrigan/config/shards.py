@@ -1,4 +1,4 @@
-"""Settings from videos to shards, each with its unit and source."""
+"""Settings of packing, from videos to shards, each with its unit and source."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ from mrigan.config.fields import at_least, choice, within
 
 @dataclass
 class FacesConfig:
-    """How faces are found and cut (MRI-GAN, section 3)."""
+    """Detection and cropping of faces (MRI-GAN, section 3)."""
 
-    every: int = within(1, 100_000, 10)  # frames; a frame is used when index % every == 0
-    long_side: int = within(0, 16_384, 640)  # px, the frame is shrunk to this for detection; 0 = full size
-    min_face: int = within(10, 4096, 20)  # px, at detection size
+    every: int = within(1, 100_000, 10)  # frames; a frame is used if index % every == 0
+    long_side: int = within(0, 16_384, 640)  # px; frames are reduced to this for detection; 0 = full size
+    min_face: int = within(10, 4096, 20)  # px, after that reduction
     thresholds: list[float] = within(0, 1, [0.85, 0.95, 0.95], length=3)  # MTCNN's P-, R- and O-Net
     factor: float = within(0.1, 0.9, 0.709)  # MTCNN's image pyramid
-    margin: float = within(0, 2, 0.1)  # of the box's width and height, added on each side
+    margin: float = within(0, 2, 0.1)  # added on each side, relative to the box's width and height
     size: int = within(16, 2048, 256)  # px, side of the stored square face
-    resize: str = choice("area")  # the named step that makes size x size
-    max_persons: int = within(1, 100, 8)  # faces a frame, largest first
+    resize: str = choice("area")  # interpolation to size x size
+    max_persons: int = within(1, 100, 8)  # faces per frame, the largest ones
     landmarks: str = choice("none", "mesh")  # mesh: 468 points of each stored face go into its json; 3 CPU-ms a face
-    cropped: bool = False  # every picture is one face, cut out already: none is looked for, no margin is added
+    cropped: bool = False  # every picture is a cropped face: no detection, no margin
 
 
 @dataclass
 class VideoConfig:
-    """Who decodes the clips. Decoders differ in the last bits of a colour, so this is part of a plan."""
+    """The decoder of clips. Decoders differ in the last bits of a colour, so it is part of the plan."""
 
-    decoder: str = choice("auto", "pyav", "dali")  # auto = DALI where the device is a GPU and it can, else PyAV
-    device: str = choice("cpu", "cuda")  # where frames are treated, searched for faces, cut; DALI decodes there
+    decoder: str = choice("auto", "pyav", "dali")  # auto = DALI if the device is a GPU and supports it, else PyAV
+    device: str = choice("cpu", "cuda")  # for treatment, detection and cropping; DALI decodes there, too
 
 
 @dataclass
 class MixConfig:
-    """What the treated families get: parts that make 1 together. A name's order is the order of application."""
+    """The treatments of treated families, as shares with sum 1. A name lists the steps in their order."""
 
-    distraction: float = at_least(0.0, 0.35)  # the part with distraction
-    distraction_noise: float = at_least(0.0, 0.35)  # the part with distraction, then noise
-    distraction_noise_augmentation: float = at_least(0.0, 0.15)  # the part with all, in this order
-    noise: float = at_least(0.0, 0.05)  # the part with noise
-    augmentation_noise: float = at_least(0.0, 0.05)  # the part with augmentation, then noise
-    augmentation: float = at_least(0.0, 0.05)  # the part with augmentation
+    distraction: float = at_least(0.0, 0.35)  # the share with distraction
+    distraction_noise: float = at_least(0.0, 0.35)  # the share with distraction, then noise
+    distraction_noise_augmentation: float = at_least(0.0, 0.15)  # the share with all three, in this order
+    noise: float = at_least(0.0, 0.05)  # the share with noise
+    augmentation_noise: float = at_least(0.0, 0.05)  # the share with augmentation, then noise
+    augmentation: float = at_least(0.0, 0.05)  # the share with augmentation
 
 
 @dataclass
 class RecipeConfig:
     """Noise, augmentation and distraction of whole families (MRI-GAN, section 3); drawn from `pack.seed`."""
 
-    share: float = at_least(0.0, 0.0)  # of the families that are treated; 0 = none
-    datasets: list[str] = field(default_factory=list)  # whose families may be treated; empty = all
-    detect_on: str = choice("clean", "augmented")  # where faces are found: before the treatment, or after it
-    mri_of: str = choice("treated", "clean")  # the pictures of a treated pair whose MRI is stored; clean: only moved
+    share: float = at_least(0.0, 0.0)  # of families that are treated; 0 = none
+    datasets: list[str] = field(default_factory=list)  # data sets whose families may be treated; [] = all
+    detect_on: str = choice("clean", "augmented")  # faces are detected before (clean) or after the treatment
+    mri_of: str = choice("treated", "clean")  # the MRI of a treated pair: with the treatment, or without noise
     mix: MixConfig = field(default_factory=MixConfig)
 
 
 @dataclass
 class PairsConfig:
-    """Which fake faces may be paired with their original."""
+    """The conditions for a pair of a fake face and its original."""
 
     border_difference: float = 4.0  # of 255: mean grey difference in the outer eighth of the frame, above = misaligned
     offset: int = at_least(0, 2048)  # frames: how much earlier or later than its original a fake may begin

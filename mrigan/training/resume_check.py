@@ -1,6 +1,6 @@
-"""Whether a whole checkpoint is one that this run has saved.
+"""Check that an undamaged checkpoint can belong to this run.
 
-`mrigan.engine.checkpoint` knows that the bytes are as they were written. This knows what they must say.
+`mrigan.engine.checkpoint` checks the bytes of a checkpoint, and this module their meaning.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ SECTIONS = ("config", "depends", "precision", "meter", "divergence")
 
 
 def check_position(checkpoint: Checkpoint, batch_size: int, epoch_length: int) -> None:
-    """Refuse a checkpoint of format 1 whose place in the epoch plan is not that of its step: an edited `left_out`.
+    """Refuse a checkpoint of format 1 whose place in the epoch plan contradicts its step (an edited `left_out`).
 
-    From format 2 on the checksum says the same of all values.
+    From format 2 on, a checksum protects all values.
 
     Args:
-        batch_size: samples a step, of all ranks.
-        epoch_length: samples an epoch.
+        batch_size: samples per step, over all ranks.
+        epoch_length: samples per epoch.
 
     Raises:
-        CheckpointError: its values contradict one another; going on would read other batches.
+        CheckpointError: its values contradict each other; to continue would read other batches.
     """
     state = checkpoint.state
     if checkpoint.has_checksum:
@@ -38,29 +38,28 @@ def check_position(checkpoint: Checkpoint, batch_size: int, epoch_length: int) -
             raise CheckpointError(f"{MARKER} has no {key}", where=checkpoint.path)
     if not isinstance(state.get("mlflow_run_id"), str | None):
         raise CheckpointError(f"{MARKER} says mlflow_run_id={state['mlflow_run_id']!r}", where=checkpoint.path)
-    there = divmod((checkpoint.step + state["left_out"]) * batch_size, epoch_length)
-    if there != (state["epoch"], state["sample"]):
+    position = divmod((checkpoint.step + state["left_out"]) * batch_size, epoch_length)
+    if position != (state["epoch"], state["sample"]):
         raise CheckpointError(
-            f"{MARKER} contradicts itself: after {checkpoint.step} steps and {state['left_out']} batches left out the "
-            f"run is at sample {there[1]} of epoch {there[0]}, and it says sample {state['sample']} of epoch "
-            f"{state['epoch']}",
+            f"{MARKER} contradicts itself: after {checkpoint.step} steps and {state['left_out']} skipped batches a run "
+            f"is at sample {position[1]} of epoch {position[0]}, not {state['sample']} of epoch {state['epoch']}",
             where=checkpoint.path,
         )
 
 
 def restored(what: str, checkpoint: Checkpoint, load: Any, state: Mapping[str, Any] | Any) -> None:
-    """`load(state)`, in words where the state of an unchecked checkpoint has another form.
+    """Call `load(state)`, with an error in words if a checkpoint without checksum has a state of another form.
 
     Raises:
-        CheckpointError: it cannot be loaded.
+        CheckpointError: the state cannot be loaded.
     """
     try:
         load(state)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if checkpoint.has_checksum:
-            raise  # as it was saved: an error of ours
+            raise  # the state is as it was saved, so this is a bug
         raise CheckpointError(
-            f"{MARKER} holds another {what} than was saved: {error!r}",
+            f"{MARKER} has a damaged value of {what}: {error!r}",
             where=checkpoint.path,
-            fix="move this checkpoint away; the same command goes on from the one before",
+            fix="move this checkpoint away; the same command continues from the one before",
         ) from None

@@ -1,4 +1,4 @@
-"""What a training step changes, and a checkpoint therefore keeps: weights, optimizers, and the place in the plan."""
+"""The state that training steps change and checkpoints store: weights, optimizers, and the place in the plan."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class TrainState:
-    """The networks under training, with their optimizers, and how far they are.
+    """The networks under training with their optimizers, and the progress.
 
     Attributes:
-        engines: by the networks' names.
-        frozen: networks that the step only uses.
-        averages: of the engines' networks, by their names.
-        step: optimizer steps done.
-        left_out: batches of the plan that no step counts, because the run went back past them.
-        roll_backs: how often it did.
+        engines: by the names of their networks.
+        frozen: networks that are used, but not trained.
+        averages: of engines' networks, by name.
+        step: completed optimizer steps.
+        left_out: batches of the plan that were skipped when the run returned to a checkpoint.
+        roll_backs: the number of returns to a checkpoint.
     """
 
     world: World
@@ -47,7 +47,7 @@ class TrainState:
 
     @classmethod
     def build(cls, task: Task[Any], world: World) -> TrainState:
-        """New networks of a task, drawn from the seed, on the rank's device."""
+        """New networks of a task, initialized from the seed, on the rank's device."""
         config = task.config
         state = cls(world, Precision(config.train.precision, world.device), {})
         for name, network in task.networks().items():
@@ -62,26 +62,26 @@ class TrainState:
 
     @property
     def place(self) -> int:
-        """Batches of the plan that are behind this state."""
+        """The number of batches of the plan before this state."""
         return self.step + self.left_out
 
     def set_learning_rate(self, optim: OptimConfig) -> None:
-        """That of the next step."""
+        """Set the learning rate of the next step."""
         for engine in self.engines.values():
             engine.set_learning_rate(learning_rate(optim, self.step))
 
     def stepped(self, step: int) -> None:
-        """`step` optimizer steps are done."""
+        """Note that `step` optimizer steps are completed, and update the averages."""
         self.step = step
         for average in self.averages.values():
             average.update(step)
 
     def state_dict(self) -> dict[str, Any]:
-        """All but the tensors: JSON."""
+        """Everything but the tensors, as JSON."""
         return {"left_out": self.left_out, "roll_backs": self.roll_backs, "precision": self.precision.state_dict()}
 
     def tensors(self, task: Task[Any]) -> dict[str, TensorFile]:
-        """File name → weights or optimizer state, live and whole. Every rank must call it."""
+        """File name → weights or optimizer state: complete, and not copies. Every rank must call it."""
         files: dict[str, TensorFile] = {}
         for name, engine in self.engines.items():
             weights, optimizer = engine.state_dict()
@@ -95,17 +95,17 @@ class TrainState:
         """Continue from a checkpoint, on any number of ranks. Every rank must call it.
 
         Raises:
-            CheckpointError: its tensors are not those of these networks.
+            CheckpointError: its tensors do not belong to these networks.
         """
         self.left_out, self.roll_backs = checkpoint.state["left_out"], checkpoint.state["roll_backs"]
         self.load_weights(checkpoint)
 
     def load_weights(self, checkpoint: Checkpoint) -> None:
-        """As `load_state_dict`, but the place in the plan stays: the data go on where they are."""
+        """As `load_state_dict`, but the place in the plan does not change."""
         self.step = checkpoint.step
         for name, engine in self.engines.items():
             engine.load_state_dict(checkpoint.tensors(name), checkpoint.tensors(f"{name}_optimizer"))
         for name, average in self.averages.items():
             average.load_state_dict(checkpoint.tensors(f"{name}_ema"))
         restored("precision", checkpoint, self.precision.load_state_dict, checkpoint.state["precision"])
-        log.info("going on from %s", checkpoint.path)
+        log.info("continuing from %s", checkpoint.path)
