@@ -68,7 +68,7 @@ def plan(folder: Path, _: int) -> dict[str, Any]:
 
 def one_task(folder: Path, _: int) -> dict[str, Any]:
     """What each task of a job array reads before it starts: one unit of the plan, and the facts of its clips."""
-    from mrigan.packing.inputs import refuse_changed_inputs
+    from mrigan.packing.record import refuse_changed_inputs
     from mrigan.shardset.plan_file import load_plan, unit_names
 
     made = load_plan(folder / PLAN, only=[unit_names(folder / PLAN)[-1]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -28,6 +29,12 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 def shortened(text: str, length: int = 300) -> str:
     """The text with at most `length` characters; `…` stands for the rest."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def first_of(lines: Sequence[str], most: int) -> list[str]:
+    """At most `most` lines, and one more that says how many are left."""
+    rest = len(lines) - most
+    return [*lines[:most], *([f"… and {rest} more"] if rest > 0 else [])]
 
 
 def page_text(value: Any) -> Any:

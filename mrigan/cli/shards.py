@@ -41,8 +41,8 @@ def shards_plan(
 ) -> None:
     """Decide which families go into which shard. The same plan again changes nothing, another one is refused."""
     from mrigan.config import ShardsConfig, load_config
-    from mrigan.packing.inputs import absent_inputs
     from mrigan.packing.open_store import planned
+    from mrigan.packing.record import absent_inputs
 
     with planned(catalog, load_config(ShardsConfig, config, overrides), out) as plan:
         for line in plan.lines():

@@ -1,8 +1,8 @@
-"""`mrigan shards build`: the units of a plan that are missing, then the table of all rows and the manifest.
+"""`mrigan shards build`: the missing units of a plan, then the table of all rows and the manifest.
 
-A unit is done when its marker is there, which is written last. Whatever was killed, and however often: the build that
-comes after makes the missing units again, and the set ends up byte for byte the same. Any number of builders may work
-on one plan, on one machine or on many: what two of them write is the same, and appears by renaming.
+A unit is done when its marker exists, which is written last. However often builds are killed, the next build makes the
+missing units, and the set ends up byte for byte the same. Any number of builders may work on one plan, on one machine
+or on many: two builders write the same bytes, and files appear by renaming.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 from mrigan.errors import ConfigError, ShardError
 from mrigan.files import try_output
 from mrigan.packing.dispatch import Outcome, WorkerPool, make_units
-from mrigan.packing.inputs import refuse_changed_inputs, refuse_older_format, refuse_other_libraries
+from mrigan.packing.libraries import refuse_older_format, refuse_other_libraries
 from mrigan.packing.open_store import open_store
+from mrigan.packing.record import refuse_changed_inputs
 from mrigan.packing.store import ShardStore
 from mrigan.packing.summary import Summary, summarise
 from mrigan.packing.unit import require_videos
@@ -23,10 +24,10 @@ from mrigan.packing.unit import require_videos
 
 @dataclass(frozen=True)
 class Slice:
-    """What one task of a job array has done.
+    """What one task of a job array has built.
 
     Attributes:
-        units: of the slice. built: of them, now. stored: faces, now. wall: seconds.
+        units: of the slice. built: of them, by this task. stored: faces, by this task. wall: seconds.
     """
 
     units: int
@@ -36,23 +37,24 @@ class Slice:
 
     def lines(self) -> list[str]:
         """For a person."""
-        return [f"{self.units} units: {self.built} built now, {self.units - self.built} were there; "
+        return [f"{self.units} units: {self.built} built now, {self.units - self.built} existed; "
                 f"{self.stored} faces in {self.wall:.1f} s"]  # fmt: skip
 
 
 def build_shards(
     out: str | Path, workers: int = 0, *, pool: WorkerPool | None = None, scratch: str | Path = ""
 ) -> Summary:
-    """Build what is missing of the plan in `out`, then the manifest. What is there and whole is kept.
+    """Build what is missing of the plan in `out`, then the manifest. Whole units are kept.
 
     Args:
-        out: a folder, or a URL that fsspec knows.
-        workers: processes, 0 = one a CPU core that this process may use. Short for `pool=WorkerPool(workers=...)`.
-        scratch: folder of this machine where the units of a URL are made, "" = the system's.
+        out: a folder, or a URL for fsspec.
+        workers: processes, 0 = one for each CPU core. Short for `pool=WorkerPool(workers=...)`.
+        scratch: folder of this machine where the units of a URL are built, "" = the system's.
 
     Raises:
-        ShardError: no plan; the videos are not there; the disk is full; units were given up; stopped by a signal; or
-            not a single face could be stored. All finished units stay.
+        ShardError: there is no plan; the videos are missing; the disk is full; units were given up; or no face could be
+            stored. Finished units are kept.
+        Stopped: by a signal.
     """
     started = time.monotonic()
     with open_store(out, scratch) as store:
@@ -71,12 +73,12 @@ def build_shards(
 
 
 def build_slice(out: str | Path, task: int, of: int, *, pool: WorkerPool, scratch: str | Path = "") -> Slice:
-    """Build what is missing of one slice of the plan in `out`: its units `task`, `task + of`, `task + 2 of` ...
+    """Build what is missing of one slice of the plan in `out`: the units `task`, `task + of`, `task + 2 of` ...
 
-    No manifest is written: that is for a `build_shards` after all slices, which also makes what they left.
+    `build_shards` after all slices builds what they left, and writes the manifest.
 
     Raises:
-        ConfigError: there is no such slice.
+        ConfigError: `task` is not below `of`.
         ShardError: as `build_shards`.
     """
     if not 0 <= task < of:
@@ -104,7 +106,7 @@ def _make(store: ShardStore, pool: WorkerPool) -> Outcome:
         raise ShardError(
             f"{len(lines)} of {len(store.plan.units)} units could not be built:\n    " + "\n    ".join(lines),
             where=store.where,
-            fix="start it again, with fewer --workers if memory ran out; what is finished is kept. If one family is to "
+            fix="start it again, with fewer --workers if memory ran out; finished units are kept. If one family is to "
             "blame, --skip-deadly makes failed rows of it",
         )
     return outcome

@@ -1,7 +1,7 @@
-"""Another set of the same families in the same units: another perceptual function on the faces that were found once.
+"""A set with the families, units and detected faces of another set, but with another perceptual function, for example.
 
-Finding faces is the dearest part of a build. Detections are kept by clip and settings, so a set that differs in its
-MRIs, its margins or its JPEG quality takes them as they are, and no frame goes through the detector again.
+Face detection is the most expensive part of a build. Detections are kept by clip and settings, so a set with other
+MRIs, margins or JPEG quality uses them, and no frame goes through the detector again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from mrigan.config import ShardsConfig, differences, load_config, to_dict
 from mrigan.errors import ConfigError
 from mrigan.files import hash_json
-from mrigan.packing.inputs import libraries
+from mrigan.packing.libraries import libraries
 from mrigan.packing.plan import check_config, store
 from mrigan.shardset.decides import what_decides
 from mrigan.shardset.plan_file import Plan, load_plan, read_plan_json
@@ -21,10 +21,10 @@ MAY_DIFFER = ("mri.", "recipe.mri_of", "pairs.", "faces.margin", "faces.resize",
 
 
 def plan_from(old: str | Path, overrides: list[str], out: str | Path) -> Plan:
-    """Plan a set like the one in the folder `old`, whose detections it uses, with other settings. `old` stays as it is.
+    """Plan a set like the one in the folder `old`, with its detections and other settings. `old` is not changed.
 
     Args:
-        overrides: `key=value` each; those that find faces or fill shards cannot change.
+        overrides: `key=value` each; not settings of the detection or of what goes into which shard.
 
     Raises:
         ConfigError: such a setting, or another metric for a set without MRIs.

@@ -1,6 +1,6 @@
-"""Units go to workers: processes of this machine, or tasks of a Ray cluster. What becomes of them comes back.
+"""Workers build the units: processes of this machine, or tasks of a Ray cluster.
 
-Slurm needs nothing here: each task of a task array is a build of its own slice of the plan (slurm/build_shards.sbatch).
+Slurm needs nothing here: each task of a job array builds its own slice of the plan (slurm/build_shards.sbatch).
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from mrigan.workers.ray_pool import ray_session, run_on_ray
 log = logging.getLogger(__name__)
 
 DISTRIBUTORS = ("pool", "ray")
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """Who makes the units.
+    """Which workers build the units.
 
     Attributes:
         distributor: one of `DISTRIBUTORS`.
-        workers: processes of the pool, 0 = one a CPU core that this process may use. Ray decides by itself.
-        ray_address: of a running cluster, "" = the one of this machine or of RAY_ADDRESS.
-        skip_deadly: a family that killed each worker that tried it becomes failed rows, and its unit is made without
-            it. Otherwise such a unit is given up.
+        workers: processes of the pool, 0 = one for each CPU core that this process may use. Ray decides by itself.
+        ray_address: of a running cluster, "" = RAY_ADDRESS, or the cluster of this machine.
+        skip_deadly: a family that killed every worker that tried it becomes failed rows, and its unit is built
+            without it. Otherwise such a unit is given up.
         seconds_per_file: None = as the plan says (`limits.seconds_per_file`).
     """
 
@@ -60,19 +60,19 @@ class WorkerPool:
 
 @dataclass
 class Outcome:
-    """What became of the units of a build: reports of those that were made, and of those that were given up."""
+    """Reports of the units that were built, and of those that were given up."""
 
     made: list[UnitReport] = field(default_factory=list)
     given_up: list[UnitReport] = field(default_factory=list)
 
 
 def make_units(store: ShardStore, units: Sequence[Unit], pool: WorkerPool) -> Outcome:
-    """Make `units`, which are missing, of a plan.
+    """Build units of a plan that are missing.
 
     Raises:
-        ShardError: the disk is full, the videos went away. All finished units stay.
-        Stopped: by SIGINT or SIGTERM; the units at hand are dropped.
-        ConfigError: there is no Ray, or no cluster of it.
+        ShardError: the disk is full, or the videos are gone. Finished units are kept.
+        Stopped: by SIGINT or SIGTERM; unfinished units are dropped.
+        ConfigError: Ray is not installed, or no cluster answers.
     """
     families, left = _families(store.plan.units), _families(units)
     with (
@@ -103,7 +103,7 @@ class _Work:
     outcome: Outcome = field(default_factory=Outcome)
 
     def round(self, tasks: list[UnitTask]) -> Iterator[UnitTask]:
-        """Make units; yields those that shall be tried without a family that is deadly."""
+        """Build units; yields those to be tried again without a deadly family or a slow clip."""
         for event in self._run(tasks):
             task: UnitTask = event.task
             if isinstance(event, Busy):
@@ -121,13 +121,13 @@ class _Work:
                 if event.again:
                     log.warning("unit %s: %s, %s; it is tried again", task.name, event.reason, at)
                 elif self.pool.skip_deadly and event.note:
-                    log.warning("unit %s: %s, each time, %s, which is skipped now", task.name, event.reason, at)
+                    log.warning("unit %s: %s, each time, %s; skipping that family", task.name, event.reason, at)
                     yield replace(task, skip=(*task.skip, (event.note.family, event.reason)))
                 else:
                     self._give_up(task, f"{event.reason}, each time, {at}", event.error)
 
     def _without_slow(self, task: UnitTask, event: Died) -> Iterator[UnitTask]:
-        """The unit to be made without the clip that a worker was at for too long."""
+        """The unit, to be built without the clip that took too long."""
         assert event.late is not None
         plan, file = self.store.plan, event.late.file
         clips = (clip.id for family in task.unit.families for clip in family.clips
@@ -136,14 +136,14 @@ class _Work:
         if clip is None or clip in dict(task.slow):
             self._give_up(task, f"{event.reason}: {file}", None)
             return
-        require_videos(plan)  # else each clip would be too slow
+        require_videos(plan)  # otherwise every clip would be too slow
         reason = f"took longer than {self.limit:g} s (limits.seconds_per_file)"
         log.warning("unit %s: %s %s on this machine; the unit is made without it", task.name, file, reason)
         yield replace(task, slow=(*task.slow, (clip, reason)))
 
     @property
     def limit(self) -> float:
-        """Seconds that a worker may be at one file, 0 = no limit."""
+        """Seconds that a worker may spend on one file, 0 = no limit."""
         given = self.pool.seconds_per_file
         return self.store.plan.config.limits.seconds_per_file if given is None else given
 
@@ -165,26 +165,26 @@ class _Work:
 
 
 def _session(pool: WorkerPool) -> Any:
-    """Ray sets its own handlers of signals when it connects; ours come after it."""
+    """Connect to Ray, which sets its own signal handlers, before Mrigan sets its handlers."""
     if pool.distributor == "ray":
         return ray_session(pool.ray_address)
     return nullcontext()
 
 
 def _raise_if_hopeless(store: ShardStore, error: BaseException | None) -> None:
-    """Some errors are not about one unit: each other one would meet them, too."""
+    """Raise errors that every other unit would meet, too."""
     if isinstance(error, MriganError):
         raise error
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         raise ShardError(
             f"no room left to write: {error.strerror}",
             where=error.filename or store.where,
-            fix="make room and start it again; finished units are kept",
+            fix="free some space and start the build again; finished units are kept",
         ) from error
 
 
 class _Meter:
-    """Families and faces done, from what the workers tell about their units."""
+    """Families and faces done, from the reports of the workers."""
 
     def __init__(self, advance: Advance) -> None:
         self.advance, self.started = advance, time.monotonic()
@@ -192,7 +192,7 @@ class _Meter:
         self.faces: Counter[str] = Counter()
 
     def update(self, unit: Unit, families: int, faces: int) -> None:
-        """So many of the unit are done now; a unit that is tried again starts from nothing."""
+        """Set what is done of a unit; a unit that is tried again starts from 0."""
         self.faces[unit.name] = faces
         more = families - self.families[unit.name]
         if more > 0:

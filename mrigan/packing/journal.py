@@ -1,7 +1,7 @@
-"""What became of each unit: a line for a person, and one small file `log/<unit>.json` for those who watch.
+"""The report of each unit: a log line for a person, and a small file `log/<unit>.json` for `mrigan shards watch`.
 
-A file a unit, written whole: builders on many machines share no file that they append to, which network file systems
-garble and object stores cannot do.
+Each unit has its own file, written whole: appends to a shared file get garbled on network file systems, and are not
+possible in object stores.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ BUILT, FAILED, KEPT = "built", "failed", "kept"
 
 
 def node_name() -> str:
-    """What this machine is called: by Slurm, else by itself."""
+    """The name of this machine: Slurm's, or its host name."""
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 @dataclass(frozen=True)
 class UnitReport:
-    """What became of a unit.
+    """The result for a unit.
 
     Attributes:
-        status: built; failed (given up, for `reason`); or kept (another builder had finished it meanwhile).
-        node: the machine that made it. ended: seconds since 1970, by that machine's clock.
+        status: BUILT; FAILED (given up for `reason`); or KEPT (another builder finished it meanwhile).
+        node: the machine that built it. ended: seconds since 1970, by that machine's clock.
         counts: rows by label (stored) or status. seconds: CPU-seconds by stage. wall: seconds.
     """
 
@@ -62,12 +62,12 @@ class UnitReport:
 
 
 def write_report(layout: Layout, report: UnitReport) -> None:
-    """Keep a report in the shard folder; a later one of the same unit replaces it."""
+    """Write a report into the shard folder; it replaces an earlier one of the same unit."""
     write_json(layout.unit_log(report.unit), asdict(report))
 
 
 def read_report(text: str | bytes) -> UnitReport | None:
-    """What a `log/<unit>.json` says, None where it is damaged."""
+    """The report in a `log/<unit>.json`, None if it is damaged."""
     try:
         report = UnitReport(**parse_json(text))
         texts = report.unit, report.status, report.reason, report.node

@@ -1,4 +1,4 @@
-"""What a build says while it runs, without tearing the progress bar."""
+"""The log lines of a build on stderr, which do not break the progress bar."""
 
 from __future__ import annotations
 

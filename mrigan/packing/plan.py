@@ -1,9 +1,9 @@
 """The plan of a shard set: which families go into which unit. It decides every byte before the first frame is decoded.
 
-A **unit** is what one worker makes at once: a group of families of one split, which becomes one shard of reals and one
-of fakes. Families come in a seeded order, so that each shard mixes sources. The size of a unit is an estimate, because
-opening 120,000 clips takes longer than is gained: `CLIP_FRAMES` frames a clip, one face in each. The limits of a shard
-hold all the same: a unit that comes out larger is stored in several (`mrigan.packing.unit`).
+A **unit** is what one worker builds at once: a group of families of one split, which becomes one shard of reals and one
+of fakes. The order of the families is a seeded shuffle, so that each shard mixes sources. The size of a unit is only
+estimated (`CLIP_FRAMES` frames a clip, one face in each), because it would take long to open 120,000 clips. A unit that
+is larger than a shard may be is stored in several shards (`mrigan.packing.unit`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,8 @@ from mrigan.errors import CatalogError, ConfigError, ShardError
 from mrigan.files import hash_json, sha256_file
 from mrigan.imaging.recipe import check_recipe
 from mrigan.mri import LEARNED, METRICS
-from mrigan.packing.inputs import (
-    differ_from_record,
-    is_recorded,
-    libraries,
-    record_inputs,
-    refuse_changed_inputs,
-    refuse_other_libraries,
-)
+from mrigan.packing.libraries import libraries, refuse_other_libraries
+from mrigan.packing.record import differ_from_record, is_recorded, record_inputs, refuse_changed_inputs
 from mrigan.packing.still_families import refuse_mixed
 from mrigan.regular import read_regular
 from mrigan.shardset.decides import what_decides
@@ -45,17 +39,17 @@ FACE_BYTES = 18_000
 MRI_BYTES = {"jpg": 30_000, "png": 70_000}
 BLACK_BYTES = {"jpg": 2_400, "png": 700}
 TAR_BYTES = 2_800  # headers, padding and json of a sample
-FILL = 0.85  # of a shard's bytes are planned: a unit that comes out a little larger still is one shard
+FILL = 0.85  # part of a shard's bytes that is planned, so that a slightly larger unit is still one shard
 
 
 def plan_shards(catalog_path: str | Path, config: ShardsConfig, out: str | Path) -> Plan:
     """Plan a shard set in the folder `out`. The same plan again changes nothing.
 
     Raises:
-        ShardError: `out` holds a set of another plan, or one built of other clips or with other libraries (the
-            differences are listed), or something else.
-        CatalogError: no clip is in the wanted splits, a family in them is torn apart (the test split may be planned by
-            itself even so), two clips share a key, or pairs are wanted of a still and a video.
+        ShardError: `out` holds other files, or a set of another plan, of other clips or of other libraries (the
+            differences are listed).
+        CatalogError: no clip is in `pack.splits`; a family is in several splits (the test split alone may be planned
+            even so); two clips share a key; or pairs are requested of a still and a video.
         ConfigError: a setting names something that does not exist.
     """
     check_config(config)
@@ -79,7 +73,7 @@ def plan_shards(catalog_path: str | Path, config: ShardsConfig, out: str | Path)
 
 
 def store(plan: Plan, decides: dict[str, Any], catalog: str) -> Plan:
-    """Write a plan into its folder, unless this very plan is there.
+    """Write a plan into its folder, unless it is there already.
 
     Raises:
         ShardError: see `plan_shards`.
@@ -92,7 +86,7 @@ def store(plan: Plan, decides: dict[str, Any], catalog: str) -> Plan:
 
 
 def check_config(config: ShardsConfig) -> None:
-    """Raise ConfigError where a setting names something that does not exist."""
+    """Raise ConfigError if a setting names something that does not exist."""
     pack = config.pack
     wrong = [split for split in pack.splits if split not in SPLITS]
     if wrong or not pack.splits:
@@ -119,10 +113,10 @@ def check_config(config: ShardsConfig) -> None:
 
 
 def _check_families(families: list[Family], splits: Sequence[str], path: Path) -> None:
-    """Raise CatalogError where the wanted splits cannot make an honest set.
+    """Raise CatalogError if a family is in several of these splits, or two clips share a key.
 
-    What is trained on, or chosen by (val), must not share a family with another side. Of a test set by itself that is
-    said by the audit: published test lists are torn (Celeb-DF-v2's), and results on them are asked for all the same.
+    Data for training and for choosing thresholds must not share a family with another split. A test set by itself may:
+    published test lists do (Celeb-DF-v2's), and results on them are needed. `mrigan catalog audit` reports it.
     """
     sides: dict[str, set[str]] = defaultdict(set)  # by `Clip.family`, which two families may share
     for family in families:
@@ -130,7 +124,7 @@ def _check_families(families: list[Family], splits: Sequence[str], path: Path) -
             sides[clip.family].add(clip.split)
     torn = [key for key, sides_ in sides.items() if len(sides_) > 1 and sides_ & set(splits)]
     if torn and set(splits) != {"test"}:
-        more = f", and {len(torn) - 1} more families are torn like it" if len(torn) > 1 else ""
+        more = f", and {len(torn) - 1} more families are in several splits" if len(torn) > 1 else ""
         raise CatalogError(
             f"family {torn[0]} is in the splits {', '.join(sorted(filter(None, sides[torn[0]])))}{more}",
             where=path,
@@ -153,15 +147,15 @@ def _check_families(families: list[Family], splits: Sequence[str], path: Path) -
 
 
 def _stands(plan: Plan, decides: dict[str, Any]) -> bool:
-    """Whether this very plan is there; a folder with another plan, or with anything else, is refused."""
+    """Whether the folder holds this plan; raise ShardError if it holds another plan, or anything else."""
     layout = plan.layout
     if not layout.root.exists():
         return False
     if not layout.root.is_dir():
         raise ShardError("this is a file", where=layout.root, fix="choose another folder with -o")
     if not layout.plan.exists():
-        ours = (layout.clips, layout.inputs, layout.faces)
-        others = [path.name for path in layout.root.iterdir() if path not in ours and not path.name.endswith(".tmp")]
+        allowed = (layout.clips, layout.inputs, layout.faces)
+        others = [path.name for path in layout.root.iterdir() if path not in allowed and not path.name.endswith(".tmp")]
         if others:
             raise ShardError(
                 f"the folder is not empty and holds no plan: {', '.join(sorted(others)[:3])}",
@@ -185,7 +179,7 @@ def _stands(plan: Plan, decides: dict[str, Any]) -> bool:
     whole = layout.clips.is_file() and sha256_file(layout.clips) == old.get("clips_sha256")
     same = whole and old.get("units") == units_of(plan.units)
     same = same and replace(load_plan(layout.root, only=()), units=plan.units) == plan
-    if any(layout.units.glob("*.json")):  # something is built: its clips and libraries stay those of the whole set
+    if any(layout.units.glob("*.json")):  # something is built: the rest must have the same clips and libraries
         refuse_other_libraries(replace(plan, libraries=old.get("libraries", {})))
         if not is_recorded(plan):
             return False
@@ -195,7 +189,7 @@ def _stands(plan: Plan, decides: dict[str, Any]) -> bool:
 
 
 def _is_of(plan: Plan) -> bool:
-    """Whether all that is built in a folder with a damaged plan.json was built of `plan`: its markers know.
+    """Whether all markers in a folder with a damaged plan.json are of `plan`.
 
     Raises:
         ShardError: its clips changed since.
@@ -224,12 +218,12 @@ def _units(families: list[Family], config: ShardsConfig) -> Iterator[Unit]:
 
 
 def _part(family: Family, split: str) -> Family:
-    """What a family has in one split; its original is there in any case, to compare the fakes with."""
+    """The clips of a family in one split, and always its original, which fakes are compared with."""
     return Family(family.id, family.original, [clip for clip in family.fakes if clip.split == split], split)
 
 
 def _groups(families: list[Family], config: ShardsConfig) -> Iterator[list[Family]]:
-    """Families in their order, cut where the larger shard would exceed its samples or come near its size."""
+    """Families in their order, cut before the larger shard would exceed its samples or come near its size."""
     pack, room = config.pack, FILL * config.pack.shard_mib * 2**20
     scale = (config.faces.size / 256) ** 2
     real, fake = FACE_BYTES * scale + TAR_BYTES, FACE_BYTES * scale + TAR_BYTES
@@ -250,7 +244,7 @@ def _groups(families: list[Family], config: ShardsConfig) -> Iterator[list[Famil
 
 
 def _samples(clip: Clip, config: ShardsConfig) -> int:
-    """About how many a clip gives."""
+    """The estimated number of samples of a clip."""
     if clip.path.lower().endswith(PICTURE_SUFFIXES):
         return 1
     return max(1, CLIP_FRAMES // config.faces.every)

@@ -45,7 +45,7 @@ from mrigan.video import (
 )
 
 SHEETS = ("noises", "augmentations", "distractions", "pairs")
-TRIES = 50  # families that are looked at for a face before it is given up
+MAX_TRIES = 50  # families in which a face is looked for
 LATER = (0, 30, 60)  # frames that show how a distraction moves
 
 
@@ -79,7 +79,7 @@ def write_preview(
     seen = list(islice(_look(catalog, config), families))
     if not seen:
         raise CatalogError(
-            f"no face was found in the originals of the first {TRIES} families",
+            f"no face was found in the originals of the first {MAX_TRIES} families",
             fix="see what a build says of them, or find smaller faces: faces.long_side=0",
         )
     plain = next((s for s in seen if s.family.fakes), seen[0])
@@ -103,19 +103,19 @@ def write_preview(
 def _look(catalog: Catalog, config: ShardsConfig) -> Iterator[Seen]:
     """Families in a seeded order, treated and untreated ones in turns, with a frame that shows a face."""
     detector = detector_of(config.faces)
-    found = [family for family in catalog.families() if family.original is not None]
-    found.sort(key=lambda f: hashlib.sha256(f"{config.pack.seed} {f.id}".encode()).digest())
-    every = [(family, Treated.of(family, config, lambda _: nullcontext())) for family in found]
+    families = [family for family in catalog.families() if family.original is not None]
+    families.sort(key=lambda f: hashlib.sha256(f"{config.pack.seed} {f.id}".encode()).digest())
+    every = [(family, Treated.of(family, config, lambda _: nullcontext())) for family in families]
     treated = [pair for pair in every if pair[1].treatment]
     plain = [pair for pair in every if not pair[1].treatment]
     turns = [pair for both in zip(treated, plain, strict=False) for pair in both]
     turns += treated[len(plain) :] + plain[len(treated) :]
-    for family, how in turns[:TRIES]:
+    for family, how in turns[:MAX_TRIES]:
         assert family.original is not None
         try:
             frames = _some_frames(catalog.path(family.original), config.faces.every)
         except InputError:
-            continue  # a build says what is the matter with it
+            continue  # a build reports the reason
         for frame in frames:
             face = _largest(detector, frame, how.image(frame) if how.detected else frame.image)
             if face is not None and how.face(face, frame.image) is not None:
@@ -132,8 +132,8 @@ def _some_frames(path: Path, every: int) -> list[Frame]:
 
 
 def _largest(detector: FaceDetector, frame: Frame, image: np.ndarray) -> Face | None:
-    found: list[Detection] = detector.detect([image])[0]
-    return Face(frame.index, frame.time, 0, found[0].box, found[0].prob, found[0].points) if found else None
+    faces: list[Detection] = detector.detect([image])[0]
+    return Face(frame.index, frame.time, 0, faces[0].box, faces[0].prob, faces[0].points) if faces else None
 
 
 def _noises(seen: Seen) -> list[list[Cell]]:
@@ -144,7 +144,7 @@ def _noises(seen: Seen) -> list[list[Cell]]:
     cells = [Cell(image, f"as decoded, {seen.family.id}")]
     for name in METHODS["noise"]:
         step = draw_step("noise", name, Die(0, seen.family.id))
-        cells.append(Cell(_alone(step, seen).apply(image, 0), _said(step)))
+        cells.append(Cell(_alone(step, seen).apply(image, 0), _described(step)))
     return _rows([Cell(c.image[upper : upper + 240, left : left + 320], c.caption) for c in cells], 4)
 
 
@@ -157,7 +157,7 @@ def _augmentations(seen: Seen) -> list[list[Cell]]:
         for step in (low,) if low == high else (low, high):
             treatment = _alone(step, seen)
             picture, moved = treatment.apply(image, 0), treatment.move(seen.face.box, seen.face.points, size)
-            cells.append(Cell(marked(picture, *moved) if moved else picture, _said(step)))
+            cells.append(Cell(marked(picture, *moved) if moved else picture, _described(step)))
     return _rows(cells, 4)
 
 
@@ -172,7 +172,7 @@ def _distractions(seen: Seen) -> list[list[Cell]]:
         if name.startswith("spontaneous"):
             shown = ((frame, treatment.apply(image, frame)) for frame in range(1000))
             pictures = dict(islice(((frame, picture) for frame, picture in shown if picture is not image), len(LATER)))
-        rows.append([Cell(picture, f"{_said(step)}\nframe {frame}") for frame, picture in pictures.items()])
+        rows.append([Cell(picture, f"{_described(step)}\nframe {frame}") for frame, picture in pictures.items()])
     return rows
 
 
@@ -181,7 +181,7 @@ def _pairs(catalog: Catalog, config: ShardsConfig, seen: Seen) -> Iterator[list[
     original, treated, frame = seen.family.original, seen.treated, seen.frame
     assert original is not None
     what = treated.treatment
-    how = ", ".join(_said(step, short=True) for step in what.steps) if what else "as decoded"
+    how = ", ".join(_described(step, short=True) for step in what.steps) if what else "as decoded"
 
     def cut(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
         return resize_face(crop(image, box, config.faces.margin), config.faces.size, config.faces.resize)
@@ -203,12 +203,12 @@ def _pairs(catalog: Catalog, config: ShardsConfig, seen: Seen) -> Iterator[list[
                 box = treated.boxes(seen.face.box, paired.geometry, frame)[1] if paired.geometry else None
                 if box is None:
                     continue
-                ours, theirs = treated.pair(frame, paired)
-                faces = cut(ours, box), cut(theirs, box)
+                original_image, fake_image = treated.pair(frame, paired)
+                faces = cut(original_image, box), cut(fake_image, box)
                 clean = treated.mri_pair(frame, paired)
                 mri = _mri(*((cut(clean[0], box), cut(clean[1], box)) if clean else faces), config)
                 shown += 1
-                yield [real, Cell(marked(theirs, box), f"{fake.id}\nborder differs by {paired.difference:.1f}"),
+                yield [real, Cell(marked(fake_image, box), f"{fake.id}\nborder differs by {paired.difference:.1f}"),
                        Cell(faces[0], "the original's face"), Cell(faces[1], "the fake's face: stored"),
                        Cell(mri, f"its MRI ({config.mri.metric}): stored\nmean {mri.mean():.1f} of 255")]  # fmt: skip
     if not shown:
@@ -230,7 +230,7 @@ def _alone(step: Step, seen: Seen) -> Treatment:
     return Treatment(0, seen.family.id, (step,))
 
 
-def _said(step: Step, *, short: bool = False) -> str:
+def _described(step: Step, *, short: bool = False) -> str:
     """A step in words."""
     name = step.name.replace("_", " ")
     shown = {"direction", "degrees", "size", "value"} if short else set(step.settings) - {"start"}

@@ -1,4 +1,4 @@
-"""What a fake's clip as a whole says about its faces: which of them are stored, and what their rows add."""
+"""Which faces of a fake are stored, decided from the alignment of its whole clip, and what their rows add."""
 
 from __future__ import annotations
 

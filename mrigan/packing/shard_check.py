@@ -16,16 +16,16 @@ import pyarrow as pa
 from mrigan.files import sha256_file
 from mrigan.imaging.encoding import decode
 from mrigan.regular import read_regular, reason
-from mrigan.shardset.layout import parse_json
+from mrigan.shardset.layout import NAMES, parse_json
 from mrigan.shardset.marker import Marker, read_marker
 from mrigan.shardset.plan_file import Plan
 from mrigan.shardset.reading import Read, SetReader
 from mrigan.shardset.rows import FAILED, STORED, read_rows
 from mrigan.shardset.tar import BLOCK, FACE, JSON, Placed, index_text, member_header, mri_member, padding
 
-SAMPLED = 32  # samples a shard that are looked at without `full`
-MOST = 20  # damages listed a shard
-CHUNK = 1 << 20  # bytes read at a time after the last sample
+SAMPLES_A_SHARD = 32  # decoded without `full`
+MAX_DAMAGES = 20  # listed a shard
+CHUNK_BYTES = 1 << 20  # read at a time after the last sample
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Damage:
 
     Attributes:
         file: name in the shard folder.
-        what: what was found.
-        offset: byte in the file where it was found, None where it concerns the whole file.
-        unit: that makes the file, "" for what belongs to the whole set.
+        what: what is wrong with it.
+        offset: of the damaged bytes in the file, None if the damage is of the whole file.
+        unit: whose file it is, "" for a file of the whole set.
     """
 
     file: str
@@ -50,10 +50,10 @@ class Damage:
 
 @dataclass
 class UnitCheck:
-    """What was found about a unit.
+    """The result for a unit.
 
     Attributes:
-        built: it has a marker. marker: None where it is damaged, too. looked_at: samples that were decoded.
+        built: it has a marker. marker: None if it is missing or damaged. looked_at: samples that were decoded.
     """
 
     unit: str
@@ -79,7 +79,7 @@ def check_unit(plan: Plan, name: str, full: bool, reader: SetReader) -> UnitChec
     """Check a unit's files; see `mrigan.packing.verify.check_shards`."""
     layout, check = reader.layout, UnitCheck(name)
     reader.bring_unit(name)
-    marker, table = f"units/{name}.json", f"units/{name}.parquet"
+    marker, table = (path.as_posix() for path in (NAMES.unit_marker(name), NAMES.unit_rows(name)))
     try:
         check.marker = read_marker(read_regular(layout.unit_marker(name)), plan, name)
     except FileNotFoundError:
@@ -94,17 +94,17 @@ def check_unit(plan: Plan, name: str, full: bool, reader: SetReader) -> UnitChec
         check.add(table, "is missing")
     elif sha256_file(path) != check.marker.rows_sha256:
         check.add(table, "is not the table that its unit was finished with")
-    if check.damages:  # without its table nobody knows where the samples lie: sizes and hashes must do
+    if check.damages:  # without its table the samples cannot be located: compare sizes and hashes
         for shard in check.shards:
-            _check_hash(reader, shard, check, full)
+            _Shard(plan, reader, shard, [], check).check_hash(full)
         return check
     rows = read_rows(path)
-    found = Counter(label if status == STORED else status for label, status in zip(
+    counts = Counter(label if status == STORED else status for label, status in zip(
         rows["label"].to_pylist(), rows["status"].to_pylist(), strict=True))  # fmt: skip
-    if found != Counter(check.marker.counts):
-        check.add(marker, "says other counts than its table")
+    if counts != Counter(check.marker.counts):
+        check.add(marker, "counts differ from its table")
     if not set(rows["clip"].unique().to_pylist()) <= check.marker.inputs.keys():
-        check.add(marker, "does not say what all clips in its table were made of")
+        check.add(marker, "has no fingerprint of some clips in its table")
     by_shard = _by_shard(rows)
     for shard in check.shards:
         reader.bring_beside(shard["shard"])
@@ -122,25 +122,6 @@ def _by_shard(table: pa.Table) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def _check_hash(reader: SetReader, facts: dict[str, Any], check: UnitCheck, full: bool) -> None:
-    name, size = facts["shard"], reader.size(facts["shard"])
-    if size is None:
-        check.add(name, f"is missing, and with it {facts['samples']} samples")
-    elif size != facts["bytes"]:
-        check.add(name, f"has {size} of {facts['bytes']} bytes")
-    elif full and _sha256(reader, name) != facts["sha256"]:
-        check.add(name, "its SHA-256 is another")
-
-
-def _sha256(reader: SetReader, shard: str) -> str:
-    digest, at = hashlib.sha256(), 0
-    with reader.open(shard, whole=True) as read:
-        while data := read(CHUNK, at):
-            digest.update(data)
-            at += len(data)
-    return digest.hexdigest()
-
-
 class _Shard:
     """One shard, its index and its sidecar, against the rows of its samples."""
 
@@ -155,22 +136,37 @@ class _Shard:
 
     def add(self, what: str, offset: int | None = None) -> None:
         self.count += 1
-        if self.count <= MOST:
+        if self.count <= MAX_DAMAGES:
             self.check_of.add(self.name, what, offset)
-        elif self.count == MOST + 1:
-            self.check_of.add(self.name, "further damages are not listed")
+        elif self.count == MAX_DAMAGES + 1:
+            self.check_of.add(self.name, "has more damages, which are not listed")
 
-    def check(self, full: bool) -> None:
-        self._beside()
-        size = self.reader.size(self.name)
+    def check_hash(self, full: bool) -> None:
+        """The size, and the SHA-256 if `full`."""
+        if self._has_size() and full and not self.count:
+            digest = hashlib.sha256()
+            with self.reader.open(self.name, whole=True) as read:
+                _update(digest, read, 0)
+            if digest.hexdigest() != self.facts["sha256"]:
+                self.add("SHA-256 mismatch")
+
+    def _has_size(self) -> bool:
+        """Whether the shard exists; another size than it was written with is a damage."""
+        size, written = self.reader.size(self.name), self.facts["bytes"]
         if size is None:
             self.add(f"is missing, and with it {self.facts['samples']} samples")
+        elif size != written:
+            self.add(f"has {size} of {written} bytes", min(size, written))
+        return size is not None
+
+    def check(self, full: bool) -> None:
+        """The index, the sidecar, the size, and the samples: all of them, or some."""
+        self._beside()
+        if not self._has_size():
             return
         if len(self.rows) != self.facts["samples"]:
             what = f"has {len(self.rows)} samples of {self.name}, {self.facts['samples']} were written"
-            self.check_of.add(f"units/{self.check_of.unit}.parquet", what)
-        if size != self.facts["bytes"]:
-            self.add(f"has {size} of {self.facts['bytes']} bytes", min(size, self.facts["bytes"]))
+            self.check_of.add(NAMES.unit_rows(self.check_of.unit).as_posix(), what)
         try:
             with self.reader.open(self.name, full) as read:
                 self._all(read) if full else self._some(read)
@@ -186,7 +182,7 @@ class _Shard:
                 check.add(sidecar.name, "belongs to another plan")
             elif beside != self.facts:
                 keys = sorted(key for key in beside | self.facts if beside.get(key) != self.facts.get(key))
-                check.add(sidecar.name, f"says another {', '.join(keys)} than the unit's marker")
+                check.add(sidecar.name, f"contradicts the unit's marker in {', '.join(keys)}")
         except FileNotFoundError:
             check.add(sidecar.name, "is missing")
         except (OSError, ValueError) as error:
@@ -207,16 +203,13 @@ class _Shard:
             digest.update(data)
             self._sample(data, start, row, sample)
             at = end
-        end = at
-        while data := read(CHUNK, at):
-            digest.update(data)
-            at += len(data)
+        _update(digest, read, at)
         if not self.count and digest.hexdigest() != self.facts["sha256"]:
-            self.add("its SHA-256 is another: the end of the archive changed", end)
+            self.add("SHA-256 mismatch: the end of the archive changed", at)
 
     def _some(self, read: Read) -> None:
-        looked = list(zip(self.rows, self.placed, strict=True))
-        for row, sample in random.Random(self.name).sample(looked, min(SAMPLED, len(looked))):
+        samples = list(zip(self.rows, self.placed, strict=True))
+        for row, sample in random.Random(self.name).sample(samples, min(SAMPLES_A_SHARD, len(samples))):
             start, end = _span(sample)
             self._sample(read(end - start, start), start, row, sample)
 
@@ -224,7 +217,7 @@ class _Shard:
         """Headers, data and padding of one sample's members; its pictures and its json."""
         self.check_of.looked_at += 1
         if start + len(data) < sample.members[-1][1] + sample.members[-1][2]:
-            self.add(f"sample {sample.key} is cut off", start)
+            self.add(f"sample {sample.key} is truncated", start)
             return
         crc, parts = 0, {}
         for extension, offset, length in sample.members:
@@ -246,7 +239,7 @@ class _Shard:
         for extension, offset, _ in sample.members[:-1]:
             image = decode(parts[extension])
             if image is None or image.shape != (side, side, 3):
-                yield f"{sample.key}.{extension} is no {side} × {side} picture", offset
+                yield f"{sample.key}.{extension} is not a {side} × {side} picture", offset
         try:
             about = json.loads(parts[JSON])
             same = all(about[key] == row[key] for key in ("clip", "split", "label"))
@@ -255,6 +248,13 @@ class _Shard:
             return
         if not same:
             yield f"{sample.key}.json is about another clip", sample.members[-1][1]
+
+
+def _update(digest: hashlib._Hash, read: Read, at: int) -> None:
+    """Hash what follows byte `at`."""
+    while data := read(CHUNK_BYTES, at):
+        digest.update(data)
+        at += len(data)
 
 
 def _span(sample: Placed) -> tuple[int, int]:

@@ -1,7 +1,8 @@
-"""What would tell a real face from a fake one without a look at the forgery: source, compression, resolution.
+"""Facts that tell real from fake without the forgery: source, compression, resolution. A detector learns them.
 
-For each such fact: the balanced accuracy of the best guess that knows this fact alone, which is (1 + total variation
-between its distributions over reals and over fakes) / 2. Chance is .5. A detector that can learn it will.
+For each fact: the balanced accuracy of the best guess from this fact alone, which is (1 + total variation between its
+distributions over reals and over fakes) / 2. Chance is .5. (MRI-GAN, section 3, takes its reals from other sources than
+its fakes.)
 """
 
 from __future__ import annotations
@@ -9,16 +10,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from math import log2
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from mrigan.catalog import LABELS, SPLITS
+from mrigan.packing.groups import Group
+from mrigan.text import counted
 
-if TYPE_CHECKING:
-    from mrigan.packing.stats import Group
-
-TELLING = 0.6  # balanced accuracy from which on a fact is reported
-FEW = 30  # clips of a label under which such a figure is mostly chance
-BALANCE = 5.0  # faces of one label for each of the other
+MIN_ACCURACY = 0.6  # balanced accuracy of a fact that is reported
+MIN_CLIPS = 30  # of a label; with fewer, such a figure is mostly chance
+MAX_RATIO = 5.0  # faces of one label for each of the other
 
 T = TypeVar("T")
 Distribution = Counter[str]
@@ -31,7 +31,7 @@ FACTS: dict[str, Callable[[Group], Distribution]] = {
 
 
 def warnings_of(groups: Sequence[Group]) -> list[str]:
-    """What gives a label away, what is out of balance, and which sources gave no faces: each once, with its splits."""
+    """What gives the label away, what is unbalanced, and which sources gave no faces: each once, with its splits."""
     warnings, unbalanced = [], []
     absent: dict[str, list[str]] = {label: [] for label in LABELS}
     whole = []
@@ -44,7 +44,7 @@ def warnings_of(groups: Sequence[Group]) -> list[str]:
             absent[few].append(split)
             continue
         whole.append(split)
-        if faces[many] > BALANCE * faces[few]:
+        if faces[many] > MAX_RATIO * faces[few]:
             share = f"{faces[few] / faces[many]:.0%}"
             unbalanced.append(f"{split} has {faces[many]} {many} faces and {faces[few]} {few} ones; a balanced epoch "
                               f"takes as many of each, so of the {many} ones {share}")  # fmt: skip
@@ -56,13 +56,13 @@ def warnings_of(groups: Sequence[Group]) -> list[str]:
 
 def accuracies(groups: Sequence[Group]) -> dict[str, dict[str, float]]:
     """Split → fact → the balanced accuracy of the best guess from that fact alone, of splits with both labels."""
-    found: dict[str, dict[str, float]] = {}
+    by_split: dict[str, dict[str, float]] = {}
     for split in SPLITS:
         sides = [[g for g in groups if g.split == split and g.label == label and g.faces] for label in LABELS]
         if all(sides):
-            found[split] = {fact: balanced_accuracy(*(sum((of(g) for g in side), Counter()) for side in sides))
+            by_split[split] = {fact: balanced_accuracy(*(sum((of(g) for g in side), Counter()) for side in sides))
                             for fact, of in FACTS.items()}  # fmt: skip
-    return found
+    return by_split
 
 
 def balanced_accuracy(reals: Distribution, fakes: Distribution) -> float:
@@ -72,7 +72,7 @@ def balanced_accuracy(reals: Distribution, fakes: Distribution) -> float:
 
 
 def _telling(splits: Sequence[str], groups: Sequence[Group]) -> Iterator[str]:
-    """A sentence a fact, for all splits in which it tells the labels apart; its example is of the worst of them."""
+    """A sentence for each fact that tells the labels apart, with the splits; the example is of the worst split."""
     few = {}
     for split in splits:
         clips: Counter[str] = Counter()
@@ -80,28 +80,28 @@ def _telling(splits: Sequence[str], groups: Sequence[Group]) -> Iterator[str]:
             clips[group.label] += group.clips - group.per_clip[0]
         few[split] = min(clips.values())
     for fact, of in FACTS.items():
-        told: dict[str, tuple[float, str]] = {}
+        results: dict[str, tuple[float, str]] = {}
         for split in splits:
             reals, fakes = (
                 sum((of(g) for g in groups if (g.split, g.label) == (split, label)), Distribution()) for label in LABELS
             )
             accuracy = balanced_accuracy(reals, fakes)
-            if accuracy >= TELLING:
+            if accuracy >= MIN_ACCURACY:
                 share = {value: (reals[value] / reals.total(), fakes[value] / fakes.total()) for value in reals | fakes}
                 value, (real, fake) = max(share.items(), key=lambda item: abs(item[1][0] - item[1][1]))
-                told[split] = accuracy, f"{value} in {real:.0%} of the reals and {fake:.0%} of the fakes"
-        if told:
-            worst = max(told, key=lambda split: told[split][0])
-            numbers = _and([f"{accuracy:.2f} in {split}" for split, (accuracy, _) in told.items()])
-            doubts = [f"from {few[s]} clip{'s' if few[s] > 1 else ''} only in {s}" for s in told if few[s] < FEW]
-            doubt = f"; {_and(doubts)}" if doubts else ""
-            where = f" of {worst}" if len(told) > 1 else ""
-            yield (f"the {fact} alone tells real from fake with a balanced accuracy of {numbers} (chance .50{doubt}): "
-                   f"{told[worst][1]}{where}")  # fmt: skip
+                results[split] = accuracy, f"{value} in {real:.0%} of the reals and {fake:.0%} of the fakes"
+        if results:
+            worst = max(results, key=lambda split: results[split][0])
+            numbers = _and([f"{accuracy:.2f} in {split}" for split, (accuracy, _) in results.items()])
+            limits = [f"from {counted(few[s], 'clip')} only in {s}" for s in results if few[s] < MIN_CLIPS]
+            limit = f"; {_and(limits)}" if limits else ""
+            where = f" of {worst}" if len(results) > 1 else ""
+            yield (f"the {fact} alone tells real from fake with a balanced accuracy of {numbers} (chance .50{limit}): "
+                   f"{results[worst][1]}{where}")  # fmt: skip
 
 
 def _silent(groups: Sequence[Group]) -> Iterator[str]:
-    """A sentence a source of which most clips of some splits gave no face."""
+    """A sentence for each source most of whose clips in some split gave no face."""
     silent: dict[tuple[str, str], list[Group]] = defaultdict(list)
     for group in groups:
         if group.per_clip[0] > group.clips / 2:

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from mrigan.catalog import LABELS, SPLITS
 from mrigan.outputs import SOFTWARE
-from mrigan.packing.stats import Group, Stats, summary
+from mrigan.packing.groups import Group, summary
+from mrigan.packing.stats import Stats
 from mrigan.terminal import Console
 
 if TYPE_CHECKING:

@@ -8,18 +8,19 @@ from pathlib import PurePosixPath
 
 from mrigan.catalog import VIDEO_SUFFIXES, Catalog, Clip, Family
 from mrigan.errors import CatalogError
+from mrigan.text import first_of
 from mrigan.video import is_picture
 from mrigan.video.stills import PICTURE_SUFFIXES
 
-NAMED = 3  # fakes that an error names
+MAX_NAMED = 3  # fakes that an error names
 MIXED = {True: "video_of_still", False: "still_of_video"}  # why a fake is dropped, by whether its original is a still
 
 
 def refuse_mixed(catalog: Catalog, families: Sequence[Family], splits: Collection[str]) -> None:
-    """Raise CatalogError where, in the wanted splits, a fake is a still of a video, or a video of a still.
+    """Raise CatalogError if, in these splits, a fake is a still of a video, or a video of a still.
 
-    Nobody can tell from the catalog which frame of a video a still shows. Names decide; a file is opened only where
-    names of one family differ in kind, or say nothing.
+    The catalog does not say which frame of a video a still shows. File names decide; a file is opened only if the
+    names of a family differ in kind, or have neither kind of suffix.
     """
     mixed = []
     for family in families:
@@ -33,12 +34,11 @@ def refuse_mixed(catalog: Catalog, families: Sequence[Family], splits: Collectio
         mixed += [(fake, family.original, still) for fake in fakes if is_still(catalog, fake) != still]
     if not mixed:
         return
-    shown = [f"{fake.path}, a {'video of the still' if still else 'still of the video'} {original.path}"
-             for fake, original, still in mixed[:NAMED]]  # fmt: skip
-    more = [f"… and {len(mixed) - NAMED} more"] if len(mixed) > NAMED else []
+    lines = [f"{fake.path}, a {'video of the still' if still else 'still of the video'} {original.path}"
+             for fake, original, still in mixed]  # fmt: skip
     raise CatalogError(
         f"{len(mixed)} fakes are not of their original's kind, so no MRI can be computed:\n    "
-        + "\n    ".join([*shown, *more]),
+        + "\n    ".join(first_of(lines, MAX_NAMED)),
         where=", ".join(str(root) for root in catalog.roots.values()),
         fix="name the very picture that each still was made from as its original (extract the video's frame), and the "
         "video of each video; or store faces without MRIs: --config shards/faces.yaml",

@@ -9,8 +9,8 @@ from typing import Any
 
 from mrigan.catalog import LABELS, Clip
 from mrigan.files import failpoint
-from mrigan.packing.inputs import record_inputs
 from mrigan.packing.journal import UnitReport, write_report
+from mrigan.packing.record import record_inputs
 from mrigan.packing.unit import UnitMaker, is_done
 from mrigan.shardset.manifest import write_manifest
 from mrigan.shardset.plan_file import Plan, Unit

@@ -1,4 +1,4 @@
-"""What a person wants to know of a build: faces stored, dropped and failed, and the time that it took."""
+"""The summary of a build for a person: faces stored, dropped and failed, and the time."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from mrigan.packing.journal import UnitReport
 from mrigan.shardset.matching import columns_of, matched
 from mrigan.shardset.plan_file import Plan
 from mrigan.shardset.rows import DROPPED, FAILED, stored_of, stream_rows
+from mrigan.text import first_of
+
+MAX_LISTED = 20  # failed clips
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,9 @@ class Summary:
     Attributes:
         families, clips, units: in the plan.
         samples: stored, by (split, label).
-        dropped: rows by reason. failed: (clip id, reason) of the clips that could not be read, or not to their end.
-        built: samples stored by this build, others were there. seconds: CPU-seconds of this build by stage.
-        wall: seconds that this build took.
-        unmatched: of the stored samples, those that `pack.match` leaves out when they are read.
+        dropped: rows by reason. failed: (clip id, reason) of clips that could not be read to their end.
+        built: samples stored by this build. seconds: CPU-seconds of this build by stage. wall: seconds of this build.
+        unmatched: stored samples that readers leave out because of `pack.match`.
     """
 
     families: int
@@ -45,7 +47,7 @@ class Summary:
 
     @property
     def failures(self) -> Counter[str]:
-        """Clips by reason, without its details."""
+        """Clips by reason, without details."""
         return Counter(reason.split(":")[0] for _, reason in self.failed)
 
     def lines(self) -> list[str]:
@@ -57,11 +59,11 @@ class Summary:
             "dropped: " + (", ".join(f"{n} {reason}" for reason, n in self.dropped.most_common()) or "none"),
         ]
         if self.unmatched:
-            lines.append(f"{self.unmatched} of the faces stored are unmatched: who reads the set leaves them out")
+            lines.append(f"{self.unmatched} of the stored faces are unmatched: readers of the set leave them out")
         if self.failed:
             lines.append(f"{len(self.failed)} clips failed:")
-            lines += [f"    {clip}: {reason}" for clip, reason in self.failed[:20]]
-            lines += [f"    … and {len(self.failed) - 20} more, see samples.parquet"] if len(self.failed) > 20 else []
+            failed = first_of([f"{clip}: {reason}" for clip, reason in self.failed], MAX_LISTED)
+            lines += [f"    {line}" for line in failed]
         if self.built:
             stages = ", ".join(f"{stage} {1000 * s / self.built:.1f}" for stage, s in self.seconds.most_common())
             lines.append(
@@ -72,7 +74,7 @@ class Summary:
 
 
 def summarise(plan: Plan, reports: Sequence[UnitReport], wall: float) -> Summary:
-    """Counts from the table of rows, times from the units that this build made."""
+    """Counts from the table of rows, times from the reports of the units that this build made."""
     samples: Counter[tuple[str, str]] = Counter()
     dropped: Counter[str] = Counter()
     failed: list[tuple[str, str]] = []

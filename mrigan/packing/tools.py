@@ -1,4 +1,4 @@
-"""What a worker needs for every family: detections on disk, cutting, MRIs; and a clock for its stages."""
+"""What a worker uses for every family: detections on disk, crops, MRIs; and a clock for its stages."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from mrigan.video import (
 from mrigan.video.landmarks import FaceMesh
 
 T = TypeVar("T")
-KEEP = 256 * 2**20  # bytes of frames kept from detection for cutting; a longer clip is decoded a second time
+MAX_KEPT = 256 * 2**20  # bytes of frames kept from detection for cropping; a longer clip is decoded again
 
 
 class Stages:
     """CPU-seconds of this process by stage; time in a stage within a stage counts for the inner one.
 
     Args:
-        at: is told the file that is touched next, and worked on until another one is.
+        at: is called with the file that is worked on from now on.
     """
 
     def __init__(self, at: Callable[[str], None] = lambda file: None) -> None:
@@ -68,7 +68,7 @@ class Stages:
             self._stack.pop()
 
     def each(self, stage: str, items: Iterable[T], file: str) -> Iterator[T]:
-        """Yield `items`, which come from a file; what it takes to get them counts for `stage`."""
+        """Yield `items`, which come from a file; the time to get them counts for `stage`."""
         iterator = iter(items)
         while True:
             self.at(file)
@@ -86,7 +86,7 @@ class Stages:
 
 
 class Tools:
-    """What a worker needs for every family: the plan's settings, the detector, the detections on disk."""
+    """The plan's settings, the detector, the detections on disk."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -101,7 +101,7 @@ class Tools:
         return FaceMesh()
 
     def source(self, family: Family, stages: Stages) -> FrameSource:
-        """Who decodes the clips of a family."""
+        """The decoder for the clips of a family."""
         videos = (self.path(clip) for clip in family.clips if not self.is_still(clip, stages))
         with stages("decode"):
             return Timed(family_source(self.config.video, videos), stages)
@@ -118,13 +118,13 @@ class Tools:
     def faces(
         self, clip: Clip, stages: Stages, treated: Treated, source: FrameSource
     ) -> tuple[FaceTable, Iterable[Frame]]:
-        """The faces of a clip, from disk where they are known, and its frames with faces, as decoded.
+        """The faces of a clip, from disk if they were detected before, and its frames with faces, as decoded.
 
-        Those of a still are not kept: a picture is read as fast as a table, and data sets have a million of them.
+        The faces of a still are not kept: a picture is read as fast as a table, and data sets have a million of them.
 
         Args:
-            treated: what is done to the frames in which faces are looked for.
-            source: who decodes.
+            treated: the treatment of the frames in which faces are detected.
+            source: the decoder.
 
         Raises:
             InputError: the clip cannot be read.
@@ -143,20 +143,20 @@ class Tools:
         kept: list[Frame] | None = None
         try:
             table = read_faces(file, key)
-        except InputError:  # not there yet, or damaged
+        except InputError:  # missing or damaged
             seen = _Kept(source.read(path, every=settings.every))
             with stages("detect"):
                 table = find_faces(treated.before(seen), self.detector)
-            if not table.note:  # of a clip that breaks off nothing is kept: it may be whole the next time
+            if not table.note:  # a truncated clip may be whole the next time
                 write_faces(file, table, key)
             kept = seen.frames
-        wanted = table.by_frame()
+        frames = table.by_frame()
         if kept is not None:
-            return table, [frame for frame in kept if frame.index in wanted]
-        return table, source.read(path, indices=wanted)
+            return table, [frame for frame in kept if frame.index in frames]
+        return table, source.read(path, indices=frames)
 
     def placed(self, still: Frame) -> Frame:
-        """A picture on the device that frames are worked on."""
+        """A still on the device on which frames are processed."""
         if self.config.video.device == "cpu":
             return still
         return replace(still, image=to_device(still.image, self.config.video.device))
@@ -218,7 +218,7 @@ class Timed:
 
 
 class _Kept:
-    """Passes frames on and keeps them, as long as they are small enough together."""
+    """Passes frames on, and keeps them unless they exceed `MAX_KEPT` together."""
 
     def __init__(self, frames: Iterator[Frame]) -> None:
         self.source = frames
@@ -228,7 +228,7 @@ class _Kept:
         size = 0
         for frame in self.source:
             size += frame.image.nbytes
-            if size > KEEP:
+            if size > MAX_KEPT:
                 self.frames = None
             if self.frames is not None:
                 self.frames.append(frame)

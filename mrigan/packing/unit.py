@@ -1,8 +1,8 @@
-"""One unit by one worker: its families' faces and MRIs into shards of reals and shards of fakes, mostly one of each.
+"""One worker builds one unit: shards of real and of fake faces with their MRIs, mostly one shard of each label.
 
-Encoded samples are kept in an unnamed temporary file until the unit is through, because a shard's order is a seeded
-shuffle: who reads a shard from front to back meets its families mixed. A plan estimates what a unit will give; where it
-gives more than a shard may hold, the shuffled samples are cut into shards of equal length.
+The order of a shard is a seeded shuffle, so that a reader that goes from front to back sees its families mixed. Until
+the unit is finished, encoded samples are kept in an unnamed temporary file. The plan only estimates the size of a unit;
+if the samples exceed the limits of a shard, they are cut into shards of about equal length.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from mrigan.checked_json import read_checked_json
 from mrigan.errors import ShardError
 from mrigan.files import sha256_file
 from mrigan.heap import keep_freed_memory
+from mrigan.packing.contents import fingerprints
 from mrigan.packing.family import Sample, family_samples
-from mrigan.packing.inputs import fingerprints, refuse_other_libraries
 from mrigan.packing.journal import BUILT, KEPT, UnitReport, node_name, write_report
+from mrigan.packing.libraries import refuse_other_libraries
 from mrigan.packing.plan import Plan, Unit
 from mrigan.packing.tools import Stages, Tools
 from mrigan.regular import read_regular
@@ -38,12 +39,12 @@ from mrigan.threads import settle
 from mrigan.time_limit import within
 from mrigan.workers.file_clock import FileClock
 
-FOLDER_ANSWERS = 60.0  # seconds in which the folder of the videos must answer
+FOLDER_TIMEOUT = 60.0  # seconds in which the folder of the videos must answer
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a worker tells before each family: its id, how many of the unit are done, and faces stored by them."""
+    """A worker's report before each family: its id, the families of the unit that are done, and their stored faces."""
 
     family: str
     done: int
@@ -52,11 +53,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class UnitTask:
-    """A unit to be made.
+    """A unit to build.
 
     Attributes:
-        skip: (family id, why) of the families that are not even opened: they killed every worker that tried.
-        slow: (clip id, why) of the clips that are not even opened: a worker was at them for too long.
+        skip: (family id, reason) of families that are not opened, because they killed every worker that tried.
+        slow: (clip id, reason) of clips that are not opened, because they took too long.
     """
 
     unit: Unit
@@ -69,10 +70,10 @@ class UnitTask:
 
 
 class UnitMaker:
-    """A worker's tools: one thread, the detector in memory.
+    """A worker that builds units in the shard folder: one thread, the detector in memory.
 
     Raises:
-        ShardError: the shard folder is not on this machine, or its libraries are not those of the plan.
+        ShardError: this machine does not see the shard folder, or its libraries are not those of the plan.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -87,14 +88,14 @@ class UnitMaker:
         refuse_other_libraries(plan)
 
     def __call__(self, task: UnitTask, report: Callable[[Any], None]) -> UnitReport:
-        if is_done(self.plan, task.unit):  # by another builder, since this one began
+        if is_done(self.plan, task.unit):  # another builder built it meanwhile
             return UnitReport(task.name, KEPT)
         return build_unit(self.plan, task, self.tools, report)
 
 
 def use_one_thread() -> None:
-    """A worker is one of many: in it, libraries start no threads of their own. Its memory is for the next frame."""
-    settle()  # in a process that Ray has started nobody did so
+    """One of many workers: libraries start no threads of their own, and freed memory is kept for the next frame."""
+    settle()  # a process that Ray has started has not done so
     keep_freed_memory()
     import torch
 
@@ -103,20 +104,20 @@ def use_one_thread() -> None:
 
 
 def require_videos(plan: Plan) -> None:
-    """Raise ShardError where the videos are gone altogether: else each clip would count as a broken one."""
+    """Raise ShardError if all videos are gone: otherwise each clip would count as broken."""
     for dataset, root in plan.roots.items():
         try:
-            if within(FOLDER_ANSWERS, _holds_something, root):
+            if within(FOLDER_TIMEOUT, _holds_something, root):
                 continue
             what = "is empty"  # what an unmounted folder looks like
         except TimeoutError:
-            what = f"does not answer for {FOLDER_ANSWERS:.0f} s"
+            what = f"does not answer for {FOLDER_TIMEOUT:.0f} s"
         except OSError as error:
             what = f"is not there ({error.strerror})"
         raise ShardError(
             f"the folder of the videos of {dataset} {what}",
             where=f"{root} on {node_name()}",
-            fix="mount it and start the build again; or scan and plan again where the videos lie now",
+            fix="mount it and start the build again; or scan and plan again where the videos are now",
         )
 
 
@@ -126,16 +127,16 @@ def _holds_something(folder: Path) -> bool:
 
 
 def is_done(plan: Plan, unit: Unit) -> bool:
-    """Whether a unit's marker is there, is of this plan, and its files are there in full length."""
+    """Whether a unit's marker exists and is of this plan, and the unit's files exist in full length."""
     return is_whole(plan, unit.name, plan.layout, read_regular, lambda path: path.stat().st_size)
 
 
 def is_whole(plan: Plan, unit: str, layout: Layout, read: Callable[[Path], bytes],
              size: Callable[[Path], int]) -> bool:  # fmt: skip
-    """As `is_done`, wherever the files lie.
+    """As `is_done`, for files of any layout.
 
     Args:
-        read, size: content and bytes of a file of `layout`; OSError or KeyError where it is not there.
+        read, size: content and bytes of a file of `layout`; OSError or KeyError if it does not exist.
     """
     try:
         marker = read_marker(read(layout.unit_marker(unit)), plan, unit)
@@ -151,13 +152,13 @@ def is_whole(plan: Plan, unit: str, layout: Layout, read: Callable[[Path], bytes
 
 
 def build_unit(plan: Plan, task: UnitTask, tools: Tools, report: Callable[[Any], None]) -> UnitReport:
-    """Make a unit's shards, its rows, and at last its marker. Made again, the files come out the same.
+    """Write a unit's shards, its rows, and last its marker. A second build gives the same bytes.
 
     Args:
-        report: takes a `Progress` before each family, and what a `FileClock` reports.
+        report: takes a `Progress` before each family, and the reports of a `FileClock`.
 
     Raises:
-        ShardError: the videos went away in the middle.
+        ShardError: the videos were lost in the middle.
     """
     with FileClock(report) as clock:
         return _build(plan, task, tools, report, Stages(clock.at))
@@ -193,7 +194,7 @@ def _build(plan: Plan, task: UnitTask, tools: Tools, report: Callable[[Progress]
                       for shard in _write_label(plan, unit, label, spill)]  # fmt: skip
             write_rows(table, rows)
     inputs = fingerprints(plan, unit, stages.at, slow)
-    if None in inputs.values():  # a clip went away: alone, or with all the others after the last one was read
+    if None in inputs.values():  # a clip is gone: by itself, or with all others after the last one was read
         require_videos(plan)
     counts = Counter(row.label if row.status == STORED else row.status for row in rows)
     done_report = UnitReport(unit.name, BUILT, dict(counts), dict(stages.seconds), time.monotonic() - started)
@@ -206,7 +207,7 @@ def _build(plan: Plan, task: UnitTask, tools: Tools, report: Callable[[Progress]
 
 
 def _without(family: Family, clips: Container[str]) -> Family:
-    """The family, as if these clips (ids) did not exist."""
+    """The family without these clips (ids)."""
     if not any(clip.id in clips for clip in family.clips):
         return family
     original = family.original if family.original is not None and family.original.id not in clips else None
@@ -214,7 +215,7 @@ def _without(family: Family, clips: Container[str]) -> Family:
 
 
 def _write_label(plan: Plan, unit: Unit, label: str, spill: _Spill) -> list[dict[str, Any]]:
-    """Write the shards of one label: what their sidecars say. Its samples' rows learn their place."""
+    """Write the shards of one label, and the places of the samples into their rows. Returns what the sidecars say."""
     pack, rows = plan.config.pack, {row.key: row for row in spill.samples[label]}
     order = sorted(rows, key=lambda key: hashlib.sha256(f"{pack.seed} {key}".encode()).digest())
     sizes = [sample_size(size for _, _, size in spill.places[key]) for key in order]
@@ -235,7 +236,7 @@ def _write_label(plan: Plan, unit: Unit, label: str, spill: _Spill) -> list[dict
 
 @dataclass
 class _Spill:
-    """Encoded samples on disk, without a name: nothing is left of it however the process ends."""
+    """Encoded samples in a file without a name, of which nothing is left however the process ends."""
 
     folder: Path
     samples: dict[str, list[Row]] = field(default_factory=lambda: {label: [] for label in LABELS})

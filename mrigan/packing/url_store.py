@@ -15,8 +15,8 @@ from typing import Any
 
 from mrigan.catalog import LABELS, Clip
 from mrigan.files import temporary_path
-from mrigan.packing.inputs import refuse_other_libraries
 from mrigan.packing.journal import KEPT, UnitReport
+from mrigan.packing.libraries import refuse_other_libraries
 from mrigan.packing.store import ShardStore
 from mrigan.packing.tools import Tools
 from mrigan.packing.unit import UnitTask, build_unit, is_whole, use_one_thread

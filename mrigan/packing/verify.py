@@ -1,7 +1,7 @@
-"""`mrigan shards verify`: is every sample there that the build stored, byte for byte, and is it a picture?
+"""`mrigan shards verify`: is every stored sample still there, byte for byte, and is it a picture?
 
-Each shard is read once, from front to back: its SHA-256 says that something is wrong, headers and the CRC-32 of each
-sample say where. Units are checked by their own tables, so that a set of any size takes the memory of a few units.
+Each shard is read once, from front to back: its SHA-256 shows that something is wrong; headers and the CRC-32 of each
+sample show where. Units are checked with their own tables, so that a set of any size takes the memory of a few units.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import pyarrow as pa
 
 from mrigan.errors import ConfigError, InputError, ShardError
 from mrigan.files import sha256_file
-from mrigan.packing.inputs import changed_contents, record_damage, without_sha256
-from mrigan.packing.shard_check import SAMPLED, Damage, UnitCheck, check_unit
+from mrigan.packing.contents import without_sha256
+from mrigan.packing.record import changed_contents, record_damage
+from mrigan.packing.shard_check import SAMPLES_A_SHARD, Damage, UnitCheck, check_unit
 from mrigan.progress import bar
 from mrigan.regular import read_regular
 from mrigan.shardset.layout import CHECKED, parse_json, unit_of
@@ -31,6 +32,7 @@ from mrigan.shardset.manifest import manifest_of, read_manifest
 from mrigan.shardset.plan_file import Plan, load_plan, stream_units, unit_names
 from mrigan.shardset.reading import SetReader, open_set
 from mrigan.shardset.rows import same_rows
+from mrigan.text import counted
 from mrigan.video import read_faces_checked
 
 FACE_TABLE = re.compile(r"[0-9a-f]{32}\.parquet")
@@ -40,17 +42,17 @@ INPUTS = ("size", "content")
 
 @dataclass(frozen=True)
 class Check:
-    """What `check_shards` looked at, and what it found.
+    """The result of `check_shards`.
 
     Attributes:
-        full: every byte was read; else sizes, indices and some samples of each shard.
-        damages: what is wrong with the set. changed: clips that are no longer what their samples were made of.
-        units, shards, samples, bytes: of the whole set, as far as it is built. looked_at: samples that were decoded.
-        failed: units by the number of their clips that could not be read when they were built.
+        full: every byte was read; otherwise sizes, indices and some samples of each shard.
+        changed: clips that are no longer what their samples were made of.
+        units, shards, samples, bytes: of what is built. looked_at: samples that were decoded.
+        failed: unit → number of its clips that could not be read when it was built.
         unbuilt: units that were never built.
-        unproven: clips that should be compared by every byte, and were built before a SHA-256 was recorded.
-        unchecked: what files of an earlier version cannot show, in words.
-        seconds: that it took.
+        unproven: clips without a recorded SHA-256, which therefore could not be compared by every byte.
+        unchecked: for a person: what the files of an earlier version cannot show.
+        seconds: that the check took.
     """
 
     folder: str
@@ -78,7 +80,7 @@ class Check:
         return {"schema_version": 1, "ok": self.ok, **asdict(self)}
 
     def lines(self) -> list[str]:
-        """For a person: each damage, and a line that sums up."""
+        """For a person: each damage, and a summary."""
         lines = [str(damage) for damage in self.damages]
         lines += [f"{clip}: is no longer the clip that its samples were made of" for clip in self.changed]
         if self.unproven:
@@ -91,12 +93,12 @@ class Check:
                          f"mrigan shards repair {self.folder} --only-failed")  # fmt: skip
         lines += [f"not proven: {what}" for what in self.unchecked]
         problems = len(self.damages) + len(self.changed)
-        verdict = "all is well" if self.ok else f"{problems} problem{'s' if problems > 1 else ''}"
+        verdict = "all is well" if self.ok else counted(problems, "problem")
         return [*lines, f"{self.folder}: {verdict} ({facts}; looked at {looked} in {self.seconds:.0f} s)"]
 
 
 def verify_shards(out: str | Path, full: bool = True, workers: int = 0) -> list[Damage]:
-    """What is wrong with a shard folder; empty = all is well. See `check_shards`."""
+    """What is wrong with a shard folder; empty = nothing. See `check_shards`."""
     return check_shards(out, full, workers).damages
 
 
@@ -107,18 +109,19 @@ def check_shards(
 
     Args:
         out: the folder of the set, or a URL.
-        full: hash every shard, check and decode every sample; else sizes, indices and some samples a shard.
-        workers: threads (reading, hashing and decoding leave the interpreter's lock), 0 = one a CPU core.
-        inputs: one of `INPUTS`: look whether the clips are still those that the samples were made of, too. `size`:
-            where size or time has changed; `content`: every byte of every clip.
-        scratch: folder of this machine for copies of what lies at a URL, "" = the system's.
+        full: hash every shard, check and decode every sample; otherwise sizes, indices and some samples of each shard.
+        workers: threads (reading, hashing and decoding release the GIL), 0 = one for each CPU core.
+        inputs: one of `INPUTS`, to check also whether the clips are still those that the samples were made of.
+            `size`: the contents of clips whose size or time has changed; `content`: every byte of every clip.
+        scratch: folder of this machine for copies of files at a URL, "" = the system's.
 
     Raises:
-        ConfigError: no such way to look at inputs.
-        ShardError: there is no plan, so nothing to check against; or nobody answers at the URL.
+        ConfigError: `inputs` is another word.
+        ShardError: there is no plan, or it is damaged, so there is nothing to check against; or the server does not
+            answer.
     """
     if inputs not in ("", *INPUTS):
-        raise ConfigError(f"no way to look at inputs: {inputs}", where="--inputs", fix=" or ".join(INPUTS))
+        raise ConfigError(f"unknown value {inputs!r}", where="--inputs", fix=" or ".join(INPUTS))
     with open_set(out, scratch) as reader:
         return _check(reader, full, workers, inputs)
 
@@ -136,17 +139,17 @@ def _check(reader: SetReader, full: bool, workers: int, inputs: str) -> Check:
         tables = list(pool.map(partial(_check_faces, reader, plan), _face_tables(reader, plan, full)))
     reader.bring_whole()
     layout = plan.layout
-    known = {shard["shard"] for check in checks for shard in check.shards}
+    listed = {shard["shard"] for check in checks for shard in check.shards}
     finished = layout.manifest.is_file()
     damages = [damage for check in checks for damage in check.damages]
-    damages += [*_strangers(reader, plan, names, known), *_whole(plan, checks)]
+    damages += [*_strangers(reader, plan, names, listed), *_whole(plan, checks)]
     damages += [Damage(plan.layout.inputs.name, record)] if record else []
-    damages += [found for found in tables if isinstance(found, Damage)]
+    damages += [table for table in tables if isinstance(table, Damage)]
     made_of = {clip: content for check in checks if check.marker for clip, content in check.marker.inputs.items()}
     whole = inputs == "content"
     changed = [clip.path for clip in changed_contents(load_plan(folder), made_of, whole)] if inputs else []
     return Check(
-        reader.where, plan.hash, full, damages, changed, units=len(names), shards=len(known),
+        reader.where, plan.hash, full, damages, changed, units=len(names), shards=len(listed),
         samples=sum(shard["samples"] for check in checks for shard in check.shards),
         bytes=sum(shard["bytes"] for check in checks for shard in check.shards),
         looked_at=sum(check.looked_at for check in checks),
@@ -161,22 +164,22 @@ def _size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
-def _strangers(reader: SetReader, plan: Plan, names: Sequence[str], known: set[str]) -> Iterator[Damage]:
-    """Shards that no unit knows."""
+def _strangers(reader: SetReader, plan: Plan, names: Sequence[str], listed: set[str]) -> Iterator[Damage]:
+    """Shards that no marker lists."""
     for name in reader.shards():
-        if name not in known:
+        if name not in listed:
             reader.bring_beside(name)
             beside, unit = _sidecar(reader.layout.sidecar(name)), unit_of(name)
             if unit not in names or (beside is not None and beside.get("plan_hash") != plan.hash):
                 yield Damage(name, "is a shard of another plan")
             elif not reader.built(unit):
-                continue  # its unit was killed before the end, which is said
-            else:  # left by a repair that was killed: the unit, made again, removes it
+                continue  # an unfinished unit, which is reported
+            else:  # left by a killed repair; rebuilding the unit removes it
                 yield Damage(name, "is in no manifest", unit=unit)
 
 
 def _sidecar(path: Path) -> dict[str, Any] | None:
-    """What is in it: nothing, where it is damaged; None if it does not exist."""
+    """The content of a sidecar: {} if it is damaged, None if it does not exist."""
     try:
         return parse_json(read_regular(path))
     except FileNotFoundError:
@@ -186,7 +189,7 @@ def _sidecar(path: Path) -> dict[str, Any] | None:
 
 
 def _whole(plan: Plan, checks: Sequence[UnitCheck]) -> Iterator[Damage]:
-    """The manifest and the table of the whole set against the units."""
+    """Compare the manifest and the table of the whole set with the units."""
     layout = plan.layout
     try:
         manifest = read_manifest(layout, plan.format)
@@ -207,7 +210,7 @@ def _whole(plan: Plan, checks: Sequence[UnitCheck]) -> Iterator[Damage]:
         expected = manifest_of(plan, markers) | {"samples_sha256": manifest.get("samples_sha256")}
         if manifest != expected:
             keys = sorted(key for key in manifest | expected if manifest.get(key) != expected.get(key))
-            yield Damage(layout.manifest.name, f"says another {', '.join(keys)} than the units do")
+            yield Damage(layout.manifest.name, f"contradicts the units in {', '.join(keys)}")
         elif written and not any(check.damages for check in checks):
             try:
                 same = same_rows([layout.unit_rows(check.unit) for check in checks], layout.samples)
@@ -218,7 +221,7 @@ def _whole(plan: Plan, checks: Sequence[UnitCheck]) -> Iterator[Damage]:
 
 
 def is_face_table(file: str) -> bool:
-    """Whether a name, with or without its folder, is that of a table of detections."""
+    """Whether this is the name of a table of detections, with or without its folder."""
     return FACE_TABLE.fullmatch(Path(file).name) is not None
 
 
@@ -227,11 +230,11 @@ def _face_tables(reader: SetReader, plan: Plan, full: bool) -> list[Path | str]:
     shared = plan.config.pack.faces_dir
     tables: list[Path | str] = [*(sorted(Path(shared).glob("*.parquet")) if shared else reader.faces())]
     tables = [table for table in tables if is_face_table(str(table))]
-    return tables if full else random.Random(plan.hash).sample(tables, min(SAMPLED, len(tables)))
+    return tables if full else random.Random(plan.hash).sample(tables, min(SAMPLES_A_SHARD, len(tables)))
 
 
 def _check_faces(reader: SetReader, plan: Plan, table: Path | str) -> Damage | bool:
-    """What is wrong with a table of detections; else whether it has a checksum that proves it."""
+    """The damage of a table of detections; if there is none, whether a checksum proves that."""
     try:
         with nullcontext(table) if isinstance(table, Path) else reader.open_faces(table) as path:
             return read_faces_checked(path, path.stem)[1]

@@ -1,7 +1,7 @@
-"""`mrigan shards watch`: how far a build is, over all workers and nodes, from what lies in the shard folder.
+"""`mrigan shards watch`: the progress of a build over all workers and nodes, from the files in the shard folder.
 
-It needs no word from the builders: the done markers say which units are there, `log/` says who made them and when, or
-why one was given up. So it works from any machine that sees the folder or the URL.
+The markers show which units exist; `log/` shows who built them and when, or why a unit was given up. The builders are
+not asked, so it works from any machine that sees the folder or the URL.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from mrigan.shardset.layout import NAMES
 from mrigan.shardset.plan_file import parse_plan
 from mrigan.storage import Folder, Storage, folder_of, is_url
 
-WINDOW = 600.0  # seconds that rates are taken over
+WINDOW = 600.0  # seconds over which rates are measured
 
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine has done: units and faces in all, faces a second lately, when its last unit ended (s, 1970)."""
+    """One machine: its units and faces, its recent faces a second, and when its last unit ended (s since 1970)."""
 
     name: str
     units: int
@@ -33,14 +33,14 @@ class Node:
 
 @dataclass(frozen=True)
 class View:
-    """How far a build is.
+    """The progress of a build.
 
     Attributes:
-        units, clips: of the plan. done, done_clips: of them. faces: stored.
-        finished: the manifest is there.
-        rate: faces a second lately. left: seconds to go at the pace of late, None where nothing was done lately.
-        failed: units that were given up, with the reason.
-        at: when this was so, s since 1970.
+        units, clips: of the plan. done, done_clips: of them, built. faces: stored.
+        finished: the manifest exists.
+        rate: recent faces a second. left: seconds to go at the recent pace, None if nothing was built recently.
+        failed: unit that was given up → reason.
+        at: time of this view, s since 1970.
     """
 
     units: int
@@ -56,7 +56,7 @@ class View:
     at: float
 
     def line(self) -> str:
-        """All in one line, for a log."""
+        """Everything in one line, for a log."""
         words = [f"{self.done}/{self.units} units", f"{self.done_clips}/{self.clips} clips", f"{self.faces} faces",
                  f"{self.rate:.1f} faces/s", f"{sum(node.rate > 0 for node in self.nodes)} nodes at work",
                  f"{len(self.failed)} failed"]  # fmt: skip
@@ -74,7 +74,7 @@ class View:
             )
         lines += [f"    failed {unit}: {reason}" for unit, reason in self.failed.items()]
         if self.done == self.units and not self.finished:
-            lines.append("all units are there, the manifest is not: mrigan shards build writes it")
+            lines.append("all units are built, the manifest is missing: mrigan shards build writes it")
         return lines
 
 
@@ -88,7 +88,7 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Watch:
-    """Looks at a set again and again, and reads only what is new.
+    """Looks at a set repeatedly, and reads only what is new.
 
     Args:
         out: folder or URL.
@@ -113,22 +113,22 @@ class Watch:
         self._reports: dict[str, UnitReport] = {}
 
     def look(self, now: float | None = None) -> View:
-        """How far it is."""
+        """The progress now."""
         now = time.time() if now is None else now
         self._read_reports()
         markers = self._files.stamps(NAMES.units.as_posix())
         done = {unit for unit in self.clips if NAMES.unit_marker(unit).as_posix() in markers}
         made = [report for unit, report in self._reports.items() if unit in done and report.status == BUILT]
-        lately = [report for report in made if report.ended > now - WINDOW]
-        span = max(now - min((report.ended - report.wall for report in lately), default=now), 1e-3)
-        pace = sum(self.clips[report.unit] for report in lately) / span
+        recent = [report for report in made if report.ended > now - WINDOW]
+        span = max(now - min((report.ended - report.wall for report in recent), default=now), 1e-3)
+        pace = sum(self.clips[report.unit] for report in recent) / span
         clips, done_clips = sum(self.clips.values()), sum(self.clips[unit] for unit in done)
         finished = NAMES.manifest.as_posix() in self._files.stamps("")
         return View(
             units=len(self.clips), clips=clips, done=len(done), done_clips=done_clips,
             faces=sum(report.stored for report in made), finished=finished and len(done) == len(self.clips),
-            rate=sum(report.stored for report in lately) / span, left=(clips - done_clips) / pace if pace else None,
-            nodes=[_node(name, made, lately, span) for name in sorted({report.node for report in made})],
+            rate=sum(report.stored for report in recent) / span, left=(clips - done_clips) / pace if pace else None,
+            nodes=[_node(name, made, recent, span) for name in sorted({report.node for report in made})],
             failed={unit: report.reason for unit, report in sorted(self._reports.items())
                     if report.status == FAILED and unit not in done}, at=now,
         )  # fmt: skip
@@ -143,8 +143,8 @@ class Watch:
                 self._stamps[name] = stamps[name]
 
 
-def _node(name: str, made: list[UnitReport], lately: list[UnitReport], span: float) -> Node:
-    mine = [report for report in made if report.node == name]
-    faces = sum(report.stored for report in mine)
-    rate = sum(report.stored for report in lately if report.node == name) / span
-    return Node(name, len(mine), faces, rate, max(report.ended for report in mine))
+def _node(name: str, made: list[UnitReport], recent: list[UnitReport], span: float) -> Node:
+    own = [report for report in made if report.node == name]
+    faces = sum(report.stored for report in own)
+    rate = sum(report.stored for report in recent if report.node == name) / span
+    return Node(name, len(own), faces, rate, max(report.ended for report in own))

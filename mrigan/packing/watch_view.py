@@ -1,4 +1,4 @@
-"""What `mrigan shards watch` shows: on a terminal a picture that is drawn anew, elsewhere a line each time."""
+"""The output of `mrigan shards watch`: a live table on a terminal, otherwise a line each time."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from rich.text import Text
 
 from mrigan.packing.watch import View, Watch, duration
 from mrigan.terminal import console, say
+from mrigan.text import first_of
 
-FAILED = 10  # units that are listed
+MAX_LISTED = 10  # failed units
 
 
 def follow(watch: Watch, every: float) -> View:
-    """Show a build until its manifest is there, or Ctrl-C.
+    """Show the progress of a build until its manifest exists, or until Ctrl-C.
 
     Args:
-        every: seconds between two looks.
+        every: seconds between two views.
     """
     view = watch.look()
     pause = threading.Event()
@@ -37,7 +38,7 @@ def follow(watch: Watch, every: float) -> View:
             pause.wait(every)
             view = watch.look()
     except KeyboardInterrupt:
-        pass  # that is how one leaves
+        pass  # Ctrl-C ends watching
     return view
 
 
@@ -58,7 +59,5 @@ def _picture(view: View) -> RenderableType:
     for node in view.nodes:
         ago = f"{duration(max(view.at - node.last, 0))} ago"
         nodes.add_row(Text(node.name), str(node.units), str(node.faces), f"{node.rate:.1f}", ago)
-    failed = [Text(f"failed {unit}: {why}", style="red") for unit, why in list(view.failed.items())[:FAILED]]
-    if len(view.failed) > FAILED:
-        failed.append(Text(f"… and {len(view.failed) - FAILED} more", style="red"))
-    return Group(head, nodes, *failed)
+    failed = first_of([f"failed {unit}: {reason}" for unit, reason in view.failed.items()], MAX_LISTED)
+    return Group(head, nodes, *(Text(line, style="red") for line in failed))

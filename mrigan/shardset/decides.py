@@ -1,4 +1,4 @@
-"""What decides the bytes of a set, beside the clips themselves: the plan's hash is of it."""
+"""Everything that determines the bytes of a set, except the clips themselves. The plan's hash is its hash."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from mrigan.config import ShardsConfig, differences, to_dict
 from mrigan.files import hash_json, sha256_file
 from mrigan.shardset.layout import FORMAT
 
-# Settings that did not exist once: at their defaults they leave a plan's hash as it was
+# Settings that are newer than the format: at their defaults they do not change a plan's hash
 NEWER = (("recipe", "mri_of"), ("faces", "cropped"), ("faces", "landmarks"))
 
 
 def what_decides(config: ShardsConfig, catalog_hash: str, format: int = FORMAT) -> dict[str, Any]:
-    """All that determines the bytes of the set, beside the clips themselves."""
+    """Everything that determines the bytes of the set, except the clips themselves."""
     weights = config.mri.weights
     return {"format": format, "config": _settings(to_dict(config)), "catalog": catalog_hash,
             "mri_weights": sha256_file(weights) if weights else ""}  # fmt: skip
 
 
 def check_decides(plan: Mapping[str, Any]) -> None:
-    """Whether the values of a plan.json agree with what its hash is of.
+    """Check that the values of a plan.json agree with each other and with its hash.
 
     Raises:
-        ValueError: they contradict one another; says which.
-        KeyError, TypeError, AttributeError: it is no plan.
+        ValueError: they contradict each other; the message says which.
+        KeyError, TypeError, AttributeError: it is not a plan.
     """
     decides, settings = plan["decides"], _settings(plan["config"])
     if hash_json(decides) != plan["plan_hash"]:
-        raise ValueError("plan_hash is not the hash of what it says decides the set")
+        raise ValueError("plan_hash is not the hash of its `decides`")
     settings["video"].pop("pictures", None)  # plans of format 2 did not name it
     decided = copy.deepcopy(decides["config"])
     decided["video"].pop("pictures", None)
@@ -44,19 +44,19 @@ def check_decides(plan: Mapping[str, Any]) -> None:
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a config that decide bytes."""
+    """The settings of a config that determine bytes."""
     settings: dict[str, Any] = copy.deepcopy(dict(config))
     video, pack = settings["video"], settings["pack"]
-    settings.pop("limits", None)  # they change nothing, nor does where detections lie
+    settings.pop("limits", None)  # neither they nor the folder of the detections change bytes
     pack.pop("faces_dir", None)
     if not pack.get("match"):
         pack.pop("match", None)  # as in plans from before it existed
     if video["device"] == "cpu" and video["decoder"] == "auto":
         video["decoder"] = "pyav"  # it is what `auto` chooses there
     if video["device"] == "cuda":
-        video["pictures"] = "torch"  # what treats and cuts them there; other bytes than OpenCV's
+        video["pictures"] = "torch"  # it treats and crops them there, with other bytes than OpenCV
     for room, name in NEWER:
         if name in settings[room] and settings[room][name] == getattr(getattr(ShardsConfig(), room), name):
             del settings[room][name]
-    settings["mri"].pop("weights", None)  # their SHA-256 stands beside
+    settings["mri"].pop("weights", None)  # their SHA-256 is in `mri_weights`
     return settings

@@ -1,4 +1,4 @@
-"""Where everything lies in a shard folder, and how units, shards and samples are called.
+"""The files in a shard folder, and the names of units, shards and samples.
 
 plan.json, plan.parquet          the resolved config and the clips, unit by unit
 inputs.parquet                   size and time of each clip when the plan was made
@@ -7,9 +7,9 @@ faces/<key>.parquet              detections, reused by every later build
 <split>-<label>-NNNNNN-P.tar     P = 1, 2 ...: the rest of a unit that gave more than one shard may hold
 units/<split>-NNNNNN.parquet     all rows of a unit, and its done marker .json, written last
 samples.parquet, manifest.json   all rows in plan order and the totals, once every unit is done
-log/<split>-NNNNNN.json          when and where a unit was made, or why not; all that varies from build to build
+log/<split>-NNNNNN.json          when and where a unit was built, or why not; everything that varies between builds
 
-All but the log bind one another: each JSON file has a checksum of its own values; plan.json has the SHA-256 of
+All files but the log are bound: each JSON file has a checksum of its own values; plan.json has the SHA-256 of
 plan.parquet, a marker those of its table and its shards, the manifest that of samples.parquet and of all markers.
 inputs.parquet names its plan and has a checksum of its rows, as each table of detections has.
 """
@@ -25,8 +25,8 @@ from typing import Any
 from mrigan.checked_json import parse_checked_json
 
 FORMAT = 4  # raised whenever the same config and catalog give other bytes
-FORMATS = (2, 3, 4)  # that are read
-CHECKED = 4  # the first whose JSON files and tables of detections and inputs carry checksums
+FORMATS = (2, 3, 4)  # that can be read
+CHECKED = 4  # the first format whose JSON files and tables of detections and inputs have checksums
 CLIP_KEY_LENGTH = 12  # characters of a sample's key that are the key of its clip
 SHARD_NAME = r"[\w-]+\.tar"  # pattern of a shard's file name in a manifest
 
@@ -37,12 +37,12 @@ def unit_name(split: str, number: int) -> str:
 
 
 def shard_name(split: str, label: str, number: int, part: int = 0) -> str:
-    """`train-fake-000000.tar`, and `train-fake-000000-1.tar` for what does not go into it."""
+    """`train-fake-000000.tar`, and `train-fake-000000-1.tar` for the next part of the unit."""
     return f"{split}-{label}-{number:06d}{f'-{part}' if part else ''}.tar"
 
 
 def unit_of(shard: str) -> str:
-    """The unit of a shard by its name: `train-000000`; "" for another name."""
+    """The unit of a shard: `train-000000`; "" if this is not the name of a shard."""
     match = re.fullmatch(r"(\w+)-(real|fake)-(\d{6})(-\d+)?\.tar", shard)
     return f"{match[1]}-{match[3]}" if match else ""
 
@@ -61,15 +61,15 @@ def parse_json(text: bytes, format: int = 0) -> dict[str, Any]:
     """One of a set's JSON files.
 
     Args:
-        format: of the set that it belongs to; 0 = as the file itself says.
+        format: of its set; 0 = as the file itself says.
 
     Raises:
-        ValueError: it is damaged, has lost its checksum, or is of a format that is not read; says how.
+        ValueError: it is damaged, has lost its checksum, or is of an unknown format; the message says how.
     """
     data, has_checksum = parse_checked_json(text)
     format = format or data.get("format", 0)
     if format and format not in FORMATS:
-        raise ValueError(f"it is of format {format!r}, and this version reads {', '.join(map(str, FORMATS))}")
+        raise ValueError(f"it is of format {format!r}; this version reads the formats {', '.join(map(str, FORMATS))}")
     if format >= CHECKED and not has_checksum:
         raise ValueError("it has lost its checksum")
     return data
@@ -126,7 +126,7 @@ class Layout:
         return self.root / name
 
     def shards_of(self, split: str, label: str, number: int) -> list[Path]:
-        """The shards of a unit that lie there, as many as there are."""
+        """The existing shards of a unit."""
         first = self.shard(shard_name(split, label, number))
         return [*self.root.glob(first.name), *sorted(self.root.glob(f"{first.stem}-*{first.suffix}"))]
 

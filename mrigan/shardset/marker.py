@@ -1,4 +1,4 @@
-"""A unit's done marker: what the unit is made of, and all that it wrote."""
+"""A unit's done marker: what the unit was made of, and the files that it wrote."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ COUNTED = (*LABELS, DROPPED, FAILED)
 
 @dataclass(frozen=True)
 class Marker:
-    """What a unit's marker says.
+    """The content of a unit's marker.
 
     Attributes:
-        rows: of its table. counts: of them by label (stored) or status.
+        rows: of its table. counts: of the rows by label (stored) or status.
         rows_bytes, rows_sha256: of the table's file.
-        shards: what their sidecars say, in the order of labels and parts.
-        inputs: clip id → fingerprint of the clip that the samples were made of, None where it could not be read.
-        libraries: of the plan that it was made for; none in format 3.
+        shards: the contents of their sidecars, in the order of labels and parts.
+        inputs: clip id → fingerprint of the clip that the samples were made of, None if it could not be read.
+        libraries: of the plan; None in format 3.
     """
 
     unit: str
@@ -53,7 +53,7 @@ def read_marker(text: bytes, plan: Plan, unit: str) -> Marker:
     """The marker of one of the plan's units, each of its values checked.
 
     Raises:
-        ValueError: it is damaged, of another plan or of another unit; says how.
+        ValueError: it is damaged, of another plan or of another unit; the message says how.
     """
     try:
         facts = parse_json(text, plan.format)
@@ -77,7 +77,7 @@ def read_marker(text: bytes, plan: Plan, unit: str) -> Marker:
 
 
 def check_rows(plan: Plan, unit: str) -> Marker:
-    """The marker of a unit whose table is the one that the marker was written with.
+    """The marker of a unit, if its table is the one that the marker was written with.
 
     Raises:
         ShardError: it is not, or one of them is damaged or missing.
@@ -97,13 +97,13 @@ def check_rows(plan: Plan, unit: str) -> Marker:
 
 
 def made_of(plan: Plan) -> dict[str, str | None]:
-    """Fingerprints by clip id of what the units were made of whose markers are there and whole."""
+    """Clip id → fingerprint, from the markers that exist and are whole."""
     contents: dict[str, str | None] = {}
     for unit in plan.units:
         try:
             contents |= read_marker(read_regular(plan.layout.unit_marker(unit.name)), plan, unit.name).inputs
         except (OSError, ValueError):
-            continue  # it is not built, or is made again
+            continue  # not built, or to be rebuilt
     return contents
 
 
@@ -131,11 +131,11 @@ def _check_shards(marker: Marker, plan: Plan) -> None:
         about |= {"label": label, "shard": shard_name(split, label, int(number), parts[label])}
         sized = all(_is_count(shard.get(key)) and shard[key] for key in ("samples", "bytes"))
         if not sized or not _is_sha256(shard.get("sha256")) or shard != {**shard, **about} or len(shard) != 9:
-            raise ValueError(f"is damaged: what it says of {about['shard']}")
+            raise ValueError(f"is damaged: the entry of {about['shard']}")
         stored[label] += shard["samples"]
         parts[label] += 1
     if any(stored[label] != marker.counts.get(label, 0) for label in LABELS):
-        raise ValueError("is damaged: its shards hold other counts than it says")
+        raise ValueError("is damaged: the samples of its shards do not add up to its counts")
 
 
 def _is_count(value: object) -> bool:

@@ -5,9 +5,9 @@ into cells, one for each value of the facts named (a compression and a step of f
 reals as fakes are taken: all of the smaller side, and of the larger side those with the smallest hash of (seed, key).
 So the two distributions agree exactly, and which samples are taken depends on nothing but the rows of the set.
 
-A face's width is known only when it was found. So the choice is made from the rows of the finished set, by whoever
-reads it (`mrigan.data.ShardSet`), and no byte of a shard depends on it: every face is stored, and what is not taken is
-counted as `unmatched`.
+The width of a face is known only after detection. So readers of the finished set select from its rows
+(`mrigan.data.ShardSet`), and no byte of a shard depends on it: every face is stored, and the others are counted as
+`unmatched`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import pyarrow as pa
 
 from mrigan.errors import ConfigError, ShardError
 
-STEPS = 4  # to a doubling of the width: faces in a cell differ in width by less than a fifth
+STEPS_PER_OCTAVE = 4  # of the width: faces in a cell differ in width by less than a fifth
 Values = npt.NDArray[np.int64]
 
 
 def _widths(table: pa.Table) -> Values:
     width = np.asarray(table["face_px"].to_numpy(), np.float64)
-    return np.floor(STEPS * np.log2(np.maximum(np.nan_to_num(width), 1))).astype(np.int64)
+    return np.floor(STEPS_PER_OCTAVE * np.log2(np.maximum(np.nan_to_num(width), 1))).astype(np.int64)
 
 
 def _frames(table: pa.Table) -> Values:
@@ -41,7 +41,7 @@ def _words(name: str) -> Callable[[pa.Table], Values]:
     return codes
 
 
-# By the name in `pack.match`: the columns of samples.parquet that a fact is made of, and its value of each row
+# Name in `pack.match` → the columns of samples.parquet that it needs, and its value for each row
 FACTS: dict[str, tuple[tuple[str, ...], Callable[[pa.Table], Values]]] = {
     "compression": (("compression",), _words("compression")),
     "face_px": (("face_px",), _widths),
@@ -50,7 +50,7 @@ FACTS: dict[str, tuple[tuple[str, ...], Callable[[pa.Table], Values]]] = {
 
 
 def check_match(match: Sequence[str]) -> None:
-    """Raise ConfigError where `pack.match` names a fact that is not known, or one twice."""
+    """Raise ConfigError if `pack.match` names an unknown fact, or one twice."""
     wrong = [name for name in match if name not in FACTS]
     if wrong or len(set(match)) < len(match):
         what = f"no such fact: {wrong[0]}" if wrong else "a fact is named twice"
@@ -58,12 +58,12 @@ def check_match(match: Sequence[str]) -> None:
 
 
 def columns_of(match: Sequence[str]) -> list[str]:
-    """The columns of `samples.parquet` that the choice needs."""
+    """The columns of `samples.parquet` that the selection needs."""
     return ["key", "split", "label", *dict.fromkeys(column for name in match for column in FACTS[name][0])]
 
 
 def matched(table: pa.Table, match: Sequence[str], seed: int) -> npt.NDArray[np.bool_]:
-    """Which stored samples are taken, (N,).
+    """Which stored samples are selected, (N,).
 
     Args:
         table: stored samples with `columns_of(match)`; samples of one split are only compared with each other.

@@ -1,10 +1,12 @@
-"""The plan as it lies in a shard folder: plan.json for the settings and the names of the units, plan.parquet for their
-clips, one row group a unit, so that who builds one unit reads one unit."""
+"""The files of a plan: plan.json with the settings and the names of the units, plan.parquet with their clips.
+
+plan.parquet has one row group for each unit, so that one unit can be read alone.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
@@ -33,7 +35,7 @@ OR_ANEW = f"{SAME_AGAIN}. A set of format 2 or 3: plan into a new folder, with p
 
 @dataclass(frozen=True)
 class Unit:
-    """Families of one split that are made together, and become a shard of each label, or several.
+    """Families of one split that are built together, and become one or more shards of each label.
 
     Attributes:
         number: counted from 0 in each split, without gaps.
@@ -51,14 +53,14 @@ class Unit:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `mrigan shards plan` decided.
+    """The result of `mrigan shards plan`.
 
     Attributes:
         folder: the shard folder.
-        hash: SHA-256 of all that decides the bytes: config, catalog rows, weights of the metric, format version.
-        roots: for each data set the folder that its clips' paths are relative to.
-        units: all of them, or those that `load_plan` was asked for.
-        libraries: versions of what makes pixels (OpenCV, FFmpeg, torch ...), of the machine that planned.
+        hash: SHA-256 of everything that determines the bytes; see `mrigan.shardset.decides`.
+        roots: data set → folder that its clips' paths are relative to.
+        units: all, or those that `load_plan` was asked for.
+        libraries: versions of what makes pixels (OpenCV, FFmpeg, torch ...) on the machine that planned.
         format: of the set; see `mrigan.shardset.layout`.
     """
 
@@ -80,7 +82,7 @@ class Plan:
         return Path(self.config.pack.faces_dir) if self.config.pack.faces_dir else self.layout.faces
 
     def path(self, clip: Clip) -> Path:
-        """Where a clip's file lies."""
+        """The file of a clip."""
         return self.roots[clip.dataset] / clip.path
 
     def lines(self) -> list[str]:
@@ -98,7 +100,7 @@ class Plan:
 
 
 def write_plan(plan: Plan, decides: dict[str, Any], catalog: str) -> None:
-    """Write plan.parquet, then plan.json. `decides`: what the plan's hash is of. `catalog`: where it was read from."""
+    """Write plan.parquet, then plan.json. `decides`: what the plan's hash is of. `catalog`: its file."""
     layout, clips = plan.layout, [(unit, clip) for unit in plan.units for f in unit.families for clip in f.clips]
     columns: dict[str, list[Any]] = {"unit": [unit.name for unit, _ in clips], "clip": [clip.id for _, clip in clips]}
     columns |= {name: [getattr(clip, name) for _, clip in clips] for name in CLIP_FIELDS}
@@ -119,6 +121,11 @@ def write_plan(plan: Plan, decides: dict[str, Any], catalog: str) -> None:
     })  # fmt: skip
 
 
+def clips_of(units: Iterable[Unit]) -> Iterator[Clip]:
+    """The clips of units, in the order of the plan."""
+    return (clip for unit in units for family in unit.families for clip in family.clips)
+
+
 def units_of(units: Sequence[Unit]) -> list[dict[str, Any]]:
     """What plan.json says of units."""
     return [{"name": unit.name, "split": unit.split, "families": len(unit.families), "clips": unit.clips}
@@ -126,13 +133,13 @@ def units_of(units: Sequence[Unit]) -> list[dict[str, Any]]:
 
 
 def load_plan(folder: str | Path, only: Collection[str] | None = None) -> Plan:
-    """Read the plan that lies in a shard folder.
+    """Read the plan in a shard folder.
 
     Args:
-        only: names of the units wanted; None = all. Few of them are read in milliseconds, however large the plan is.
+        only: names of the units to read; None = all. A few units are read in milliseconds, however large the plan is.
 
     Raises:
-        ShardError: there is none, it is damaged, or has no such unit.
+        ShardError: there is no plan, it is damaged, or it has no such unit.
     """
     layout = Layout(Path(folder))
     data = read_plan_json(layout)
@@ -146,7 +153,7 @@ def load_plan(folder: str | Path, only: Collection[str] | None = None) -> Plan:
         places = {unit["name"]: i for i, unit in enumerate(data["units"])}
         unknown = sorted(set(only or ()) - places.keys())
         if unknown:
-            raise ShardError(f"the plan has no unit {unknown[0]}", where=layout.plan, fix="names stand in plan.json")
+            raise ShardError(f"the plan has no unit {unknown[0]}", where=layout.plan, fix="the names are in plan.json")
         config = from_dict(ShardsConfig, data["config"])
         chosen = range(len(places)) if only is None else sorted(places[name] for name in only)
         units = tuple(_read_units(layout, data["units"], chosen))
@@ -182,10 +189,10 @@ def unit_names(folder: str | Path) -> list[str]:
 
 
 def read_plan_json(layout: Layout) -> dict[str, Any]:
-    """plan.json, its values checked against one another; one without a format only for what it holds.
+    """The content of plan.json, checked for contradictions if it has a format.
 
     Raises:
-        ShardError: there is none, or it is damaged.
+        ShardError: there is no plan, or it is damaged.
     """
     if not os.path.lexists(layout.plan):
         raise ShardError("no shard plan there", where=layout.root, fix="make one: mrigan shards plan CATALOG -o DIR")
@@ -196,17 +203,17 @@ def read_plan_json(layout: Layout) -> dict[str, Any]:
 
 
 def parse_plan(text: bytes) -> dict[str, Any]:
-    """A plan.json, its values checked against one another.
+    """As `read_plan_json`, from the bytes of the file.
 
     Raises:
-        ValueError: it is damaged; says how.
+        ValueError: it is damaged; the message says how.
     """
     data = parse_json(text)
     try:
         if "format" in data:
             check_decides(data)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"it is no plan ({error!r})") from None
+        raise ValueError(f"it is not a plan ({error!r})") from None
     return data
 
 

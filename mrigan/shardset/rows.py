@@ -1,4 +1,4 @@
-"""The table of everything that was looked at: a row a stored sample, a row a dropped face, a row a failed clip."""
+"""The table of everything that was processed: a row for each stored sample, dropped face and failed clip."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Row:
     face_px: float = float("nan")
 
     def seen(self, box: Sequence[float], frame_size: Sequence[int]) -> None:
-        """Note how large the face and its frame are; see `sample_json`."""
+        """Set the sizes of the face and of its frame; see `sample_json`."""
         self.width, self.height = frame_size
         self.face_px = box[2] - box[0]
 
@@ -126,16 +126,16 @@ def stored_of(rows: pa.Table) -> pa.Table:
 
 
 def stream_rows(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Some columns of a table of rows, row group by row group: a set of millions of rows takes a few MiB."""
+    """Some columns of a table, row group by row group: a table of millions of rows takes a few MiB."""
     with pq.ParquetFile(require_regular(path)) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=list(columns), use_threads=False)
 
 
 def merge_rows(paths: Sequence[Path], out: Path) -> None:
-    """The rows of the units, in the order given, as one Parquet. No more than a row group and a unit are in memory.
+    """Merge the rows of the units, in the order given, into one Parquet file, with a row group and a unit in memory.
 
-    A file that holds them already is not written again: a finished set may lie where nobody may write.
+    A file with the same content is not written again: a finished set may be read-only.
     """
     if out.is_file():
         merged = _Hash()
@@ -147,9 +147,9 @@ def merge_rows(paths: Sequence[Path], out: Path) -> None:
 
 
 def same_rows(paths: Sequence[Path], whole: Path) -> bool:
-    """Whether the table of a whole set holds the rows of the units, in the order given; by their values.
+    """Whether the table of a whole set holds the rows of the units, in the order given.
 
-    Another version of the Parquet library writes other bytes of the same rows.
+    Values are compared, because another version of the Parquet library writes other bytes for the same rows.
     """
     with pq.ParquetFile(require_regular(whole)) as file:
         groups = (file.read_row_group(group, use_threads=False) for group in range(file.num_row_groups))
@@ -168,7 +168,7 @@ def same_rows(paths: Sequence[Path], whole: Path) -> bool:
 
 
 def _comparable(rows: pa.Table) -> pa.Table:
-    """With null for NaN, which is equal to nothing."""
+    """With null instead of NaN, which equals nothing."""
     for i, column in enumerate(SCHEMA):
         if pa.types.is_floating(column.type):
             rows = rows.set_column(i, column, pc.if_else(pc.is_nan(rows[i]), None, rows[i]))
@@ -176,7 +176,7 @@ def _comparable(rows: pa.Table) -> pa.Table:
 
 
 class _Hash(io.RawIOBase):
-    """Takes what is written to a file, and keeps its SHA-256 alone."""
+    """A file that keeps only the SHA-256 of what is written."""
 
     def __init__(self) -> None:
         self.sha256, self._position = hashlib.sha256(), 0

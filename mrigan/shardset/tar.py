@@ -1,6 +1,6 @@
-"""One tar shard with its index and its counts: the same samples give the same bytes, whoever writes them and when.
+"""A tar shard with its index and its sidecar. The same samples give the same bytes.
 
-The members of a sample lie one after another: face, MRI, json. Owner, group, time and mode are fixed.
+The members of a sample follow each other: face, MRI, json. Owner, group, time and mode are fixed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Member = tuple[str, bytes]  # extension after the key, data
 
 @dataclass(frozen=True)
 class Placed:
-    """Where the members of one sample ended up.
+    """Where the members of a sample are in the tar.
 
     Attributes:
         key: of the sample.
@@ -60,12 +60,12 @@ def padding(size: int) -> bytes:
 
 
 def tail(length: int) -> bytes:
-    """The zeros that end an archive of `length` bytes: two blocks, then up to a whole record (as GNU tar does)."""
+    """The zeros that end an archive of `length` bytes: two blocks, and then to a whole record (as GNU tar does)."""
     return bytes(2 * BLOCK + -(length + 2 * BLOCK) % tarfile.RECORDSIZE)
 
 
 def index_text(samples: Iterable[Placed]) -> str:
-    """The index DALI's reader wants, as NVIDIA's `wds2idx` makes it: `ext offset size name` for each member."""
+    """The index for DALI's reader, as NVIDIA's `wds2idx` writes it: `ext offset size name` for each member."""
     lines = [" ".join(f"{ext} {offset} {size} {sample.key}.{ext}" for ext, offset, size in sample.members)
              for sample in samples]  # fmt: skip
     return "\n".join([f"{INDEX_VERSION} {len(lines)}", *lines]) + "\n"
@@ -77,7 +77,7 @@ def sample_size(members: Iterable[int]) -> int:
 
 
 def cut(sizes: Sequence[int], most: int, room: int) -> list[range]:
-    """Cut samples, in their order, into few archives that keep the limits and are about equally full.
+    """Divide samples, in their order, among few archives that keep the limits and are about equally full.
 
     Args:
         sizes: of the samples, see `sample_size`.
@@ -103,7 +103,7 @@ def write_shard(path: Path, samples: Iterable[tuple[str, Sequence[Member]]], fac
     """Write a tar, its `.idx` and at last its `.json` (`facts`, samples, bytes, sha256), each atomically.
 
     Args:
-        samples: (key, members) each, in the order they shall have.
+        samples: (key, members), in the order of the tar.
 
     Returns:
         The place of each sample, in the same order.
@@ -128,7 +128,7 @@ def write_shard(path: Path, samples: Iterable[tuple[str, Sequence[Member]]], fac
 
 
 class _Hashing:
-    """Writes through, counting and hashing."""
+    """A file that counts and hashes what is written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.length, self.sha256 = file, 0, hashlib.sha256()

@@ -1,8 +1,9 @@
-"""Worker processes that may die: each takes one task at a time, and what one takes with it is one task.
+"""Worker processes that may die: each has one task at a time, and a worker that dies takes only that task with it.
 
 `concurrent.futures` gives up all running tasks when one process is killed (by the kernel for its memory, by a decoder's
-segmentation fault). A unit of shards is minutes of work, so here only the task at hand is given back, with the way
-its worker died. `mrigan.workers.ray_pool` does the same over a Ray cluster.
+segmentation fault). Here only the task of that worker is given back, with the reason why its worker died. pebble does
+the same, but its workers outlive a killed parent, and it has no reports from a running task, no time limit for each
+file, and no exception from a worker's set-up. `mrigan.workers.ray_pool` does the same over a Ray cluster.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from typing import Any
 
 from mrigan.errors import described
 from mrigan.stopping import accept_signals, held_back
-from mrigan.workers.file_clock import AtFile
+from mrigan.workers.file_clock import AtFile, FileTime
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 2
-PRELOAD = ("torch", "cv2", "av", "scipy.optimize", "pyarrow.parquet")  # once, not in each worker
-JOIN = 10.0  # seconds that a worker gets to clean up after SIGTERM
-LATE_JOIN = 2.0  # the same of one that hangs, and hardly will
-POLL = 0.5  # seconds between two looks at `stop` and at the clocks
+MAX_ATTEMPTS = 2  # of a task
+PRELOADED = ("torch", "cv2", "av", "scipy.optimize", "pyarrow.parquet")  # once, not in each worker
+CLEAN_UP = 10.0  # seconds that a worker gets after SIGTERM
+CLEAN_UP_OF_HANGING = 2.0  # the same for one that hangs, and hardly will
+POLL = 0.5  # seconds between two looks at `stop` and at the times
 
 
 @dataclass(frozen=True)
 class Done:
-    """A task that came back with its result."""
+    """A finished task with its result."""
 
     task: Any
     result: Any
@@ -48,7 +49,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Busy:
-    """What a worker reported while it was at a task."""
+    """What a worker reported about its running task."""
 
     task: Any
     note: Any
@@ -56,14 +57,14 @@ class Busy:
 
 @dataclass(frozen=True)
 class Died:
-    """A task that took its worker down.
+    """A task that ended its worker.
 
     Attributes:
         reason: how the worker died, or what it raised.
-        note: what it reported last.
-        error: the exception that it raised, if it did; its traceback is among the notes.
+        note: its last report.
+        error: the exception that it raised, if any; its traceback is in the exception's notes.
         again: whether the task is tried once more.
-        late: the file that it had been at for too long, when it was killed for that.
+        late: the file that took too long, if the worker was killed for that.
     """
 
     task: Any
@@ -72,6 +73,11 @@ class Died:
     error: BaseException | None
     again: bool
     late: AtFile | None = None
+
+    @classmethod
+    def of_late(cls, task: Any, note: Any, at: AtFile) -> Died:
+        """A task whose worker was killed because a file took too long."""
+        return cls(task, f"a worker was at one file for {at.seconds:.0f} s", note, None, False, at)
 
 
 Report = Callable[[Any], None]
@@ -85,63 +91,63 @@ def run_tasks(
     *,
     workers: int,
     stop: Callable[[], bool] = lambda: False,
-    attempts: int = ATTEMPTS,
+    attempts: int = MAX_ATTEMPTS,
     seconds_per_file: float = 0,
 ) -> Iterator[Done | Busy | Died]:
     """Run `setup(*arguments)(task, report)` for each task in `workers` processes; yield outcomes as they come.
 
-    `report(note)` says what a task is busy with. A task that takes its worker down, by an exception or worse, is tried
-    `attempts` times, at the end of the queue. When `stop()` turns true no more is yielded and the workers are stopped
-    at once. All of them are gone when this returns, and they end by themselves when this process is killed.
+    `report(note)` sends a `Busy`. A task that ends its worker, by an exception or worse, is tried `attempts` times, at
+    the end of the queue. When `stop()` becomes true, nothing more is yielded and the workers are stopped at once. No
+    worker is left when this returns, and they end by themselves if this process is killed.
 
     Args:
         setup: a module-level function, called once in each worker.
-        seconds_per_file: a worker that a `FileClock` has reported to be at one file for longer is killed, and its task
-            not tried again; 0 = no limit.
+        seconds_per_file: a worker whose `FileClock` shows one file for longer is killed, and its task is not tried
+            again; 0 = no limit.
     """
     context = mp.get_context("forkserver")
-    context.set_forkserver_preload([setup.__module__, *PRELOAD])
+    context.set_forkserver_preload([setup.__module__, *PRELOADED])
     queue = deque((task, attempts) for task in tasks)
-    crew: list[_Worker] = []
+    running: list[_Worker] = []
     poll, looked = min(POLL, seconds_per_file / 4 or POLL), time.monotonic()
     finished = False
     try:
-        while (queue or crew) and not stop():
-            while queue and len(crew) < workers and not stop():
+        while (queue or running) and not stop():
+            while queue and len(running) < workers and not stop():
                 _start_server()
                 worker = _Worker(context, setup, arguments)
                 if worker.start(stop):
-                    crew.append(worker)
+                    running.append(worker)
             if stop():
                 break
-            for worker in crew:
+            for worker in running:
                 if worker.task is None and queue:
                     worker.give(*queue.popleft())
-            idle = [worker for worker in crew if worker.task is None]
+            idle = [worker for worker in running if worker.task is None]
             for worker in idle:
                 worker.end()
-                crew.remove(worker)
-            ready = set(wait([w.connection for w in crew] + [w.process.sentinel for w in crew], timeout=poll))
+                running.remove(worker)
+            ready = set(wait([w.connection for w in running] + [w.process.sentinel for w in running], timeout=poll))
             step, looked = min(time.monotonic() - looked, 2 * poll), time.monotonic()  # at most: see `FileClock`
-            for worker in crew:
-                worker.silent += step
-            for worker in [w for w in crew if w.connection in ready or w.process.sentinel in ready]:
+            for worker in running:
+                worker.time.waited(step)
+            for worker in [w for w in running if w.connection in ready or w.process.sentinel in ready]:
                 outcome = worker.receive()
                 if isinstance(outcome, Died):
-                    crew.remove(worker)
+                    running.remove(worker)
                     if outcome.again:
                         queue.append((outcome.task, worker.attempts - 1))
                 if outcome is not None:
                     yield outcome
-            for worker in [w for w in crew if seconds_per_file and w.seconds_at_file > seconds_per_file]:
-                crew.remove(worker)
-                yield worker.end_late()
+            for worker, late in [(w, late) for w in running if (late := w.time.beyond(seconds_per_file))]:
+                running.remove(worker)
+                yield worker.end_late(late)
         finished = not stop()
     finally:
-        for worker in crew:
-            worker.process.terminate()  # all at once: together they have `JOIN` to clean up
-        deadline = time.monotonic() + JOIN
-        for worker in crew:
+        for worker in running:
+            worker.process.terminate()  # all at once: together they have `CLEAN_UP` to clean up
+        deadline = time.monotonic() + CLEAN_UP
+        for worker in running:
             worker.kill(deadline - time.monotonic())
         if not finished:
             _end_server()
@@ -170,21 +176,16 @@ class _Worker:
     """One process, its pipe, and the task that it has."""
 
     def __init__(self, context: Any, setup: Setup, arguments: tuple[Any, ...]) -> None:
-        self.connection, self._theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(self._theirs, setup, arguments), daemon=True)
+        self.connection, self._remote = context.Pipe()
+        self.process: BaseProcess = context.Process(target=_serve, args=(self._remote, setup, arguments), daemon=True)
         self.task: Any = None
         self.attempts = 0
         self.note: Any = None
-        self.at: AtFile | None = None
-        self.silent = 0.0  # seconds since it was last heard of
-
-    @property
-    def seconds_at_file(self) -> float:
-        return self.at.seconds + self.silent if self.at is not None else 0.0
+        self.time = FileTime()
 
     def start(self, stop: Callable[[], bool]) -> bool:
         """Start the process, which waits until the server has loaded; False, and no more, where a stop comes first."""
-        with self._theirs, ThreadPoolExecutor(1) as pool:
+        with self._remote, ThreadPoolExecutor(1) as pool:
             started = pool.submit(self.process.start)
             try:
                 while not started.done():
@@ -198,22 +199,22 @@ class _Worker:
         return True
 
     def give(self, task: Any, attempts: int) -> None:
-        self.task, self.attempts, self.note, self.at = task, attempts, None, None
+        self.task, self.attempts, self.note, self.time = task, attempts, None, FileTime()
         try:
             self.connection.send(task)
         except OSError:
             log.debug("worker %s died before its task arrived", self.process.pid)  # `receive` reports it
 
     def receive(self) -> Done | Busy | Died | None:
-        """What came: an outcome or a note; None for one that is ours."""
-        self.silent = 0.0
+        """What the worker sent: an outcome or a note; None for a note of its `FileClock`."""
+        self.time.reported()
         try:
             kind, value = self.connection.recv()
         except (EOFError, OSError):
             self.process.join()
             return self._died(f"a worker was {_way(self.process.exitcode)}", None)
         if isinstance(value, AtFile):
-            self.at = value
+            self.time.reported(value)
             return None
         if kind == "busy":
             self.note = value
@@ -221,33 +222,31 @@ class _Worker:
         if kind == "failed":
             self.end()
             return self._died(described(value), value)
-        task, self.task, self.at = self.task, None, None
+        task, self.task, self.time = self.task, None, FileTime()
         return Done(task, value)
 
     def _died(self, reason: str, error: BaseException | None) -> Died:
         return Died(self.task, reason, self.note, error, self.attempts > 1)
 
-    def end_late(self) -> Died:
-        """Kill the worker for the file that it is at."""
-        assert self.at is not None
+    def end_late(self, at: AtFile) -> Died:
+        """Kill the worker because of the file that it is at."""
         self.process.terminate()
-        self.kill(LATE_JOIN)
-        at = AtFile(self.at.file, self.seconds_at_file)
-        return Died(self.task, f"a worker was at one file for {at.seconds:.0f} s", self.note, None, False, at)
+        self.kill(CLEAN_UP_OF_HANGING)
+        return Died.of_late(self.task, self.note, at)
 
     def end(self) -> None:
-        """No more tasks: the worker leaves by itself."""
+        """No more tasks: the worker ends by itself."""
         self.connection.close()
         self.process.join()
 
     def kill(self, seconds: float) -> None:
-        """End a worker that was told to: it has so long to remove its temporary files."""
+        """End a worker that got SIGTERM; it has so many seconds to remove its temporary files."""
         self.process.join(max(seconds, 0))
         if self.process.is_alive():
             self.process.kill()
-            self.process.join(JOIN)
+            self.process.join(CLEAN_UP)
         if self.process.is_alive():
-            log.warning("process %s cannot be killed: it waits for a disk or a network", self.process.pid)
+            log.warning("process %s cannot be killed: it waits for a disk or the network", self.process.pid)
         self.connection.close()
 
 
@@ -264,7 +263,7 @@ def _serve(connection: Connection, setup: Setup, arguments: tuple[Any, ...]) -> 
     signal.signal(signal.SIGTERM, _leave)
     accept_signals()
     threading.Thread(target=_follow_parent, daemon=True).start()
-    sending = threading.Lock()  # a `FileClock` reports, too
+    sending = threading.Lock()  # the thread of a `FileClock` reports, too
 
     def report(note: Any) -> None:
         with sending:
@@ -276,8 +275,8 @@ def _serve(connection: Connection, setup: Setup, arguments: tuple[Any, ...]) -> 
             task = connection.recv()
             connection.send(("done", work(task, report)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # no more tasks, or nobody is left to tell
-    except Exception as error:  # noqa: BLE001 (whatever it is, the parent is told)
+        return  # no more tasks, or no parent
+    except Exception as error:  # noqa: BLE001 (whatever it is, the parent gets it)
         error.add_note(traceback.format_exc())
         connection.send(("failed", sendable(error)))
 

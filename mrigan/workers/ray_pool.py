@@ -1,6 +1,6 @@
-"""`run_tasks` over a Ray cluster: Ray places the tasks on its nodes; what a lost worker or node takes along is a task.
+"""`run_tasks` over a Ray cluster: Ray places the tasks on its nodes; a lost worker takes one task with it.
 
-Ray's own retries are off: it would try a task that exhausts the memory again and again, and not tell which one it is.
+Ray's own retries are off: it would repeat a task that exhausts the memory without end, and not say which task it is.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mrigan.errors import ConfigError, described
-from mrigan.workers.file_clock import AtFile
-from mrigan.workers.pool import ATTEMPTS, JOIN, Busy, Died, Done, Report, Setup, sendable
+from mrigan.workers.file_clock import AtFile, FileTime
+from mrigan.workers.pool import CLEAN_UP, MAX_ATTEMPTS, Busy, Died, Done, Report, Setup, sendable
 
 log = logging.getLogger(__name__)
 
-LOSSES = 5  # tries of a task that end with its node; a node that goes is hardly the task's fault, but it may be
-EACH = 0.5  # seconds between two looks at `stop`
+MAX_LOSSES = 5  # tries of a task that end with its node: a lost node is rarely the fault of the task
+POLL = 0.5  # seconds between two looks at `stop`
 
 
 @contextmanager
 def ray_session(address: str = "") -> Iterator[None]:
-    """Be connected to a Ray cluster that runs.
+    """Be connected to a running Ray cluster.
 
     Args:
         address: `host:port`, "" = RAY_ADDRESS, or the cluster of this machine.
@@ -41,11 +41,11 @@ def ray_session(address: str = "") -> Iterator[None]:
         raise ConfigError(
             "Ray is not installed", where="--distributor ray", fix="on each node: pip install 'mrigan[ray]'"
         ) from None
-    if ray.is_initialized():  # somebody else's session, who goes on with it
+    if ray.is_initialized():  # a session of the caller, which goes on
         yield
         return
     try:
-        _knock(address)
+        _require_listener(address)
         ray.init(address=address or "auto", log_to_driver=False, logging_level=logging.WARNING)
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
@@ -59,8 +59,8 @@ def ray_session(address: str = "") -> Iterator[None]:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
-    """Raise OSError where nothing listens; Ray itself would go on trying for minutes."""
+def _require_listener(address: str) -> None:
+    """Raise OSError if nothing listens at the address; Ray itself would keep trying for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=10).close()
@@ -74,12 +74,7 @@ class _Try:
     attempts: int
     losses: int
     note: Any = None
-    at: AtFile | None = None
-    silent: float = 0.0  # seconds since it was last heard of
-
-    @property
-    def seconds_at_file(self) -> float:
-        return self.at.seconds + self.silent if self.at is not None else 0.0
+    time: FileTime = field(default_factory=FileTime)
 
 
 def run_on_ray(
@@ -88,12 +83,12 @@ def run_on_ray(
     tasks: Iterable[Any],
     *,
     stop: Callable[[], bool] = lambda: False,
-    attempts: int = ATTEMPTS,
+    attempts: int = MAX_ATTEMPTS,
     seconds_per_file: float = 0,
 ) -> Iterator[Done | Busy | Died]:
     """As `mrigan.workers.pool.run_tasks`, in a `ray_session`: a CPU a task, as many at a time as the cluster has.
 
-    A task whose worker dies or raises is tried `attempts` times, one whose node is lost `LOSSES` times.
+    A task whose worker dies or raises is tried `attempts` times, one whose node is lost `MAX_LOSSES` times.
     """
     import ray
     from ray.exceptions import NodeDiedError, RayError
@@ -104,24 +99,24 @@ def run_on_ray(
     work = ray.remote(_work).options(num_cpus=1, max_retries=0)
     run = uuid.uuid4().hex
     running: dict[Any, _Try] = {}
-    poll, looked = min(EACH, seconds_per_file / 4 or EACH), time.monotonic()
+    poll, looked = min(POLL, seconds_per_file / 4 or POLL), time.monotonic()
 
     def start(attempt: _Try) -> None:
         ref = work.remote(run, setup, arguments, attempt.task, notes)
         running[ref] = attempt
 
     for task in tasks:
-        start(_Try(task, attempts, LOSSES))
+        start(_Try(task, attempts, MAX_LOSSES))
     try:
         while running and not stop():
             ready, _ = ray.wait(list(running), timeout=poll)
             step, looked = min(time.monotonic() - looked, 2 * poll), time.monotonic()
             tries = {ref.task_id().hex(): attempt for ref, attempt in running.items()}
             for attempt in running.values():
-                attempt.silent += step
+                attempt.time.waited(step)
             for task_id, note in ray.get(notes.take.remote()):
                 if task_id in tries and isinstance(note, AtFile):
-                    tries[task_id].at, tries[task_id].silent = note, 0.0
+                    tries[task_id].time.reported(note)
                 elif task_id in tries:
                     tries[task_id].note = note
                     yield Busy(tries[task_id].task, note)
@@ -145,27 +140,25 @@ def run_on_ray(
                     start(_Try(attempt.task, attempt.attempts, attempt.losses))
                 yield died
             for ref, attempt in list(running.items()):
-                if seconds_per_file and attempt.at and attempt.seconds_at_file > seconds_per_file:
+                if late := attempt.time.beyond(seconds_per_file):
                     del running[ref]
                     ray.cancel(ref, force=True)  # kills its process
-                    at = AtFile(attempt.at.file, attempt.seconds_at_file)
-                    reason = f"a worker was at one file for {at.seconds:.0f} s"
-                    yield Died(attempt.task, reason, attempt.note, None, False, at)
+                    yield Died.of_late(attempt.task, attempt.note, late)
     finally:
         for ref in running:
             ray.cancel(ref, force=False)  # a KeyboardInterrupt, which removes temporary files
         if running:
-            ray.wait(list(running), num_returns=len(running), timeout=JOIN)
+            ray.wait(list(running), num_returns=len(running), timeout=CLEAN_UP)
         ray.kill(notes)
 
 
 def _short(error: BaseException) -> str:
-    """The first sentence of what Ray says; it goes on with advice."""
+    """The first sentence of Ray's message; advice follows it."""
     return described(error).split(". ", 1)[0]
 
 
 class _Notes:
-    """An actor beside the builder that keeps what the tasks report until it is fetched."""
+    """An actor on the builder's node that keeps the reports of the tasks until the builder takes them."""
 
     def __init__(self) -> None:
         self.notes: list[tuple[str, Any]] = []
@@ -182,7 +175,7 @@ _made: dict[str, Callable[[Any, Report], Any]] = {}  # this process's worker, by
 
 
 def _work(run: str, setup: Setup, arguments: tuple[Any, ...], task: Any, notes: Any) -> tuple[Exception | None, Any]:
-    """One task in a process of Ray's, which may be used for many."""
+    """One task in a process of Ray, which may run many."""
     import ray
 
     task_id = ray.get_runtime_context().get_task_id()
@@ -191,7 +184,7 @@ def _work(run: str, setup: Setup, arguments: tuple[Any, ...], task: Any, notes: 
             _made.clear()
             _made[run] = setup(*arguments)
         return None, _made[run](task, lambda note: ray.get(notes.put.remote(task_id, note)))
-    except Exception as error:  # noqa: BLE001 (whatever it is, the builder is told)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the builder gets it)
         _made.clear()
         error.add_note(traceback.format_exc())
         return sendable(error), None

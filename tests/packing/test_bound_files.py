@@ -20,7 +20,7 @@ from mrigan.errors import ShardError
 from mrigan.files import sha256_file
 from mrigan.packing import build_shards, check_shards, plan_shards, repair_shards
 from mrigan.packing.derive import plan_from
-from mrigan.packing.inputs import METADATA, SCHEMA
+from mrigan.packing.record import METADATA, SCHEMA
 from mrigan.packing.watch import Watch
 from tests.packing.bound import (
     JSONS,

@@ -19,15 +19,9 @@ from mrigan.checked_json import read_checked_json, write_checked_json
 from mrigan.cli.app import app
 from mrigan.errors import ShardError
 from mrigan.packing import Plan, build_shards, check_shards, load_plan, plan_shards, read_rows
-from mrigan.packing.inputs import (
-    absent_inputs,
-    is_content,
-    libraries,
-    read_inputs,
-    refuse_other_libraries,
-    whole_fingerprint,
-    without_sha256,
-)
+from mrigan.packing.contents import is_content, whole_fingerprint, without_sha256
+from mrigan.packing.libraries import libraries, refuse_other_libraries
+from mrigan.packing.record import absent_inputs, read_inputs
 from mrigan.packing.verify import Check
 from tests.packing.conftest import PNG, Built, config
 
@@ -156,7 +150,7 @@ def test_other_libraries_are_refused_by_name(own: Own, monkeypatch: pytest.Monke
     plan()  # nothing is built: these will be the plan's
     build_shards(out, workers=1)
     monkeypatch.setattr("mrigan.packing.plan.libraries", lambda *of: libraries(*of) | {"torch": "9.0"})
-    monkeypatch.setattr("mrigan.packing.inputs.libraries", lambda *of: libraries(*of) | {"torch": "9.0"})
+    monkeypatch.setattr("mrigan.packing.libraries.libraries", lambda *of: libraries(*of) | {"torch": "9.0"})
     with pytest.raises(ShardError, match=r"torch: .* → 9\.0"):
         plan()
 
@@ -173,7 +167,7 @@ def test_a_plan_names_the_dali_that_may_decode_and_no_other(
         assert here == "none"
     plan = plan_shards(catalog, config(*PNG, "video.decoder=dali"), tmp_path / "dali")
     assert plan.libraries["dali"] == here
-    monkeypatch.setattr("mrigan.packing.inputs.DALI", ("a-package-that-nobody-has",))
+    monkeypatch.setattr("mrigan.packing.libraries.DALI", ("a-package-that-nobody-has",))
     if here != "none":
         with pytest.raises(ShardError, match=rf"dali: {here} → none"):
             refuse_other_libraries(plan)

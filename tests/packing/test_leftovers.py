@@ -13,7 +13,7 @@ import pytest
 from mrigan.files import process_space, temporary_path, writer_is_gone
 from mrigan.packing import build_shards, plan_shards
 from mrigan.shardset.layout import Layout
-from mrigan.shardset.leftovers import OLD, clean, leftovers
+from mrigan.shardset.leftovers import MAX_AGE, clean, leftovers
 from tests.packing.conftest import PNG, Built, config, tree
 from tests.packing.processes import BUILD
 
@@ -59,7 +59,7 @@ def test_another_machines_files_go_by_age_alone(layout: Layout) -> None:
     (layout.faces / ours).write_bytes(b"ours")  # this process's own
     clean(layout)
     assert len(leftovers(layout)) == 5
-    old = time.time() - OLD - 60
+    old = time.time() - MAX_AGE - 60
     for path in leftovers(layout):
         if path.name == elsewhere:
             os.utime(path, (old, old))

@@ -112,7 +112,7 @@ def test_a_unit_that_would_come_out_smaller_or_other_is_left(own: tuple[Path, Pa
     assert done.returncode == 1, done.stderr
     told = json.loads(done.stdout)
     assert (told["ok"], told["rebuilt"]) == (False, {})
-    assert "its clips are not there now: smith.mp4" in told["left"]["val-000000"]
+    assert "its clips are missing now: smith.mp4" in told["left"]["val-000000"]
     assert f"hopper.mp4: {len(hopper)} → {len(hopper) + 4} bytes" in told["left"]["train-000000"]
     assert tree(folder) == damaged
 

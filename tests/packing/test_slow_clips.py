@@ -93,7 +93,7 @@ def test_when_all_videos_hang_and_their_folder_too_no_clip_is_blamed(
 
     os.mkfifo(planned.with_name("pipe"))
     os.replace(planned.with_name("pipe"), planned / "pipe")
-    monkeypatch.setattr(unit, "FOLDER_ANSWERS", 0.5)
+    monkeypatch.setattr(unit, "FOLDER_TIMEOUT", 0.5)
     monkeypatch.setattr(unit, "_holds_something", listed)
     with dead(planned.with_name("videos")), pytest.raises(ShardError, match="does not answer"):
         build_shards(planned, workers=1)

@@ -19,8 +19,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mrigan.errors import ShardError
 from mrigan.packing import plan_shards, read_rows, shard_stats
+from mrigan.packing.groups import Group
 from mrigan.packing.shortcuts import balanced_accuracy, warnings_of
-from mrigan.packing.stats import Group
 from mrigan.packing.stats_view import draw, show
 from tests.packing.conftest import Built, config
 

@@ -65,7 +65,7 @@ def test_a_shard_cut_at_a_member_boundary_is_found(copy: Callable[[], Path], ful
         file.truncate(cut)
     found = verify_shards(folder, full=full)
     assert any(damage.file == SHARD and damage.offset == cut and "bytes" in damage.what for damage in found)
-    assert any(f"sample {last['key']} is cut off" in damage.what for damage in found)
+    assert any(f"sample {last['key']} is truncated" in damage.what for damage in found)
     (folder / SHARD).write_bytes(b"")
     assert any("has 0 of" in damage.what for damage in verify_shards(folder, full=full))
 
