@@ -19,16 +19,20 @@ INPUTS = ("size", "content")
 app = typer.Typer(no_args_is_help=True, help="Faces and MRIs in WebDataset tar shards: plan, build, verify.")
 
 
-ShardFolder = Annotated[str, typer.Argument(metavar="DIR|URL", help="Where the set lies.")]
-ScratchOption = Annotated[str, typer.Option(help="Local folder for copies from a URL; empty = the system's.")]
+ShardFolder = Annotated[str, typer.Argument(metavar="DIR|URL", help="The shard set.")]
+ScratchOption = Annotated[str, typer.Option(help="Local folder for copies from a URL; default: the system's.")]
 SecondsOption = Annotated[
     float | None,
     typer.Option(
-        min=0, metavar="SECONDS", help="A clip that takes longer is a failed row; 0 = no limit; default: as planned."
+        min=0,
+        metavar="SECONDS",
+        help="A clip that takes longer is a failed row; 0 = no limit; default: as planned.",
     ),
 ]
-WorkersOption = Annotated[int, typer.Option(min=0, help="0 = one a CPU core.")]
-JsonOption = Annotated[str | None, typer.Option("--json", metavar="OUT", help="Write it as JSON; - = print that.")]
+WorkersOption = Annotated[int, typer.Option(min=0, help="0 = one per CPU core.")]
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="OUT", help="Write the result as JSON; - = print it.")
+]
 
 
 @app.command("plan")
@@ -39,7 +43,7 @@ def shards_plan(
     out: Annotated[str, typer.Option("--out", "-o", metavar="DIR|URL", help="The shard folder.")],
     config: Annotated[str, typer.Option(help="A YAML file, or a shipped one by name.")] = "shards/pairs.yaml",
 ) -> None:
-    """Decide which families go into which shard. The same plan again changes nothing, another one is refused."""
+    """Decide which families go into which shard. The same plan again changes nothing; another plan is refused."""
     from mrigan.config import ShardsConfig, load_config
     from mrigan.packing.open_store import planned
     from mrigan.packing.record import absent_inputs
@@ -49,21 +53,21 @@ def shards_plan(
             echo(line)
         absent = absent_inputs(plan)
     if absent:
-        echo(f"{absent} clips are not there now; they will be failed rows unless they are there when it builds")
+        echo(f"{absent} clips are missing now; they become failed rows unless they exist when the set is built")
     echo(f"next: mrigan shards build {out}")
 
 
 @app.command("preview")
 def shards_preview(
-    catalog: Annotated[str, typer.Argument(help="Made by `mrigan catalog scan`; or sample: the embedded one.")],
+    catalog: Annotated[str, typer.Argument(help="Made by `mrigan catalog scan`; or `sample`, the embedded one.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="recipe.share=0.3")] = None,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the pictures.")],
     config: Annotated[str, typer.Option(help="A YAML file, or a shipped one by name.")] = "shards/mri-df.yaml",
-    families: Annotated[int, typer.Option(min=1, help="That are shown with their pairs.")] = 4,
+    families: Annotated[int, typer.Option(min=1, help="Number of families shown with their pairs.")] = 4,
     force: ForceOption = False,
 ) -> None:
-    """Contact sheets, before anything is built: noise, augmentation, distraction, and pairs with their MRIs."""
+    """Contact sheets of a set before it is built: noise, augmentation, distraction, and pairs with their MRIs."""
     from mrigan.catalog import read_catalog, scan_catalog
     from mrigan.config import ShardsConfig, load_config
     from mrigan.packing.preview import write_preview
@@ -81,37 +85,37 @@ def shards_preview(
 
 @app.command("build")
 def shards_build(
-    out: Annotated[str, typer.Argument(metavar="DIR|URL", help="Where the plan lies.")],
+    out: Annotated[str, typer.Argument(metavar="DIR|URL", help="Where the plan is.")],
     *,
     workers: WorkersOption = 0,
-    task: Annotated[int | None, typer.Option(min=0, help="Build one slice of the plan, no manifest.")] = None,
-    of: Annotated[int, typer.Option(min=1, help="Into how many slices --task cuts the plan.")] = 1,
+    task: Annotated[int | None, typer.Option(min=0, help="Build one slice of the plan, without a manifest.")] = None,
+    of: Annotated[int, typer.Option(min=1, help="Number of slices for --task.")] = 1,
     distributor: Annotated[str, typer.Option(help="pool: processes of this machine. ray: a Ray cluster.")] = "pool",
-    ray_address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Of Ray; empty = the cluster it finds.")] = "",
+    ray_address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Of Ray; default: the cluster it finds.")] = "",
     skip_deadly: Annotated[
-        bool, typer.Option("--skip-deadly", help="A family that kills each worker becomes failed rows.")
+        bool, typer.Option("--skip-deadly", help="A family that kills every worker becomes failed rows.")
     ] = False,
     seconds_per_file: SecondsOption = None,
-    scratch: Annotated[str, typer.Option(help="Local folder for what goes to a URL; empty = the system's.")] = "",
+    scratch: Annotated[str, typer.Option(help="Local folder for files that go to a URL; default: the system's.")] = "",
     metric: Annotated[
-        str, typer.Option(metavar="NAME", help="Another MRI set of the faces found for DIR, in DIR-NAME beside it.")
+        str, typer.Option(metavar="NAME", help="Build DIR-NAME beside DIR: the same faces with MRIs of this metric.")
     ] = "",
-    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Of that metric (lpips, dists).")] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Weights of that metric (lpips, dists).")] = None,
 ) -> None:
-    """Build what is missing of a plan. Exit code 75: stopped by a signal; start it again to go on."""
+    """Build what is missing of a plan. Exit code 75: stopped by a signal; the same command continues."""
     from mrigan.packing import WorkerPool, build_shards, build_slice, plan_from
     from mrigan.packing.log import show_log
 
     if task is None and of > 1:
-        raise typer.BadParameter("--of goes with --task, which says which slice")
+        raise typer.BadParameter("--of needs --task, the number of the slice")
     if weights and not metric:
-        raise typer.BadParameter("--weights goes with --metric")
+        raise typer.BadParameter("--weights needs --metric")
     show_log()
     if metric:
         settings = [f"mri.metric={metric}", *([f"mri.weights={weights.resolve()}"] if weights else [])]
         folder = Path(out)
         out = str(plan_from(folder, settings, folder.with_name(f"{folder.resolve().name}-{metric}")).folder)
-        echo(f"into {out}")
+        echo(f"building {out}")
     pool = WorkerPool(distributor, workers, ray_address, skip_deadly, seconds_per_file)
     if task is None:
         lines = build_shards(out, pool=pool, scratch=scratch).lines()
@@ -123,12 +127,12 @@ def shards_build(
 
 @app.command("watch")
 def shards_watch(
-    out: Annotated[str, typer.Argument(metavar="DIR|URL", help="Where the plan lies.")],
+    out: Annotated[str, typer.Argument(metavar="DIR|URL", help="Where the plan is.")],
     *,
-    once: Annotated[bool, typer.Option("--once", help="Say how far it is, and end.")] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
+    once: Annotated[bool, typer.Option("--once", help="Print the progress once, and exit.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two views.")] = 5.0,
 ) -> None:
-    """Follow a build, over all its workers and nodes, wherever they run. Ends with it, or by Ctrl-C."""
+    """Follow a build over all its workers and nodes. Ends with the build, or by Ctrl-C."""
     from mrigan.packing.watch import Watch
     from mrigan.packing.watch_view import follow
 
@@ -138,7 +142,7 @@ def shards_watch(
 
 
 class _VerifyCommand(TyperCommand):
-    """`--inputs` alone stands for `--inputs=size`, wherever it is among the words."""
+    """Takes `--inputs` without a value as `--inputs=size`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         following = [*args[1:], ""]
@@ -152,14 +156,14 @@ class _VerifyCommand(TyperCommand):
 def shards_verify(
     out: ShardFolder,
     *,
-    sample: Annotated[bool, typer.Option("--sample", help="Sizes and some samples of each shard only.")] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Check only sizes and some samples of each shard.")] = False,
     inputs: Annotated[
         str,
         typer.Option(
             "--inputs",
             metavar="[size|content]",
-            help="Are the clips still those of the samples, too? size (also without a value): by size and time, and "
-            "content where these changed. content: by every byte.",
+            help="Check also that the clips are still those of the samples. size (also without a value): the "
+            "contents of clips whose size or time changed. content: every byte of every clip.",
         ),
     ] = "",
     workers: WorkersOption = 0,
@@ -167,12 +171,12 @@ def shards_verify(
     json_out: JsonOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Check every shard and sample against what was written; exit code 1 and a list where something is wrong."""
+    """Check every shard and sample against what was written; exit code 1 and a list if something is wrong."""
     from mrigan.packing import check_shards
 
-    json_to = _tried(json_out, force)
+    json_to = _json_output(json_out, force)
     check = check_shards(out, full=not sample, workers=workers, inputs=inputs, scratch=scratch)
-    _tell(check.as_dict(), check.lines(), json_to)
+    _report(check.as_dict(), check.lines(), json_to)
     if not check.ok:
         raise typer.Exit(1)
 
@@ -184,7 +188,7 @@ def shards_repair(
     only_failed: Annotated[
         bool, typer.Option("--only-failed", help="Leave units alone that no build has made yet.")
     ] = False,
-    sample: Annotated[bool, typer.Option("--sample", help="Look for damages as verify --sample does.")] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Look for damage as verify --sample does.")] = False,
     workers: WorkersOption = 0,
     seconds_per_file: SecondsOption = None,
     scratch: ScratchOption = "",
@@ -193,18 +197,18 @@ def shards_repair(
 ) -> None:
     """Rebuild the units with damaged or missing files, or with clips that could not be read; nothing else.
 
-    Exit code 1: something damaged is left. 75: stopped by a signal; start it again to go on.
+    Exit code 1: something damaged is left. 75: stopped by a signal; the same command continues.
     """
     from mrigan.packing import repair_shards
     from mrigan.packing.log import show_log
 
     show_log()
-    json_to = _tried(json_out, force)
+    json_to = _json_output(json_out, force)
     repair = repair_shards(
         out, only_failed=only_failed, full=not sample, workers=workers, scratch=scratch,
         seconds_per_file=seconds_per_file,
     )  # fmt: skip
-    _tell(repair.as_dict(), repair.lines(), json_to)
+    _report(repair.as_dict(), repair.lines(), json_to)
     if not repair.ok:
         raise typer.Exit(1)
 
@@ -213,33 +217,33 @@ def shards_repair(
 def shards_stats(
     out: ShardFolder,
     *,
-    figure: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw it.")] = None,
+    figure: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw a figure.")] = None,
     scratch: ScratchOption = "",
     json_out: JsonOption = None,
     force: ForceOption = False,
 ) -> None:
-    """What a set holds by data set, method, compression, split and label; and what gives the label away."""
+    """What a set holds by data set, method, compression, split and label, and what gives the label away."""
     from mrigan.outputs import PICTURE, own_output
     from mrigan.packing import shard_stats
     from mrigan.packing.stats_view import draw, show
 
-    json_to = _tried(json_out, force)
+    json_to = _json_output(json_out, force)
     figure_to = own_output(figure, PICTURE, force) if figure is not None else None
     stats = shard_stats(out, scratch)
     if figure_to is not None:
         with figure_to.writing() as file:
             file.write(draw(stats))
-    _tell(stats.as_dict(), show(stats), json_to)
+    _report(stats.as_dict(), show(stats), json_to)
 
 
-def _tried(json_out: str | None, force: bool) -> Output | str | None:
-    """Where the JSON goes, before the work starts that it is about; `-` is itself."""
+def _json_output(json_out: str | None, force: bool) -> Output | str | None:
+    """The destination of the JSON, checked before the work starts; `-` is returned as it is."""
     from mrigan.outputs import REPORT, own_output
 
     return json_out if json_out is None or json_out == "-" else own_output(json_out, REPORT, force)
 
 
-def _tell(data: dict[str, Any], lines: list[str], json_to: Output | str | None) -> None:
+def _report(data: dict[str, Any], lines: list[str], json_to: Output | str | None) -> None:
     """Lines for a person, and JSON into a file; `-` prints the JSON instead of the lines."""
     from mrigan.files import write_json
 

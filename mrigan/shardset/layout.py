@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,43 +74,14 @@ def parse_json(text: bytes, format: int = 0) -> dict[str, Any]:
     return data
 
 
-@dataclass(frozen=True)
 class Layout:
     """The paths in a shard folder."""
 
-    root: Path
-
-    @property
-    def plan(self) -> Path:
-        return self.root / "plan.json"
-
-    @property
-    def clips(self) -> Path:
-        return self.root / "plan.parquet"
-
-    @property
-    def inputs(self) -> Path:
-        return self.root / "inputs.parquet"
-
-    @property
-    def faces(self) -> Path:
-        return self.root / "faces"
-
-    @property
-    def units(self) -> Path:
-        return self.root / "units"
-
-    @property
-    def samples(self) -> Path:
-        return self.root / "samples.parquet"
-
-    @property
-    def manifest(self) -> Path:
-        return self.root / "manifest.json"
-
-    @property
-    def log(self) -> Path:
-        return self.root / "log"
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.plan, self.clips, self.inputs = root / "plan.json", root / "plan.parquet", root / "inputs.parquet"
+        self.faces, self.units, self.log = root / "faces", root / "units", root / "log"
+        self.samples, self.manifest = root / "samples.parquet", root / "manifest.json"
 
     def unit_rows(self, unit: str) -> Path:
         return self.units / f"{unit}.parquet"
