@@ -23,6 +23,7 @@ from mrigan.packing.store import ShardStore
 from mrigan.packing.unit import UnitTask, require_videos
 from mrigan.progress import Advance, bar
 from mrigan.stopping import AGAIN, Stopped, noted_signals
+from mrigan.storage import UnreachableError
 from mrigan.workers.pool import Busy, Died, Done, run_tasks
 from mrigan.workers.ray_pool import ray_session, run_on_ray
 
@@ -173,7 +174,7 @@ def _session(pool: WorkerPool) -> Any:
 
 def _raise_if_hopeless(store: ShardStore, error: BaseException | None) -> None:
     """Raise errors that every other unit would meet, too."""
-    if isinstance(error, MriganError):
+    if isinstance(error, MriganError) and not isinstance(error, UnreachableError):  # another try may reach it
         raise error
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         raise ShardError(

@@ -22,15 +22,19 @@ MAX_SILENCE = 60  # seconds without a byte before a connection is given up
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "oss", "oci", "tos", "hf", "memory"}
 
 
+class UnreachableError(ShardError):
+    """A server does not answer, or refuses; another try may succeed."""
+
+
 @contextmanager
 def reaching(url: str) -> Iterator[None]:
-    """Raise any failure of a file system as a ShardError about `url`: each fsspec back end has its own exceptions."""
+    """Raise any failure of a file system as an UnreachableError: each fsspec back end has its own exceptions."""
     try:
         yield
     except (MriganError, ImportError, ValueError):
         raise
     except Exception as error:
-        raise ShardError(
+        raise UnreachableError(
             f"the URL cannot be reached: {described(error)}",
             where=url,
             fix="check the address, the network and the credentials; files that were sent completely are kept",
@@ -40,7 +44,7 @@ def reaching(url: str) -> Iterator[None]:
 class Storage:
     """Files below one URL.
 
-    If the server does not answer, methods raise ShardError; `read_once` and `chunks` raise what fsspec raises.
+    If the server does not answer, methods raise UnreachableError; `read_once` and `chunks` raise what fsspec raises.
 
     Attributes:
         url: without a slash at its end.
@@ -49,7 +53,7 @@ class Storage:
 
     Raises:
         ConfigError: fsspec does not know the protocol, or lacks the package for it.
-        ShardError: the server does not answer.
+        UnreachableError: the server does not answer.
     """
 
     def __init__(self, url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -13,10 +14,14 @@ from pathlib import Path
 import pytest
 
 from mrigan.errors import ConfigError, ShardError
-from mrigan.packing import WorkerPool, build_shards, build_slice, verify_shards
+from mrigan.packing import WorkerPool, build_shards, build_slice, dispatch, plan_shards, verify_shards
+from mrigan.packing.journal import BUILT, UnitReport
 from mrigan.packing.open_store import planned
+from mrigan.packing.store import ShardStore
+from mrigan.packing.unit import UnitTask
 from mrigan.packing.watch import Watch
 from mrigan.storage import Storage
+from mrigan.workers.pool import Died, Done
 from tests.packing.conftest import PNG, Built, config, tree
 from tests.packing.processes import alive, files, gone, start, wait_for, workers
 
@@ -121,6 +126,20 @@ def test_nobody_there_is_said(built: Built, scratch: Path) -> None:
         with pytest.raises(ShardError, match="cannot be reached"):
             Watch(url)
     assert not list(scratch.iterdir())
+
+
+def test_a_server_that_fails_once_costs_a_try_and_not_the_build(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's error says that another try may succeed; it arrives as it left the worker."""
+    store = ShardStore(plan_shards(built.catalog, config(*PNG), tmp_path / "set"))
+    (task, *_) = (UnitTask(unit) for unit in store.plan.units)
+    with pytest.raises(ShardError) as caught:
+        Storage("ftp://127.0.0.1:1/set")
+    died = Died(task, "", None, pickle.loads(pickle.dumps(caught.value)), again=True)
+    report = UnitReport(task.name, BUILT)
+    monkeypatch.setattr(dispatch, "run_tasks", lambda *_, **__: iter([died, Done(task, report)]))
+    assert dispatch.make_units(store, [task.unit], WorkerPool(workers=1)).made == [report]
 
 
 def test_a_file_url_is_a_folder(built: Built, tmp_path: Path) -> None:
