@@ -202,7 +202,9 @@ def _listed(faces: Any) -> Iterable[Any]:
     if isinstance(faces, PATHS) or getattr(faces, "ndim", 4) == 3:
         return [faces]
     if isinstance(faces, Mapping) or not isinstance(faces, Iterable):
-        raise InputError(f"faces are a {type(faces).__name__}", fix="give an array, or a list of arrays or paths")
+        raise InputError(
+            f"faces are given as {type(faces).__name__}", fix="give an array, or a list of arrays or paths"
+        )
     return faces
 
 

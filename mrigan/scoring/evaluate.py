@@ -27,7 +27,7 @@ from mrigan.text import shortened
 from mrigan.tracking import resolve
 
 log = logging.getLogger(__name__)
-CUT = ("margin", "size", "resize", "cropped")  # settings that change what a face looks like
+CUT_KEYS = ("margin", "size", "resize", "cropped")  # settings that change what a face looks like
 
 
 def evaluate_models(
@@ -118,7 +118,7 @@ def own_thresholds(bundle: Bundle) -> dict[str, Any]:
 def _warn_of_other_faces(name: str, bundle: Bundle, folders: Sequence[Path]) -> None:
     for folder in folders:
         faces = face_settings([str(folder)])
-        for key in CUT:
-            theirs, ours = faces[key], getattr(bundle.faces, key)
-            if theirs != ours:
-                log.warning("%s was trained on faces with %s %s; those in %s have %s", name, key, ours, folder, theirs)
+        for key in CUT_KEYS:
+            here, trained = faces[key], getattr(bundle.faces, key)
+            if here != trained:
+                log.warning("%s was trained on faces with %s %s; those in %s have %s", name, key, trained, folder, here)

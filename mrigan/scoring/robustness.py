@@ -18,7 +18,6 @@ from mrigan.data.decode import decode
 from mrigan.engine.distributed import choose_device
 from mrigan.engine.seeding import seed_of
 from mrigan.errors import InputError
-from mrigan.evaluation.parts import Parts
 from mrigan.evaluation.robustness import CLEAN, SCHEMA, write_robustness
 from mrigan.evaluation.schema import OPTIONAL, VIDEO
 from mrigan.imaging.arrays import resize
@@ -27,6 +26,7 @@ from mrigan.models.bundle import Bundle, load_bundle
 from mrigan.progress import bar
 from mrigan.scoring.evaluate import model_names, own_thresholds
 from mrigan.scoring.options import ScoringOptions
+from mrigan.scoring.parts import Parts
 from mrigan.tracking import resolve
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,8 @@ def evaluate_robustness(
     """Score every model on whole videos of a split, as they are and under every corruption and severity, and write the
     report (see `mrigan.evaluation.robustness.write_robustness`).
 
-    What is scored is kept in `out`/robustness-parts until the report is written: the same call goes on where one was
-    interrupted, and starts anew where a model, the shards or `faces` have changed.
+    Finished scores are kept in `out`/robustness-parts until the report is written: the same call continues an
+    interrupted one, and starts from the beginning if a model, the shards or `faces` have changed.
 
     Args:
         faces: about so many, half of them fake; whole videos, drawn by the hash of their ids: the same every time.
@@ -106,8 +106,8 @@ def _identity(bundles: Mapping[str, Bundle], shards: ShardSet, faces: int, devic
 def _score_video(
     shards: ShardSet, ids: np.ndarray, bundles: Mapping[str, Bundle], name: str, severity: int
 ) -> list[pa.Table]:
-    """The scores of a video's faces made worse, a table a model."""
-    clips = [(part, _worse(shards, part, _read(shards, part), name, severity)) for part in _persons(shards, ids)]
+    """The scores of a video's degraded faces, a table per model."""
+    clips = [(part, _degraded(shards, part, _read(shards, part), name, severity)) for part in _persons(shards, ids)]
     order = np.concatenate([part for part, _ in clips])
     pictures = [face for _, clip in clips for face in clip]
     return [
@@ -139,15 +139,15 @@ def _persons(shards: ShardSet, ids: np.ndarray) -> Iterator[np.ndarray]:
     """The ids of a video person by person, in the order of time."""
     person, frame = (shards.rows[name].take(pa.array(ids)).to_numpy() for name in ("person", "frame"))
     for one in np.unique(person):
-        mine = person == one
-        yield ids[mine][np.argsort(frame[mine])]
+        chosen = person == one
+        yield ids[chosen][np.argsort(frame[chosen])]
 
 
 def _read(shards: ShardSet, ids: np.ndarray) -> list[np.ndarray]:
     return [np.asarray(decode(shards.read(int(i))[0])) for i in ids]
 
 
-def _worse(shards: ShardSet, ids: np.ndarray, clip: list[np.ndarray], name: str, severity: int) -> list[np.ndarray]:
+def _degraded(shards: ShardSet, ids: np.ndarray, clip: list[np.ndarray], name: str, severity: int) -> list[np.ndarray]:
     if name == CLEAN:
         return clip
     rng = np.random.default_rng(seed_of(name, severity, shards.key(int(ids[0]))))

@@ -1,4 +1,4 @@
-"""What a model knows of the samples it is scored on: whether it was trained, or chosen, on them."""
+"""Whether a model was trained or chosen on the samples that it is scored on."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from mrigan.evaluation.report import UNKNOWN
 from mrigan.files import hash_json
 from mrigan.shardset.folder import ShardFolder
 
-SAYS = {
+STATEMENTS = {
     "trained": "was trained on this split: figures on it say nothing of new faces",
     "chosen": "was chosen on this split, with its thresholds: here it looks better than it is",
     "shared": "was trained on {count} of the {all} families of this split: figures on these say nothing of new faces",
     "separate": "was trained on another split of this set, which shares no family with this one",
     "other": "was trained on another set, which shares no family with this split",
     "another": "was trained on another set; whether that shares families with this split is not known, because the set "
-    "is not here",
+    "is not available",
     "unknown": UNKNOWN["says"],
 }
 
 
 def trained_on(provenance: Mapping[str, Any], shards: ShardSet) -> dict[str, str]:
-    """What the training data of a model have to do with the samples of a split, by the hashes of shard sets.
+    """How the training data of a model relate to the samples of a split, by the hashes of shard sets.
 
-    Where the set is another one, and the model's training set still lies where it was, their families are compared.
+    If the sets differ and the model's training set is still where it was, their families are compared.
 
     Args:
         provenance: the model's.
 
     Returns:
-        `{"state": a key of `SAYS`, "says": a sentence without its subject}`.
+        `{"state": a key of `STATEMENTS`, "says": a sentence without its subject}`.
     """
     state, counts = _state(provenance, shards)
-    return {"state": state, "says": SAYS[state].format(**counts)}
+    return {"state": state, "says": STATEMENTS[state].format(**counts)}
 
 
 def _state(provenance: Mapping[str, Any], shards: ShardSet) -> tuple[str, dict[str, int]]:
@@ -69,7 +69,7 @@ def _data(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _families_learned(data: Mapping[str, Any], known: set[str], whole: str) -> set[str] | None:
-    """The families of a training set that still lies where it was; None where it does not."""
+    """The families of a training set that is still where it was; None if it is not."""
     places = data.get("shards")
     folders = []
     for place in places if isinstance(places, list) else []:

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from mrigan.cli.app import app
 from mrigan.config import FacesConfig, to_dict
 from mrigan.evaluation import check_scores
-from mrigan.evaluation.parts import Parts
 from mrigan.evaluation.robustness import SCHEMA, measure_robustness, write_robustness
 from mrigan.imaging.corruptions import CORRUPTIONS
 from mrigan.models import Detector, save_bundle
 from mrigan.scoring import robustness
+from mrigan.scoring.parts import Parts
 from tests.evaluation.tables import random_table
 from tests.training.runs import write_tiny_shards
 
@@ -76,7 +76,7 @@ def test_interrupted_it_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: 
         return CliRunner().invoke(app, command)
 
     done: list[tuple[str, int]] = []
-    worse = robustness._worse
+    worse = robustness._degraded
 
     def stops(*arguments: Any) -> Any:
         name, severity = arguments[-2:]
@@ -85,7 +85,7 @@ def test_interrupted_it_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: 
         done.append((name, severity))
         return worse(*arguments)
 
-    monkeypatch.setattr(robustness, "_worse", stops)
+    monkeypatch.setattr(robustness, "_degraded", stops)
     assert run(out).exit_code != 0
     parts = out / "robustness-parts"
     assert {file.stem for file in parts.iterdir()} == {f"{name}-{severity}" for name, severity in done}
@@ -93,7 +93,7 @@ def test_interrupted_it_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: 
     (parts / "clean-0.parquet").write_bytes(b"cut off")
     first = set(done)
     again: list[tuple[str, int]] = []
-    monkeypatch.setattr(robustness, "_worse", lambda *a: (again.append(a[-2:]), worse(*a))[1])
+    monkeypatch.setattr(robustness, "_degraded", lambda *a: (again.append(a[-2:]), worse(*a))[1])
     result = run(out)
     assert result.exit_code == 0, (result.output, result.exception)
     assert set(again) & first == {("clean", 0)}  # damaged, so made again; the others are taken as they are

@@ -27,7 +27,7 @@ from mrigan.models import Detector, Generator
 from mrigan.models.bundle import load_bundle, save_bundle
 from mrigan.scoring.evaluate import evaluate_models
 from mrigan.scoring.options import ScoringOptions
-from mrigan.scoring.trained_on import SAYS, trained_on
+from mrigan.scoring.trained_on import STATEMENTS, trained_on
 from tests.data.shards import SCHEMA, Sample, _row, make_samples, write_shards
 from tests.tracking.stores import new_store
 
@@ -189,8 +189,8 @@ def test_what_a_model_was_trained_on_is_said(models, shards, tmp_path):
         "another": {"data_hash": its.hash, "config": config(tmp_path / "gone")},
     }
     for state, provenance in cases.items():
-        assert trained_on(provenance, opened) == {"state": state, "says": SAYS[state]}
-    out, again, says = tmp_path / "out", tmp_path / "again", SAYS["chosen"]
+        assert trained_on(provenance, opened) == {"state": state, "says": STATEMENTS[state]}
+    out, again, says = tmp_path / "out", tmp_path / "again", STATEMENTS["chosen"]
     result = _evaluate(models["face"], shards, tmp_path / "run", cases["chosen"], out)
     assert json.loads((out / "metrics.json").read_text())["results"][0]["training"] == {"state": "chosen", "says": says}
     assert f'<p class="note warn">run {says}.</p>' in (out / "index.html").read_text()
