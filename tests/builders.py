@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import pytest
 import torch
 
 from mrigan.data import EpochPlan, Loader, LoaderOptions, Samples, ShardSet, make_loader
 
 SIZE = 32  # px, side of the pictures in test shards
+ROOT = Path(__file__).parents[1]
 _OF_SAMPLES = ("size", "mri", "seed", "flip", "augment", "on_bad")
 
 
@@ -35,3 +40,11 @@ def train_loader(
         world_size=world_size,
         options=how,
     )
+
+
+def run_example(name: str, *arguments: object, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Run a script of examples/ in this process; the lines that it printed."""
+    capsys.readouterr()
+    with mock.patch("sys.argv", [name, *map(str, arguments)]):
+        runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+    return capsys.readouterr().out.splitlines()

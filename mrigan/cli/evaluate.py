@@ -97,9 +97,9 @@ def _folders(shards: list[str], cache: str, split: str) -> list[Path]:
     """The local folders of the shards; shards at a URL are first copied to `cache`."""
     from mrigan.data import local_folders
     from mrigan.errors import ConfigError
-    from mrigan.storage import is_url
+    from mrigan.storage import is_remote
 
-    remote = [folder for folder in shards if is_url(folder)]
+    remote = [folder for folder in shards if is_remote(folder)]
     if remote and not cache:
         raise ConfigError("--shards is a URL, but shards are read from a local disk", where=remote[0],
                           fix="give --cache DIR, a folder on a disk of this machine")  # fmt: skip

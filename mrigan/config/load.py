@@ -127,12 +127,12 @@ def _override(schema: Any, text: str) -> Any:
 
 
 def _lists(schema: Any, layer: Any) -> Any:
-    """`data.shards` and `pack.match` may be one text, or several joined by commas."""
+    """`data.shards` and `pack.match` may be one text, or several joined by commas. A pipe:COMMAND is one text."""
     sections = {field.name for field in dataclasses.fields(schema)}
     for key in ("data.shards", "pack.match"):
         given = OmegaConf.select(layer, key) if key.partition(".")[0] in sections else None
         if isinstance(given, str):
-            OmegaConf.update(layer, key, given.split(","))
+            OmegaConf.update(layer, key, [given] if given.startswith("pipe:") else given.split(","))
     return layer
 
 

@@ -37,12 +37,15 @@ class SelfBlendConfig:
 
 @dataclass
 class DataConfig:
-    # Folders of shards, or URLs of them (http, s3, file, …). A resumed run compares their content, so a folder may move
+    # Folders of shards, or URLs of them (http, s3, file, …), or pipe:COMMAND, a shell command that outputs the file {}.
+    # A resumed run compares their content, so a folder may move
     shards: list[str] = checked([], may_change=True)
     # A folder on a disk of each node, to which shards are copied before training; URLs need it
     cache: str = checked("", may_change=True)
     val_split: str = "val"  # the split for validation scores, thresholds and the choice of the best checkpoint
-    loader: str = choice("auto", "torch", "dali", may_change=True)  # auto: DALI on a GPU if it is installed and works
+    # auto: DALI on a GPU if it is installed and works. webdataset: training shards are streamed from data.shards, not
+    # copied; epochs and class balance then hold on average only, and a resumed run differs from an undisturbed one
+    loader: str = choice("auto", "torch", "dali", "webdataset", may_change=True)
     decode_on: str = choice("auto", "cpu", "cuda", may_change=True)  # auto: the device of the training
     workers: int = at_least(0, 2, may_change=True)  # per rank; they read and decode
     # processes: for augmentation that holds Python's lock

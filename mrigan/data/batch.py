@@ -128,12 +128,21 @@ class DecodedBatch(EncodedBatch):
         # As arrays: indexing an array costs a tenth of indexing a tensor.
         self._planes = self._face.numpy(), None if self._mri is None else self._mri.numpy()
 
+    def put(self, slot: int, sample: Encoded) -> None:
+        """Decode a sample into a slot.
+
+        Raises:
+            SampleError: a picture cannot be decoded.
+        """
+        face, mri = self._planes
+        self._samples.decode_into(sample, face[slot], None if mri is None else mri[slot])
+        self._slots[slot] = sample
+
     def finished(self) -> Batch:
         """The batch, once all slots are filled."""
         return self.batch(self._face, self._mri)
 
     def _load(self, i: int, epoch: int, slot: int) -> Encoded:
-        face, mri = self._planes
         sample = self._samples.encoded(i, epoch)
-        self._samples.decode_into(sample, face[slot], None if mri is None else mri[slot])
+        self.put(slot, sample)
         return sample

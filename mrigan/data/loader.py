@@ -22,6 +22,7 @@ from mrigan.data.backends.decoder import BatchDecodeError, BatchDecoder, probe
 from mrigan.data.backends.nvjpeg import TorchvisionDecoder
 from mrigan.data.backends.processes import ProcessLoader
 from mrigan.data.backends.threads import ThreadLoader
+from mrigan.data.backends.webdataset import Stream, WebDatasetLoader
 from mrigan.data.batch import Request
 from mrigan.data.plan import EpochPlan, rank_range
 from mrigan.data.reader import ShardSet
@@ -36,10 +37,12 @@ MakeDecoder = Callable[[], BatchDecoder]
 
 @dataclass(frozen=True)
 class LoaderOptions:
-    """How batches are made. Their contents do not depend on it, except for the rounding of the decoders.
+    """How batches are made. Their contents do not depend on it, except for the rounding of the decoders, and for the
+    order of samples if they are streamed.
 
     Attributes:
-        library: "torch" (OpenCV on a CPU, torchvision on a GPU) or "dali"; "auto": DALI on a GPU if it is installed.
+        library: "torch" (OpenCV on a CPU, torchvision on a GPU) or "dali"; "auto": DALI on a GPU if it is installed;
+            "webdataset": the shards are streamed, in an order of its own (see `mrigan.data.backends.webdataset`).
         decode_on: "cpu" or "cuda"; "auto": on `device`.
         device: the device that trains. If pictures are decoded on CUDA, batches come on it.
         workers: threads or processes that read and decode; 0 = the caller does.
@@ -59,7 +62,7 @@ class LoaderOptions:
 
     def __post_init__(self) -> None:
         for word, words in (
-            (self.library, ("torch", "dali", "auto")),
+            (self.library, ("torch", "dali", "auto", "webdataset")),
             (self.decode_on, ("cpu", "cuda", "auto")),
             (self.workers_are, ("threads", "processes")),
         ):
@@ -95,16 +98,24 @@ def make_loader(
         MriganError: while iterating, no batch comes for a long time, or a worker process was killed. (If it dies during
             a training step, torch may raise its own RuntimeError there.)
     """
+    options = options or LoaderOptions()
     part = rank_range(global_batch, rank, world_size)
     if plan.samples != len(samples.shards):
         raise ValueError(f"the plan is for {plan.samples} samples, the shards hold {len(samples.shards)}")
+
+    if options.library == "webdataset":
+        if options.decode_on == "cuda":
+            raise ConfigError("data.loader=webdataset decodes on the CPU", fix="data.decode_on=cpu")
+        fakes = 0.5 if plan.balance else float(samples.shards.labels.mean())
+        stream = Stream(samples, part.stop - part.start, fakes, steps.start, rank, world_size)
+        return WebDatasetLoader(stream, steps, workers=options.workers, pin_memory=options.pin_memory)
 
     def requests() -> Iterator[Request]:
         for step in steps:
             ids, epochs = plan.batch_with_epochs(step, global_batch)
             yield Request(step, ids[part], epochs[part])
 
-    return open_loader(samples, requests(), part.stop - part.start, options or LoaderOptions())
+    return open_loader(samples, requests(), part.stop - part.start, options)
 
 
 def eval_batches(

@@ -8,23 +8,25 @@ from collections import OrderedDict
 
 from mrigan.errors import ShardError
 from mrigan.shardset.folder import Shard, verify, wrong_size
+from mrigan.storage import Readable, open_storage, open_stream
 
-MOST = 256  # shards open at a time; 1,024 files a process is the usual limit
-AHEAD = 16 << 20  # bytes that the kernel is asked to fetch ahead of a front that moves through a shard
+MAX_OPEN = 256  # shards; a process may usually have 1,024 open files
+READ_AHEAD = 16 << 20  # bytes that the kernel is asked to read before they are needed, if a shard is read in order
 
 
 class OpenShards:
-    """Positioned reads from tars, of which the `most` that were used last stay open.
+    """Positioned reads from tars. The `max_open` tars that were used last stay open.
 
-    A file that must go while another thread reads from it closes after that read.
+    If a file must be closed while another thread reads from it, it closes after that read.
 
     Args:
-        ahead: shards are read from front to back: have the kernel fetch `AHEAD` bytes before they are asked for.
+        ahead: shards are read from front to back: ask the kernel to read `READ_AHEAD` bytes in advance.
     """
 
-    def __init__(self, shards: list[Shard], most: int = MOST, ahead: bool = False) -> None:
-        self.most, self.ahead = most, ahead
+    def __init__(self, shards: list[Shard], max_open: int = MAX_OPEN, ahead: bool = False) -> None:
+        self.max_open, self.ahead = max_open, ahead
         self._shards = shards
+        self._storages: dict[str, Readable] = {}
         self._open: OrderedDict[int, _File] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -35,26 +37,41 @@ class OpenShards:
         """`count` bytes of shard `number` from byte `start` on; fewer where it ends.
 
         Raises:
-            ShardError: the shard is gone, or its size is not the one that it was written with.
+            ShardError: the shard is missing, or its size has changed since it was written.
             OSError: storage fails.
         """
+        shard = self._shards[number]
+        if shard.source:
+            end = min(start + count, shard.size)
+            with open_stream(self._storage(shard.source), shard.path.name, end, start) as stream:
+                return stream.read()
         with self._lock:
             file = self._open.get(number)
             if file is None:
-                file = _File(self._shards[number])
-                while len(self._open) >= self.most:
+                file = _File(shard)
+                while len(self._open) >= self.max_open:
                     self._open.popitem(last=False)
                 self._open[number] = file
-            elif len(self._open) >= self.most:  # else none has to go
+            elif len(self._open) >= self.max_open:  # else none will be closed
                 self._open.move_to_end(number)
-            if self.ahead and start + count > file.fetched - AHEAD // 2:
+            if self.ahead and start + count > file.fetched - READ_AHEAD // 2:
                 file.fetch(start)
         return os.pread(file.descriptor, count, start)
+
+    def fresh(self) -> OpenShards:
+        """The same, with nothing open."""
+        return OpenShards(self._shards, self.max_open, self.ahead)
 
     def close(self) -> None:
         """Close the shards; reading opens them again."""
         with self._lock:
             self._open.clear()
+
+    def _storage(self, url: str) -> Readable:
+        with self._lock:
+            if url not in self._storages:
+                self._storages[url] = open_storage(url)
+            return self._storages[url]
 
 
 class _File:
@@ -76,8 +93,8 @@ class _File:
 
     def fetch(self, start: int) -> None:
         begin = max(start, self.fetched)
-        os.posix_fadvise(self.descriptor, begin, AHEAD, os.POSIX_FADV_WILLNEED)
-        self.fetched = begin + AHEAD
+        os.posix_fadvise(self.descriptor, begin, READ_AHEAD, os.POSIX_FADV_WILLNEED)
+        self.fetched = begin + READ_AHEAD
 
     def __del__(self) -> None:
         if self.descriptor >= 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import zlib
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -100,11 +101,19 @@ class ShardSet:
         self._checked = np.zeros(len(columns), bool)
 
     @classmethod
-    def open(cls, folders: list[str | Path] | list[str] | list[Path], split: str, kind: str = "any") -> ShardSet:
+    def open(
+        cls,
+        folders: list[str | Path] | list[str] | list[Path],
+        split: str,
+        kind: str = "any",
+        sources: Sequence[str] = (),
+    ) -> ShardSet:
         """Open the samples of `split` ("train", "val", "test") in `folders`.
 
         Args:
             kind: "pairs" refuses folders without MRIs; "any" takes both.
+            sources: if `folders` hold the tables only: for each folder, what its tars are read from (a folder, a URL or
+                `pipe:COMMAND`). Single samples are then read slowly.
 
         Raises:
             ShardError: a folder that is no finished shard set, lacks a shard or holds a cut or foreign one; a `faces`
@@ -124,10 +133,10 @@ class ShardSet:
                 )
         shards: list[Shard] = []
         parts = []
-        for folder in opened:
+        for folder, source in zip(opened, sources or [""] * len(opened), strict=True):
             table = folder.columns(split)
             names = sorted(set(table["shard"].unique().to_pylist()))
-            checked = [folder.shard(name) for name in names]
+            checked = [folder.remote_shard(name, source) if source else folder.shard(name) for name in names]
             place = {name: len(shards) + i for i, name in enumerate(names)}
             numbers = pa.array([place[name] for name in table["shard"].to_pylist()], pa.int32())
             parts.append(table.set_column(table.schema.get_field_index("shard"), "shard", numbers))
@@ -203,7 +212,7 @@ class ShardSet:
     def view(self, i: int) -> tuple[memoryview, memoryview | None, memoryview]:
         """`read` without a copy: the parts of one buffer."""
         # Written out: at 100,000 reads a second, loops and tuples would cost more than the reads.
-        shard, face_at, mri_at, json_at, face_size, mri_size, json_size, crc32 = self._index.item(i)
+        shard, face_at, mri_at, json_at, face_size, mri_size, json_size, _ = self._index.item(i)
         start = face_at - BLOCK
         data = self._bytes(i, shard, start, json_at + json_size - start)
         key = self._keys[i]
@@ -220,21 +229,41 @@ class ShardSet:
         if not data.startswith(key + _JSON, at - BLOCK):
             raise self.damaged(i, "json", "is not where the index says")
         text = whole[at:]
-        if self.verify == "always" or (self.verify == "first" and not self._checked[i]):
-            crc = zlib.crc32(face)
-            if mri is not None:
-                crc = zlib.crc32(mri, crc)
-            if zlib.crc32(text, crc) != crc32:
-                raise self.damaged(i, "face", "or its other parts changed since they were written (CRC-32)")
-            self._checked[i] = True
+        self.check(i, face, mri, text)
         return face, mri, text
+
+    def check(self, i: int, face: memoryview, mri: memoryview | None, text: memoryview) -> None:
+        """Compare the parts of sample `i` with its CRC-32, if `verify` demands it.
+
+        Raises:
+            SampleError: a byte has changed since they were written.
+        """
+        if self.verify == "never" or (self.verify == "first" and self._checked[i]):
+            return
+        crc = zlib.crc32(face)
+        if mri is not None:
+            crc = zlib.crc32(mri, crc)
+        if zlib.crc32(text, crc) != self._index["crc32"][i]:
+            raise self.damaged(i, "face", "or its other parts changed since they were written (CRC-32)")
+        self._checked[i] = True
 
     def damaged(self, i: int, name: str, what: str) -> SampleError:
         """An error about member `name` of sample `i` that names the shard, the key and the offset."""
         row = self._index[i]
         shard = self._shards[row["shard"]]
-        place = f"{shard.path} at byte {row[f'{name}_offset']} ({row[f'{name}_size']} bytes)"
-        return SampleError(i, f"the {name} of sample {self.key(i)} {what}", where=place, fix=verify(shard.path.parent))
+        place = f"{shard.where} at byte {row[f'{name}_offset']} ({row[f'{name}_size']} bytes)"
+        fix = verify(shard.source or shard.path.parent)
+        return SampleError(i, f"the {name} of sample {self.key(i)} {what}", where=place, fix=fix)
+
+    def shards_of(self, label: int) -> list[tuple[int, Shard]]:
+        """The tars with samples of one class (1 = fake), with their numbers."""
+        numbers = np.unique(self._index["shard"][self.labels == label])
+        return [(number, self._shards[number]) for number in numbers.tolist()]
+
+    def members(self, number: int, label: int) -> dict[str, int]:
+        """Key → id of the samples of one class in tar `number`."""
+        ids = np.flatnonzero((self._index["shard"] == number) & (self.labels == label))
+        return {self.key(i): i for i in ids.tolist()}
 
     def places(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """For each sample, (N,) int64 each: the number of its shard, and its offset there.
@@ -260,8 +289,8 @@ class ShardSet:
         return window
 
     def reopen(self) -> None:
-        """Forget the open files without closing them for others: for a forked process, whose locks may be taken."""
-        self.open_shards = OpenShards(self._shards, self.open_shards.most, self.open_shards.ahead)
+        """Forget the open files without closing them for others: for a forked process, whose locks may be held."""
+        self.open_shards = self.open_shards.fresh()
 
     def close(self) -> None:
         """Close the shards; reading opens them again."""
@@ -301,7 +330,7 @@ class ShardSet:
 
     def __getstate__(self) -> dict[str, Any]:  # for workers: neither open files nor the columns that only people read
         kept = {k: v for k, v in self.__dict__.items() if k not in ("rows", "open_shards")}
-        return {**kept, "_opening": (self.open_shards.most, self.open_shards.ahead)}
+        return {**kept, "_opening": (self.open_shards.max_open, self.open_shards.ahead)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         opening = state.pop("_opening")

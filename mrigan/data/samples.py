@@ -93,14 +93,26 @@ class Samples:
         self.on_bad = on_bad
         self._blacks: set[bytes] = set()  # half of all MRIs are the same black picture: decoded once
 
+    def batch_bytes(self, batch_size: int) -> int:
+        """Bytes of the pictures in a batch."""
+        return batch_size * 3 * self.size**2 * (2 if self.mri else 1)
+
     def encoded(self, i: int, epoch: int) -> Encoded:
         """Sample `i`, with its bytes checked.
 
         Raises:
             SampleError: it cannot be read, has changed since it was written, or is not a whole picture.
         """
+        return self.encoded_from(i, epoch, self.shards.view(i))
+
+    def encoded_from(self, i: int, epoch: int, parts: tuple[memoryview, memoryview | None, memoryview]) -> Encoded:
+        """Sample `i`, of a face, an MRI and a json that were read elsewhere.
+
+        Raises:
+            SampleError: a part is not a whole picture.
+        """
         rng = SampleRng.of(self.seed, epoch, self.shards.key(i))
-        face, mri, json = self.shards.view(i)
+        face, mri, json = parts
         if not self.mri or (mri is not None and self._is_black(i, mri)):
             mri = None
         for name, data in (("face", face), ("mri", mri)):

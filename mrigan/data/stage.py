@@ -27,7 +27,7 @@ from mrigan.shardset.layout import NAMES, Layout, parse_json
 from mrigan.shardset.manifest import Manifest, ShardEntry
 from mrigan.shardset.plan_file import parse_plan
 from mrigan.shardset.rows import select_rows
-from mrigan.storage import Storage, fetch, folder_of, is_url, partial_path, read_patiently
+from mrigan.storage import PIPE, Readable, fetch, folder_of, is_remote, open_storage, partial_path, read_patiently
 
 log = logging.getLogger(__name__)
 MAX_FETCHES = 4  # tars at a time
@@ -38,20 +38,21 @@ def local_folders(shards: Sequence[str | Path], cache: str | Path = "", splits: 
     """Folders of this machine that hold `shards`: themselves, or what is staged of them in `cache`.
 
     Args:
-        shards: shard folders, or URLs of them: http(s)://, s3://, file:// and what else fsspec knows.
+        shards: shard folders, or URLs of them: http(s)://, s3://, file:// and what else fsspec knows; or
+            `pipe:COMMAND`, see `mrigan.storage.PipeStorage`.
         cache: a folder on a local disk, for staging; "" = none. Every process of a node may call this at once.
         splits: whose tars to stage; none = tables only.
 
     Raises:
-        ConfigError: a URL and no cache, a protocol that cannot be read, a cache that is itself a shard folder.
+        ConfigError: a URL or a command without a cache, an unknown protocol, a cache that is itself a shard folder.
         ShardError: nothing there, the connection is lost for good, wrong bytes, no room, foreign files in the cache.
     """
     if cache:
         return [_staged(str(folder), Path(cache), splits) for folder in shards]
     for folder in shards:
-        if is_url(folder):
+        if is_remote(folder):
             raise ConfigError(
-                "data.shards is a URL, and shards are read from a local disk",
+                "data.shards is not a folder of this machine, and shards are read from a local disk",
                 where=folder,
                 fix="give data.cache=DIR, a folder on a disk of this node",
             )
@@ -61,9 +62,9 @@ def local_folders(shards: Sequence[str | Path], cache: str | Path = "", splits: 
 def _staged(url: str, cache: Path, splits: Sequence[str]) -> Path:
     if Layout(cache).manifest.exists():
         raise ConfigError("data.cache is itself a shard folder", where=cache, fix="give a folder of its own")
-    source = Storage(url)
+    source = open_storage(url)
     manifest = _manifest(source)
-    name = re.sub(r"[^\w.-]", "_", source.url.rpartition("/")[2]) or "shards"
+    name = "pipe" if url.startswith(PIPE) else re.sub(r"[^\w.-]", "_", source.url.rpartition("/")[2]) or "shards"
     layout = Layout(cache / f"{name}-{manifest.samples_sha256[:16]}")
     layout.root.mkdir(parents=True, exist_ok=True)
     with one_on_the_node(layout.root) as beat:
@@ -98,7 +99,7 @@ def _staged(url: str, cache: Path, splits: Sequence[str]) -> Path:
 
 
 def _fetch_all(
-    source: Storage, layout: Layout, format: int, shards: Sequence[ShardEntry], report: Callable[[int], None]
+    source: Readable, layout: Layout, format: int, shards: Sequence[ShardEntry], report: Callable[[int], None]
 ) -> None:
     def bring(shard: ShardEntry) -> None:
         tar = layout.shard(shard.shard)
@@ -115,7 +116,7 @@ def _fetch_all(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _manifest(source: Storage) -> Manifest:
+def _manifest(source: Readable) -> Manifest:
     name = NAMES.manifest.name
     try:
         return Manifest.of(parse_json(read_patiently(source, name)))
@@ -124,7 +125,7 @@ def _manifest(source: Storage) -> Manifest:
         raise ShardError(f"is no manifest of a shard set: {error}", where=source.where(name), fix=fix) from None
 
 
-def _copy(source: Storage, path: Path, check: Callable[[bytes], object] = bytes) -> None:
+def _copy(source: Readable, path: Path, check: Callable[[bytes], object] = bytes) -> None:
     """Copy a small file of the set to `path`, whole or not at all; not if `check` raises ValueError."""
     data = read_patiently(source, path.name)
     try:

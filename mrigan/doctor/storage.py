@@ -13,7 +13,7 @@ from pathlib import Path
 from mrigan.errors import MriganError
 from mrigan.finding import Finding, note, ok, problem, warning
 from mrigan.shardset.layout import Layout
-from mrigan.storage import folder_of, is_url
+from mrigan.storage import folder_of, is_remote
 
 MIN_FREE, ENOUGH_FREE = 2 << 30, 20 << 30  # bytes; a checkpoint of MRI-GAN has .7 GB, a run keeps at least four
 MEASURED = 128 << 20  # bytes that are written and read to measure the speed
@@ -110,7 +110,7 @@ def check_separation(folders: Sequence[str]) -> Iterator[Finding]:
     """Whether the splits of all shard folders are separate. Folders at URLs are checked after they are fetched."""
     from mrigan.data import check_separate
 
-    local = [folder_of(folder) for folder in folders if not is_url(folder)]
+    local = [folder_of(folder) for folder in folders if not is_remote(folder)]
     local = [folder for folder in local if Layout(folder).samples.is_file()]
     if not local:
         return
@@ -132,7 +132,7 @@ def check_shards(folder: str, splits: tuple[str, str], kind: str = "any") -> Ite
         splits: for training and for validation.
         kind: "pairs" or "any"; see `ShardSet.open`.
     """
-    if is_url(folder):
+    if is_remote(folder):
         yield note("shards", f"{folder} is checked when it is fetched: size and SHA-256 of every shard")
         return
     from mrigan.data import ShardSet

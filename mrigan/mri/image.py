@@ -85,6 +85,9 @@ def _chosen(original: Tensor, face: Tensor, metric: str, options: dict[str, Any]
 
 
 def _function(name: str) -> Callable[..., Tensor]:
-    module, _, attribute = METRICS[name].rpartition(".")
+    entry = METRICS[name]
+    if callable(entry):
+        return entry
+    module, _, attribute = entry.rpartition(".")
     function: Callable[..., Tensor] = getattr(import_module(f"mrigan.mri.{module}"), attribute)
     return function

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-# Name → module and function (original, face, **options) → MRI in 0...255 (0 = equal), not yet clipped. Both pictures
-# are (N, 3, H, W), uint8 or float. To add a metric: a file with such a function, a line here, an oracle in the tests.
-METRICS: dict[str, str] = {
+from collections.abc import Callable
+from typing import Any
+
+# Name → function (original, face, **options) → MRI in 0...255 (0 = equal), not yet clipped; or "module.function" of the
+# package. Both pictures are (N, 3, H, W), uint8 or float. To add a metric: a file with such a function, a line here, an
+# oracle in the tests.
+METRICS: dict[str, str | Callable[..., Any]] = {
     "ssim": "ssim.ssim_mri",
     "ms-ssim": "ms_ssim.ms_ssim_mri",
     "l1": "differences.l1_mri",

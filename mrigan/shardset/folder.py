@@ -23,10 +23,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar: its path, and the size that the manifest promises."""
+    """One tar.
+
+    Attributes:
+        path: where it is, or would be if it were staged.
+        size: bytes, as the manifest says.
+        source: if it is not on this machine: the folder, URL or `pipe:COMMAND` that it is read from.
+    """
 
     path: Path
     size: int
+    source: str = ""
+
+    @property
+    def where(self) -> str:
+        """Its place in words, for messages."""
+        return f"{self.path.name} of {self.source}" if self.source else str(self.path)
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,13 @@ class ShardFolder:
         fake = pa.array(np.asarray(table["label"].to_pylist(), dtype=object) == "fake")
         return table.drop_columns("label").append_column("fake", fake)
 
+    def remote_shard(self, name: str, source: str) -> Shard:
+        """A tar that is read from `source`, as the manifest lists it."""
+        entry = self.manifest.shards.get(name)
+        if entry is None:
+            raise ShardError(f"manifest.json does not list {name}", where=self.path, fix=verify(source))
+        return Shard(self.path / name, entry.bytes, source)
+
     def shard(self, name: str) -> Shard:
         """Check a tar's size, its sidecar and its plan against the manifest; `verify` checks the contents.
 
@@ -130,6 +149,6 @@ def splits_of(folders: list[ShardFolder]) -> str:
     return ", ".join(f"{split or '(none)'} {count}" for split, count in sorted(counts.items())) or "no samples at all"
 
 
-def verify(folder: Path) -> str:
+def verify(folder: Path | str) -> str:
     """What to do about a damaged set."""
     return f"mrigan shards verify {folder}"

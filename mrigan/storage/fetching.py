@@ -8,32 +8,43 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from mrigan.errors import ShardError
 from mrigan.files import failpoint, not_writable, sync_folder
-from mrigan.storage.urls import CHUNK_BYTES, Storage
+from mrigan.storage.urls import CHUNK_BYTES
 
 log = logging.getLogger(__name__)
 MAX_TRIES = 5  # in a row without a byte
 FIRST_PAUSE = 1.0  # seconds after the first failure; doubled after each further one
 
 
-def read_patiently(storage: Storage, name: str) -> bytes:
+class Readable(Protocol):
+    """A place to read from: `Storage`, or `PipeStorage`; see there for the methods."""
+
+    @property
+    def url(self) -> str: ...
+    def where(self, name: str) -> str: ...
+    def read_once(self, name: str) -> bytes: ...
+    def chunks(self, name: str, start: int) -> Iterator[bytes]: ...
+
+
+def read_patiently(storage: Readable, name: str) -> bytes:
     """A small file, in at most `MAX_TRIES` tries.
 
     Raises:
         ShardError: it does not exist, or cannot be read.
     """
-    tries = _Tries(storage.where(name))
+    tries = Tries(storage.where(name))
     while True:
         try:
             return storage.read_once(name)
-        except _failures() as error:
+        except failures() as error:
             tries.failed(error)
 
 
 def fetch(
-    storage: Storage, name: str, target: Path, *, size: int, sha256: str, advance: Callable[[int], None] | None = None
+    storage: Readable, name: str, target: Path, *, size: int, sha256: str, advance: Callable[[int], None] | None = None
 ) -> None:
     """Copy a file to `target`, checked. After a failure `.NAME.part` is kept, and the next call continues it.
 
@@ -48,7 +59,7 @@ def fetch(
     """
     report = advance or (lambda _: None)
     part = partial_path(target)
-    tries = _Tries(storage.where(name))
+    tries = Tries(storage.where(name))
     mismatches = 0
     while True:
         present = part.stat().st_size if part.exists() else 0
@@ -63,7 +74,7 @@ def fetch(
             part.unlink()
             report(-present)
             continue
-        except _failures() as error:
+        except failures() as error:
             tries.failed(error)
             continue
         length = part.stat().st_size
@@ -91,7 +102,7 @@ def partial_path(target: Path) -> Path:
     return target.parent / f".{target.name}.part"
 
 
-def _append(chunks: Iterator[bytes], part: Path, tries: _Tries, report: Callable[[int], None]) -> str:
+def _append(chunks: Iterator[bytes], part: Path, tries: Tries, report: Callable[[int], None]) -> str:
     """Append what is missing, on disk when it returns; the SHA-256 of the whole."""
     digest = hashlib.sha256()
     with open(part, "a+b", buffering=0) as file:  # unbuffered: what arrived stays, whatever happens next
@@ -111,7 +122,7 @@ def _append(chunks: Iterator[bytes], part: Path, tries: _Tries, report: Callable
     return digest.hexdigest()
 
 
-class _Tries:
+class Tries:
     """Failures in a row, and the pauses between them."""
 
     def __init__(self, where: str) -> None:
@@ -137,7 +148,7 @@ class _Tries:
         time.sleep(FIRST_PAUSE * 2 ** (self.count - 1))
 
 
-def _failures() -> tuple[type[BaseException], ...]:
+def failures() -> tuple[type[BaseException], ...]:
     """What a connection may end with."""
     import aiohttp
 

@@ -90,9 +90,13 @@ class TrainingData:
                 "data.shards is empty", fix="give data.shards=DIR, what `mrigan shards build DIR` has made"
             )
         folders = shard_folders(data)
-        shards, held_out = (ShardSet.open(folders, split, task.shard_kind) for split in (TRAIN_SPLIT, data.val_split))
+        streamed = data.loader == "webdataset"
+        shards = ShardSet.open(folders, TRAIN_SPLIT, task.shard_kind, data.shards if streamed else ())
+        held_out = ShardSet.open(folders, data.val_split, task.shard_kind)
         check_separate(folders)
         shards.verify = held_out.verify = data.verify
+        if streamed:
+            _check_streamed(data, world)
         blends = data.self_blend
         if blends.use:
             recipe, margin = pair_recipe(blends), face_settings(folders)["margin"]
@@ -122,7 +126,9 @@ class TrainingData:
         return cls(task, world, shards, held_out, plan, train.steps or plan.steps(train.epochs, train.batch_size))
 
     def keys(self, place: int, rank: int | None = None) -> list[str]:
-        """The keys of the samples of a batch of the plan, of one rank or of all."""
+        """The keys of the samples of a batch of the plan, of one rank or of all; none if the samples are streamed."""
+        if self.task.config.data.loader == "webdataset":
+            return []
         ids = self.plan.batch(place, self.task.config.train.batch_size)
         mine = ids if rank is None else self.plan.rank_slice(ids, rank, self.world.size)
         return [self.train.key(int(i)) for i in mine]
@@ -159,6 +165,11 @@ class TrainingData:
     def _loader(self, start: int, stop: int) -> Loader:
         config, inputs = self.task.config, self.task.inputs
         data = config.data
+        if start and data.loader == "webdataset" and self.world.main:
+            log.warning(
+                "data.loader=webdataset: the stream starts again at step %d, in another order. Samples of the "
+                "interrupted pass may come twice or not at all; the result is not that of an undisturbed run", start
+            )  # fmt: skip
         common = {"size": inputs.size, "mri": inputs.mri, "seed": config.train.seed, "on_bad": data.on_bad}
         samples = (
             SelfBlends(self.train, **common, flip=data.flip, train=True)
@@ -213,5 +224,20 @@ def _whole(bounds: list[float]) -> tuple[int, int]:
 
 
 def shard_folders(data: DataConfig) -> list[Path]:
-    """The folders of this node that hold the shards; where they are elsewhere, they are staged first."""
-    return local_folders(data.shards, data.cache, (TRAIN_SPLIT, data.val_split))
+    """The folders of this node that hold the shards; remote ones are staged first (streamed ones without their training
+    shards)."""
+    splits = (data.val_split,) if data.loader == "webdataset" else (TRAIN_SPLIT, data.val_split)
+    return local_folders(data.shards, data.cache, splits)
+
+
+def _check_streamed(data: DataConfig, world: World) -> None:
+    """Refuse what streaming cannot do, and say what it does not promise."""
+    if data.shuffle == "window":
+        raise ConfigError("data.loader=webdataset has no windows: it shuffles by itself", fix="data.shuffle=full")
+    if data.self_blend.use:
+        raise ConfigError("data.loader=webdataset makes no self-blends", fix="another data.loader")
+    if world.main:
+        log.info(
+            "data.loader=webdataset streams the training shards: an epoch is a number of samples, not exactly one "
+            "pass; classes are balanced on average only; a resumed run differs from an undisturbed one"
+        )

@@ -24,7 +24,7 @@ from mrigan.engine.checkpoint import CheckpointStore
 from mrigan.engine.seeding import deterministic
 from mrigan.errors import CheckpointError
 from mrigan.health import Watchdog
-from mrigan.storage import is_url
+from mrigan.storage import is_remote
 from mrigan.training.callbacks.system import peak_memory
 from mrigan.training.data import TrainingData
 from mrigan.training.flops import flops_per_image
@@ -47,7 +47,7 @@ def dry_run(name: str, config: Any, new: bool, say: Callable[[str], None]) -> No
         MriganError: what the training itself would raise before its second step; `CheckpointError` where the run folder
             would not take this config.
     """
-    if not any(is_url(folder) for folder in config.data.shards):
+    if not any(map(is_remote, config.data.shards)):
         config.data.cache = ""  # shards are read where they are; those at a URL have to be staged
     task = find_task(name).task_class()(config)
     with joined_world(task) as world:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mrigan.data import EpochPlan, ShardSet
+from tests.data.serving import Serve, Server
 from tests.data.shards import Sample, make_samples, write_shards
 
 
@@ -40,3 +41,17 @@ def others() -> Iterator[set]:
     before = set(multiprocessing.active_children())
     yield before
     assert set(multiprocessing.active_children()) <= before
+
+
+@pytest.fixture
+def serve(pairs: Path, tmp_path: Path) -> Iterator[Serve]:
+    """Start servers over the set of pairs."""
+    started = []
+
+    def start(root: Path = pairs, **faults: object) -> Server:
+        started.append(Server(root, tmp_path, **faults))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()

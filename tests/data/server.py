@@ -1,9 +1,9 @@
 """A file server in a process of its own, with faults: `python server.py ROOT FAULTS.json LOG CACHE`; prints its port.
 
 FAULTS maps a file name to what happens to its next responses, one after another: {"cut": N} ends the connection after N
-bytes, {"die": N} the server (both once those are in a `.part` in CACHE), {"flip": N} flips a bit of byte N, {"hang": N}
-sends no more after N bytes, {} nothing. "ranges": false ignores them, as Python's own server does. LOG gets a line a
-request: the file and where it begins.
+bytes, {"die": N} the server (both once those are in a `.part` in CACHE), {"short": N} ends the connection after N bytes
+without a look at CACHE, {"flip": N} flips a bit of byte N, {"hang": N} sends no more after N bytes, {} nothing.
+"ranges": false ignores them, as Python's own server does. LOG gets a line a request: the file and where it begins.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import socket
 import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -47,7 +48,7 @@ class Handler(SimpleHTTPRequestHandler):
         body = bytearray(data[start:stop])
         if "flip" in fault:
             body[fault["flip"]] ^= 1
-        end = next((fault[word] for word in ("cut", "die", "hang") if word in fault), len(body))
+        end = next((fault[word] for word in ("cut", "die", "hang", "short") if word in fault), len(body))
         self.wfile.write(body[:end])
         self.wfile.flush()
         if ("cut" in fault or "die" in fault) and end:  # bytes under way would be lost with the connection
@@ -57,6 +58,9 @@ class Handler(SimpleHTTPRequestHandler):
             os._exit(1)
         if "hang" in fault:
             threading.Event().wait()
+        if "short" in fault:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_WR)  # after the bytes
         if "cut" in fault:
             self.close_connection = True
             self.connection.close()

@@ -224,7 +224,7 @@ def test_places_depend_on_the_data_only(pairs: Path, tmp_path: Path) -> None:
 
 def test_threads_share_few_open_files(folder: Path) -> None:
     shards = ShardSet.open([folder], "train")
-    shards.open_shards.most = 1  # each read closes what another thread reads from
+    shards.open_shards.max_open = 1  # each read closes what another thread reads from
     expected = [shards.read(i) for i in range(len(shards))]
     with ThreadPoolExecutor(4) as pool:
         for _ in range(20):
@@ -236,7 +236,7 @@ def test_threads_share_few_open_files(folder: Path) -> None:
 def test_a_front_that_moves_is_fetched_ahead_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shards = ShardSet.open([folder], "train")
     shards.open_shards.ahead = True
-    monkeypatch.setattr(open_shards, "AHEAD", 20_000)
+    monkeypatch.setattr(open_shards, "READ_AHEAD", 20_000)
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "posix_fadvise", lambda fd, start, count, how: asked.append((start, start + count)))
     mine = [i for i, name in enumerate(shards.rows["shard"].to_pylist()) if name == TAR]
@@ -274,7 +274,7 @@ def test_open_files_are_few_and_closed(folder: Path) -> None:
     assert _open_tars(folder) == 9
     shards.close()
     assert _open_tars(folder) == 0
-    shards.open_shards.most = 2
+    shards.open_shards.max_open = 2
     assert [shards.read(i) for i in range(len(shards))] == all_at_once
     assert _open_tars(folder) == 2
     again = pickle.loads(pickle.dumps(shards))

@@ -8,9 +8,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,54 +17,12 @@ from mrigan.errors import ConfigError, ShardError
 from mrigan.files import sha256_file
 from mrigan.storage import fetching
 from tests.builders import train_loader
+from tests.data.serving import Serve
 from tests.data.shards import SIZE
 
 TAR = "train-real-000001.tar"
 BEYOND, WHOLE = "train-fake-000000.tar", "train-fake-000001.tar"
 CONTEXT = multiprocessing.get_context("spawn")
-
-
-class Server:
-    """`tests/data/server.py` over a folder."""
-
-    def __init__(self, root: Path, beside: Path, **faults: object) -> None:
-        (beside / "faults.json").write_text(json.dumps(faults))
-        self.log = beside / "requests.log"
-        self.log.write_text("")
-        script = Path(__file__).with_name("server.py")
-        self.process = subprocess.Popen(
-            [sys.executable, script, root.parent, beside / "faults.json", self.log, beside / "cache"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/{root.name}"
-
-    def requests(self, name: str) -> list[int]:
-        """Where the requests for a file began."""
-        lines = [line.split() for line in self.log.read_text().splitlines()]
-        return [int(start) for file, start in lines if file == name]
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
-Serve = Callable[..., Server]
-
-
-@pytest.fixture
-def serve(pairs: Path, tmp_path: Path) -> Iterator[Serve]:
-    """Start servers over the set of pairs."""
-    started = []
-
-    def start(root: Path = pairs, **faults: object) -> Server:
-        started.append(Server(root, tmp_path, **faults))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +68,7 @@ def test_folders_and_file_urls_need_no_cache_and_can_have_one(pairs: Path, tmp_p
     for url in (str(pairs), f"file://{pairs}"):
         same(stage(url, tmp_path / "cache"), pairs)
     assert len(list((tmp_path / "cache").iterdir())) == 1
-    with pytest.raises(ConfigError, match=r"is a URL(.|\n)*data.cache=DIR"):
+    with pytest.raises(ConfigError, match=r"is not a folder of this machine(.|\n)*data.cache=DIR"):
         local_folders(["http://127.0.0.1:1/x"])
 
 

@@ -171,7 +171,7 @@ def test_a_loader_opens_each_shard_about_once(pairs: Path, monkeypatch: pytest.M
         return read(self, number, start, count)
 
     monkeypatch.setattr(OpenShards, "read", watched)
-    shards.open_shards.most = 4
+    shards.open_shards.max_open = 4
 
     def opens(plan: EpochPlan) -> int:
         opened.clear()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +19,7 @@ from mrigan.detect.inputs import expand
 from mrigan.errors import ConfigError, InputError, ModelError, MriganError
 from mrigan.models import load_bundle
 from mrigan.sample import make_sample
-from tests.conftest import ROOT
+from tests.builders import run_example
 
 
 @pytest.fixture(scope="module")
@@ -132,16 +130,6 @@ def test_the_package_is_light_and_the_room_can_be_called(tmp_path: Path) -> None
     assert mrigan.mri_image(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)).sum() == 0
 
 
-def run_example(name: str, *arguments: object, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    before = sys.argv
-    sys.argv = [name, *map(str, arguments)]
-    try:
-        runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
-    finally:
-        sys.argv = before
-    return capsys.readouterr().out.splitlines()
-
-
 def test_the_examples(models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sample = make_sample(tmp_path / "sample", people=2, seconds=0.4, workers=1)
     video = next((sample / "unseen").glob("fake*.mp4"))
@@ -158,7 +146,3 @@ def test_the_examples(models: dict[str, Path], tmp_path: Path, capsys: pytest.Ca
     lines = run_example("score_faces.py", folder, "--model", models["fake"], capsys=capsys)
     assert [line.split()[1] for line in sorted(lines, key=lambda line: line.split()[1])] == ["0.png", "1.png"]
     assert float(lines[0].split()[0]) == pytest.approx(judged.examples[0].prob, abs=1e-3)
-    [line] = run_example("draw_mris.py", folder / "0.png", folder / "1.png", tmp_path / "mri.png", capsys=capsys)
-    assert "mean of the MRI" in line
-    assert cv2.imread(str(tmp_path / "mri.png")).shape == (256, 768, 3)
-    assert sorted(os.listdir(ROOT / "examples")) == ["draw_mris.py", "judge_videos.py", "score_faces.py"]

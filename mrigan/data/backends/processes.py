@@ -45,12 +45,37 @@ class ProcessLoader(Loader):
         self, samples: Samples, requests: Iterable[Request], *, batch_size: int, workers: int, pin_memory: bool
     ) -> None:
         super().__init__()
+        batch_bytes = samples.batch_bytes(batch_size)
+        self._batches = BatchProcesses(BatchDataset(samples), requests, batch_bytes, workers, pin_memory)
+
+    def _next(self) -> Batch:
+        return next(self._batches)
+
+    def _stop(self) -> None:
+        self._batches.close()
+
+
+class BatchProcesses(Iterator[Batch]):
+    """Worker processes that make batches.
+
+    Args:
+        dataset: what they run. It has the attribute `samples` and returns a `Batch` or a `Failure`.
+        requests: the items that are asked of it; None = each worker iterates over it.
+        batch_bytes: of the pictures in the largest batch.
+
+    Raises:
+        ConfigError: shared memory is too small.
+    """
+
+    def __init__(
+        self, dataset: Any, requests: Iterable[Request] | None, batch_bytes: int, workers: int, pin_memory: bool
+    ) -> None:
         self._batches: Any = None  # torch's iterator, until it is closed
-        _check_shared_memory(batch_size * 3 * samples.size**2 * (2 if samples.mri else 1), workers)
+        _check_shared_memory(batch_bytes, workers)
         # The DataLoader draws a base seed: from its own generator, because an exact resume needs torch's global state
         # unchanged.
         loader = DataLoader(
-            BatchDataset(samples),
+            dataset,
             batch_size=None,
             sampler=requests,
             num_workers=workers,
@@ -67,7 +92,7 @@ class ProcessLoader(Loader):
         self._at_exit = partial(_close, weakref.ref(self))
         atexit.register(self._at_exit)
 
-    def _next(self) -> Batch:
+    def __next__(self) -> Batch:
         try:
             batch = next(self._batches)
         except (RuntimeError, ConnectionError, EOFError) as error:
@@ -81,7 +106,8 @@ class ProcessLoader(Loader):
             raise ShardError(batch.what, where=batch.where, fix=batch.fix)
         return batch
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """Stop the processes and wait for them."""
         batches, self._batches = self._batches, None
         if batches is None:
             return
@@ -92,10 +118,10 @@ class ProcessLoader(Loader):
                 worker.kill()
 
 
-def _close(loader: weakref.ref[ProcessLoader]) -> None:
-    open_loader = loader()
-    if open_loader is not None:
-        open_loader.close()
+def _close(processes: weakref.ref[BatchProcesses]) -> None:
+    open_processes = processes()
+    if open_processes is not None:
+        open_processes.close()
 
 
 @contextmanager

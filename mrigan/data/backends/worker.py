@@ -26,6 +26,11 @@ class Failure:
     where: str
     fix: str | None
 
+    @classmethod
+    def of(cls, error: ShardError) -> Failure:
+        """The error of a worker."""
+        return cls(error.what, str(error.where), error.fix)
+
 
 class BatchDataset(Dataset[Any]):
     """Runs in the workers: `dataset[request]` is the batch, or its error."""
@@ -35,14 +40,14 @@ class BatchDataset(Dataset[Any]):
 
     def __getitem__(self, request: Request) -> Batch | Failure:
         try:
-            batch = DecodedBatch(self.samples, request, _shared)
+            batch = DecodedBatch(self.samples, request, shared_memory)
             batch.fill(0, len(request))
             return batch.finished()
         except ShardError as error:
-            return Failure(error.what, str(error.where), error.fix)
+            return Failure.of(error)
 
 
-def _shared(shape: tuple[int, ...]) -> torch.Tensor:
+def shared_memory(shape: tuple[int, ...]) -> torch.Tensor:
     """Memory for pictures; in a worker it is shared, so the batch reaches the main process without a copy."""
     if get_worker_info() is None:
         return torch.empty(shape, dtype=torch.uint8)
@@ -65,5 +70,5 @@ def start_worker(_: int) -> None:
     accept_signals()
     worker = get_worker_info()
     assert worker is not None
-    assert isinstance(worker.dataset, BatchDataset)
-    worker.dataset.samples.shards.reopen()  # a thread of the parent may have held its lock during the fork
+    dataset: Any = worker.dataset
+    dataset.samples.shards.reopen()  # a thread of the parent may have held its lock during the fork

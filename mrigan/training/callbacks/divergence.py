@@ -98,6 +98,8 @@ class Divergence(Callback):
 
     def _samples(self, trouble: Trouble) -> str:
         keys = self.job.data.keys(trouble.steps[0] - 1 + self.job.state.left_out, trouble.rank)
+        if not keys:
+            return "samples of a stream, whose keys are not kept"
         more = f" and {len(keys) - MAX_KEYS} more" if len(keys) > MAX_KEYS else ""
         return f"samples {', '.join(keys[:MAX_KEYS])}{more}"
 
