@@ -31,6 +31,7 @@ from mrigan.imaging.recipe import draw_step
 from mrigan.imaging.treatment import Treatment
 from mrigan.mri import METRICS, stored_mri
 from tests.documented import code
+from tests.imaging.records import treatment_of
 from tests.training.runs import hashes, run_gan, status, write_tiny_shards
 
 TABLES = (READERS, METRICS, CORRUPTIONS, AUGMENTATIONS, STRATEGIES, ENGINES)
@@ -82,7 +83,7 @@ def test_an_augmentation() -> None:
     code("An augmentation")
     step = draw_step("augmentation", "detail", Die(0, "family"))
     assert step.settings["factor"] in (2, 3, 4)
-    treatment = Treatment.from_record(Treatment(0, "family", (step,)).record(5))
+    treatment = treatment_of(Treatment(0, "family", (step,)).record(5))
     stripes = np.zeros((48, 48, 3), np.uint8)
     stripes[:, ::2] = 200
     blurred = treatment.apply(stripes, 5)

@@ -1,4 +1,4 @@
-"""Random orders that outlive libraries: a 64-bit hash of each id, to be sorted."""
+"""Random orders that do not depend on a library's version: a 64-bit hash of each id, to be sorted."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from mrigan.data.backends.decoder import BatchDecodeError, BatchDecoder, probe
 from mrigan.data.backends.nvjpeg import TorchvisionDecoder
 from mrigan.data.backends.processes import ProcessLoader
 from mrigan.data.backends.threads import ThreadLoader
-from mrigan.data.backends.webdataset import Stream, WebDatasetLoader
+from mrigan.data.backends.webdataset import SampleStream, WebDatasetLoader
 from mrigan.data.batch import Request
 from mrigan.data.plan import EpochPlan, rank_range
 from mrigan.data.reader import ShardSet
@@ -107,7 +107,7 @@ def make_loader(
         if options.decode_on == "cuda":
             raise ConfigError("data.loader=webdataset decodes on the CPU", fix="data.decode_on=cpu")
         fakes = 0.5 if plan.balance else float(samples.shards.labels.mean())
-        stream = Stream(samples, part.stop - part.start, fakes, steps.start, rank, world_size)
+        stream = SampleStream(samples, part.stop - part.start, fakes, steps.start, rank, world_size)
         return WebDatasetLoader(stream, steps, workers=options.workers, pin_memory=options.pin_memory)
 
     def requests() -> Iterator[Request]:

@@ -1,4 +1,4 @@
-"""One process of a node does the work, the others wait for it: with a limit on standing still, not on the whole."""
+"""One process of a node does the work while the others wait; the time without progress is limited."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from mrigan.errors import MriganError, ShardError
 from mrigan.files import write_json
 
-STALLED = 900.0  # seconds in which the worker does not say that it goes on
-POLL = 0.2  # seconds
+MAX_STALL_S = 900.0  # without progress
+POLL_S = 0.2
 
 
 @contextmanager
@@ -22,11 +22,11 @@ def one_on_the_node(folder: Path) -> Iterator[Callable[[], None]]:
     """Hold `folder/.lock`, alone on this machine; the lock dies with its process.
 
     Yields:
-        What the holder calls now and then, so that those who wait know that it goes on.
+        A function that the holder calls to report progress to the waiting processes.
 
     Raises:
-        ShardError: the holder stood still for `STALLED` seconds; or it failed while this process waited: with its
-            error, so that not every rank tries in turn what cannot be done.
+        ShardError: the holder made no progress for `MAX_STALL_S` seconds. Or it failed while this process waited; then
+            with its error, so that the ranks do not try the same in vain, one after another.
     """
     path, failed = folder / ".lock", folder / ".failed.json"
     # A POSIX record lock: forked loader workers, which outlive a kill -9, do not inherit it.
@@ -57,7 +57,7 @@ def one_on_the_node(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 def _acquire(descriptor: int, path: Path) -> bool:
-    """Whether another one held the lock before."""
+    """Wait for the lock. Returns whether another process held it."""
     waited = False
     while True:
         try:
@@ -67,14 +67,14 @@ def _acquire(descriptor: int, path: Path) -> bool:
         else:
             return waited
         quiet = time.time() - path.stat().st_mtime
-        if quiet > STALLED:
+        if quiet > MAX_STALL_S:
             raise ShardError(
                 f"process {os.pread(descriptor, 20, 0).decode()} of this node stages the shards and has stood still "
                 f"for {quiet:.0f} seconds",
                 where=path.parent,
-                fix="see what it waits for; end it and start again: what has come is kept",
+                fix="find what it waits for; end it and start again: what has arrived is kept",
             )
-        time.sleep(POLL)
+        time.sleep(POLL_S)
 
 
 def _error(failed: Path) -> ShardError:

@@ -1,13 +1,13 @@
 """The epoch plan: the only place that decides the order and the balance of training samples.
 
-It is a pure function of (labels, seed, epoch) and, in a window, of the shards and the global batch. Everything random
-in it is a 64-bit hash of the sample id (SplitMix64, a bijection, so no two samples tie), sorted: no library's random
-generator takes part, and the order is the same on every machine and with every version of NumPy, for ever. A change of
-the rule raises `PLAN_VERSION`, which enters the hash.
+It is a pure function of (labels, seed, epoch) and, in a window, of the shards and the global batch. Random orders are
+made by sorting a 64-bit hash of each sample id (SplitMix64, a bijection, so no two samples are equal). No library's
+random generator is used, so the order is the same on every machine and with every version of NumPy. `PLAN_VERSION` is
+part of the hash; a change of the rule increases it.
 
-Samples are a stream, epoch after epoch. Step k takes the k-th run of `global_batch` samples, which may straddle two
-epochs; so every batch is full, every rank has the same number of batches, and a run resumes at any step, on any number
-of ranks, without replaying what came before.
+Samples are a sequence, epoch after epoch. Step k takes the k-th `global_batch` of them, which may contain the end of
+one epoch and the start of the next. So every batch is full, every rank has the same number of batches, and a run
+resumes at any step, on any number of ranks, without repeating what came before.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from mrigan.data.window import ShardWindow
 from mrigan.errors import ConfigError, ShardError
 
 PLAN_VERSION = 1
-_CACHED_EPOCHS = 2  # a batch may straddle two
+_CACHED_EPOCHS = 2  # a batch may contain samples of two
 
 
 class EpochPlan:
-    """Which sample comes when.
+    """The order of the samples.
 
-    Balanced: an epoch holds every sample of the smaller class once and as many of the larger class, redrawn each epoch
-    without replacement, shuffled together. Unbalanced: every sample once.
+    Balanced: an epoch holds every sample of the smaller class once, and as many of the larger class, drawn again for
+    each epoch without replacement, shuffled together. Unbalanced: every sample once.
 
     Ids are indices into `labels`. A `ShardSet` sorts its samples by key, so the plan depends on the data only, not on
     the order in which folders were given or rows were written.
@@ -39,11 +39,11 @@ class EpochPlan:
     Args:
         labels: (N,), 1 = fake, 0 = real.
         seed: any integer.
-        window: None, the whole epoch is shuffled; else see `ShardWindow`. What an epoch holds is the same.
+        window: None = the whole epoch is shuffled; else see `ShardWindow`. An epoch holds the same samples.
         balance: False keeps every sample of both classes.
 
     Raises:
-        ShardError: no sample at all, or a balanced plan without samples of one class.
+        ShardError: no samples, or a balanced plan without samples of one class.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class EpochPlan:
         if balance and not all(len(ids) for ids in classes):
             missing = "real" if len(classes[0]) == 0 else "fake"
             raise ShardError(
-                f"no {missing} sample among {len(fake)}, and training is balanced: it needs both classes",
+                f"no {missing} sample among {len(fake)}; balanced training needs both classes",
                 fix="check the split and the shard folders, or plan without balance",
             )
         if len(fake) == 0:
@@ -80,11 +80,11 @@ class EpochPlan:
         return self._cache[epoch]
 
     def batch(self, step: int, global_batch: int) -> Ids:
-        """The ids of global batch `step` (from 0), (global_batch,) int64: the stream from step * global_batch on."""
+        """The ids of global batch `step` (from 0), (global_batch,) int64."""
         return self.batch_with_epochs(step, global_batch)[0]
 
     def batch_with_epochs(self, step: int, global_batch: int) -> tuple[Ids, Ids]:
-        """`batch`, and the epoch that each of its samples belongs to."""
+        """`batch`, and the epoch of each of its samples."""
         if step < 0 or global_batch < 1:
             raise ValueError(f"step {step} or global batch {global_batch} is out of range")
         if self.window is not None and self.window.global_batch != global_batch:
@@ -100,12 +100,12 @@ class EpochPlan:
         return np.concatenate(ids), np.concatenate(epochs)
 
     def steps(self, epochs: float, global_batch: int) -> int:
-        """The number of steps that shows `epochs` epochs in full: rounded up to a whole batch."""
+        """The number of steps that covers `epochs` epochs, rounded up to a whole batch."""
         return max(1, -int(-epochs * self._length // global_batch))
 
     @staticmethod
     def rank_slice(ids: Ids, rank: int, world_size: int) -> Ids:
-        """The part of a global batch that `rank` takes: the rank-th of `world_size` equal runs."""
+        """The part of a global batch that belongs to `rank`: the rank-th of `world_size` equal parts."""
         return ids[rank_range(len(ids), rank, world_size)]
 
     def _draw(self, epoch: int) -> Ids:
@@ -153,14 +153,14 @@ class PairedPlan(EpochPlan):
 
 
 def rank_range(global_batch: int, rank: int, world_size: int) -> slice:
-    """Where a rank's part of a global batch lies.
+    """The slice of a global batch that belongs to a rank.
 
     Raises:
-        ConfigError: the batch does not divide evenly among the ranks.
+        ConfigError: the batch cannot be divided evenly among the ranks.
     """
     if global_batch % world_size:
         raise ConfigError(
-            f"a global batch of {global_batch} cannot be shared evenly by {world_size} ranks",
+            f"a global batch of {global_batch} cannot be divided evenly among {world_size} ranks",
             fix=f"set train.batch_size to a multiple of {world_size}",
         )
     if not 0 <= rank < world_size:

@@ -1,8 +1,8 @@
-"""Shards by index: which samples a set of shard folders holds, and their bytes in any order.
+"""Shards by index: the samples of a set of shard folders, and their bytes in any order.
 
 Plain webdataset reads tars from front to back; the offsets in `samples.parquet` let us read any sample at any time, so
-that the epoch plan alone decides the order. A sample is one positioned read: from page cache as fast as a memory map,
-and where storage fails or a shard is cut meanwhile, it is an error, while a map would kill the process (SIGBUS).
+that the epoch plan alone decides the order. A sample is one positioned read. From page cache it is as fast as a memory
+map; but if storage fails or a shard is cut meanwhile, it raises an error, where a map would kill the process (SIGBUS).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _INDEX = np.dtype(
 
 
 class SampleError(ShardError):
-    """One sample cannot be read or decoded; it names the shard, the key and the offset, and others may be well.
+    """One sample cannot be read or decoded. The error names the shard, the key and the offset.
 
     Attributes:
         sample: its place in the `ShardSet`.
@@ -68,12 +68,12 @@ class ShardSet:
     An id is a sample's place in the order of keys, so it depends on the data only, not on the order of folders or rows.
 
     Attributes:
-        folders: where the shards lie.
-        split: the split taken.
-        kind: "pairs" when every folder holds pairs, else "faces" (no MRIs are read).
+        folders: of the shards.
+        split: of the samples.
+        kind: "pairs" if every folder holds pairs, else "faces" (no MRIs are read).
         labels: (N,) uint8, 1 = fake.
-        hash: hex SHA-256, the data hash of all the folders, whatever their order. folder_hashes: that of each.
-        verify: when a sample's CRC-32 is checked: "first", the first time that a process reads it, "always", "never".
+        hash: hex SHA-256, the data hash of all folders, in any order. folder_hashes: that of each.
+        verify: when a sample's CRC-32 is checked: "first" (when a process first reads it), "always", "never".
         open_shards: the tars that are open.
     """
 
@@ -116,8 +116,8 @@ class ShardSet:
                 `pipe:COMMAND`). Single samples are then read slowly.
 
         Raises:
-            ShardError: a folder that is no finished shard set, lacks a shard or holds a cut or foreign one; a `faces`
-                set where pairs are needed; a key in two places; a split without samples.
+            ShardError: a folder is not a finished shard set, lacks a shard or has a cut or foreign one; a `faces` set
+                where pairs are needed; a key in two places; a split without samples.
         """
         if kind not in ("pairs", "any"):
             raise ValueError(f"kind {kind!r} is neither 'pairs' nor 'any'")
@@ -129,7 +129,7 @@ class ShardSet:
                 raise ShardError(
                     f"the shards are of kind {folder.kind!r} and hold no MRIs, which MRI-GAN needs",
                     where=folder.path,
-                    fix="build shards with pack.kind=pairs from clips whose originals are at hand",
+                    fix="build shards with pack.kind=pairs from clips with their originals",
                 )
         shards: list[Shard] = []
         parts = []
@@ -148,7 +148,7 @@ class ShardSet:
                 f"no usable sample in split {split!r}",
                 where=", ".join(str(f.path) for f in opened),
                 fix=f"there are: {splits_of(opened)}"
-                + ("; pack.match leaves none, for reals and fakes have nothing in common" if matches else ""),
+                + ("; pack.match leaves none, because reals and fakes have no values in common" if matches else ""),
             )
         data_hash = hash_json(sorted(folder.hash for folder in opened))
         pairs = all(folder.kind == "pairs" for folder in opened)
@@ -203,15 +203,15 @@ class ShardSet:
         """The encoded face, the encoded MRI (None in a set of faces) and the JSON of sample `i`.
 
         Raises:
-            SampleError: the shard is gone or was cut, something else lies at that place, or (see `verify`) a byte
-                changed since it was written, by the sample's CRC-32.
+            SampleError: the shard is missing or was cut, something else is at that position, or (see `verify`) the
+                CRC-32 differs.
         """
         face, mri, text = self.view(i)
         return bytes(face), None if mri is None else bytes(mri), bytes(text)
 
     def view(self, i: int) -> tuple[memoryview, memoryview | None, memoryview]:
         """`read` without a copy: the parts of one buffer."""
-        # Written out: at 100,000 reads a second, loops and tuples would cost more than the reads.
+        # Written without loops: at 100,000 reads a second, loops and tuples would cost more than the reads.
         shard, face_at, mri_at, json_at, face_size, mri_size, json_size, _ = self._index.item(i)
         start = face_at - BLOCK
         data = self._bytes(i, shard, start, json_at + json_size - start)
@@ -276,10 +276,10 @@ class ShardSet:
         return number[shard], self._index["face_offset"].copy()
 
     def window(self, shards: int, global_batch: int) -> ShardWindow:
-        """The window of an `EpochPlan` over these samples; from now on shards are read ahead of the reads.
+        """The window of an `EpochPlan` over these samples. From now on shards are read ahead.
 
         Args:
-            shards: open at any moment.
+            shards: open at any time.
 
         Raises:
             ConfigError: fewer than two.
@@ -308,7 +308,7 @@ class ShardSet:
         return data
 
     def _check(self) -> None:
-        """No key twice, every member inside its shard, an MRI for every sample of a set of pairs."""
+        """Check that no key is there twice, every member is inside its shard, and every sample of pairs has an MRI."""
         twice = np.flatnonzero(self._keys[1:] == self._keys[:-1])
         if len(twice):
             i = int(twice[0])
@@ -328,7 +328,7 @@ class ShardSet:
                 raise self.damaged(int(wrong[0]), name, "does not lie where a sample's parts do")
             before = np.where(absent, before, offsets + sizes)
 
-    def __getstate__(self) -> dict[str, Any]:  # for workers: neither open files nor the columns that only people read
+    def __getstate__(self) -> dict[str, Any]:  # for workers: without open files and the columns that only reports need
         kept = {k: v for k, v in self.__dict__.items() if k not in ("rows", "open_shards")}
         return {**kept, "_opening": (self.open_shards.max_open, self.open_shards.ahead)}
 

@@ -1,6 +1,6 @@
-"""Whether the splits of shard folders are separate: no family, clip or key in two of them, over all folders given.
+"""Whether the splits of shard folders are separate: no family, clip or key is in two splits, over all folders.
 
-A plan keeps the families of its catalog apart, but folders may come from catalogs that were split in different ways.
+A plan separates the families of its catalog, but folders may be from catalogs that were split in different ways.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from mrigan.shardset.rows import STORED
 
 KINDS = {"family": "families", "clip": "clips", "key": "keys of clips"}
 COLUMNS = ["split", *KINDS]
-EXAMPLES = 3
+MAX_EXAMPLES = 3
 FIX = "build all folders from one catalog (`mrigan catalog merge`, `audit`), so that each family has one split"
 
 
 def check_separate(folders: Sequence[str | Path]) -> None:
-    """Look at what is stored in all splits of finished folders. 2.4 million samples cost about two CPU-seconds.
+    """Compare the samples in all splits of finished folders. 2.4 million samples take about two CPU-seconds.
 
     Raises:
         ShardError: a family, clip or key is in two splits; it counts them and names the first.
@@ -41,7 +41,7 @@ def check_separate(folders: Sequence[str | Path]) -> None:
         counts = ", ".join(f"{len(names)} {KINDS[kind]}" for kind, names in shared.items() if names)
         examples = next(list(names.values()) for names in shared.values() if names)
         raise ShardError(
-            f"the splits are not separate: {counts} are in two splits; {'; '.join(examples[:EXAMPLES])}",
+            f"the splits are not separate: {counts} are in two splits; {'; '.join(examples[:MAX_EXAMPLES])}",
             where=", ".join(dict.fromkeys(map(str, folders))),
             fix=FIX,
         )

@@ -1,14 +1,13 @@
-"""The order of an epoch where random reads are too dear: a bounded number of shards is open at any moment.
+"""The order of an epoch if random reads are too slow: a bounded number of shards is open at any time.
 
-A global batch of B slots is cut into lanes, `shards // 2` runs of neighbouring slots. Each lane reads one shard of
-reals and one of fakes at a time, from front to back, and then goes on to its next ones; a shard serves one lane, but
-for those at the border of two lanes' parts. So no more than `shards` are open at any place of the stream, and a rank,
-which takes a run of slots, reads the shards of its own lanes only, where the number of lanes is a multiple of the world
-size.
+A global batch of B slots is divided into `shards // 2` lanes of neighbouring slots. Each lane reads one shard of reals
+and one of fakes at a time, from front to back, and then continues with its next ones. A shard belongs to one lane,
+except at the border of two lanes' parts. So at most `shards` are open at any step. If the number of lanes is a multiple
+of the world size, a rank reads the shards of its own lanes only.
 
-What is random: which samples of the larger class are drawn (as in the full shuffle, the very same), the order of
-shards, the mixture of the classes within a lane, and the order of samples within runs of `SPAN` of a shard. What is
-lost: samples of one shard, thus of few clips, share their batches.
+Random are: which samples of the larger class are drawn (the same ones as without a window), the order of shards, the
+mixture of the classes within a lane, and the order of samples within each `SPAN` of a shard. Not random: samples of one
+shard, and so of few clips, are in the same batches.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ import numpy.typing as npt
 from mrigan.data.hashing import Ids, hash_ids
 from mrigan.errors import ConfigError
 
-SPAN = 256  # samples: reads run at most so far ahead of the front that moves through a shard
+SPAN = 256  # samples: reads are at most so far ahead of the front that moves through a shard
 
 
 @dataclass(frozen=True)
 class ShardWindow:
-    """What the order depends on besides the draw.
+    """What the order depends on, besides the drawn samples.
 
     Attributes:
         shards: open at any moment, over all ranks; at least 2.
         global_batch: samples a step.
-        number, offset: (N,) int64: the shard that holds each sample, and where in it (see `ShardSet.places`).
+        number, offset: (N,) int64: the shard of each sample, and its offset in the shard (see `ShardSet.places`).
 
     Raises:
         ConfigError: fewer than two shards.
@@ -46,20 +45,20 @@ class ShardWindow:
     def __post_init__(self) -> None:
         if self.shards < 2:
             raise ConfigError(
-                f"data.window={self.shards}: one shard of each class must be open", fix="give 2 or more, 64 is usual"
+                f"data.window={self.shards}: one shard of each class must be open", fix="use 2 or more, usually 64"
             )
 
     @property
     def lanes(self) -> int:
-        """Runs of slots with shards of their own."""
+        """The number of lanes."""
         return min(self.shards // 2, self.global_batch)
 
     def lane(self, position: Ids) -> Ids:
-        """The lane that positions of the stream lie in."""
+        """The lane of each position in the sequence."""
         return position % self.global_batch * self.lanes // self.global_batch
 
     def order(self, classes: tuple[Ids, Ids], first: int, word: Callable[[str], np.uint64]) -> Ids:
-        """The ids of both `classes` in the order of an epoch that begins at position `first` of the stream.
+        """The ids of both `classes` in the order of an epoch that begins at position `first` of the sequence.
 
         Args:
             classes: the drawn reals and fakes.
@@ -68,7 +67,7 @@ class ShardWindow:
         length = sum(map(len, classes))
         place = np.arange(length, dtype=np.int64)
         lane = self.lane(first + place)
-        # Each lane takes as many reals as its share of the epoch, to a whole number: r of its c places, at random.
+        # Each lane takes reals by its share of the epoch, rounded to an integer: r of its c places, at random.
         ends = np.cumsum(np.bincount(lane, minlength=self.lanes))
         reals = np.diff(ends * len(classes[0]) // length, prepend=0)
         shuffled = np.lexsort((hash_ids(place, word("window mix")), lane))
@@ -83,7 +82,7 @@ class ShardWindow:
         return result
 
     def _sequence(self, ids: Ids, shard_word: np.uint64, span_word: np.uint64) -> Ids:
-        """`ids` shard after shard, the shards at random; within one by offset, shuffled in runs of `SPAN`."""
+        """`ids` shard after shard, in random order of shards; within a shard by offset, each `SPAN` shuffled."""
         number = self.number[ids]
         turn = hash_ids(number, shard_word)
         in_order = np.lexsort((self.offset[ids], turn))

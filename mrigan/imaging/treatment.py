@@ -126,16 +126,6 @@ class Treatment:
         steps = [{"kind": step.kind, "name": step.name, **step.settings} for step in self.steps]
         return {"seed": self.seed, "family": self.family, "steps": steps}
 
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Treatment:
-        """The treatment that left this record."""
-        steps = [dict(step) for step in record["steps"]]
-        return cls(
-            record["seed"],
-            record["family"],
-            tuple(Step(step.pop("kind"), step.pop("name"), step) for step in steps),
-        )
-
 
 @lru_cache(maxsize=FIELDS)
 def _field(do: Any, size: Size, device: str, key: DrawKey) -> Picture:

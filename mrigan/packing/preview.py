@@ -50,7 +50,7 @@ LATER = (0, 30, 60)  # frames that show how a distraction moves
 
 
 @dataclass(frozen=True)
-class Seen:
+class PreviewFace:
     """A family's frame that shows a face."""
 
     family: Family
@@ -85,7 +85,7 @@ def write_preview(
     plain = next((s for s in seen if s.family.fakes), seen[0])
     if plain.treated.after:  # its face was found in the treated frame
         face = _largest(detector_of(config.faces), plain.frame, plain.frame.image) or plain.face
-        plain = Seen(plain.family, plain.treated, plain.frame, face)
+        plain = PreviewFace(plain.family, plain.treated, plain.frame, face)
     sheets = {
         "noises": ("Noise, at native resolution", _noises(plain)),
         "augmentations": (
@@ -100,7 +100,7 @@ def write_preview(
     return [folder / f"{name}.png" for name in sheets]
 
 
-def _look(catalog: Catalog, config: ShardsConfig) -> Iterator[Seen]:
+def _look(catalog: Catalog, config: ShardsConfig) -> Iterator[PreviewFace]:
     """Families in a seeded order, treated and untreated ones in turns, with a frame that shows a face."""
     detector = detector_of(config.faces)
     families = [family for family in catalog.families() if family.original is not None]
@@ -119,7 +119,7 @@ def _look(catalog: Catalog, config: ShardsConfig) -> Iterator[Seen]:
         for frame in frames:
             face = _largest(detector, frame, how.image(frame) if how.detected else frame.image)
             if face is not None and how.face(face, frame.image) is not None:
-                yield Seen(family, how, frame, face)
+                yield PreviewFace(family, how, frame, face)
                 break
 
 
@@ -136,7 +136,7 @@ def _largest(detector: FaceDetector, frame: Frame, image: np.ndarray) -> Face | 
     return Face(frame.index, frame.time, 0, faces[0].box, faces[0].prob, faces[0].points) if faces else None
 
 
-def _noises(seen: Seen) -> list[list[Cell]]:
+def _noises(seen: PreviewFace) -> list[list[Cell]]:
     image, (x0, y0, x1, y1) = seen.frame.image, seen.face.box
     h, w = image.shape[:2]
     left, upper = (int(min(max((a + b - part) / 2, 0), max(whole - part, 0)))
@@ -148,7 +148,7 @@ def _noises(seen: Seen) -> list[list[Cell]]:
     return _rows([Cell(c.image[upper : upper + 240, left : left + 320], c.caption) for c in cells], 4)
 
 
-def _augmentations(seen: Seen) -> list[list[Cell]]:
+def _augmentations(seen: PreviewFace) -> list[list[Cell]]:
     image = seen.frame.image
     size = image.shape[1], image.shape[0]
     cells = [Cell(marked(image, seen.face.box, seen.face.points), f"as decoded, {size[0]} x {size[1]}")]
@@ -161,7 +161,7 @@ def _augmentations(seen: Seen) -> list[list[Cell]]:
     return _rows(cells, 4)
 
 
-def _distractions(seen: Seen) -> list[list[Cell]]:
+def _distractions(seen: PreviewFace) -> list[list[Cell]]:
     rows = []
     for number, name in enumerate(METHODS["distraction"]):
         step = draw_step("distraction", name, Die(number, seen.family.id))
@@ -176,7 +176,7 @@ def _distractions(seen: Seen) -> list[list[Cell]]:
     return rows
 
 
-def _pairs(catalog: Catalog, config: ShardsConfig, seen: Seen) -> Iterator[list[Cell]]:
+def _pairs(catalog: Catalog, config: ShardsConfig, seen: PreviewFace) -> Iterator[list[Cell]]:
     """A row for the original, or for each of at most two fakes: both frames with the box, both faces, the MRI."""
     original, treated, frame = seen.family.original, seen.treated, seen.frame
     assert original is not None
@@ -226,7 +226,7 @@ def _mri(original: np.ndarray, fake: np.ndarray, config: ShardsConfig) -> np.nda
     return np.asarray(image.round().to(torch.uint8).permute(1, 2, 0).numpy())
 
 
-def _alone(step: Step, seen: Seen) -> Treatment:
+def _alone(step: Step, seen: PreviewFace) -> Treatment:
     return Treatment(0, seen.family.id, (step,))
 
 

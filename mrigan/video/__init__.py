@@ -5,7 +5,7 @@ Importing this is light: av, torch, OpenCV, SciPy and pyarrow are imported where
 
 from mrigan.imaging.recipe import draw_treatment
 from mrigan.imaging.treatment import Treatment
-from mrigan.video.alignment import Alignment, FakeClip, Paired, follow, pair_frames
+from mrigan.video.alignment import Alignment, FakeClip, Paired, follow
 from mrigan.video.cropped import WholePictures, detector_of
 from mrigan.video.crops import RESIZE, crop, expand_box, resize_face
 from mrigan.video.decoders import family_source, pyav_source
@@ -55,7 +55,6 @@ __all__ = [
     "fingerprint",
     "follow",
     "is_picture",
-    "pair_frames",
     "probe",
     "pyav_source",
     "read_faces",

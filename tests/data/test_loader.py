@@ -258,7 +258,7 @@ def test_closing_early_stops_the_workers(shards: ShardSet, plan: EpochPlan, othe
 
 
 def test_wrong_use_is_told_before_anything_runs(shards: ShardSet, plan: EpochPlan, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="12 cannot be shared evenly by 5"):
+    with pytest.raises(ConfigError, match="12 cannot be divided evenly among 5"):
         load(shards, plan, world_size=5)
     with pytest.raises(ValueError, match="'fork' is none of threads, processes"):
         load(shards, plan, workers_are="fork")

@@ -50,7 +50,7 @@ def test_a_stager_that_stands_still_is_named(
     holder: Callable[..., subprocess.Popen[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = holder(tmp_path / ".lock")
-    monkeypatch.setattr(node_lock, "STALLED", 0.3)
+    monkeypatch.setattr(node_lock, "MAX_STALL_S", 0.3)
     with (
         pytest.raises(ShardError, match=rf"process {process.pid} of this node(.|\n)*stood still"),
         node_lock.one_on_the_node(tmp_path),

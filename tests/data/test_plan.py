@@ -156,7 +156,7 @@ def test_no_samples_at_all() -> None:
 
 
 def test_ranks_share_evenly_or_not_at_all() -> None:
-    with pytest.raises(ConfigError, match="10 cannot be shared evenly by 4"):
+    with pytest.raises(ConfigError, match="10 cannot be divided evenly among 4"):
         EpochPlan.rank_slice(np.arange(10), 0, 4)
 
 

@@ -153,7 +153,7 @@ def test_orders_differ_by_seed_epoch_and_window_and_mix_the_classes() -> None:
 
 def test_wrong_use() -> None:
     made = make_set(5, 5, 2)
-    with pytest.raises(ConfigError, match=r"data.window=1(.|\n)*64 is usual"):
+    with pytest.raises(ConfigError, match=r"data.window=1(.|\n)*usually 64"):
         make_plan(made, 1, 4)
     with pytest.raises(ValueError, match="batches of 4, not of 8"):
         make_plan(made, 2, 4).batch(0, 8)

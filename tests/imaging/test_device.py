@@ -26,11 +26,13 @@ from mrigan.imaging.noise import noise_field
 from mrigan.imaging.picture import grey, scale_to, to_device, to_host, to_planes
 from mrigan.imaging.recipe import draw_step
 from mrigan.imaging.treatment import METHODS, Step
-from mrigan.video import FaceDetector, PyAvSource, Treatment, changed, crop, family_source, pair_frames, resize_face
+from mrigan.video import FaceDetector, PyAvSource, Treatment, changed, crop, family_source, resize_face
 from mrigan.video.container import as_displayed
 from mrigan.video.geometry import grey_rim, spread
 from mrigan.video.source import OnDevice
 from tests.clips import counter_frames, read_counter, write_clip
+from tests.imaging.records import treatment_of
+from tests.video.pairing import pair_frames
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 DEVICES = ["cpu", pytest.param("cuda", marks=NO_GPU)]
@@ -72,7 +74,7 @@ def test_every_method_gives_the_picture_of_the_cpu(
     for family in ("a", "b", "c", "d"):
         step = draw_step(kind, name, Die(3, family))
         record = json.loads(json.dumps(Treatment(3, family, (step,)).record(0)))
-        treatment = Treatment.from_record(record)
+        treatment = treatment_of(record)
         for picture in frames.values():
             for frame in (0, 37):
                 before, image = picture.copy(), to_device(picture.copy(), device)

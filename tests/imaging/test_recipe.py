@@ -17,6 +17,7 @@ from mrigan.imaging.distraction import COLOURS, DIRECTIONS, SHAPES
 from mrigan.imaging.methods import Die
 from mrigan.imaging.recipe import check_recipe, draw_step, draw_treatment
 from mrigan.imaging.treatment import METHODS, Treatment
+from tests.imaging.records import treatment_of
 
 FAMILIES = 20_000
 PAPER = RecipeConfig(share=0.3, datasets=["dfdc"])
@@ -93,7 +94,7 @@ def test_what_was_drawn_can_be_drawn_again(drawn: dict[str, Treatment]) -> None:
     for family, treatment in list(drawn.items())[::40]:
         record = json.loads(json.dumps(treatment.record(30)))
         assert draw_treatment(PAPER, record["seed"], record["family"], "dfdc") == treatment
-        again = Treatment.from_record(record)
+        again = treatment_of(record)
         assert again == treatment
         assert record["family"] == family
         out = treatment.apply(picture, 30)
@@ -121,7 +122,7 @@ def test_faces_move_with_all_steps() -> None:
         {"kind": "augmentation", "name": "flip"}, {"kind": "noise", "name": "salt", "amount": 0.05},
         {"kind": "augmentation", "name": "rescale", "size": [800, 600]}]}  # fmt: skip
     points = (40, 60), (80, 60), (60, 80), (45, 110), (75, 110)
-    moved = Treatment.from_record(record).move((10, 20, 110, 140), points, (400, 300))
+    moved = treatment_of(record).move((10, 20, 110, 140), points, (400, 300))
     assert moved is not None
     assert moved[0] == pytest.approx((2 * 290, 40, 2 * 390, 280))
     assert moved[1][0] == pytest.approx((2 * (400 - 80), 120))

@@ -25,10 +25,11 @@ from mrigan.packing.family import Sample, family_samples
 from mrigan.packing.tools import Stages, Tools
 from mrigan.packing.treated import Treated
 from mrigan.shardset.rows import Row
-from mrigan.video import Face, FaceDetector, Frame, Treatment, crop, draw_treatment, read_frames, resize_face
+from mrigan.video import Face, FaceDetector, Frame, crop, draw_treatment, read_frames, resize_face
 from mrigan.video.geometry import border_difference
 from mrigan.video.tracks import iou
 from tests.clips import write_clip
+from tests.imaging.records import treatment_of
 from tests.packing.conftest import config, tree
 from tests.packing.videos import SHARP, portraits
 
@@ -120,7 +121,7 @@ def test_a_sample_can_be_made_again_from_its_json(made: Made, tmp_path: Path, mi
     original = made.frames(made.family)
     for row, members, about in stored(found):
         count[row.method] += 1
-        treatment, index = Treatment.from_record(about["augment"]), about["augment"]["frame"]
+        treatment, index = treatment_of(about["augment"]), about["augment"]["frame"]
         assert treatment == draw_treatment(settings.recipe, about["augment"]["seed"], made.family, "toy")
         frame = treatment.apply(made.frames(row.clip)[row.frame], index)
         assert about["frame_size"] == [frame.shape[1], frame.shape[0]]
@@ -173,7 +174,7 @@ def test_a_clean_mri_lies_where_its_face_does(made: Made, tmp_path: Path, name: 
         index = about["augment"]["frame"]
         steps = [step for step in about["augment"]["steps"] if step["name"] in ("rotation", "flip", "rescale")]
         assert bool(steps) == (name != "contrast")
-        motion = Treatment.from_record(about["augment"] | {"steps": steps})
+        motion = treatment_of(about["augment"] | {"steps": steps})
         pair = (motion.apply(frame, index) for frame in (original[index], made.frames(row.clip)[row.frame]))
         real, fake = (face_of(picture, about) for picture in pair)
         _, similar = structural_similarity(real, fake, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
@@ -237,7 +238,7 @@ def test_pairs_are_judged_as_they_were_decoded(made: Made, tmp_path: Path, name:
 
 def test_a_face_that_is_turned_out_of_sight_is_dropped() -> None:
     record = {"seed": 0, "family": "f", "steps": [{"kind": "augmentation", "name": "rotation", "degrees": 15}]}
-    treated = Treated(Treatment.from_record(record), lambda _: nullcontext())
+    treated = Treated(treatment_of(record), lambda _: nullcontext())
     image = np.zeros((300, 400, 3), np.uint8)
     corner = Face(0, 0.0, 0, (0.0, 0.0, 80.0, 80.0), 0.9, ())
     middle = Face(0, 0.0, 1, (160.0, 100.0, 240.0, 200.0), 0.9, ())

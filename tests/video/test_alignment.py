@@ -12,10 +12,11 @@ import pytest
 
 from mrigan.config import PairsConfig
 from mrigan.errors import InputError
-from mrigan.video import Decoded, FakeClip, Frame, changed, crop, follow, lags, pair_frames, read_frames
+from mrigan.video import Decoded, FakeClip, Frame, changed, crop, follow, lags, read_frames
 from mrigan.video.geometry import border_difference, grey_rim, rim
 from mrigan.video.source import PyAvSource
 from tests.clips import write_clip
+from tests.video.pairing import pair_frames
 
 CONFIG = PairsConfig()
 EVERY = range(0, 40, 5)

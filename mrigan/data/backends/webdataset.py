@@ -55,7 +55,7 @@ class StreamedSample:
 
 
 @dataclass(frozen=True)
-class Stream:
+class SampleStream:
     """The samples that one rank streams.
 
     Attributes:
@@ -159,7 +159,7 @@ class Stream:
 class StreamDataset(IterableDataset[Any]):
     """Runs in the workers: each yields its own batches of the stream, or the error that ends it."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: SampleStream) -> None:
         self.stream, self.samples = stream, stream.samples
 
     def __iter__(self) -> Iterator[Batch | Failure]:
@@ -179,7 +179,7 @@ class WebDatasetLoader(Loader):
         workers: processes that read and decode; 0 = the caller does.
     """
 
-    def __init__(self, stream: Stream, steps: range, *, workers: int, pin_memory: bool) -> None:
+    def __init__(self, stream: SampleStream, steps: range, *, workers: int, pin_memory: bool) -> None:
         super().__init__()
         self._steps = iter(steps)
         self._batches: Any = (
