@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mrigan.config import DetectorConfig, GanConfig, TrainingConfig, to_dict
+from mrigan.config import DetectorConfig, GanConfig, TrainingConfig, flatten, load_config, to_dict
 from mrigan.config.fields import at_least, checked, choice
 from mrigan.config.resume import as_begun, changes
 from mrigan.config.typed import leaves
@@ -26,6 +28,12 @@ class Inner:
 
 
 @dataclass
+class Extra:
+    size: int = 3
+    names: list[str] = checked(["a"])
+
+
+@dataclass
 class Watch:
     inner: Inner = checked(Inner)
 
@@ -34,6 +42,7 @@ class Watch:
 class ColourConfig(TrainingConfig):
     model: ColourModel = field(default_factory=ColourModel)
     watch: Watch = checked(Watch, may_change=True)
+    extra: Extra = checked(Extra, added=True)
 
 
 def edited(config: Any, key: str, value: Any) -> dict[str, Any]:
@@ -97,6 +106,17 @@ def test_a_run_older_than_a_key_keeps_to_what_it_did() -> None:
     assert changes(edited(config, "model.hidden", None), config) == (["model.hidden: (absent) → 4"], [])
 
 
+def test_a_run_older_than_a_section_acted_by_its_defaults() -> None:
+    config = ColourConfig()
+    begun = to_dict(config)
+    del begun["extra"]
+    assert changes(begun, config) == ([], [])
+    config.extra.size = 4
+    assert changes(begun, config) == (["extra.size: 3 → 4"], [])
+    resumed, replaced = as_begun(config, begun)
+    assert (resumed.extra.size, replaced) == (3, ["extra.size=3"])
+
+
 def test_keys_that_are_gone_are_read() -> None:
     config = GanConfig()
     begun = to_dict(config)
@@ -104,6 +124,16 @@ def test_keys_that_are_gone_are_read() -> None:
     assert changes(begun, config) == ([], [])
     begun["data"]["train_split"] = "test"
     assert changes(begun, config) == (["data.train_split: test → train"], [])
+
+
+@pytest.mark.parametrize(("kind", "schema"), [("gan", GanConfig), ("detector", DetectorConfig)])
+def test_runs_of_an_earlier_version_are_continued(kind: str, schema: Any) -> None:
+    """tests/earlier_settings.json has the config.json of two runs of November 2026. A key that was added since must say
+    what these runs did (`added` or `before`)."""
+    begun = json.loads(Path(__file__).with_name("earlier_settings.json").read_bytes())[kind]
+    known = {key: value for key, value in flatten(begun).items() if key in leaves(schema)}
+    given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in known.items()]
+    assert changes(begun, load_config(schema, None, given)) == ([], [])
 
 
 def test_weights_that_were_random_without_a_word_are_random() -> None:

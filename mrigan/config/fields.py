@@ -10,7 +10,8 @@
 
 `mrigan.config.resume` decides by these rules what a resumed run accepts:
     may_change              the value may differ between two starts of one run; on a section: all of its keys may
-    before                  the value that versions before this key acted by
+    added                   earlier versions did not have the key, and acted by its default; also on a section
+    before                  earlier versions did not have the key, and acted by this value
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class SelfBlendConfig:
     """Fakes made of the real faces while they are loaded (Shiohara and Yamasaki, CVPR 2022). Shards need
     faces.landmarks=mesh, and a faces.margin above the largest one here."""
 
-    use: bool = checked(False, before=False)  # train on the real faces and their self-blends; stored fakes are not read
+    use: bool = False  # train on the real faces and their self-blends; stored fakes are not read
     # How often each kind of mask is drawn, relative to the others, in the order: face, no_forehead, inner, mouth, eyes,
     # random
     hulls: list[float] = within(0, 1000, [4.0, 2.0, 1.0, 1.0, 1.0, 1.0], length=6)
@@ -60,7 +60,7 @@ class DataConfig:
         "stop", "skip", may_change=True
     )  # skip: another sample of the class replaces a bad one; counted
     flip: float = 0.5  # probability of a horizontal flip, face and MRI alike
-    self_blend: SelfBlendConfig = checked(SelfBlendConfig)
+    self_blend: SelfBlendConfig = checked(SelfBlendConfig, added=True)
 
 
 @dataclass
@@ -98,14 +98,14 @@ class GanLossConfig:
 @dataclass
 class OptimConfig:
     # sgd has momentum; adamw applies weight decay apart from the gradient
-    name: str = choice("adam", "adamw", "sgd", before="adam")
+    name: str = choice("adam", "adamw", "sgd", added=True)
     lr: float = 2e-4  # learning rate
     betas: list[float] = field(default_factory=lambda: [0.5, 0.999])  # of adam and adamw
-    momentum: float = at_least(0, 0.9, before=0.9)  # of sgd
+    momentum: float = at_least(0, 0.9, added=True)  # of sgd
     weight_decay: float = at_least(0, 0.0)  # adamw: weights shrink by lr times this; adam, sgd: added to the gradient
-    schedule: str = choice("constant", "linear", "cosine", before="constant")  # how lr falls to 0
-    warmup: int = at_least(0, 0, before=0)  # steps in which lr rises from 0
-    decay_steps: int = at_least(0, 0, before=0)  # the step at which lr reaches 0; linear and cosine need it
+    schedule: str = choice("constant", "linear", "cosine", added=True)  # how lr falls to 0
+    warmup: int = at_least(0, 0, added=True)  # steps in which lr rises from 0
+    decay_steps: int = at_least(0, 0, added=True)  # the step at which lr reaches 0; linear and cosine need it
     clip: float = at_least(0, 0.0)  # the maximum norm of a network's gradient, for each network alone; 0 = no clipping
 
 

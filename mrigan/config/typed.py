@@ -56,19 +56,24 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [f"{key}: {a.get(key, '(absent)')} → {b.get(key, '(absent)')}" for key in changed]
 
 
-def leaves(schema: Any, prefix: str = "", may_change: bool = False) -> dict[str, tuple[Any, Any, Mapping[str, Any]]]:
+def leaves(
+    schema: Any, prefix: str = "", section: Mapping[str, Any] = NO_RULES
+) -> dict[str, tuple[Any, Any, Mapping[str, Any]]]:
     """Dotted key → (the dataclass that has it, its type, its rules), for every key of a config dataclass, in its order.
 
     Args:
-        may_change: the rule of the sections above, which holds for all of their keys.
+        section: `may_change` and `added` of the sections above, which hold for all of their keys.
     """
     keys: dict[str, tuple[Any, Any, Mapping[str, Any]]] = {}
     for name, (kind, item) in _fields(schema).items():
-        free = may_change or item.metadata.get("may_change", False)
+        own = {rule: section.get(rule) or item.metadata.get(rule, False) for rule in ("may_change", "added")}
         if dataclasses.is_dataclass(kind):
-            keys |= leaves(kind, f"{prefix}{name}.", free)
-        else:
-            keys[prefix + name] = schema, kind, {**item.metadata, "may_change": free}
+            keys |= leaves(kind, f"{prefix}{name}.", own)
+            continue
+        rules = {**item.metadata, **own}
+        if rules["added"] and "before" not in rules:
+            rules["before"] = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
+        keys[prefix + name] = schema, kind, rules
     return keys
 
 
