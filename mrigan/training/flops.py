@@ -1,8 +1,7 @@
-"""How much of a device's arithmetic training uses: MFU = FLOP an image x images/s / peak of all devices.
+"""Model FLOPs utilization: MFU = FLOPs per image x images/s / peak of all devices.
 
-FLOP are counted, not estimated: the step's own code, forward and backward, on tensors without storage. As in PaLM
-(Chowdhery et al., 2022, appendix B) a product and its sum are two, and what is computed twice to save memory is not
-counted twice.
+FLOPs are counted, not estimated, by running the code of the step, forward and backward, on tensors without storage. As
+in PaLM (Chowdhery et al., 2022, appendix B) a multiply-add counts as two, and recomputed activations count once.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from mrigan.engine.precision import Precision
 from mrigan.training.state import TrainState
 from mrigan.training.task import Inputs, Task
 
-IMAGES = 2  # counted at a time, for each part of a rank's share: one of each class
+IMAGES = 2  # per part of a rank's share, one of each class
 
-# TFLOP/s without sparsity, by the makers' data sheets: half precision on tensor cores, TF32, fp32.
-# The first name that torch.cuda.get_device_name contains counts; 0 = the device has no such units.
+# TFLOP/s without sparsity, from the data sheets: half precision on tensor cores, TF32, fp32.
+# The first name that torch.cuda.get_device_name contains is used; 0 = the device has no such units.
 PEAKS = {
     "B200": (2250.0, 1125.0, 75.0),
     "H200": (989.4, 494.7, 66.9),
@@ -44,12 +43,12 @@ PEAKS = {
 
 
 def peak_flops(device: str, precision: str, tf32: bool) -> float | None:
-    """The peak of one device in FLOP/s; None where it is not known.
+    """The peak of one device in FLOP/s; None if it is unknown.
 
     Args:
-        device: as `torch.cuda.get_device_name` gives it.
+        device: the result of `torch.cuda.get_device_name`.
         precision: "fp32", "bf16" or "fp16".
-        tf32: whether fp32 products may run on tensor cores.
+        tf32: whether fp32 matrix products may use tensor cores.
     """
     words = device.replace("-", " ").split()
     for name, (half, tensor, single) in PEAKS.items():
@@ -60,7 +59,7 @@ def peak_flops(device: str, precision: str, tf32: bool) -> float | None:
 
 
 def flops_per_image(task: Task[Any]) -> float:
-    """FLOP of one image in one step: convolutions and matrix products, forward and backward, of all networks."""
+    """FLOPs of one step per image: convolutions and matrix products, forward and backward, of all networks."""
     cpu, images = torch.device("cpu"), IMAGES * task.config.engine.accumulate
     with FakeTensorMode(allow_non_fake_inputs=True):
         with cpu:
@@ -72,7 +71,7 @@ def flops_per_image(task: Task[Any]) -> float:
 
 
 def bare_state(task: Task[Any]) -> TrainState:
-    """New networks of a task's shapes on the CPU, in engines that go forward and backward, and never step."""
+    """New networks of a task on the CPU, in engines that compute gradients but do not step."""
     cpu = torch.device("cpu")
     state = TrainState(World(0, 1, 0, cpu), Precision(task.config.train.precision, cpu), {})
     for name, network in task.networks(pretrained=False).items():
@@ -84,7 +83,7 @@ def bare_state(task: Task[Any]) -> TrainState:
 
 
 def random_batch(inputs: Inputs, images: int) -> Batch:
-    """So many faces of noise, half of them fake, on the CPU."""
+    """A batch of random faces on the CPU, half of them fake."""
     face = torch.randint(0, 256, (images, 3, inputs.size, inputs.size), dtype=torch.uint8)
     zeros = torch.zeros(images, dtype=torch.int64)
     return Batch(
@@ -93,7 +92,7 @@ def random_batch(inputs: Inputs, images: int) -> Batch:
 
 
 class _BareEngine:
-    """A network as an engine; it is never stepped."""
+    """An engine that computes gradients, but whose step does nothing."""
 
     def __init__(self, network: nn.Module) -> None:
         self.module = network
@@ -121,9 +120,9 @@ class _BareEngine:
 
 
 class _Seeds(list[int]):
-    """The seeds of a batch, which the host reads: a tensor without storage has no values."""
+    """The seeds of a batch as a list: the host reads them, and a tensor without storage has no values."""
 
     def chunk(self, parts: int) -> list[list[int]]:
-        """As a tensor's."""
+        """Like `Tensor.chunk`."""
         size = -(-len(self) // parts)
         return [self[i : i + size] for i in range(0, len(self), size)]

@@ -1,4 +1,4 @@
-"""How much memory a training's networks need on a rank, by arithmetic; what a step needs besides is measured in one."""
+"""The memory of weights, gradients and optimizer states on a rank, by arithmetic; the dry run measures a whole step."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FLOAT = 4  # bytes; weights, gradients and moments are fp32 in every precision
 
 @dataclass(frozen=True)
 class Footprint:
-    """One network's part of a rank's memory, in bytes.
+    """The memory of one network on a rank, in bytes.
 
     Attributes:
-        parameters: number, of the whole network.
-        checkpoint: the network and its optimizer there; 0 for one that is not trained.
-        reduced: gradients that the ranks add up in a step; 0 in a world of one.
+        parameters: their number in the whole network.
+        checkpoint: bytes of the network and its optimizer in a checkpoint; 0 for a frozen network.
+        reduced: bytes of gradients that are all-reduced per step; 0 with one rank.
     """
 
     parameters: int
@@ -33,7 +33,7 @@ class Footprint:
 
 
 def footprints(task: Task[Any], ranks: int) -> dict[str, Footprint]:
-    """Each network's footprint, and that of a moving average; nothing is allocated."""
+    """The footprint of each network, and of the moving average; nothing is allocated."""
     kind, moments = ENGINES[task.config.engine.name], len(OPTIMIZERS[task.config.optim.name].moments)
     found = {}
     with FakeTensorMode(allow_non_fake_inputs=True):

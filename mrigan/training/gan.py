@@ -1,4 +1,4 @@
-"""Training of MRI-GAN (section 4.5 and 4.6)."""
+"""Training of MRI-GAN (sections 4.5 and 4.6 of the paper)."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ LOSSES = ("generator", "adversarial", "pixel", "perceptual", "discriminator")
 
 
 class GanTask(Task[GanConfig]):
-    """G and D on pairs of a face and its MRI; the best G by the mean SSIM of held-out faces, fakes and reals apart,
-    becomes `model/generator.safetensors`."""
+    """Train G and D on pairs of a face and its MRI.
+
+    The G with the best SSIM on held-out faces (see `HeldOutFaces`) becomes `model/generator.safetensors`.
+    """
 
     name, title, shard_kind = "gan", "MRI-GAN", "pairs"
     held_out: HeldOutFaces
@@ -41,13 +43,13 @@ class GanTask(Task[GanConfig]):
     def check(cls, config: GanConfig) -> None:
         if config.loss.per_root == "batch" and config.engine.accumulate > 1:
             raise ConfigError(
-                "the root of a batch's mean SSIM is not the mean of the parts' roots",
+                "the root of the mean SSIM is over the whole batch, and cannot be computed in parts",
                 where="loss.per_root=batch with engine.accumulate",
                 fix="loss.per_root=image, or engine.accumulate=1",
             )
         if config.model.ema_half_life and ENGINES[config.engine.name].splits_weights:
             raise ConfigError(
-                "no rank holds all weights under ZeRO 3, and an average needs them every step",
+                "with ZeRO 3 no rank has all weights, and a moving average needs them at every step",
                 where="model.ema_half_life",
                 fix="engine.name=zero2, or model.ema_half_life=0",
             )
@@ -65,7 +67,7 @@ class GanTask(Task[GanConfig]):
         return build_networks(self.config)
 
     def header(self, network: nn.Module, step: int) -> dict[str, str]:
-        """A generator in a checkpoint is a generator file: `load_generator` reads it where it lies."""
+        """Makes the G in a checkpoint a generator file, which `load_generator` reads."""
         return generator_metadata(network, {"step": step}) if isinstance(network, Generator) else {}
 
     def step(self, state: TrainState, batch: Batch) -> StepResult:
@@ -92,7 +94,7 @@ def gan_step(
     """One step of G, then one of D on the same batch (Eq. 9 to 13).
 
     Returns:
-        The parts of both losses: means over this rank's part of the batch.
+        The terms of both losses: means over this rank's part of the batch.
     """
     assert batch.mri is not None
     loss, parts = config.loss, config.engine.accumulate
@@ -100,7 +102,7 @@ def gan_step(
     faces, mris = (to_network(picture, layout).chunk(parts) for picture in (batch.face, batch.mri))
     predictions, losses = [], []
 
-    with D.frozen():  # D is called bare: it is reduced once a step, in its own turn
+    with D.frozen():  # without DDP: D is reduced once per step, in its own backward
         for i, (face, mri) in enumerate(zip(faces, mris, strict=True)):
             with nullcontext() if i + 1 == parts else G.no_sync():
                 with precision.autocast():
@@ -124,7 +126,7 @@ def gan_step(
 
     for i, (face, mri, predicted) in enumerate(zip(faces, mris, predictions, strict=True)):
         with nullcontext() if i + 1 == parts else D.no_sync():
-            with precision.autocast():  # both halves in one forward: InstanceNorm looks at each sample alone
+            with precision.autocast():  # both in one forward: InstanceNorm normalizes each sample by itself
                 real, fake = D(torch.cat([mri, predicted]), torch.cat([face, face])).chunk(2)
             d = discriminator_loss(real, fake, loss.adversarial)
             D.backward(d / parts)
@@ -141,7 +143,7 @@ def to_network(picture: torch.Tensor, channels_last: bool = False) -> torch.Tens
 
 
 def build_networks(config: GanConfig) -> dict[str, nn.Module]:
-    """New networks, drawn from the seed."""
+    """New networks, initialized from the seed."""
     model = config.model
     seed_all(config.train.seed, "weights")
     G, D = Generator(model.size, model.width, model.dropout), Discriminator(model.width)
@@ -150,10 +152,10 @@ def build_networks(config: GanConfig) -> dict[str, nn.Module]:
 
 
 def _freeze_idle_biases(D: Discriminator) -> None:
-    """Biases in front of an InstanceNorm, which takes them out again: their gradient is rounding noise around zero.
+    """Freeze biases before an InstanceNorm, which removes them: their gradient is only rounding noise.
 
-    Adam would scale that noise up to full steps: the output would stay the same, but the weights of two equal runs on
-    different numbers of ranks would not.
+    Adam would turn the noise into full steps. The output would not change, but the weights of two equal runs on
+    different numbers of ranks would differ.
     """
     for layer in D.modules():
         if isinstance(layer, Down) and isinstance(layer.norm, nn.InstanceNorm2d) and layer.conv.bias is not None:
@@ -161,7 +163,7 @@ def _freeze_idle_biases(D: Discriminator) -> None:
 
 
 def _keep_best(job: Job, black: float) -> None:
-    """The best checkpoint's generator becomes the run's model; `black`: the score that black MRIs would have."""
+    """Write the G of the best checkpoint as the model of the run; `black` is the score of all-black MRIs."""
     best = job.run.store.load_best()
     score = best.state["score"]
     name = "generator_ema" if job.state.averages else "generator"
@@ -171,8 +173,6 @@ def _keep_best(job: Job, black: float) -> None:
     save_generator(path, G, {**job.provenance, "step": best.step, "ssim": score, "ssim_black": black})
     job.run.tracking.log_artifact(model, "")
     ssim = "not measured" if score is None else f"{score:.4f}"
-    log.info("%s is of step %d, held-out SSIM %s", path, best.step, ssim)
+    log.info("saved %s: G of step %d, held-out SSIM %s", path, best.step, ssim)
     if score is not None and score <= black:
-        log.warning(
-            "it scores no better than black MRIs do (%.4f): it was trained too little, or on too few faces", black
-        )
+        log.warning("this G scores no better than all-black MRIs (%.4f): it needs more steps, or more faces", black)

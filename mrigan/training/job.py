@@ -1,4 +1,4 @@
-"""A training under way, as callbacks and tasks see it."""
+"""A running training, as callbacks and tasks see it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from mrigan.training.task import Task
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained, on what, where it is written, and how far it is."""
+    """A running training.
+
+    Attributes:
+        task: what is trained. data: the shards and the epoch plan.
+        run: the folder, the ranks, the watchdog, the log. state: networks, optimizers, the step.
+    """
 
     task: Task[Any]
     data: TrainingData
@@ -24,17 +29,17 @@ class Job:
 
     @property
     def config(self) -> Any:
-        """The task's settings."""
+        """The config of the task."""
         return self.task.config
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a model must say about where it comes from."""
+        """The origin of a model, stored with it."""
         train = self.data.train
         return {"config": to_dict(self.config), "code_version": code_version(), "data_hash": train.hash,
                 "shard_hashes": train.folder_hashes, **self.run.depends,
                 "mlflow_run_id": self.run.tracking.id}  # fmt: skip
 
     def line_is_due(self) -> bool:
-        """Whether a line of the log is due after the step that is done."""
+        """Whether a line of the log is due after the current step."""
         return self.state.step % self.config.tracking.log_every == 0 or self.state.step == self.data.steps

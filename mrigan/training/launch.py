@@ -1,6 +1,6 @@
-"""From a command line to a training: what `mrigan train …` and the pages in `launch/` share.
+"""From the command line to a training; used by `mrigan train …` and the scripts in `launch/`.
 
-Signal handlers come first, before `import torch`: this module and all that it imports at its top do without it.
+Signal handlers are installed before `import torch`, so this module and its imports do not import torch.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mrigan.config import load_config
 from mrigan.engine.environment import find_ranks
@@ -21,37 +22,50 @@ from mrigan.terminal import echo, log_handler, say, say_error
 from mrigan.threads import settle
 from mrigan.training.tasks import find_task
 
-REGISTER = "tracking.register_anyway=true"  # what --register stands for
+if TYPE_CHECKING:
+    from mrigan.training.callbacks.base import Callback
+
+REGISTER = "tracking.register_anyway=true"  # the meaning of --register
 
 
-def launch(name: str, config: str, overrides: Sequence[str], new: bool, dry: bool = False) -> int:
-    """Find this process's rank, load the config, train, and say how it went.
+def launch(
+    name: str,
+    config: str,
+    overrides: Sequence[str],
+    new: bool,
+    dry: bool = False,
+    *,
+    callbacks: Sequence[type[Callback]] = (),
+) -> int:
+    """Find the rank of this process, load the config, train, and print the result.
 
     Args:
         name: of the task, see `mrigan.training.tasks`.
-        config: a YAML file, or a shipped one by name.
+        config: a YAML file, or the name of a shipped one.
         overrides: `key=value`.
-        new: start afresh.
-        dry: print the plan, do one step, keep nothing.
+        new, callbacks: see `mrigan.training.train.train`.
+        dry: only print the plan, do one step, and write no files.
 
     Returns:
-        The exit code: 0 finished; 75 stopped by a signal, saved, the same command goes on; 1 failed; 2 wrong use.
+        The exit code: 0 finished; 75 stopped by a signal and saved, the same command continues; 1 failed; 2 wrong use.
     """
     with listening():
-        code = _launch(name, config, list(overrides), new, dry)
-    # gloo's threads end with the last reference to their group. One that still holds a tensor when Python is being
-    # taken down aborts the process: "terminate called without an active exception" (pytorch#179291).
+        code = _launch(name, config, list(overrides), new, dry, callbacks=callbacks)
+    # gloo's threads end with the last reference to their group. A thread that still holds a tensor when Python shuts
+    # down aborts the process: "terminate called without an active exception" (pytorch#179291).
     gc.collect()
     return code
 
 
-def _launch(name: str, config: str, overrides: list[str], new: bool, dry: bool) -> int:
+def _launch(
+    name: str, config: str, overrides: list[str], new: bool, dry: bool, *, callbacks: Sequence[type[Callback]]
+) -> int:
     try:
         find_ranks(os.environ)
         settle()
         rank = int(os.environ.get("RANK", "0"))
         _show_log(rank)
-        folder = _train(name, config, overrides, new, dry)
+        folder = _train(name, config, overrides, new, dry, callbacks=callbacks)
     except Stopped as stopped:
         if rank == 0:
             say(str(stopped), style="yellow", lines=True)
@@ -66,8 +80,10 @@ def _launch(name: str, config: str, overrides: list[str], new: bool, dry: bool) 
     return 0
 
 
-def _train(name: str, config: str, overrides: list[str], new: bool, dry: bool) -> Path | None:
-    # The settings first: a wrong key is an answer at once, not after `import torch`.
+def _train(
+    name: str, config: str, overrides: list[str], new: bool, dry: bool, *, callbacks: Sequence[type[Callback]]
+) -> Path | None:
+    # Settings are loaded before `import torch`, so that a wrong key is reported at once.
     settings = load_config(find_task(name).config_class, config, overrides)
     if dry:
         from mrigan.training.dry_run import dry_run
@@ -76,7 +92,7 @@ def _train(name: str, config: str, overrides: list[str], new: bool, dry: bool) -
         return None
     from mrigan.training.train import train
 
-    return train(name, settings, new)
+    return train(name, settings, new, callbacks)
 
 
 def _show_log(rank: int) -> None:

@@ -1,4 +1,4 @@
-"""What a run holds open besides data and weights: ranks, folder, watch, MLflow; and how it says that it ended."""
+"""What a run opens besides data and weights: ranks, folder, watchdog, log; and how it records its end."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class OpenRun:
     """One start of a run.
 
     Attributes:
-        depends: what the weights depend on besides the config: kind, data hash, what the task adds.
-        health: the watch over this rank; is told where it is.
-        resumed: the checkpoint that this start goes on from; None at the start of a run.
-        finished: an earlier start did all that is asked for, the model included.
-        tracking: what the run logs; on rank 0 in metrics.jsonl, and from `track` on in MLflow.
+        depends: what the weights depend on besides the config: task, data hash, and what the task adds.
+        health: the watchdog of this rank.
+        resumed: the checkpoint that this start continues; None at the start of a run.
+        finished: an earlier start did everything, including the model.
+        tracking: the log of the run: on rank 0 in metrics.jsonl, and after `track` in MLflow too.
     """
 
     task: Task[Any]
@@ -59,7 +59,7 @@ class OpenRun:
         return self.resumed.step if self.resumed else 0
 
     def leave_early(self) -> None:
-        """End before the first step of this start where a signal came. Every rank must call it.
+        """End before the first step of this start if a signal requested it. Every rank must call it.
 
         Raises:
             Stopped: on every rank.
@@ -68,27 +68,27 @@ class OpenRun:
             raise Stopped(
                 f"stopped by {name} before the first step of this start",
                 where=self.folder.path,
-                fix="the same command goes on",
+                fix="run the same command to continue",
             )
 
     def begin(self, data: TrainingData) -> None:
-        """The first batch is there: what a start can fail of by a wrong setting lies behind it."""
+        """Called when the first batch is ready. Wrong settings fail before, so that they leave no run in MLflow."""
         self.leave_early()
         self.track(data)
         self.leave_early()
 
     def track(self, data: TrainingData) -> None:
-        """Open the run in MLflow, or go on with it, once. Every rank must call it.
+        """Start or continue the run in MLflow, once. Every rank must call it.
 
         Raises:
-            TrackingError: MLflow cannot be used, under `on_failure: stop`.
+            TrackingError: MLflow cannot be used, with `on_failure: stop`.
         """
         if not self._tracked:
             self._tracked = True
             self.world.on_main(lambda: self._track(data))
 
     def request_stop(self) -> None:
-        """As a signal does: the run is saved after the step under way, and ends."""
+        """Like a signal: save after the current step, and end."""
         self.stop.received = self.stop.received or signal.SIGUSR1
 
     def _track(self, data: TrainingData) -> None:
@@ -112,17 +112,17 @@ class OpenRun:
 
 @contextmanager
 def open_run(task: Task[Any], new: bool) -> Iterator[tuple[OpenRun, TrainingData]]:
-    """Open a run; on the way out its status is written, MLflow's run closed, the folder unlocked, the ranks parted.
+    """Open a run. At the end its status is written, the MLflow run is closed, and the folder is unlocked.
 
     Args:
-        new: start afresh; an earlier run in the folder is moved aside.
+        new: start a new run; an earlier run in the folder is moved aside.
 
     Raises:
         ConfigError, ShardError: nothing has been written.
-        CheckpointError: the folder is in use, of another config, or holds only damaged checkpoints.
+        CheckpointError: the folder is in use, has another config, or has only damaged checkpoints.
     """
     config = task.config
-    shard_folders(config.data)  # staging may take hours, for which no rank may wait in a collective call
+    shard_folders(config.data)  # staging may take hours; no rank may wait for it in a collective call
     folder = RunFolder(config.run.dir)
     with flight_recorder(folder.health), joined_world(task) as world, StopRequest(world) as stop:
         data = TrainingData.open(task, world)
@@ -149,7 +149,7 @@ def open_run(task: Task[Any], new: bool) -> Iterator[tuple[OpenRun, TrainingData
                 resumed = store.load(step, verify=False) if step else None
                 tracking = Run(folder.path if world.main else None)
                 run = OpenRun(task, depends, world, stop, health, folder, store, resumed, finished, tracking)
-                if finished:  # what was logged while MLflow was away may still have to be sent
+                if finished:  # a part of the log may still have to be sent
                     run.track(data)
                 exact = deterministic(world.device, config.engine.tf32)
                 with exact, _recorded(run, data.steps), health.failures():
@@ -160,7 +160,7 @@ def open_run(task: Task[Any], new: bool) -> Iterator[tuple[OpenRun, TrainingData
 
 
 def joined_world(task: Task[Any]) -> AbstractContextManager[World]:
-    """This rank among its peers; a single one gets a process group where its engine needs one."""
+    """This rank among the others; a single rank gets a process group if its engine needs one."""
     config = task.config
     patience = timedelta(seconds=Watchdog.message_timeout(config.health))
     return join_world(config.train.device, patience, always_group=ENGINES[config.engine.name].needs_group)
@@ -168,12 +168,12 @@ def joined_world(task: Task[Any]) -> AbstractContextManager[World]:
 
 @contextmanager
 def _recorded(run: OpenRun, steps: int) -> Iterator[None]:
-    """Say in `status.json` and in MLflow how the run ended, if it lives to say it."""
+    """Record in `status.json` and in MLflow how the run ended."""
     if not run.world.main:
         try:
             yield
         except Stopped:
-            run.world.barrier()  # until rank 0 has written its word: launchers kill who outlives the first to leave
+            run.world.barrier()  # rank 0 writes first: launchers kill the other ranks when the first one ends
             raise
         return
     if not run.finished:
@@ -189,7 +189,7 @@ def _recorded(run: OpenRun, steps: int) -> Iterator[None]:
     except BaseException as error:
         known = error.what if isinstance(error, MriganError) else None
         state, again = (error.state, error.again) if isinstance(error, PeerFailed) else ("failed", known is None)
-        # What is known would come again; another error may be a machine's fault.
+        # Our own errors would be repeated by a retry; another error may be a fault of the machine.
         run.folder.set_status(state, error=known or repr(error), retry=again)
         run.tracking.close("FAILED")
         raise
@@ -199,7 +199,7 @@ def _recorded(run: OpenRun, steps: int) -> Iterator[None]:
 
 
 def _send_rest(folder: RunFolder) -> None:
-    """A finished run stays as it is in MLflow, which gets what it has not got yet."""
+    """Send the rest of the log of a finished run, which does not change otherwise."""
     if is_tracked(folder.path):
         try:
             send(folder.path)

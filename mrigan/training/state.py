@@ -8,13 +8,11 @@ from typing import Any
 
 from torch import nn
 
-from mrigan.config import OptimConfig
 from mrigan.engine.average import Average
 from mrigan.engine.build import build_engine
 from mrigan.engine.checkpoint import Checkpoint
 from mrigan.engine.distributed import World
 from mrigan.engine.interface import Engine
-from mrigan.engine.optimizer import learning_rate
 from mrigan.engine.precision import Precision
 from mrigan.engine.tensor_file import TensorFile
 from mrigan.training.resume_check import restored
@@ -65,10 +63,10 @@ class TrainState:
         """The number of batches of the plan before this state."""
         return self.step + self.left_out
 
-    def set_learning_rate(self, optim: OptimConfig) -> None:
+    def set_learning_rate(self, task: Task[Any]) -> None:
         """Set the learning rate of the next step."""
-        for engine in self.engines.values():
-            engine.set_learning_rate(learning_rate(optim, self.step))
+        for name, engine in self.engines.items():
+            engine.set_learning_rate(task.learning_rate(name, self.step))
 
     def stepped(self, step: int) -> None:
         """Note that `step` optimizer steps are completed, and update the averages."""

@@ -1,7 +1,6 @@
-"""What a kind of training is: the networks, one step, a score of held-out faces, and what is made of it in the end.
+"""A task is one kind of training: its networks, one step, the score of held-out faces, and the resulting model.
 
-The loop (`mrigan.training.train`), the dry run, the counting of FLOPs, the doctor and the command line know a task by
-this class alone.
+The loop (`mrigan.training.train`), the dry run, the FLOP count, the doctor and the command line use only this class.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from mrigan.data import Batch
+from mrigan.engine.optimizer import learning_rate
 from mrigan.finding import Finding
 from mrigan.imaging.face_augmentation import Augment
 
@@ -27,14 +27,14 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one optimizer step gives: detached scalars on the device, of this rank's part of the batch.
+    """The result of one optimizer step: detached scalars on the device, over this rank's part of the batch.
 
-    The names are the same in every step; the mean over the ranks is that of the global batch.
+    The names are the same in every step. The mean over the ranks must be the value of the global batch.
 
     Attributes:
-        losses: logged, and watched: see `health.on_nan` and `health.on_spike`.
-        skipped: 1 where an optimizer left its step out because its gradient was not finite, else 0.
-        metrics: logged only.
+        losses: logged, and checked: see `health.on_nan` and `health.on_spike`.
+        skipped: 1 if an optimizer skipped its step because its gradient was not finite, else 0.
+        metrics: only logged.
     """
 
     losses: Mapping[str, torch.Tensor]
@@ -44,7 +44,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out figures of one step; `score` chooses the best checkpoint, higher is better, None = not known here."""
+    """Held-out metrics of one step. `score` chooses the best checkpoint: higher is better, None = unknown here."""
 
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     score: float | None = None
@@ -52,12 +52,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Inputs:
-    """How the loader makes a batch.
+    """What the loader puts into a batch.
 
     Attributes:
-        size: px, side of the faces.
-        mri: whether a batch holds MRIs.
-        augment: what is done to each face; None = only `data.flip`, for faces and MRIs alike.
+        size: side of the faces in px.
+        mri: whether a batch has MRIs.
+        augment: the augmentation of each face; None = only `data.flip`, of faces and MRIs alike.
     """
 
     size: int
@@ -66,16 +66,16 @@ class Inputs:
 
 
 class Task(ABC, Generic[C]):
-    """One kind of training, with the settings of one run. Its class is named in `mrigan.training.tasks`.
+    """One kind of training, with the config of one run. Its class is listed in `mrigan.training.tasks`.
 
     Args:
-        config: with the sections that all trainings have: `run`, `data`, `optim`, `train`, `checkpoint`, `eval`,
-            `tracking`, `engine`, `health`.
+        config: has the sections of every training: `run`, `data`, `optim`, `train`, `checkpoint`, `eval`, `tracking`,
+            `engine`, `health`.
 
     Attributes:
-        name: in run.json and in checkpoints; the name in `TASKS`.
-        title: in the progress bar.
-        shard_kind: "pairs" where every sample must have an MRI, else "any".
+        name: the key in `TASKS`; stored in run.json and in checkpoints.
+        title: shown in the progress bar.
+        shard_kind: "pairs" if every sample must have an MRI, else "any".
 
     Raises:
         ConfigError: see `check`.
@@ -94,60 +94,67 @@ class Task(ABC, Generic[C]):
         """Refuse settings that contradict each other, before any file is read or written.
 
         Raises:
-            ConfigError: says which, and what to do.
+            ConfigError: names them, and what to do.
         """
 
     @classmethod
     def findings(cls, config: C) -> Iterator[Finding]:
-        """What `mrigan doctor` says of the settings, besides what it says of every training."""
+        """What `mrigan doctor` reports about this task's own settings."""
         yield from ()
 
     @property
     def depends(self) -> dict[str, Any]:
-        """What the weights depend on besides the config and the data, such as the hash of a file; a run is continued
-        only where it is the same."""
+        """What the weights depend on besides config and data, such as the hash of a file. If it changes, a run is not
+        continued."""
         return {}
 
     @property
     @abstractmethod
     def inputs(self) -> Inputs:
-        """How batches are made."""
+        """What the loader puts into a batch."""
 
     @abstractmethod
     def networks(self, pretrained: bool = True) -> dict[str, nn.Module]:
-        """New networks by the names that checkpoints have for them, drawn from `train.seed`.
+        """New networks, initialized from `train.seed`, by the names of their files in a checkpoint.
 
-        Those with parameters that require a gradient get an engine each; the others are only used.
+        Each network with parameters that require a gradient gets an engine; the others are frozen.
 
         Args:
-            pretrained: False = of the same shapes, with any weights, and no file is read: to be counted.
+            pretrained: False = only the shapes matter, and no file may be read; used to count parameters and FLOPs.
         """
 
     @property
     def averaged(self) -> tuple[str, float] | None:
-        """The network of which a moving average is kept, and the average's half-life in images; None = of none."""
+        """The network whose moving average is kept, and the half-life of the average in images; None = no average."""
         return None
 
+    def learning_rate(self, network: str, step: int) -> float:
+        """The learning rate of a network's step, counted from 0: by default that of `optim`, the same for all.
+
+        A layer with a rate of its own is a network of its own.
+        """
+        return learning_rate(self.config.optim, step)
+
     def header(self, network: nn.Module, step: int) -> dict[str, str]:
-        """The metadata of a network's file in a checkpoint."""
+        """The metadata of a network's safetensors file in a checkpoint."""
         return {}
 
     @abstractmethod
     def step(self, state: TrainState, batch: Batch) -> StepResult:
-        """One optimizer step of every engine. The random state is set before it, by seed, step and rank."""
+        """One optimizer step of every engine. Before it, the random state is set from (seed, step, rank)."""
 
     def begin(self, job: Job) -> None:
-        """The state is there, its first step is not done: open what evaluations need. Every rank calls it."""
+        """Open what evaluations need; called on every rank before the first step of a start."""
 
     @property
     def scored_on(self) -> str:
-        """Which held-out faces a score is of; scores of others are not compared with it."""
+        """Identifies the held-out faces of a score: only scores of the same faces are compared."""
         return ""
 
     @abstractmethod
     def evaluate(self, job: Job) -> Evaluation:
-        """Held-out figures of the state. Every rank calls it."""
+        """Held-out metrics of the current weights; called on every rank."""
 
     @abstractmethod
     def finish(self, job: Job) -> None:
-        """All steps are done: make `run.dir/model` of the best checkpoint. Every rank calls it."""
+        """Make `run.dir/model` from the best checkpoint, after the last step; called on every rank."""

@@ -1,6 +1,6 @@
-"""The kinds of training, by name. A program of one's own adds another: `TASKS["mine"] = TaskEntry(...)`.
+"""The kinds of training, by name. Your own program adds one with `TASKS["mine"] = TaskEntry(...)`.
 
-Without torch: a command line is read, and signals are heard, before that import.
+This module does not import torch: the command line is parsed, and signal handlers are installed, before that.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """A kind of training, before its code is imported.
+    """A kind of training whose code is not imported yet.
 
     Attributes:
-        config_class: the root of its settings.
+        config_class: the dataclass of its config.
         place: "module:class" of its `Task`.
         about: what it trains, for `--help`.
-        registers: whether its model goes to the model registry: `mrigan train` has `--register` for it then.
+        registers: whether its model can be added to the model registry; then `mrigan train` has `--register` for it.
     """
 
     config_class: type[Any]
@@ -33,7 +33,7 @@ class TaskEntry:
     registers: bool = False
 
     def task_class(self) -> type[Task[Any]]:
-        """The class that `place` names; the first call imports its module, and torch."""
+        """The class of `place`; the first call imports its module, and torch."""
         module, _, name = self.place.partition(":")
         return getattr(import_module(module), name)
 
@@ -47,10 +47,10 @@ TASKS = {
 
 
 def find_task(name: str) -> TaskEntry:
-    """The kind of training of that name.
+    """The kind of training with this name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such task.
     """
     if name not in TASKS:
         raise ConfigError(f"there is no task {name!r}", fix=f"one of: {', '.join(TASKS)}")

@@ -32,14 +32,14 @@ def test_a_new_run(
     said = capsys.readouterr().out
     for line in (
         "dry run of runs/run: a new run",
-        "8 a step = 1 ranks × 8",
+        "8 per step = 1 ranks × 8",
         "train 21 real, 30 fake; held out 15",
         "42 samples = 5.2 steps",
         "20 = 3.81 epochs",
         "6 kept (3 newest, the best, 2 permanent)",
         "adversarial: least_squares",
         "one step",
-        "nothing of this was kept",
+        "no files were written",
     ):
         assert line in said
     assert list(tmp_path.iterdir()) == []  # no run folder, no mlflow.db, no staged shards
@@ -51,7 +51,7 @@ def test_a_run_that_is_there_is_not_touched(
     before = everything(undisturbed)
     words = [f"data.shards={shards}", f"run.dir={undisturbed}", *GAN]
     assert dry("gan", *words, "train.steps=99") == 0
-    assert "would go on after step 16" in capsys.readouterr().out
+    assert "would continue after step 16" in capsys.readouterr().out
     assert dry("gan", *words, "loss.tau=0.7") == 1
     assert "loss.tau: 0.3 → 0.7" in capsys.readouterr().err
     assert dry("gan", *words, "loss.tau=0.7", new=True) == 0
@@ -74,9 +74,9 @@ def test_two_ranks(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
     generator = f"model.generator={undisturbed}/model/generator.safetensors"
     code, said = finish(start("detector/cpu-smoke.yaml", *words, generator, ranks=2, page="train_detector.py"))
     assert code == 0, said
-    assert said.count("8 a step = 2 ranks × 4") == 1
-    assert "all-reduce   a step: detector 0.4 MB; 0.4 MB sent by each rank" in said
-    assert "nothing of this was kept" in said
+    assert said.count("8 per step = 2 ranks × 4") == 1
+    assert "all-reduce   per step: detector 0.4 MB; in a ring each rank sends 0.4 MB" in said
+    assert "no files were written" in said
     assert not (tmp_path / "run").exists()
 
 

@@ -111,9 +111,9 @@ def test_a_score_of_other_faces_chooses_no_best(shards: Path, tmp_path: Path, ca
     write_json(path, state)
     caplog.set_level(logging.INFO)
     run_gan(shards, run, "train.steps=6")
-    assert "the best checkpoint is chosen anew" in caplog.text
+    assert "the best checkpoint is chosen from the new ones" in caplog.text
     best = json.loads((run / "checkpoints" / "best.json").read_bytes())
     assert best["step"] == 6
     caplog.clear()
     run_gan(shards, run, "train.steps=7")
-    assert "chosen anew" not in caplog.text
+    assert "chosen from the new" not in caplog.text

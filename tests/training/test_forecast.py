@@ -26,11 +26,13 @@ def test_a_long_step_is_announced_before_the_first(
     own = ["train.steps=2", "checkpoint.every=2", "eval.every=2"]
     quiet = run_gan(shards, tmp_path / "quiet", *own)
     assert "on this CPU" not in caplog.text
-    monkeypatch.setattr(forecast, "SMALL", 0)
+    monkeypatch.setattr(forecast, "MIN_PIXELS", 0)
     monkeypatch.setattr(forecast, "probe", lambda task: probe(task) * 0 + 42.5)
     told = run_gan(shards, tmp_path / "told", *own)
     [line] = [record.message for record in caplog.records if "on this CPU" in record.message]
-    assert line.startswith("a step takes about 2 min 50 s on this CPU (8 faces of 64 px a rank), so the 2 steps")
+    assert line.startswith(
+        "a step takes about 2 min 50 s on this CPU (8 faces of 64 px per rank); the remaining 2 steps"
+    )
     assert "take about 5 min 40 s" in line
     assert caplog.text.index(line) < caplog.text.rindex("step 1/2")
     assert logged(told) == logged(quiet)

@@ -77,7 +77,7 @@ def test_a_stop_file_stops_two_ranks(shards: Path, tmp_path: Path, monkeypatch: 
     assert code == 1, said  # torchrun's word for every code but 0
     assert status(tmp_path / "run")["state"] == "stopped"
     assert status(tmp_path / "run")["error"] == "stopped by a stop file at step 1 of 16, and saved"
-    assert said.count("the same command goes on from here") == 1  # rank 0 speaks for all
+    assert said.count("run the same command to continue") == 1  # rank 0 speaks for all
 
 
 @pytest.mark.parametrize(

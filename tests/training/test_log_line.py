@@ -31,7 +31,7 @@ from mrigan.training.task import StepResult
 from tests.training.runs import gan_engines, run_detector, run_gan
 
 LINE = re.compile(
-    r"step (?P<step>\d+)/8: (?P<speed>[\d.]+) images/s, (?P<ms>[\d.]+) ms a step, data wait (?P<wait>[\d.]+)%, "
+    r"step (?P<step>\d+)/8: (?P<speed>[\d.]+) images/s, (?P<ms>[\d.]+) ms per step, data wait (?P<wait>[\d.]+)%, "
     r"generator (?P<generator>[\d.]+), adversarial .*, discriminator [\d.]+, "
     r"gradient generator (?P<norm>[\d.]+) discriminator [\d.]+, peak (?P<peak>[\d.]+) GB, MFU (?P<mfu>[\d.]+)%, "
     r"ETA (?P<eta>\d+:\d\d:\d\d)$"
@@ -113,7 +113,7 @@ def test_nodes_of_one_name_are_apart(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(World, "gather", lambda self, values: [values, torch.tensor(list(b"{}")).byte(), values])
     monitor = SystemMonitor(alone, tmp_path, 30)
     assert monitor.due
-    found = monitor.look()
+    found = monitor.measure()
     assert not monitor.due
     names = {key.split("/")[1] for key in found}
     assert len(names) == 2
@@ -200,7 +200,7 @@ def test_a_line_reads_once_for_all_losses() -> None:
     assert log_line(3, 9, {
         "train/a": 2.0, "train/skipped": 0.0, "images_per_second": 10.0, "step_time_ms": 800.0, "data_wait": 0.25,
         "peak_memory_gb": 1.5, "eta_seconds": 3661.0,
-    }) == "step 3/9: 10.0 images/s, 800.0 ms a step, data wait 25.0%, a 2, peak 1.50 GB, ETA 1:01:01"  # fmt: skip
+    }) == "step 3/9: 10.0 images/s, 800.0 ms per step, data wait 25.0%, a 2, peak 1.50 GB, ETA 1:01:01"  # fmt: skip
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -217,8 +217,8 @@ def test_cuda_sees_no_synchronisation_between_lines() -> None:
         for step in range(4):
             result = gan.gan_step(*engines.values(), batch, config=config, precision=precision, world=world)
             meter.add({**result.losses, **{name: engine.grad_norm for name, engine in engines.items()}})
-            guard.note(step, result.losses, result.skipped)
+            guard.record(step, result.losses, result.skipped)
             torch.cuda.set_sync_debug_mode("error")  # from the second step on: the first makes cuDNN's plans
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert guard.look() is None
+    assert guard.check() is None

@@ -110,7 +110,7 @@ def test_asked_to_stop(shards: Path, undisturbed: Path, tmp_path: Path, name: st
     stopped = status(run)
     assert (stopped["state"], stopped["step"]) == ("stopped", last_step(run))
     assert name in said
-    assert "the same command goes on" in said
+    assert "run the same command to continue" in said
     assert state(run, stopped["step"])["step"] == stopped["step"]
     run_gan(shards, run)
     assert hashes(run) == hashes(undisturbed)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from mrigan.training.callbacks.spikes import LEAST, SpikeMonitor
+from mrigan.training.callbacks.spikes import MIN_LINES, SpikeMonitor
 
 rng = np.random.default_rng(7)
 
@@ -15,7 +15,7 @@ rng = np.random.default_rng(7)
 def begun(values: object, limit: float = 10.0, window: int = 100) -> list[int]:
     """The lines at which a spike is said to begin."""
     monitor = SpikeMonitor(limit, window)
-    return [i for i, value in enumerate(values) if monitor.look({"loss": float(value)})]  # type: ignore[arg-type]
+    return [i for i, value in enumerate(values) if monitor.check({"loss": float(value)})]  # type: ignore[arg-type]
 
 
 def test_noise_and_a_falling_loss_are_no_spikes() -> None:
@@ -38,8 +38,8 @@ def test_the_deviation_is_in_robust_standard_deviations() -> None:
     before = rng.normal(2, 0.5, 100)
     monitor = SpikeMonitor(10, 100)
     for value in before:
-        assert not monitor.look({"loss": value})
-    [spike] = monitor.look({"loss": 12.0})
+        assert not monitor.check({"loss": value})
+    [spike] = monitor.check({"loss": 12.0})
     mad = np.median(np.abs(before - np.median(before)))
     assert spike.median == pytest.approx(np.median(before))
     assert spike.deviation == pytest.approx((12.0 - np.median(before)) / (1.4826 * mad))
@@ -63,8 +63,8 @@ def test_a_new_level_becomes_normal() -> None:
 
 
 def test_nothing_is_said_at_first_nor_of_what_is_not_finite() -> None:
-    assert begun([1.0] * (LEAST - 1) + [100.0]) == []
-    assert begun([1.0] * LEAST + [100.0]) == [LEAST]
+    assert begun([1.0] * (MIN_LINES - 1) + [100.0]) == []
+    assert begun([1.0] * MIN_LINES + [100.0]) == [MIN_LINES]
     assert begun([1.0] * 50 + [float("nan")] + [1.0] * 50) == []
 
 
@@ -79,5 +79,5 @@ def test_losses_are_apart_and_a_stopped_monitor_goes_on() -> None:
         parts = SpikeMonitor(10, 30)
         parts.load_state_dict(kept)
         for monitor, found in zip((whole, parts), said, strict=True):
-            found += [(i, spike.name) for spike in monitor.look(line)]
+            found += [(i, spike.name) for spike in monitor.check(line)]
     assert said[0] == said[1] == [(60, "G"), (100, "D")]

@@ -1,5 +1,13 @@
-"""What happens after each step, in order: a checkpoint keeps what was logged and scored before it, and nothing that
-diverged."""
+"""What happens after each step: one `Callback` per concern, called in this order.
+
+Pace            pace.py          tells the watchdog that the rank makes progress
+Divergence      divergence.py    losses that are not finite (guard.py) or rise far (spikes.py): stop, skip, roll back
+Log             log.py           losses (meters.py), rates, memory, nodes (system.py): console, metrics.jsonl, MLflow
+Evaluate        evaluate.py      held-out metrics, and the score that chooses the best checkpoint
+your own        `train(..., callbacks=[...])`
+SaveCheckpoint  checkpoint.py    after all that it must contain, and never of a state that has diverged
+Stop            stop.py          ends the run between two steps if a signal requested it
+"""
 
 from __future__ import annotations
 
@@ -17,12 +25,17 @@ from mrigan.training.job import Job
 
 
 @contextmanager
-def open_callbacks(job: Job) -> Iterator[Sequence[Callback]]:
-    """The callbacks of a training, from its checkpoint on; closed on the way out."""
+def open_callbacks(job: Job, added: Sequence[type[Callback]] = ()) -> Iterator[Sequence[Callback]]:
+    """The callbacks of a training, with the state of its checkpoint; closed at the end.
+
+    Args:
+        added: classes of a user's own callbacks.
+    """
     divergence, evaluate = Divergence(job), Evaluate(job)
-    seen = [Pace(job), divergence, Log(job, on_line=divergence.after_line), evaluate]
-    checkpoint = SaveCheckpoint(job, seen, evaluate)
-    callbacks: list[Callback] = [*seen, checkpoint, Stop(job, checkpoint)]
+    first: list[Callback] = [Pace(job), divergence, Log(job, on_line=divergence.after_line), evaluate]
+    first += [callback(job) for callback in added]
+    checkpoint = SaveCheckpoint(job, first, evaluate)
+    callbacks = [*first, checkpoint, Stop(job, checkpoint)]
     if job.run.resumed is not None:
         load_callbacks(callbacks, job.run.resumed)
     failed = True

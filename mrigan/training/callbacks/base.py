@@ -1,4 +1,4 @@
-"""What happens after a step besides the step: one concern a file, in the order that `open_callbacks` gives them."""
+"""The interface of a callback."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mrigan.training.resume_check import restored
 from mrigan.training.task import StepResult
 
 
-class RollBack(Exception):  # noqa: N818 - an order, which the loop carries out
-    """Raised by a callback, on every rank: the step is undone, and those behind it do not see it.
+class RollBack(Exception):  # noqa: N818 - a request to the loop
+    """Raised by a callback, on every rank, to undo the step; the callbacks after it are not called.
 
     Args:
-        first_bad: the run goes back to the newest checkpoint before this step.
+        first_bad: the run continues from the newest checkpoint before this step.
         why: for the log.
     """
 
@@ -25,41 +25,45 @@ class RollBack(Exception):  # noqa: N818 - an order, which the loop carries out
 
 
 class Callback:
-    """One concern of a training; every rank has it, and calls each method at the same place.
+    """One concern of a training. Each rank has its own instance, and all ranks call the same methods in the same order.
 
     Args:
-        job: the training; `job.state.step` counts the step that is done.
+        job: the training. In `after_step`, `job.state.step` is the number of steps done.
     """
 
     def __init__(self, job: Job) -> None:
         self.job = job
 
     def after_step(self, result: StepResult) -> None:
-        """A step is done, and the callbacks before this one have seen it.
+        """Called after each step.
 
         Raises:
-            RollBack, or a MriganError that ends the run: on every rank.
+            RollBack, or a MriganError, which ends the run: on every rank.
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps, under keys of its own; JSON. It may wait for the device."""
+        """The state for a checkpoint: JSON, with keys that no other callback uses. It may wait for the device."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from the state of a checkpoint, at the start or after going back to it; `job.state` has done so."""
+        """Continue from the state of a checkpoint, at a start or after a roll back; `job.state` has done so already.
+
+        Args:
+            state: of all callbacks.
+        """
 
     def settle(self) -> None:
-        """Wait for what is done in the background."""
+        """Wait for work in the background."""
 
     def close(self, failed: bool) -> None:
-        """The run ends. Where it failed the peers may be gone: nothing may be sent to them."""
+        """Called at the end of the run. If it failed, other ranks may be gone: no collective calls."""
 
 
 def load_callbacks(callbacks: Sequence[Callback], checkpoint: Checkpoint) -> None:
-    """Each continues from the checkpoint.
+    """Load the state of each callback.
 
     Raises:
-        CheckpointError: the state of an unchecked checkpoint has another form.
+        CheckpointError: the state of a checkpoint without a checksum has another form.
     """
 
     def load(state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""When a checkpoint is due, and what is in it. The ranks stop for a copy in memory; the disk is left to a thread."""
+"""When a checkpoint is due, and what it contains. Training waits only for a copy in memory; a thread writes it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 
 class SaveCheckpoint(Callback):
-    """A checkpoint every `checkpoint.every` steps, after the last one, and when a signal asks for a stop.
+    """Saves a checkpoint every `checkpoint.every` steps, after the last step, and at a stop.
 
-    A write that fails asks for a stop as a signal does, so that its error comes up on every rank after this step.
+    A failed write requests a stop like a signal, so that the error is raised on every rank after the current step.
 
     Args:
         job: the training.
-        before: the callbacks that have seen the step; the checkpoint keeps their state.
-        evaluate: the one of them that knows the score.
+        before: the callbacks whose state the checkpoint contains.
+        evaluate: the one of them that has the score.
     """
 
     def __init__(self, job: Job, before: Sequence[Callback], evaluate: Evaluate) -> None:
@@ -46,12 +46,12 @@ class SaveCheckpoint(Callback):
         self._saved = self.job.state.step
 
     def save(self) -> None:
-        """Copy everything, and begin to write it; waits only for a checkpoint that is still being written.
+        """Copy everything, and start to write it; waits only for an earlier checkpoint that is still being written.
 
         Every rank must call it; rank 0 writes.
 
         Raises:
-            CheckpointError: the checkpoint before could not be written.
+            CheckpointError: the earlier checkpoint could not be written.
         """
         step = self.job.state.step
         if step == self._saved:
@@ -68,7 +68,7 @@ class SaveCheckpoint(Callback):
         """Wait until nothing is being written. Every rank must call it.
 
         Raises:
-            CheckpointError: on every rank, when it could not be written.
+            CheckpointError: on every rank, if a checkpoint could not be written.
         """
         with self.job.run.health.slow("checkpoint"):
             self.job.run.world.on_main(self._writer.wait)
@@ -77,7 +77,7 @@ class SaveCheckpoint(Callback):
         if not failed:
             self.settle()
             return
-        try:  # the write under way, while another error is on its way up
+        try:  # another error is being raised already
             self._writer.wait()
         except MriganError as error:
             log.error("%s", error)

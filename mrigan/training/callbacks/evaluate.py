@@ -1,4 +1,4 @@
-"""Held-out figures, and the score by which the best checkpoint is chosen."""
+"""Held-out metrics, and the score that chooses the best checkpoint."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 
 class Evaluate(Callback):
-    """Held-out figures every `eval.every` steps, and wherever a checkpoint is due: each of those has a score.
+    """Evaluates every `eval.every` steps, and before each checkpoint, so that each checkpoint has a score.
 
     Attributes:
-        score: of the last step; None where it was not evaluated.
+        score: of the current step; None if it was not evaluated.
     """
 
     score: float | None = None
@@ -39,8 +39,8 @@ class Evaluate(Callback):
         return {"scored_on": self.job.task.scored_on}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """A checkpoint whose score is of other faces is not the best one any more."""
+        """Forget the best checkpoint if its score is of other faces."""
         run = self.job.run
         if run.world.main and run.store.best and state.get("scored_on", "") != self.job.task.scored_on:
-            log.info("the scores so far are of other held-out faces: the best checkpoint is chosen anew")
+            log.info("earlier scores are of other held-out faces: the best checkpoint is chosen from the new ones")
             run.store.best = None

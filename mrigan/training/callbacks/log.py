@@ -1,6 +1,6 @@
-"""A line of the log: how fast, how long still, and what the losses are; the same to `metrics.jsonl` and MLflow.
+"""A line of the log: losses, rates, memory and the remaining time; also in `metrics.jsonl` and MLflow.
 
-This is where the host waits for the device, and nowhere between two lines.
+Only here the host waits for the device, not between two lines.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from mrigan.training.task import StepResult
 log = logging.getLogger(__name__)
 
 GB = 1e9
-SKIPPED = "skipped"  # the share of steps that an optimizer left out, among the losses of a line
+SKIPPED = "skipped"  # among the losses of a line: the fraction of steps that an optimizer skipped
 
 
 class Log(Callback):
-    """Means since the last line, over steps and ranks; time; memory.
+    """Logs a line every `tracking.log_every` steps: means over the steps since the last line and over the ranks.
 
     Args:
         job: the training.
-        on_line: called with the means of the losses of each line, the same on every rank, when it is logged.
+        on_line: called with the mean losses of each line, which are the same on every rank.
     """
 
     def __init__(self, job: Job, on_line: Callable[[Mapping[str, float]], None]) -> None:
@@ -44,12 +44,12 @@ class Log(Callback):
         if self._peak is not None:
             self._flops = flops_per_image(job.task)
         self._since, self._step, self._waited = 0.0, 0, 0.0  # at the last line
-        self._left = 0.0  # when this callback was left
+        self._left = 0.0  # the time when this callback returned
         self._begin()
 
     def after_step(self, result: StepResult) -> None:
         job, step = self.job, self.job.state.step
-        self._since += max(job.data.asked - self._left, 0.0)  # what the callbacks behind this one took
+        self._since += max(job.data.asked - self._left, 0.0)  # without the time of the callbacks after this one
         norms = {f"grad_norm/{name}": engine.grad_norm for name, engine in job.state.engines.items()}
         self.meter.add({**result.losses, **result.metrics, SKIPPED: result.skipped, **norms})
         if job.line_is_due():
@@ -69,22 +69,22 @@ class Log(Callback):
         return {"meter": self.meter.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a checkpoint, be it in the middle of a run."""
+        """Continue from a checkpoint, also in the middle of a run."""
         self.meter.load_state_dict(state["meter"])
         self._begin()
 
     def _begin(self) -> None:
         self._since, self._step, self._waited = time.perf_counter(), self.job.state.step, self.job.data.waited
         self._left = self._since
-        self._pace: tuple[float, int] | None = None  # the time and the step of this start's first line
+        self._pace: tuple[float, int] | None = None  # time and step of the first line of this start
 
     def _rates(self, step: int, seconds: float) -> dict[str, float]:
         job, batch, steps = self.job, self.job.config.train.batch_size, step - self._step
-        mine = [job.data.waited - self._waited, float(peak_memory(job.run.world.device)), float(self._system.due)]
-        ranks = torch.stack(job.run.world.gather(torch.tensor(mine, dtype=torch.float64)))
+        local = [job.data.waited - self._waited, float(peak_memory(job.run.world.device)), float(self._system.due)]
+        ranks = torch.stack(job.run.world.gather(torch.tensor(local, dtype=torch.float64)))
         waited, memory = ranks.max(0).values.tolist()[:2]
         if ranks[0, 2]:
-            job.run.tracking.log_metrics(self._system.look(), step)
+            job.run.tracking.log_metrics(self._system.measure(), step)
         speed = steps * batch / seconds
         rates = {
             "epoch": job.state.place * batch / job.data.plan.epoch_length,
@@ -101,7 +101,7 @@ class Log(Callback):
         return rates
 
     def _eta(self, step: int, pace: float) -> float:
-        """Seconds to the end, evaluations and checkpoints included; the first line, which is slower, is not typical."""
+        """Seconds to the end, including evaluations and checkpoints. The first line is slower, so it is not counted."""
         now = time.perf_counter()
         if self._pace is None:
             self._pace = now, step
@@ -111,10 +111,10 @@ class Log(Callback):
 
 
 def log_line(step: int, steps: int, metrics: Mapping[str, float]) -> str:
-    """The metrics of a step as a person reads them; those of a gradient that was not finite are left out.
+    """A line for people; values that are not finite are omitted.
 
     Args:
-        metrics: under their names in MLflow; losses begin with "train/", norms of gradients with "grad_norm/".
+        metrics: with their names in MLflow; losses begin with "train/", gradient norms with "grad_norm/".
     """
     losses, norms = (
         [f"{name.removeprefix(of)} {value:.4g}" for name, value in metrics.items()
@@ -123,7 +123,7 @@ def log_line(step: int, steps: int, metrics: Mapping[str, float]) -> str:
     )  # fmt: skip
     parts = [
         f"{metrics['images_per_second']:.1f} images/s",
-        f"{metrics['step_time_ms']:.1f} ms a step",
+        f"{metrics['step_time_ms']:.1f} ms per step",
         f"data wait {metrics['data_wait']:.1%}",
         *losses,
         *(["gradient " + " ".join(norms)] if norms else []),

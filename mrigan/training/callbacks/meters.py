@@ -1,4 +1,4 @@
-"""Means of the losses between two log lines: added up on the device, read only when a line is due."""
+"""Means of the losses between two lines of the log: summed on the device, read only when a line is due."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from mrigan.engine.distributed import World
 
 
 class Meter:
-    """Adds up scalars that stay on the device; `read` is the only point at which the host waits for it.
+    """Sums scalars on the device; only in `read` the host waits for the device.
 
-    What is not finite is left out: `Guard` sees to it, and the mean of the rest still says something.
+    Values that are not finite are not counted: `Guard` reports them.
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self._names: list[str] = []
-        self._sums: torch.Tensor | None = None  # (2, number of names): sums and counts of the finite ones
+        self._sums: torch.Tensor | None = None  # (2, number of names): sums and counts of the finite values
 
     def add(self, values: Mapping[str, torch.Tensor]) -> None:
-        """Add one step's scalars; the names are the same in every step."""
+        """Add the scalars of one step; the names are the same in every step."""
         self._names = list(values)
         stacked = torch.stack([value.detach().float() for value in values.values()])
         finite = stacked.isfinite()
@@ -31,24 +31,24 @@ class Meter:
         self._sums = sums if self._sums is None else self._sums + sums
 
     def read(self) -> dict[str, float]:
-        """Means since the last `reset`, over steps and ranks; NaN where none was finite. Every rank must call it."""
+        """Means since the last `reset` over steps and ranks; NaN if no value was finite. Every rank must call it."""
         return {name: total / count if count else math.nan for name, (total, count) in self._totals().items()}
 
     def reset(self) -> None:
-        """Begin the next mean."""
+        """Start the next mean."""
         self._sums = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps, so that a mean that spans a stop is whole. Every rank must call it; it waits."""
+        """The state for a checkpoint, so that a mean can span a stop. Every rank must call it; it waits."""
         return {"totals": self._totals()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state`, on any number of ranks."""
+        """Continue from a `state_dict`, on any number of ranks."""
         totals = state["totals"]
         self._names, self._sums = list(totals), None
         if totals:
-            whole = torch.tensor(list(totals.values()), device=self.world.device).T
-            self._sums = whole / self.world.size
+            total = torch.tensor(list(totals.values()), device=self.world.device).T
+            self._sums = total / self.world.size
 
     def _totals(self) -> dict[str, tuple[float, float]]:
         """Sum and count of each name, over steps and ranks."""

@@ -1,4 +1,4 @@
-"""How long a step takes: for the watch over the ranks, and for the answer to Ctrl-C."""
+"""The time of a step, for the watchdog and for the answer to Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mrigan.training.task import StepResult
 
 
 class Pace(Callback):
-    """Tells the watch that the rank goes on, and how long its step took, the wait for its batch included."""
+    """Reports each step to the watchdog, and its time, including the wait for the batch."""
 
     def after_step(self, result: StepResult) -> None:
         self.job.run.health.stepped(self.job.state.step)

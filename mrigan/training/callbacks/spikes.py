@@ -1,4 +1,4 @@
-"""Losses that rise far above what they were, seen in the means that are logged; the host's work, nothing waits."""
+"""Finds losses that rise far above their recent values, in the logged means; it needs no device."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-LEAST = 16  # lines before anything is judged
-TO_SIGMA = 1.4826  # the median absolute deviation of a normal distribution, in its standard deviations
-FLOOR = 0.01  # of the median: a loss that hardly moves is not said to spike when it moves by less
+MIN_LINES = 16  # before the first comparison
+TO_SIGMA = 1.4826  # standard deviation / median absolute deviation of a normal distribution
+MIN_SIGMA = 0.01  # of the median, so that a nearly constant loss does not spike by less
 
 
 @dataclass(frozen=True)
@@ -34,31 +34,31 @@ class Spike:
 
 
 class SpikeMonitor:
-    """Compares each logged loss with the median and the median absolute deviation of those before it.
+    """Compares each logged loss with the median and the median absolute deviation of the values before it.
 
-    Neither moves for a single outlier. A loss that stays high is the new normal when it fills half of the window.
+    A single outlier moves neither. A loss that stays high is normal again when it fills half of the window.
 
     Args:
         limit: robust standard deviations above the median.
-        window: logged values that are compared with.
+        window: number of earlier values.
     """
 
     def __init__(self, limit: float, window: int) -> None:
         self.limit, self.window = limit, window
         self._before: dict[str, deque[float]] = {}
-        self._high: set[str] = set()  # said already, and not over yet
+        self._high: set[str] = set()  # reported, and still high
 
-    def look(self, values: Mapping[str, float]) -> list[Spike]:
-        """Judge one line's losses; a spike is given once, when it begins."""
+    def check(self, values: Mapping[str, float]) -> list[Spike]:
+        """The spikes that begin with the losses of one line."""
         begun = []
         for name, value in values.items():
             before = self._before.setdefault(name, deque(maxlen=self.window))
             if not math.isfinite(value):
                 continue
-            if len(before) >= LEAST:
+            if len(before) >= MIN_LINES:
                 median = statistics.median(before)
                 mad = statistics.median(abs(x - median) for x in before)
-                sigma = max(TO_SIGMA * mad, FLOOR * abs(median), math.ulp(1.0))
+                sigma = max(TO_SIGMA * mad, MIN_SIGMA * abs(median), math.ulp(1.0))
                 deviation = (value - median) / sigma
                 if deviation <= self.limit:
                     self._high.discard(name)
@@ -69,10 +69,10 @@ class SpikeMonitor:
         return begun
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """The state for a checkpoint."""
         return {"before": {name: list(values) for name, values in self._before.items()}, "high": sorted(self._high)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state`, with this window."""
+        """Continue from a `state_dict`, with the present window."""
         self._before = {name: deque(values, self.window) for name, values in state["before"].items()}
         self._high = set(state["high"])

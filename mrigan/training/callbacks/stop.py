@@ -1,4 +1,4 @@
-"""A stop between two steps, when a signal or a stop file asks for it."""
+"""Ends the run between two steps if a signal or a stop file requests it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mrigan.training.task import StepResult
 
 
 class Stop(Callback):
-    """Saves and leaves when any rank has received a signal; the last callback of all.
+    """Saves and ends the run if any rank has received a signal; the last callback.
 
-    A checkpoint that could not be written asks for a stop, too: its error comes up here, on every rank.
+    A checkpoint that could not be written requests a stop, too: its error is raised here, on every rank.
     """
 
     def __init__(self, job: Job, checkpoint: SaveCheckpoint) -> None:
@@ -23,9 +23,9 @@ class Stop(Callback):
         """See `Callback.after_step`.
 
         Raises:
-            Stopped: all is saved.
+            Stopped: everything is saved.
             CheckpointError: a checkpoint could not be written.
-            TrackingError: MLflow failed for too long, under `tracking.on_failure: stop`; all is saved.
+            TrackingError: MLflow failed for too long, with `tracking.on_failure: stop`; everything is saved.
         """
         run, step = self.job.run, self.job.state.step
         name = run.stop.agreed(step)
@@ -36,5 +36,5 @@ class Stop(Callback):
             raise Stopped(
                 f"stopped by {name} at step {step} of {self.job.data.steps}, and saved",
                 where=run.folder.path,
-                fix="the same command goes on from here",
+                fix="run the same command to continue",
             )

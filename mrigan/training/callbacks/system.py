@@ -1,7 +1,7 @@
-"""What the nodes of a training are busy with: processor, memory, disk, network, GPUs, under MLflow's names for them.
+"""Use of the nodes: processor, memory, disk, network, GPUs, with MLflow's names.
 
-Each node's first rank looks; what it sees travels over the control group to rank 0, which logs it as any metric: in the
-same run, whatever the store, and kept with the others while MLflow is away.
+The first rank of each node measures. Rank 0 gathers the values and logs them like all metrics, so that the nodes are in
+the same MLflow run on any store.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ MB = 1e6
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that this process has had allocated on its GPU, or resident where it trains on a CPU."""
+    """Peak memory of this process in bytes: allocated on its GPU, or resident if it trains on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class SystemMonitor:
-    """Looks at the nodes now and then; every rank has one, and asks it at the same steps.
+    """Measures the nodes from time to time; every rank has one, and calls it at the same steps.
 
     Args:
         world: the ranks.
-        folder: on the disk whose free space counts.
-        every: seconds between two looks; 0 = never.
+        folder: on the disk whose free space is measured.
+        every: minimum seconds between two measurements; 0 = never.
     """
 
     def __init__(self, world: World, folder: Path, every: float) -> None:
@@ -48,14 +48,14 @@ class SystemMonitor:
 
     @property
     def due(self) -> bool:
-        """Whether it is time, by this rank's clock; rank 0's counts."""
+        """Whether a measurement is due, by the clock of this rank; rank 0 decides."""
         return bool(self.every) and time.monotonic() >= self._next
 
-    def look(self) -> dict[str, float]:
+    def measure(self) -> dict[str, float]:
         """`system/NODE/…` → value, on rank 0. Every rank must call it."""
         self._next = time.monotonic() + self.every
-        told = json.dumps(self._node.look() if self._node else {}).encode()
-        parts = self.world.gather(torch.frombuffer(bytearray(told), dtype=torch.uint8))
+        sent = json.dumps(self._node.measure() if self._node else {}).encode()
+        parts = self.world.gather(torch.frombuffer(bytearray(sent), dtype=torch.uint8))
         if not self.world.main:
             return {}
         found: dict[str, float] = {}
@@ -76,10 +76,10 @@ class _Node:
         self.name = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
         self.folder = folder
         self._gpus = _open_gpus()
-        psutil.cpu_percent()  # the next call tells of the time since this one
+        psutil.cpu_percent()  # the next call measures the time since this one
         self._network = psutil.net_io_counters()
 
-    def look(self) -> dict[str, Any]:
+    def measure(self) -> dict[str, Any]:
         memory, disk, network = psutil.virtual_memory(), psutil.disk_usage(str(self.folder)), psutil.net_io_counters()
         values = {
             "cpu_utilization_percentage": psutil.cpu_percent(),
@@ -89,32 +89,32 @@ class _Node:
             "disk_available_megabytes": disk.free / MB,
             "disk_usage_percentage": disk.percent,
         }
-        if network is not None and self._network is not None:  # a container may have no network at all
+        if network is not None and self._network is not None:  # a container may have no network
             values["network_receive_megabytes"] = (network.bytes_recv - self._network.bytes_recv) / MB
             values["network_transmit_megabytes"] = (network.bytes_sent - self._network.bytes_sent) / MB
         for i, handle in enumerate(self._gpus):
-            values |= _look_at_gpu(f"gpu_{i}_", handle)
+            values |= _measure_gpu(f"gpu_{i}_", handle)
         return {"name": self.name, "values": values}
 
 
 def _open_gpus() -> list[Any]:
-    """NVML's handles of the node's GPUs; none where it, or nvidia-ml-py, is not there."""
+    """NVML's handles of the GPUs of this node; empty without GPUs or without nvidia-ml-py."""
     if not torch.cuda.is_available():
         return []
     try:
         import pynvml
     except ImportError:
-        log.info("no utilisation of GPUs is logged: `pip install nvidia-ml-py` for it")
+        log.info("GPU utilization is not logged: it needs `pip install nvidia-ml-py`")
         return []
     try:
         pynvml.nvmlInit()
         return [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
     except pynvml.NVMLError as error:
-        log.info("no utilisation of GPUs is logged: %s", error)
+        log.info("GPU utilization is not logged: %s", error)
         return []
 
 
-def _look_at_gpu(prefix: str, handle: Any) -> dict[str, float]:
+def _measure_gpu(prefix: str, handle: Any) -> dict[str, float]:
     import pynvml
 
     try:
@@ -125,6 +125,6 @@ def _look_at_gpu(prefix: str, handle: Any) -> dict[str, float]:
             f"{prefix}memory_usage_percentage": 100 * memory.used / memory.total,
             f"{prefix}power_usage_watts": pynvml.nvmlDeviceGetPowerUsage(handle) / 1000,
         }
-    except pynvml.NVMLError as error:  # not supported on this GPU, or it has fallen off the bus: training will tell
+    except pynvml.NVMLError as error:  # not supported, or the GPU is lost: then training fails by itself
         log.debug("%s: %s", prefix, error)
         return {}
