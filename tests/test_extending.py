@@ -16,6 +16,7 @@ import mrigan
 from mrigan.catalog import audit, scan_catalog
 from mrigan.catalog.readers import READERS
 from mrigan.cli.fields import with_options
+from mrigan.config import load_config
 from mrigan.config.engines import ENGINES
 from mrigan.detect import Judged
 from mrigan.detect.inputs import Input
@@ -30,11 +31,14 @@ from mrigan.imaging.picture import to_device, to_host
 from mrigan.imaging.recipe import draw_step
 from mrigan.imaging.treatment import Treatment
 from mrigan.mri import METRICS, stored_mri
+from mrigan.training.tasks import TASKS, TaskEntry
+from mrigan.training.train import train
 from tests.documented import code
 from tests.imaging.records import treatment_of
-from tests.training.runs import hashes, run_gan, status, write_tiny_shards
+from tests.training import test_another_task as another
+from tests.training.runs import hashes, logged, run_gan, status, write_tiny_shards
 
-TABLES = (READERS, METRICS, CORRUPTIONS, AUGMENTATIONS, STRATEGIES, ENGINES)
+TABLES = (READERS, METRICS, CORRUPTIONS, AUGMENTATIONS, STRATEGIES, ENGINES, TASKS)
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +141,19 @@ def test_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert status(parts)["state"] == "finished"
     with pytest.raises(ConfigError, match=r"use one of: ddp, .*, zero3, flat"):
         run_gan(shards, parts, "engine.name=flatt")
+
+
+def test_a_callback(tmp_path: Path) -> None:
+    """Its state is in the checkpoint: a run that was stopped has the values of one that was not."""
+    callback = code("A callback").LargestGradient
+    TASKS["colour"] = TaskEntry(another.ColourConfig, f"{another.__name__}:ColourTask", "a colour")
+    shards = write_tiny_shards(tmp_path / "shards")
+    norms: dict[str, dict[int, float]] = {}
+    for name, lengths in (("whole", [8]), ("parts", [3, 8])):
+        for steps in lengths:
+            words = another.words(shards, tmp_path / name, steps)
+            train("colour", load_config(another.ColourConfig, None, words), callbacks=[callback])
+        norms[name] = logged(tmp_path / name, "largest_gradient/colour")
+    each = logged(tmp_path / "whole", "grad_norm/colour")
+    assert norms["parts"] == norms["whole"]
+    assert norms["whole"] == {step: max(each[i] for i in range(1, step + 1)) for step in range(1, 9)}

@@ -238,7 +238,7 @@ class Mirror:
         return min(RETRY * 2 ** min(attempts, 10), RETRY_AT_END if self._ending.is_set() else MAX_RETRY)
 
     def _save(self) -> None:
-        if self._lock is not None:  # else another process may have the folder by now
+        if self._lock is not None and self.folder.is_dir():  # else it is another process's, or gone
             write_json(self.folder / STATE, asdict(self.state))
 
     def _connect(self) -> None:

@@ -16,6 +16,8 @@ from torch import nn
 from mrigan.config import OptimConfig, TrainConfig, TrainingConfig, load_config
 from mrigan.data import Batch, eval_batches
 from mrigan.doctor import examine
+from mrigan.engine.distributed import World
+from mrigan.engine.precision import Precision
 from mrigan.errors import CheckpointError
 from mrigan.training.flops import flops_per_image
 from mrigan.training.job import Job
@@ -116,3 +118,27 @@ def test_the_command_the_dry_run_the_doctor_and_the_count_know_it(
     assert flops_per_image(ColourTask(config)) == 2 * (2 * 3 * 6 + 3 * 6)  # two layers; the input takes no gradient
     monkeypatch.setattr("mrigan.doctor.check_ranks", lambda: iter(()))
     assert "shards" in {finding.check for finding in examine("colour", config)}
+
+
+class _Rates:
+    """An engine that remembers its learning rates."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def set_learning_rate(self, lr: float) -> None:
+        self.rates.append(lr)
+
+
+def test_a_network_may_have_a_learning_rate_of_its_own() -> None:
+    class TwoRates(ColourTask):
+        def learning_rate(self, network: str, step: int) -> float:
+            return super().learning_rate(network, step) * (0.1 if network == "last" else 1.0)
+
+    cpu, engines = torch.device("cpu"), {"first": _Rates(), "last": _Rates()}
+    state = TrainState(World(0, 1, 0, cpu), Precision("fp32", cpu), engines)  # type: ignore[arg-type]
+    config = ColourConfig(optim=OptimConfig(lr=0.5, schedule="linear", decay_steps=4))
+    for state.step in range(3):
+        state.set_learning_rate(TwoRates(config))
+    assert engines["last"].rates == [0.1 * rate for rate in engines["first"].rates]
+    assert engines["first"].rates[0] == 0.5 > engines["first"].rates[2]
