@@ -1,4 +1,4 @@
-"""The `mrigan` command: one sub-command a job, a file each, thin."""
+"""The `mrigan` command: a thin file per sub-command."""
 
 from __future__ import annotations
 

@@ -14,7 +14,9 @@ from mrigan.terminal import echo
 if TYPE_CHECKING:
     from mrigan.catalog import Catalog
 
-app = typer.Typer(no_args_is_help=True, help="Scan data sets into a catalog, split it by family, merge, audit.")
+app = typer.Typer(
+    no_args_is_help=True, help="Scan data sets into a catalog, split it by family, merge catalogs, check for leaks."
+)
 READER = "dfdc|dfdc-preview|dfdc-test|celeb-df|faceforensics|uadfv|ffhq|fdf|folder|manifest"
 Out = Annotated[Path, typer.Option("--out", "-o", help="The catalog to write (Parquet).")]
 

@@ -1,4 +1,4 @@
-"""`mrigan config`: what a config comes to, and every setting there is."""
+"""`mrigan config`: the resulting settings of a config, and the list of all settings."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ import yaml
 from mrigan.cli.options import ForceOption
 from mrigan.terminal import echo
 
-app = typer.Typer(no_args_is_help=True, help="Show what a config comes to, and every setting there is.")
+app = typer.Typer(no_args_is_help=True, help="Show the resulting settings of a config, or the list of all settings.")
 
 
 @app.command("show")
 def config_show(
-    config: Annotated[str, typer.Argument(help="A YAML file, or a shipped one by name: gan/paper.yaml.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="loss.tau=0.5")] = None,
-    kind: Annotated[str, typer.Option(help="gan, detector or shards; by default the file's folder or keys say.")] = "",
+    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped one, such as gan/paper.yaml.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as loss.tau=0.5.")
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(help="A task, or shards; default: from the folder or the keys of the file.")
+    ] = "",
 ) -> None:
-    """Print every key of a config with its value, and the file or the word that the value is from."""
+    """Print every key of a config with its value and where the value comes from."""
     from mrigan.config import flatten, to_dict
 
     settings, sources = _load(config, overrides or [], kind)
@@ -39,10 +43,12 @@ def config_show(
 
 @app.command("docs")
 def config_docs(
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the page; without it, it is printed.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write the page to this file; default: print it.")
+    ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Print the page with every key, its values, default and meaning, made from the schema (docs/config.md)."""
+    """Print the list of all keys with values, default and meaning (docs/config.md), made from the schema."""
     from mrigan.config.reference import page
     from mrigan.files import write_text
     from mrigan.outputs import SETTINGS, own_output
@@ -61,19 +67,21 @@ def _line(key: str, value: Any, yaml: Any) -> str:
 
 
 def _load(config: str, overrides: list[str], kind: str) -> tuple[Any, dict[str, str]]:
-    """The settings, and key → where its value is from."""
+    """The settings, and for each key where its value comes from."""
     from mrigan.config import config_path, load_config
     from mrigan.config.load import origins
     from mrigan.config.reference import SCHEMAS
     from mrigan.errors import ConfigError
+    from mrigan.training.tasks import TASKS
 
-    if kind and kind not in SCHEMAS:
-        raise ConfigError(f"no kind of config {kind!r}", where="--kind", fix=f"one of: {', '.join(SCHEMAS)}")
+    schemas = {**{name: entry.config_class for name, entry in TASKS.items()}, **SCHEMAS}
+    if kind and kind not in schemas:
+        raise ConfigError(f"no kind of config {kind!r}", where="--kind", fix=f"one of: {', '.join(schemas)}")
     folder = config_path(config).absolute().parent.name
-    kinds = [kind] if kind else [folder] if folder in SCHEMAS else list(SCHEMAS)
+    kinds = [kind] if kind else [folder] if folder in schemas else list(schemas)
     errors = []
     for name in kinds:
-        schema = SCHEMAS[name]
+        schema = schemas[name]
         try:
             sources = {key: _short(where) for key, where in origins(schema, config, overrides).items()}
             needed = ["run.dir=???"] if name != "shards" and "run.dir" not in sources else []
@@ -86,7 +94,7 @@ def _load(config: str, overrides: list[str], kind: str) -> tuple[Any, dict[str, 
 
 
 def _short(where: str) -> str:
-    """A shipped file as it is named on a command line."""
+    """The short name of a shipped file."""
     from mrigan.config import config_path
 
     if where.startswith("override "):

@@ -9,11 +9,11 @@ import typer
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all that the demo makes.")] = Path("demo"),
-    people: Annotated[int, typer.Option(help="Invented people in the sample.")] = 28,
-    seed: Annotated[int, typer.Option(help="Draws the sample.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all results of the demo.")] = Path("demo"),
+    people: Annotated[int, typer.Option(help="Number of invented people in the sample.")] = 28,
+    seed: Annotated[int, typer.Option(help="Random seed of the sample.")] = 0,
 ) -> None:
-    """Run the whole job on an embedded sample, from videos to a verdict; a second run reuses what is done."""
+    """Run the whole pipeline on a generated sample, from videos to a verdict. A second run reuses finished steps."""
     from mrigan.demo import run_demo
 
     run_demo(out, people, seed)

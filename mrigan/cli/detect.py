@@ -17,7 +17,9 @@ from mrigan.stopping import stopped_by_signals
 @with_options
 def detect(
     *,
-    paths: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Videos, pictures, folders, patterns, @LIST.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="VIDEO...", help="Videos, pictures, folders, patterns, or @FILE with a list.")
+    ],
     outputs: Outputs,
     options: Options,
     case: Case,
@@ -25,19 +27,21 @@ def detect(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="A folder, or models:/NAME@ALIAS of the registry; default: its champion.",
+            help="A model folder, or models:/NAME@ALIAS; default: the champion of the registry.",
         ),
     ] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Enter the sub-folders of a folder.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = as many as help.")] = 0,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Include sub-folders.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0 = chosen automatically.")] = 0,
 ) -> None:
-    """Judge videos: fake, real or undecided. Each verdict is printed when it is known. Exit codes: 0 all answered, 3
-    some unreadable, 1 none, 2 wrong use, 74 an output could not be written, 75 stopped and --jsonl can go on, 130
-    stopped."""
-    # Imports make a million objects that stay. To look through them for garbage every 700 new ones costs a tenth of a
-    # verdict on a picture.
+    """Judge videos: fake, real or undecided.
+
+    Each verdict is printed as soon as it is known. Exit codes: 0 every input has a verdict; 3 some are unreadable;
+    1 no verdict; 2 wrong use; 74 an output could not be written; 75 stopped, the same command with --jsonl continues;
+    130 stopped.
+    """
+    # Imports leave a million objects. Garbage collection after every 700 new ones costs 10 % of a verdict on a picture.
     gc.set_threshold(50_000, 20, 100)
-    with stopped_by_signals(75 if outputs.jsonl else 130):  # once it judges, it says how far it came
+    with stopped_by_signals(75 if outputs.jsonl else 130):  # `run` handles signals once it judges
         from mrigan.detect.command import run
         from mrigan.time_limit import leave
 

@@ -22,7 +22,7 @@ def doctor(
     config: Annotated[
         str, typer.Argument(help="Also check this training: a YAML file, or a shipped one by name.")
     ] = "",
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="run.dir=DIR")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as run.dir=DIR.")] = None,
     *,
     folder: Annotated[Path, typer.Option("--dir", help="The run folder to check, without a config.")] = Path(),
     shards: Annotated[list[str] | None, typer.Option(help="A shard folder to check; repeatable.")] = None,
@@ -68,7 +68,7 @@ def _show(finding: Finding) -> None:
 
 
 def _settings(config: str, overrides: list[str]) -> tuple[str, Any]:
-    """The task and the settings of a config: the file says by its keys which task it is for."""
+    """The task and the settings of a config; the task follows from the keys of the file."""
     from mrigan.config import load_config
     from mrigan.errors import ConfigError
     from mrigan.training.tasks import TASKS

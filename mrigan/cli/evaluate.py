@@ -19,13 +19,13 @@ def evaluate(
     more: Annotated[
         list[str] | None, typer.Argument(metavar="[...]", help="More shard folders or score files.")
     ] = None,
-    model: Annotated[list[str] | None, typer.Option(help="Folder or models:/NAME@ALIAS; repeatable.")] = None,
-    shards: Annotated[list[str] | None, typer.Option(help="Shard folders to score, or their URLs.")] = None,
-    cache: Annotated[str, typer.Option(help="A folder on a local disk for shards at a URL.")] = "",
-    scores: Annotated[list[Path] | None, typer.Option(help="Score files to make a report of.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A model folder or models:/NAME@ALIAS; repeatable.")] = None,
+    shards: Annotated[list[str] | None, typer.Option(help="A shard folder or URL to score; repeatable.")] = None,
+    cache: Annotated[str, typer.Option(help="Local folder for copies of shards at a URL.")] = "",
+    scores: Annotated[list[Path] | None, typer.Option(help="A score file for the report; repeatable.")] = None,
     options: ScoringOptions,
     thresholds: Annotated[
-        str, typer.Option(metavar="FRAME,FRACTION", help="Use these instead of the models' thresholds.")
+        str, typer.Option(metavar="FRAME,FRACTION", help="Thresholds instead of those of the models.")
     ] = "",
     gan: Annotated[list[Path] | None, typer.Option(help="run.dir of `mrigan train gan`; repeatable.")] = None,
     robustness: Annotated[

@@ -15,9 +15,10 @@ def health(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the state of a training: which rank lags, in which phase, for how long; and the first error.
+    """Show the state of a training: each rank's phase, which rank lags and for how long, and the first error.
 
-    Reads only the run's folder, from any machine that sees it. Exit code 1: the run is stuck, silent, hung, or failed.
+    It only reads the run folder, so it works on any machine that has the folder. Exit code 1: the run is stuck, silent,
+    hung, or failed.
     """
     from mrigan.health.view import lines, look
 

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from mrigan.cli.options import ForceOption
 from mrigan.terminal import echo
 
-app = typer.Typer(no_args_is_help=True, help="The model registry, and published weights.")
+app = typer.Typer(no_args_is_help=True, help="List, register and promote models.")
 
 
 @app.command("list")
@@ -25,7 +25,7 @@ def models_list() -> None:
     if not versions:
         echo(
             f"no model is registered in {tracking_uri()}. `mrigan train detector` registers a detector that is better "
-            "than chance on validation; for any other: mrigan models register RUN"
+            "than chance on validation. For another one: mrigan models register RUN"
         )
         return
     table = Table(
@@ -41,7 +41,7 @@ def models_list() -> None:
 def models_register(
     run: Annotated[Path, typer.Argument(help="The folder of a finished detector run, or a model folder.")],
 ) -> None:
-    """Register a detector, also one that is not better than chance on validation (training does not register that)."""
+    """Register a detector, even one that is not better than chance on validation, which training does not register."""
     from mrigan.tracking import register_run
 
     name, version = register_run(run)
@@ -51,7 +51,7 @@ def models_register(
 @app.command("promote")
 def models_promote(
     name: Annotated[str, typer.Argument(help="mrigan-face or mrigan-mri.")],
-    version: Annotated[str, typer.Argument(help="The version's number in `mrigan models list`.")],
+    version: Annotated[str, typer.Argument(help="The number of the version in `mrigan models list`.")],
 ) -> None:
     """Make a version the champion: the model that `mrigan detect` uses by default."""
     from mrigan.tracking import promote
@@ -62,11 +62,11 @@ def models_promote(
 
 @app.command("import-reference")
 def models_import_reference(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that MRI-GAN's authors published.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The generator, as safetensors.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint published by the authors of MRI-GAN.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The generator file to write (safetensors).")],
     force: ForceOption = False,
 ) -> None:
-    """Turn a published MRI-GAN checkpoint into a generator file that Mrigan loads; its pickle is not executed."""
+    """Convert a published MRI-GAN checkpoint into a generator file of Mrigan. Its pickle is not executed."""
     from mrigan.models import import_reference
     from mrigan.outputs import GENERATOR_FILE, own_output
 

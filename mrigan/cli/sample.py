@@ -18,7 +18,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same bytes.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes; 0 = one per core.")] = 0,
 ) -> None:
-    """Make a small data set of invented people and their fakes in DFDC's layout; no download. Not a benchmark."""
+    """Make a small data set of invented people and their fakes in DFDC's layout. Not a benchmark; no download."""
     from mrigan.sample import make_sample
 
     folder = make_sample(out, people=people, seed=seed, seconds=seconds, workers=workers)

@@ -9,21 +9,21 @@ import typer
 
 from mrigan.terminal import echo
 
-app = typer.Typer(no_args_is_help=True, help="Send what MLflow did not get during a training.")
+app = typer.Typer(no_args_is_help=True, help="Send what MLflow has not received of a training.")
 
 
 @app.callback()
 def _track() -> None:
-    """Send what MLflow did not get during a training."""
+    """Send what MLflow has not received of a training."""
 
 
 @app.command("send")
 def track_send(
     run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run.dir of a training that has ended.")],
-    uri: Annotated[str, typer.Option(help="Send to another MLflow store.")] = "",
+    uri: Annotated[str, typer.Option(help="Send everything to a new run in this MLflow store.")] = "",
     patience: Annotated[float, typer.Option(min=0, help="Seconds to retry while MLflow fails.")] = 30.0,
 ) -> None:
-    """Send metrics, files and models that MLflow did not get during the training. Nothing is sent twice."""
+    """Send the metrics, files and models that MLflow has not received. Nothing is sent twice."""
     from mrigan.tracking import send
 
     sent, run_id = send(run, uri, patience)

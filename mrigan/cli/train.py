@@ -9,16 +9,24 @@ import typer
 
 from mrigan.training.tasks import TASKS
 
-app = typer.Typer(no_args_is_help=True, help="Train MRI-GAN or a detector (many processes: torchrun launch/…).")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Train a network in one process; for several processes: torchrun launch/train.py TASK ...",
+)
 
 
-ConfigArgument = Annotated[str, typer.Argument(help="A YAML file, or a shipped one by name: gan/paper.yaml.")]
-OverrideArgument = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="train.steps=100")]
-NewOption = Annotated[bool, typer.Option("--new", help="Start afresh; an earlier run is moved to <run.dir>.old-N.")]
-RegisterOption = Annotated[
-    bool, typer.Option("--register", help="Register the model also if validation shows no more than chance.")
+ConfigArgument = Annotated[
+    str, typer.Argument(help="A YAML file, or the name of a shipped one, such as gan/paper.yaml.")
 ]
-DryOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan, do one step, leave nothing behind.")]
+OverrideArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE...", help="Settings, such as train.steps=100; all: docs/config.md."),
+]
+NewOption = Annotated[bool, typer.Option("--new", help="Start a new run; an earlier run is moved to <run.dir>.old-N.")]
+RegisterOption = Annotated[
+    bool, typer.Option("--register", help="Register the model even if it is not better than chance on validation.")
+]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan, do one step, and write no files.")]
 
 
 def _command(name: str, registers: bool) -> Callable[..., None]:
@@ -45,6 +53,7 @@ def _command(name: str, registers: bool) -> Callable[..., None]:
 
 for _name, _entry in TASKS.items():
     _help = (
-        f"Train {_entry.about}, or go on where RUN.DIR stopped. Exit code 75: stopped by a signal, saved, can go on."
+        f"Train {_entry.about}, or continue the run in run.dir. Exit code 75: stopped by a signal and saved; the same "
+        "command continues."
     )
     app.command(_name, help=_help)(_command(_name, _entry.registers))

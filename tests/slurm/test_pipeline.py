@@ -76,7 +76,7 @@ def test_a_broken_link_cancels_the_rest(cluster: Cluster, tmp_path: Path) -> Non
         (["SHARDS"], "shards plan catalog.parquet"),
         (["SHARDS", "OUT"], "SHARDS is not planned"),
         (["SHARDS", "OUT", "--trian", "x"], "unknown option --trian"),
-        (["SHARDS", "OUT", "--train"], "--train needs its words"),
+        (["SHARDS", "OUT", "--train"], "--train needs a value"),
     ],
 )
 def test_wrong_words(tmp_path: Path, words: list[str], says: str) -> None:

@@ -112,7 +112,7 @@ def test_the_time_limit_comes_near(cluster: Cluster, shards: Path, tmp_path: Pat
     stopped = status(run)
     assert stopped["state"] == "stopped"
     assert stopped["step"] == state(run, stopped["step"])["step"] > 0
-    assert "train.sbatch: asked to stop: saving" in job.log
+    assert "train.sbatch: stop requested: saving" in job.log
     wait_for_step(job, run, stopped["step"] + 1)
     assert going_on(job) == [stopped["step"]]
     job.cancel()

@@ -141,8 +141,8 @@ def test_a_task_of_an_array_requeues_itself_alone(cluster: Cluster, tmp_path: Pa
     [
         ([], "usage: sbatch"),
         (["gam", "gan/paper.yaml"], "usage: sbatch"),
-        (["gan", "gan/paper.yaml", "data.shards=x"], "run.dir=DIR is needed"),
-        (["gan", "gan/paper.yaml", "run.dir=x", "--new"], "--new would start afresh after every requeue"),
+        (["gan", "gan/paper.yaml", "data.shards=x"], "run.dir=DIR is required"),
+        (["gan", "gan/paper.yaml", "run.dir=x", "--new"], "--new would start a new run after every requeue"),
     ],
 )
 def test_wrong_words(words: list[str], says: str) -> None:
