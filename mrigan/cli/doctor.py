@@ -22,7 +22,9 @@ def doctor(
     config: Annotated[
         str, typer.Argument(help="Also check this training: a YAML file, or a shipped one by name.")
     ] = "",
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as run.dir=DIR.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as run.dir=DIR.")
+    ] = None,
     *,
     folder: Annotated[Path, typer.Option("--dir", help="The run folder to check, without a config.")] = Path(),
     shards: Annotated[list[str] | None, typer.Option(help="A shard folder to check; repeatable.")] = None,
