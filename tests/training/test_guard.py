@@ -132,7 +132,7 @@ def test_roll_back_goes_on_past_the_batch(
     assert logged(run, "health/rolled_back_from") == {6: 8.0}
     assert logged(run, "health/batches_left_out") == {6: 3.0}
     assert sorted(logged(run)) == [2, 4, 6, 8, 10, 12, 14, 16]  # each step once
-    assert "rolling back to the checkpoint of step 5, skipping 3 batches" in caplog.text
+    assert "returning to the checkpoint of step 5, and skipping 3 batches" in caplog.text
 
     # Stopped between the bad step and the line that finds it, as it goes back, and after: the same bits and journal.
     met.clear()
@@ -152,7 +152,7 @@ def test_roll_back_goes_on_past_the_batch(
 
 def test_it_does_not_go_back_for_ever(shards: Path, tmp_path: Path, poison: Callable[..., Any]) -> None:
     met = poison(shards, *range(6, 100))
-    with pytest.raises(DivergedError, match=r"it was rolled back 2 times, and health\.roll_back_limit is 2"):
+    with pytest.raises(DivergedError, match=r"returned to a checkpoint 2 times, and health\.roll_back_limit is 2"):
         run_gan(shards, tmp_path / "run", *NAN, "health.on_nan=roll_back", "health.roll_back_limit=2")
     assert met[0] == 6
     with pytest.raises(DivergedError, match="no checkpoint before step 7"):
@@ -221,7 +221,7 @@ def two_ranks(shards: Path, out: Path, engine: str) -> list[dict[str, Any]]:
     assert code == 0, said
     assert "step 5: generator = nan" in said
     assert "on rank 1" in said
-    assert said.count("rolling back to the checkpoint of step 3") == 1
+    assert said.count("returning to the checkpoint of step 3") == 1
     ranks = [json.loads((out / f"rank-{rank}.json").read_bytes()) for rank in (0, 1)]
     assert ranks[0]["steps"] == ranks[1]["steps"] == [*range(6), *range(3, 8)]  # found at a checkpoint
     assert ranks[0]["weights"] == ranks[1]["weights"]
