@@ -202,7 +202,7 @@ def test_two_jobs_never_share_a_folder(shards: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("overrides", "expected"), [
-    (["train.steps=0"], "how long"),
+    (["train.steps=0"], "length of the training"),
     (["data.shards="], "data.shards"),
     (["train.device=cuda"], "GPU"),
     (["model.size=48"], "power of two"),
