@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -56,8 +55,7 @@ def distract(
     return picture if at is None else do.paint(picture, at, ink)
 
 
-@dataclass(frozen=True)
-class Drawing:
+class Drawing(NamedTuple):
     """A text or a shape, as `mrigan.imaging.arrays.paint` takes it.
 
     Attributes:
@@ -74,7 +72,7 @@ class Drawing:
             size = text_size(look["text"], look["scale"], look["thickness"])
         else:
             size = shape_size(look["shape"], look["size"], frame_size)
-        return cls(tuple(sorted(look.items())), size)
+        return cls(tuple(look.items()), size)
 
     def draw(self, image: np.ndarray, at: Sequence[int]) -> np.ndarray:
         """On a copy of an (H, W, 3) array, the upper left corner of its box at `at`, which may lie outside."""
