@@ -11,7 +11,6 @@ from mrigan.detect.judge import Judge, Judged
 from mrigan.detect.look import expected_frames
 from mrigan.detect.options import Options
 from mrigan.errors import ModelError
-from mrigan.heap import keep_freed_memory
 from mrigan.progress import Advance, bar
 from mrigan.threads import cores
 from mrigan.workers.file_clock import FileClock
@@ -74,7 +73,6 @@ def _worker(
     """A worker's judge; what it is called with is an input and the frames expected of it."""
     import torch
 
-    keep_freed_memory()
     torch.set_num_threads(threads)
     judge = Judge(folder, options, name=name)
 

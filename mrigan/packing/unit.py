@@ -23,7 +23,6 @@ from mrigan.catalog import LABELS, Family
 from mrigan.checked_json import read_checked_json
 from mrigan.errors import ShardError
 from mrigan.files import sha256_file
-from mrigan.heap import keep_freed_memory
 from mrigan.packing.contents import fingerprints
 from mrigan.packing.family import Sample, family_samples
 from mrigan.packing.journal import BUILT, KEPT, UnitReport, node_name, write_report
@@ -94,9 +93,8 @@ class UnitMaker:
 
 
 def use_one_thread() -> None:
-    """One of many workers: libraries start no threads of their own, and freed memory is kept for the next frame."""
+    """One of many workers: libraries start no threads of their own."""
     settle()  # a process that Ray has started has not done so
-    keep_freed_memory()
     import torch
 
     torch.set_num_threads(1)
