@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -29,6 +30,7 @@ from mrigan.video import expand_box
 
 METHOD = "self-blend"
 MIN_MRI = 1.2  # of 255: the mean of a blend's MRI; below, nobody could tell it from its target
+REACH = 12  # px: SSIM's window reaches 5 to each side, and must not reach the mask from a part's border
 MAX_DRAWS = 4  # of one pair, until it is above
 GREY = (124, 116, 104)  # ImageNet's mean
 _made = threading.local()  # the pair that this thread has made last
@@ -212,9 +214,19 @@ class SelfBlends(Samples):
 
     def _mri(self, pair: SelfBlend) -> Picture:
         """(size, size, 3) uint8. Not by `stored_mri`, which changes how OpenCV rounds in other threads meanwhile."""
-        target, blend = (torch.from_numpy(p).permute(2, 0, 1)[None].contiguous() for p in (pair.target, pair.blend))
-        exact = mri_image(target, blend, self.recipe.metric)[0]
-        return exact.round().byte().permute(1, 2, 0).contiguous().numpy()
+        if self.recipe.metric != "ssim":
+            return self._mri_of(pair.target, pair.blend)
+        # Outside the mask the pictures are equal: there the MRI of any window that reaches no further is 0.
+        mri = np.zeros_like(pair.target)
+        x, y, w, h = cv2.boundingRect((pair.mask > 0).astype(np.uint8))
+        part = slice(max(y - REACH, 0), y + h + REACH), slice(max(x - REACH, 0), x + w + REACH)
+        if w and h:
+            mri[part] = self._mri_of(pair.target[part], pair.blend[part])
+        return mri
+
+    def _mri_of(self, target: Picture, blend: Picture) -> Picture:
+        a, b = (torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1)))[None] for p in (target, blend))
+        return mri_image(a, b, self.recipe.metric)[0].round().byte().permute(1, 2, 0).contiguous().numpy()
 
     def _erase(self, pictures: list[Picture], mri: Picture, rng: np.random.Generator) -> None:
         """Blank a rectangle of .02...0.2 of the area: mean grey in both pictures, black in the MRI."""
