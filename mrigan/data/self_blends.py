@@ -6,7 +6,6 @@ and after an interruption.
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,16 +21,19 @@ from mrigan.data.reader import SampleError, ShardSet
 from mrigan.data.sample_rng import SampleRng
 from mrigan.data.samples import Encoded, Samples
 from mrigan.errors import ConfigError, ShardError
+from mrigan.foreign_files import parse_json
 from mrigan.imaging import arrays
 from mrigan.imaging.blending import COMMON, BlendRecipe, ColourJitter, SelfBlend, recoloured, self_blend
 from mrigan.imaging.degrading import Degradation, degrade
 from mrigan.mri import mri_image
 from mrigan.video import expand_box
+from mrigan.video.landmarks import POINTS
 
 METHOD = "self-blend"
 MIN_MRI = 1.2  # of 255: the mean of a blend's MRI; below, nobody could tell it from its target
 REACH = 12  # px: SSIM's window reaches 5 to each side, and must not reach the mask from a part's border
 MAX_DRAWS = 4  # of one pair, until it is above
+MAX_PLACE = 1e6  # px, of what a json says of a frame
 GREY = (124, 116, 104)  # ImageNet's mean
 _made = threading.local()  # the pair that this thread has made last
 
@@ -98,7 +100,8 @@ class BlendedShards(ShardSet):
     @cached_property
     def rows(self) -> pa.Table:
         """Those of the real samples, each twice; a blend's is that of a fake by the method `METHOD`."""
-        real = ShardSet.rows.func(self)  # type: ignore[attr-defined]
+        reals = self.subset(np.arange(0, len(self), 2))  # each once, or the fakes of the set would not be left out
+        real = ShardSet.rows.func(reals)  # type: ignore[attr-defined]
         blend = real
         for name, value in (("label", "fake"), ("method", METHOD)):
             at = real.schema.get_field_index(name)
@@ -170,22 +173,36 @@ class SelfBlends(Samples):
 
     def _face(self, sample: Encoded) -> tuple[Picture, np.ndarray, np.ndarray]:
         """The stored face, its landmarks (468, 2) and its box (4,), both in px of it; mirrored if that was drawn."""
-        about = json.loads(bytes(sample.json))
-        if not about.get("landmarks"):
-            raise NoLandmarksError(
-                sample.id, f"no landmarks are stored with sample {self.shards.key(sample.id)}",
-                where=self.shards.folders[0], fix="build the set with faces.landmarks=mesh",
-            )  # fmt: skip
+        points, box, frame_size = self._stored(sample)
         image = self._decode(sample.id, "face", sample.face)
-        left, top, right, bottom = expand_box(about["box"], self.margin, about["frame_size"])
+        left, top, right, bottom = expand_box(box, self.margin, frame_size)
         scale = np.array([image.shape[1] / (right - left), image.shape[0] / (bottom - top)])
-        points = (np.array(about["landmarks"]) - [left, top]) * scale
-        box = ((np.array(about["box"]).reshape(2, 2) - [left, top]) * scale).reshape(4)
+        points = (points - [left, top]) * scale
+        box = ((box.reshape(2, 2) - [left, top]) * scale).reshape(4)
         if sample.mirrored:
             image, w = arrays.flip(image), image.shape[1]
             points[:, 0] = w - 1 - points[:, 0]
             box[[0, 2]] = w - box[[2, 0]]
         return image, points, box
+
+    def _stored(self, sample: Encoded) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+        """Landmarks (468, 2) and box (4,) in px of the frame, and the frame's size, as the sample's json has them."""
+        try:
+            about = parse_json(bytes(sample.json))
+            if not about.get("landmarks"):
+                raise NoLandmarksError(
+                    sample.id, f"no landmarks are stored with sample {self.shards.key(sample.id)}",
+                    where=self.shards.folders[0], fix="build the set with faces.landmarks=mesh",
+                )  # fmt: skip
+            points, box = (np.array(about[name], np.float64) for name in ("landmarks", "box"))
+            width, height = about["frame_size"]
+            x, y = (box[:2] + box[2:]) / 2  # the middle is in the frame, or there were no px to crop
+            sound = points.shape == (POINTS, 2) and np.abs(points).max() < MAX_PLACE and (box[:2] < box[2:]).all()
+            if not (sound and 0 <= x < width <= MAX_PLACE and 0 <= y < height <= MAX_PLACE):
+                raise ValueError
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            raise self.shards.damaged(sample.id, "json", "describes no face with its landmarks") from None
+        return points, box, (int(width), int(height))
 
     def _cropped(
         self, image: Picture, points: np.ndarray, box: np.ndarray, rng: np.random.Generator

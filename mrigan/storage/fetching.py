@@ -12,7 +12,7 @@ from typing import Protocol
 
 from mrigan.errors import ShardError
 from mrigan.files import failpoint, not_writable, sync_folder
-from mrigan.storage.urls import CHUNK_BYTES
+from mrigan.storage.urls import CHUNK_BYTES, NoRangesError
 
 log = logging.getLogger(__name__)
 MAX_TRIES = 5  # in a row without a byte
@@ -70,7 +70,7 @@ def fetch(
         try:
             chunks = storage.chunks(name, present) if present < size else iter(())
             digest = _append(chunks, part, tries, report)
-        except ValueError:  # no ranges: from the beginning
+        except NoRangesError:  # from the beginning
             part.unlink()
             report(-present)
             continue
@@ -149,7 +149,7 @@ class Tries:
 
 
 def failures() -> tuple[type[BaseException], ...]:
-    """What a connection may end with."""
+    """What a connection may end with. Some of fsspec's back ends raise ValueError for what a server answers."""
     import aiohttp
 
-    return OSError, aiohttp.ClientError, TimeoutError
+    return OSError, aiohttp.ClientError, TimeoutError, ValueError

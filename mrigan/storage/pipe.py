@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from mrigan.errors import ConfigError, ShardError
-from mrigan.storage.urls import CHUNK_BYTES, MAX_SILENCE
+from mrigan.storage.urls import CHUNK_BYTES, MAX_SILENCE, NoRangesError
 
 PIPE = "pipe:"
 MAX_STDERR = 500  # characters of it that an error shows
@@ -48,11 +48,11 @@ class PipeStorage:
         """The output of the command for a file.
 
         Raises:
-            ValueError: `start` is not 0: a command begins at the beginning.
-            OSError: the command failed. TimeoutError: it wrote nothing for `MAX_SILENCE` seconds.
+            NoRangesError: `start` is not 0: a command begins at the beginning.
+            OSError: the command failed. TimeoutError: it wrote nothing, or did not end, for `MAX_SILENCE` seconds.
         """
         if start:
-            raise ValueError("a command's output has to be read from its beginning")
+            raise NoRangesError("a command's output has to be read from its beginning")
         command = self.where(name).removeprefix(PIPE)
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
@@ -67,7 +67,7 @@ class PipeStorage:
             assert process.stdout is not None
             try:
                 yield from _output(process.stdout)
-                if process.wait():
+                if _exit_code(process):
                     errors.seek(0)
                     words = errors.read(MAX_STDERR).decode(errors="replace").strip()
                     raise OSError(f"the command ended with exit code {process.returncode}: {words}")
@@ -82,10 +82,18 @@ class PipeStorage:
         return b"".join(self.chunks(name, 0))
 
 
+def _exit_code(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(MAX_SILENCE)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"the command did not end within {MAX_SILENCE} seconds after its output") from None
+
+
 def _output(stdout: IO[bytes]) -> Iterator[bytes]:
+    output = select.poll()  # select.select takes no file above number 1,023
+    output.register(stdout, select.POLLIN)
     while True:
-        ready, _, _ = select.select([stdout], [], [], MAX_SILENCE)
-        if not ready:
+        if not output.poll(1000 * MAX_SILENCE):
             raise TimeoutError(f"the command wrote nothing for {MAX_SILENCE} seconds")
         data = os.read(stdout.fileno(), CHUNK_BYTES)
         if not data:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from mrigan.storage.fetching import Readable, Tries, failures
 from mrigan.storage.folder import is_url
 from mrigan.storage.pipe import PIPE, PipeStorage
-from mrigan.storage.urls import CHUNK_BYTES, Storage
+from mrigan.storage.urls import CHUNK_BYTES, NoRangesError, Storage
 
 
 def is_remote(folder: object) -> bool:
@@ -69,7 +69,7 @@ class _Stream(io.RawIOBase):
         chunks = self._storage.chunks(self._name, start)
         try:
             first = next(chunks, None)
-        except ValueError:
+        except NoRangesError:
             chunks, skip = self._storage.chunks(self._name, 0), start
             for first in chunks:
                 if len(first) > skip:

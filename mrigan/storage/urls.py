@@ -26,6 +26,10 @@ class UnreachableError(ShardError):
     """A server does not answer, or refuses; another try may succeed."""
 
 
+class NoRangesError(Exception):
+    """A file cannot be read from its middle on."""
+
+
 @contextmanager
 def reaching(url: str) -> Iterator[None]:
     """Raise any failure of a file system as an UnreachableError: each fsspec back end has its own exceptions."""
@@ -158,14 +162,14 @@ class Storage:
         """The bytes of a file from `start` on.
 
         Raises:
-            ValueError: the server cannot start in the middle of a file.
+            NoRangesError: the server cannot start in the middle of a file.
         """
         options: dict[str, Any] = {"block_size": CHUNK_BYTES, "cache_type": "none"}
         if self._streams:  # one request for all that is missing
             options = {"block_size": 0} | ({"headers": {"Range": f"bytes={start}-"}} if start else {})
         with self._fs.open(self._regular(name), "rb", **options) as file:
             if start and self._streams and file.r.status != 206:
-                raise ValueError("the server does not support ranges")
+                raise NoRangesError("the server does not support ranges")
             if start and not self._streams:
                 file.seek(start)
             while chunk := file.read(CHUNK_BYTES):

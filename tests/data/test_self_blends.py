@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from mrigan.packing import build_shards, plan_shards
 from mrigan.sample import make_sample
 from mrigan.training.data import pair_recipe
 from mrigan.training.train import train
+from tests.data.shards import make_samples, write_shards
 
 SIZE = 96
 MARGIN = 0.3
@@ -152,6 +154,33 @@ def test_faces_without_landmarks_give_way_to_others(folder: Path, monkeypatch: p
     without |= set(range(len(shards)))
     with pytest.raises(ShardError, match=r"faces\.landmarks=mesh"), loader(shards, range(1)) as batches:
         next(batches)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"landmarks": [[1, 2]]}, {"landmarks": "abc"}, {"landmarks": [[float("nan")] * 2] * 468}, {"box": [0, 0, 0, 0]},
+     {"box": [5000, 5000, 5100, 5100]}, {"box": None}, {"frame_size": 3}],
+)  # fmt: skip
+def test_a_json_that_describes_no_face_is_a_bad_sample(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+) -> None:
+    view = ShardSet.view
+
+    def changed(self: ShardSet, i: int) -> tuple[memoryview, memoryview | None, memoryview]:
+        face, mri, text = view(self, i)
+        return face, mri, memoryview(json.dumps(json.loads(bytes(text)) | change).encode())
+
+    monkeypatch.setattr(BlendedShards, "view", changed)
+    words = r"the json of sample .* describes no face"
+    with pytest.raises(ShardError, match=words), loader(opened(folder), range(1)) as batches:
+        next(batches)
+
+
+@pytest.mark.parametrize(("reals", "fakes"), [(6, 9), (6, 6), (6, 2), (6, 0)])
+def test_rows_are_those_of_the_real_samples_alone(tmp_path: Path, reals: int, fakes: int) -> None:
+    write_shards(tmp_path / "set", make_samples(reals, fakes, pairs=False), kind="faces")
+    shards = BlendedShards(ShardSet.open([tmp_path / "set"], "train"), MARGIN, PairRecipe())
+    assert shards.rows["key"].to_pylist() == [shards.key(i - i % 2) for i in range(2 * reals)]
 
 
 def test_sets_that_cannot_be_blended_are_refused(folder: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import itertools
 import json
+import os
+import resource
 import shutil
 import tarfile
 import threading
@@ -22,7 +26,8 @@ from mrigan.data import Batch, EpochPlan, Samples, ShardSet, local_folders
 from mrigan.data.backends import webdataset
 from mrigan.data.batch import DecodedBatch, Request
 from mrigan.errors import ConfigError, ShardError
-from mrigan.storage import Storage, fetching, open_storage, open_stream, pipe
+from mrigan.storage import Storage, fetch, fetching, open_storage, open_stream, pipe
+from mrigan.storage.urls import NoRangesError
 from tests.builders import SIZE, train_loader
 from tests.data.loading import same
 from tests.data.serving import Serve
@@ -143,7 +148,7 @@ def test_a_stream_goes_on_at_the_byte_where_it_broke(tmp_path: Path, ranges: boo
     class Flaky(Storage):
         def chunks(self, name: str, start: int) -> Iterator[bytes]:
             if start and not ranges:
-                raise ValueError("no ranges")
+                raise NoRangesError
             starts.append(start)
             piece = 900 + len(starts)  # every try cuts in other places
             for k, at in enumerate(range(start, len(data), piece)):
@@ -202,9 +207,22 @@ def _renamed(data: bytearray) -> bytes:
     return out.getvalue()
 
 
+def _sparse(data: bytearray) -> bytes:
+    """A tar of GNU's old format with one file: a hole of 1 TiB."""
+    header = bytearray(tarfile.TarInfo("000000000000-000000-00.face.jpg").tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = tarfile.GNUTYPE_SPARSE
+    header[386:410] = b"%011o\0" % 0 * 2  # one piece: at 0, no bytes
+    header[483:495] = b"\x80" + (1 << 40).to_bytes(11, "big")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header).ljust(len(data), b"\0")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (_sparse, "holds 0 of the 10 samples"),
+        (lambda data: gzip.compress(bytes(data), 9)[: len(data)].ljust(len(data), b"\0"), "is not a sound tar"),
         (lambda data: data[:3000], r"cannot be fetched, after 5 tries: it ended after 3000 of \d+ bytes"),
         (_renamed, "holds 9 of the 10 samples"),
         (lambda data: b"\1" * len(data), "is not a sound tar"),
@@ -241,6 +259,34 @@ def test_a_command_that_fails_or_hangs_is_an_error(
     with pytest.raises(ShardError, match=r"wrote nothing for 0.05 seconds"):
         stream(shards(f"pipe:echo $$ > {pid}; head -c 600 {pairs}/{{}}; sleep 600; true"), plan)
     assert _end(pid)
+
+
+def test_a_command_that_does_not_end_after_its_output_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipe, "MAX_SILENCE", 0.05)
+    storage = open_storage(f"pipe:echo $$ > {tmp_path}/pid; echo {{}}; exec >&-; sleep 600; true")
+    with pytest.raises(TimeoutError, match=r"did not end within 0.05 seconds"):
+        storage.read_once("name")
+    assert _end(tmp_path / "pid")
+
+
+def test_a_command_is_read_in_a_process_with_many_open_files(tmp_path: Path) -> None:
+    """Files have numbers above 1,023, which select() does not take; the rest of a part of a file arrives, too."""
+    data = bytes(range(256))
+    (tmp_path / "file").write_bytes(data)
+    (tmp_path / ".copy.part").write_bytes(data[:100])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    many = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        storage = open_storage(f"pipe:cat {tmp_path}/{{}}")
+        fetch(storage, "file", tmp_path / "copy", size=256, sha256=hashlib.sha256(data).hexdigest())
+    finally:
+        for file in many:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (tmp_path / "copy").read_bytes() == data
 
 
 def test_names_in_a_set_are_never_commands(pairs: Path, samples: list[Sample], tmp_path: Path) -> None:

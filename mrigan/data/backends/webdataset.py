@@ -18,7 +18,7 @@ import random
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
@@ -130,13 +130,13 @@ class SampleStream:
             yield from self._of_shard(shard, self.samples.shards.members(number, label), epoch)
 
     def _of_shard(self, shard: Shard, members: dict[str, int], epoch: int) -> Iterator[StreamedSample]:
-        from webdataset.tariterators import group_by_keys, tar_file_expander
+        from webdataset.tariterators import group_by_keys
 
         seen = 0
         folder = shard.source or str(shard.path.parent)
         try:
             with open_stream(open_storage(folder), shard.path.name, shard.size) as stream:
-                for sample in group_by_keys(tar_file_expander([{"url": shard.where, "stream": stream}])):
+                for sample in group_by_keys(_members(stream, shard.where)):
                     i = members.get(sample["__key__"])
                     if i is not None:  # else pack.match leaves it out
                         seen += 1
@@ -154,6 +154,16 @@ class SampleStream:
     def _word(self, purpose: str) -> np.uint64:
         text = f"mrigan stream 1|{self.samples.seed}|{self.start}|{purpose}"
         return np.frombuffer(hashlib.blake2b(text.encode(), digest_size=8).digest(), dtype="<u8")[0]
+
+
+def _members(stream: BinaryIO, url: str) -> Iterator[dict[str, Any]]:
+    """The files in a tar as webdataset has them. Its own reader unpacks gzip and fills holes: bytes without end."""
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            file = None if member.issparse() else tar.extractfile(member)
+            if file is not None:
+                yield {"fname": member.name, "data": file.read(), "__url__": url}
+            tar.members = []
 
 
 class StreamDataset(IterableDataset[Any]):
