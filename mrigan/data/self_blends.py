@@ -175,7 +175,7 @@ class SelfBlends(Samples):
         """The stored face, its landmarks (468, 2) and its box (4,), both in px of it; mirrored if that was drawn."""
         points, box, frame_size = self._stored(sample)
         image = self._decode(sample.id, "face", sample.face)
-        left, top, right, bottom = expand_box(box, self.margin, frame_size)
+        left, top, right, bottom = expand_box(box.tolist(), self.margin, frame_size)
         scale = np.array([image.shape[1] / (right - left), image.shape[0] / (bottom - top)])
         points = (points - [left, top]) * scale
         box = ((box.reshape(2, 2) - [left, top]) * scale).reshape(4)

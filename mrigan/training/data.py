@@ -209,7 +209,18 @@ class TrainingData:
 
 
 def pair_recipe(config: SelfBlendConfig) -> PairRecipe:
-    """The recipe of self-blends that the settings describe."""
+    """The recipe of self-blends that the settings describe.
+
+    Raises:
+        ConfigError: a range that begins above its end, or no kind of mask.
+    """
+    for name in ("margin", "face_px", "jpeg", "crf"):
+        low, high = getattr(config, name)
+        if low > high:
+            what = f"the range begins at {low:g}, above its end, {high:g}"
+            raise ConfigError(what, where=f"data.self_blend.{name}", fix="give the smaller number first")
+    if not any(config.hulls):
+        raise ConfigError("no kind of mask is ever drawn", where="data.self_blend.hulls", fix="a number above 0")
     weights = tuple(zip(HULLS, config.hulls, strict=True))
     loss = Degradation(face_px=_whole(config.face_px), jpeg=_whole(config.jpeg), crf=_whole(config.crf))
     low, high = config.margin

@@ -195,6 +195,12 @@ def test_the_settings_defaults_are_the_recipe() -> None:
     assert pair_recipe(SelfBlendConfig()) == PairRecipe()
 
 
+@pytest.mark.parametrize("change", [{"margin": [0.3, 0.1]}, {"jpeg": [90, 40]}, {"hulls": [0.0] * 6}])
+def test_settings_that_describe_no_recipe_are_refused(change: dict[str, list[float]]) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.self_blend\.{next(iter(change))}"):
+        pair_recipe(SelfBlendConfig(**change))
+
+
 def test_a_detector_learns_from_real_faces_alone(folder: Path, tmp_path: Path) -> None:
     """Two halves of a run give the weights of a whole one, and a verdict cuts faces as they were learned."""
     options = [f"data.shards={folder}", "data.self_blend.use=true", "model.size=64", "train.batch_size=8",

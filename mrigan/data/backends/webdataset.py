@@ -163,7 +163,7 @@ def _members(stream: BinaryIO, url: str) -> Iterator[dict[str, Any]]:
             file = None if member.issparse() else tar.extractfile(member)
             if file is not None:
                 yield {"fname": member.name, "data": file.read(), "__url__": url}
-            tar.members = []
+            tar.members = []  # type: ignore[attr-defined]  # or it keeps all
 
 
 class StreamDataset(IterableDataset[Any]):
