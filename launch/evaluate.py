@@ -13,5 +13,5 @@ import sys
 from mrigan.cli import main
 
 if __name__ == "__main__" and os.environ.get("RANK", "0") == "0":
-    sys.argv.insert(1, "evaluate")
+    sys.argv[:1] = ["mrigan", "evaluate"]
     main()

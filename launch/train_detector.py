@@ -13,5 +13,5 @@ import sys
 from mrigan.cli import main
 
 if __name__ == "__main__":
-    sys.argv[1:1] = ["train", "detector"]
+    sys.argv[:1] = ["mrigan", "train", "detector"]
     main()

@@ -10,5 +10,5 @@ import sys
 from mrigan.cli import main
 
 if __name__ == "__main__":
-    sys.argv[1:1] = ["train", "gan"]
+    sys.argv[:1] = ["mrigan", "train", "gan"]
     main()

@@ -78,9 +78,8 @@ def bar(description: str, total: int, unit: str = "it", done: int = 0, every: fl
         if now - last >= every or (items and count == total):
             last = now
             rate = (count - done) / max(now - start, 1e-9)
-            say(
-                f"{description}: {count}/{total}, {rate:.1f} {unit}/s, {time_left(total - count, rate)} {note}".rstrip()
-            )
+            left = time_left(total - count, rate)
+            say(f"{description}: {count}/{total}, {rate:.1f} {unit}/s, {left}" + (f", {note}" if note else ""))
 
     yield advance_quietly
 

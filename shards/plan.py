@@ -10,5 +10,5 @@ import sys
 from mrigan.cli import main
 
 if __name__ == "__main__":
-    sys.argv[1:1] = ["shards", "plan"]
+    sys.argv[:1] = ["mrigan", "shards", "plan"]
     main()

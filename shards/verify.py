@@ -10,5 +10,5 @@ import sys
 from mrigan.cli import main
 
 if __name__ == "__main__":
-    sys.argv[1:1] = ["shards", "verify"]
+    sys.argv[:1] = ["mrigan", "shards", "verify"]
     main()

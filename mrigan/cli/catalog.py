@@ -71,7 +71,7 @@ def catalog_scan(
 @app.command("merge")
 def catalog_merge(
     *,
-    catalogs: Annotated[list[Path], typer.Argument(metavar="CATALOG...", help="Made by `catalog scan`.")],
+    catalogs: Annotated[list[Path], typer.Argument(metavar="CATALOG", help="Made by `catalog scan`.")],
     out: Out,
     take: Annotated[
         list[str], typer.Option(metavar="DATASET=FRACTION", help="Keep this fraction of a data set, by whole families.")

@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Show the resulting settings of a c
 def config_show(
     config: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped one, such as gan/paper.yaml.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as loss.tau=0.5.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, such as loss.tau=0.5.")
     ] = None,
     kind: Annotated[
         str, typer.Option(help="A task, or shards; default: from the folder or the keys of the file.")

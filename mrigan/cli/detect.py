@@ -18,7 +18,7 @@ from mrigan.stopping import stopped_by_signals
 def detect(
     *,
     paths: Annotated[
-        list[str], typer.Argument(metavar="VIDEO...", help="Videos, pictures, folders, patterns, or @FILE with a list.")
+        list[str], typer.Argument(metavar="VIDEO", help="Videos, pictures, folders, patterns, or @FILE with a list.")
     ],
     outputs: Outputs,
     options: Options,
@@ -35,9 +35,10 @@ def detect(
 ) -> None:
     """Judge videos: fake, real or undecided.
 
-    Each verdict is printed as soon as it is known. Exit codes: 0 every input has a verdict; 3 some are unreadable;
-    1 no verdict; 2 wrong use; 74 an output could not be written; 75 stopped, the same command with --jsonl continues;
-    130 stopped.
+    Each verdict is printed as soon as it is known. Exit codes:
+    0 every input has a verdict (undecided is one), 3 some are unreadable
+    1 no verdict, 2 wrong use, 74 an output could not be written
+    75 stopped, the same command with --jsonl continues; 130 stopped
     """
     # Imports leave a million objects. Garbage collection after every 700 new ones costs 10 % of a verdict on a picture.
     gc.set_threshold(50_000, 20, 100)

@@ -23,7 +23,7 @@ def doctor(
         str, typer.Argument(help="Also check this training: a YAML file, or a shipped one by name.")
     ] = "",
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as run.dir=DIR.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, such as run.dir=DIR.")
     ] = None,
     *,
     folder: Annotated[Path, typer.Option("--dir", help="The run folder to check, without a config.")] = Path(),

@@ -16,9 +16,7 @@ from mrigan.terminal import echo
 @with_options
 def evaluate(
     *,
-    more: Annotated[
-        list[str] | None, typer.Argument(metavar="[...]", help="More shard folders or score files.")
-    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="MORE", help="More shard folders or score files.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A model folder or models:/NAME@ALIAS; repeatable.")] = None,
     shards: Annotated[list[str] | None, typer.Option(help="A shard folder or URL to score; repeatable.")] = None,
     cache: Annotated[str, typer.Option(help="Local folder for copies of shards at a URL.")] = "",

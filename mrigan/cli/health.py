@@ -17,8 +17,9 @@ def health(
 ) -> None:
     """Show the state of a training: each rank's phase, which rank lags and for how long, and the first error.
 
-    It only reads the run folder, so it works on any machine that has the folder. Exit code 1: the run is stuck, silent,
-    hung, or failed.
+    It only reads the run folder, so it works on any machine that has the folder.
+
+    Exit code 1: the run is stuck, silent, hung, or failed.
     """
     from mrigan.health.view import lines, look
 

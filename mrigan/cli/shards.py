@@ -38,7 +38,10 @@ JsonOption = Annotated[
 @app.command("plan")
 def shards_plan(
     catalog: Annotated[Path, typer.Argument(help="Made by `mrigan catalog scan`.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="pack.kind=faces")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Settings, such as pack.kind=faces."),
+    ] = None,
     *,
     out: Annotated[str, typer.Option("--out", "-o", metavar="DIR|URL", help="The shard folder.")],
     config: Annotated[str, typer.Option(help="A YAML file, or a shipped one by name.")] = "shards/pairs.yaml",
@@ -60,7 +63,9 @@ def shards_plan(
 @app.command("preview")
 def shards_preview(
     catalog: Annotated[str, typer.Argument(help="Made by `mrigan catalog scan`; or `sample`, the embedded one.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="recipe.share=0.3")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, such as recipe.share=0.3.")
+    ] = None,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the pictures.")],
     config: Annotated[str, typer.Option(help="A YAML file, or a shipped one by name.")] = "shards/mri-df.yaml",

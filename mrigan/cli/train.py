@@ -16,11 +16,11 @@ app = typer.Typer(
 
 
 ConfigArgument = Annotated[
-    str, typer.Argument(help="A YAML file, or the name of a shipped one, such as gan/paper.yaml.")
+    str, typer.Argument(help="A YAML file, or the name of a shipped one, such as gan/paper.yaml or detector/face.yaml.")
 ]
 OverrideArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE...", help="Settings, such as train.steps=100; all: docs/config.md."),
+    typer.Argument(metavar="KEY=VALUE", help="Settings, such as train.steps=100; all: docs/config.md."),
 ]
 NewOption = Annotated[bool, typer.Option("--new", help="Start a new run; an earlier run is moved to <run.dir>.old-N.")]
 RegisterOption = Annotated[

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from mrigan.config import FacesConfig
 from mrigan.config.model_card import Calibration, Limits, Thresholds
 from mrigan.detect.findings import Findings
 from mrigan.detect.gaps import gaps_of
+from mrigan.detect.options import PAPERS_RULE
 from mrigan.detect.rule import Rule
 from mrigan.detect.verdict import (
     AppliedThresholds,
@@ -40,6 +41,10 @@ from mrigan.evaluation.limits import NO_LIMIT, beyond, limit_passed, reason_not_
 
 MIN_FACES = 3  # of a video, if the model does not say; a picture needs one
 DRAWS, COVERAGE = 1000, 0.95
+BY_CHANCE = (
+    "no better than chance: at these thresholds the model gave at most half of its validation videos the right answer, "
+    "each class counted alike"
+)
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,15 @@ class Criteria:
     rule: Rule
     limits: Limits
     calibration: Calibration | None = None
+    validation: Mapping[str, Any] = field(default_factory=dict)  # `tpr` and `tnr` of the fraction rule, if known
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What must be said before any verdict."""
-        return () if self.limits.max_distance is not None else (NO_LIMIT,)
+        unlimited = (NO_LIMIT,) if self.limits.max_distance is None else ()
+        rates = [self.validation.get(rate) for rate in ("tpr", "tnr")]
+        by_chance = self.rule.name == PAPERS_RULE and None not in rates and sum(rates) <= 1
+        return unlimited + ((BY_CHANCE,) if by_chance else ())
 
 
 def decide(

@@ -112,7 +112,7 @@ class Judge:
         self.about = about_model(model, self.name, self.config)
         fitted, thresholds = model.card.doubt, model.card.thresholds
         rule = choose_rule(options.rule, thresholds, fitted.rules)
-        self.criteria = Criteria(thresholds, rule, fitted.limits, fitted.calibration)
+        self.criteria = Criteria(thresholds, rule, fitted.limits, fitted.calibration, self.about["validation"])
         self.about |= {"cropped": options.cropped, "precision": options.precision, "rule": rule.name}
 
     @property
@@ -150,7 +150,7 @@ class Judge:
         waiting: deque[tuple[int, Input, Findings]] = deque()
         for number, (item, frames) in enumerate(zip(inputs, expected, strict=True)):
             done = f"{number} of {len(inputs)} files done, " if len(inputs) > 1 else ""
-            counter = _Counter(progress, f"({done}now {shown(os.path.basename(item.path))})", frames)
+            counter = _Counter(progress, f"{done}now {shown(os.path.basename(item.path))}", frames)
             at(item.path)
             findings = self.too_late() if item in late else find(item, number, scorer, self.detector, counter)
             waiting.append((number, item, findings))

@@ -233,8 +233,8 @@ def _alone(step: Step, seen: PreviewFace) -> Treatment:
 def _described(step: Step, *, short: bool = False) -> str:
     """A step in words."""
     name = step.name.replace("_", " ")
-    shown = {"direction", "degrees", "size", "value"} if short else set(step.settings) - {"start"}
-    values = [f"{key} {_value(value)}" for key, value in step.settings.items() if key in shown]
+    hidden = {"start", "colour", "text", "scale", "thickness", "shape", "fraction"} if short else {"start"}
+    values = [f"{key} {_value(value)}" for key, value in step.settings.items() if key not in hidden]
     return f"{name}: {', '.join(values)}" if values else name
 
 

@@ -121,7 +121,7 @@ def plan_lines(task: Task[Any], data: TrainingData, where: str, needs: Mapping[s
         + f"): {_gb(kept * (copies + permanent))}; {_gb(free)} are free on that disk",
         "",
         "config",
-        textwrap.indent(yaml.safe_dump(to_dict(config), sort_keys=False), "  "),
+        *textwrap.indent(yaml.safe_dump(to_dict(config), sort_keys=False), "  ").splitlines(),
     ]
     if kept * (copies + 1) > free:
         lines.append("WARNING: the disk of run.dir has too little space for these checkpoints")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -150,6 +151,15 @@ def test_a_colourless_video_is_out_of_range_by_a_limit_of_its_own() -> None:
     assert "the face has hardly any colour" in line(one)
     far = findings([0.9] * 6, measures={"distance": np.full(6, 4.0), "colour": np.zeros(6)})
     assert judged(far, min_colour=2.0, max_distance=3.0)["limit"] == "max_distance"
+
+
+@pytest.mark.parametrize(("tpr", "tnr", "warned"), [(0.0, 1.0, True), (0.5, 0.5, True), (0.75, 0.5, False)])
+def test_a_model_that_is_no_better_than_chance_on_validation_says_so(tpr: float, tnr: float, warned: bool) -> None:
+    thresholds = Thresholds(0.5, 0.5)
+    criteria = Criteria(thresholds, papers_rule(thresholds), Limits(max_distance=3.0), None, {"tpr": tpr, "tnr": tnr})
+    assert [line.partition(":")[0] for line in criteria.warnings] == ["no better than chance"] * warned
+    another = replace(criteria, rule=replace(criteria.rule, name="mean"))  # these rates are not those of that rule
+    assert another.warnings == ()
 
 
 def test_a_model_says_what_it_learned_from_and_that_it_knows_no_limit() -> None:

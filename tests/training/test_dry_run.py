@@ -37,7 +37,7 @@ def test_a_new_run(
         "42 samples = 5.2 steps",
         "20 = 3.81 epochs",
         "6 kept (3 newest, the best, 2 permanent)",
-        "adversarial: least_squares",
+        "\n    adversarial: least_squares\n",
         "one step",
         "no files were written",
     ):
