@@ -85,6 +85,11 @@ def test_a_missing_file_lists_the_shipped_ones() -> None:
         load_config(GanConfig, "gan/no-such.yaml")
 
 
+def test_a_setting_in_the_place_of_the_config_is_called_one() -> None:
+    with pytest.raises(ConfigError, match=r"a config comes before the settings: .*gan/paper\.yaml"):
+        config_path("data.loader=webdataset")
+
+
 @pytest.mark.parametrize("path", sorted(SHIPPED.rglob("*.yaml")), ids=lambda p: str(p.relative_to(SHIPPED)))
 def test_every_shipped_config_is_valid(path: Path) -> None:
     schemas = {"gan": GanConfig, "detector": DetectorConfig, "shards": ShardsConfig}

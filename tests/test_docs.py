@@ -35,6 +35,19 @@ SMALL = {  # what makes a command small, by its beginning
 }
 
 
+INVENTED = {"mrigan/catalog/readers/my_set.py", "mrigan/mri/ratio.py"}  # what a reader of extending.md writes
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_the_files_and_constants_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text()
+    folders = "mrigan|tests|launch|benchmarks|examples|slurm"
+    files = set(re.findall(rf"(?<![\w/.-])(?:{folders})/[\w/-]+\.(?:py|sbatch|sh)\b", text)) - INVENTED
+    assert sorted(file for file in files if not (ROOT / file).is_file()) == []
+    constants = re.findall(r"`([A-Z][A-Z_]+)`\s\(?in\s`(mrigan/[\w/]+\.py)`", text)
+    assert [name for name, file in constants if not re.search(rf"^{name}\b", (ROOT / file).read_text(), re.M)] == []
+
+
 def commands(page: str) -> list[str]:
     """The commands before the first section of a page in docs/, a line each, without their comments."""
     text = (ROOT / "docs" / page).read_text().split("\n## ")[0].replace("\\\n", " ")

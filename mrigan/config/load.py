@@ -28,8 +28,10 @@ def config_path(name: str | Path) -> Path:
     for path in (Path(name), shipped / relative):
         if path.is_file():
             return path
-    names = sorted(str(p.relative_to(shipped)) for p in shipped.rglob(f"*{Path(name).suffix or '.yaml'}"))
-    raise ConfigError(f"no config file {name}", where=Path.cwd(), fix=f"give a path, or one of: {', '.join(names)}")
+    kind = ".json" if Path(name).suffix == ".json" else ".yaml"
+    names = ", ".join(sorted(str(p.relative_to(shipped)) for p in shipped.rglob(f"*{kind}")))
+    first = "a config comes before the settings: " if "=" in str(name) else ""
+    raise ConfigError(f"no config file {name}", where=Path.cwd(), fix=f"{first}give a path, or one of: {names}")
 
 
 def load_config(

@@ -61,8 +61,8 @@ class Criteria:
     def warnings(self) -> tuple[str, ...]:
         """What must be said before any verdict."""
         unlimited = (NO_LIMIT,) if self.limits.max_distance is None else ()
-        rates = [self.validation.get(rate) for rate in ("tpr", "tnr")]
-        by_chance = self.rule.name == PAPERS_RULE and None not in rates and sum(rates) <= 1
+        rates = [self.validation[rate] for rate in ("tpr", "tnr") if rate in self.validation]
+        by_chance = self.rule.name == PAPERS_RULE and len(rates) == 2 and sum(rates) <= 1
         return unlimited + ((BY_CHANCE,) if by_chance else ())
 
 
