@@ -35,7 +35,8 @@ def test_layers_apply_in_order(tmp_path: Path) -> None:
     [
         ("train.stepz=3", "did you mean train.steps?"),
         ("tau=.5", "did you mean loss.tau?"),
-        ("train.steps=many", "wrong value for train.steps"),
+        ("train.steps=many", "wrong value for train.steps.*to do: use a whole number, at least"),
+        ("tracking.enabled=perhaps", "to do: use true or false"),
         ("train.steps", "is not key=value"),
         ("train.precision=fp64", "use one of: fp32, bf16, fp16"),
         ("train.batch_size=0", "use a whole number, at least 1"),

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
-from mrigan.config.typed import flatten, from_dict, to_dict
+from mrigan.config.typed import flatten, from_dict, in_words, leaves, to_dict
 from mrigan.errors import ConfigError
 
 C = TypeVar("C")
@@ -55,7 +55,9 @@ def load_config(
             raise _unknown_key(schema, error, where) from None
         except OmegaConfBaseException as error:
             key = getattr(error, "full_key", None)
-            raise ConfigError(f"wrong value for {key}: {str(error).splitlines()[0]}", where=where) from None
+            _, kind, rules = leaves(schema).get(str(key), (None, None, None))
+            fix = None if rules is None else f"use {in_words(kind, rules)}"
+            raise ConfigError(f"wrong value for {key}: {str(error).splitlines()[0]}", where=where, fix=fix) from None
     try:
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:

@@ -51,7 +51,7 @@ def check_recipe(config: RecipeConfig, datasets: Collection[str]) -> None:
         raise ConfigError(
             f"no clip is of {', '.join(config.datasets)}",
             where="recipe.datasets",
-            fix=f"name some of {', '.join(sorted(datasets))}, or treat nothing: recipe.share=0",
+            fix=f"name some of {', '.join(sorted(datasets))}; [] = all; or treat nothing: recipe.share=0",
         )
 
 

@@ -32,7 +32,7 @@ def test_scan_says_what_is_missing(preview, tmp_path):
     done = run("scan", "dfdc-preview", preview, "--splits", preview / "dataset.json", "-o", out)
     assert done.exit_code == 0, done.output
     assert "this copy differs from the published data set:" in done.output
-    assert "- 1071 of the 1,131 published real clips are missing" in done.output
+    assert "- 1,071 of the 1,131 published real clips are missing" in done.output
     assert "split as published" in done.output
     assert run("audit", out).exit_code == 0
     trees.uadfv(tmp_path / "uadfv")

@@ -26,7 +26,7 @@ class Problem:
 
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.examples) else ""
-        return f"{self.count} {self.reason}" + (f" ({', '.join(self.examples)}{more})" if self.examples else "")
+        return f"{self.count:,} {self.reason}" + (f" ({', '.join(self.examples)}{more})" if self.examples else "")
 
 
 class Problems:
