@@ -127,10 +127,12 @@ def eval_batches(
     mri: bool | None = None,
     workers: int = 0,
     workers_are: str = "threads",
+    on_bad: str = "stop",
 ) -> Loader:
     """The samples `ids` in their order, unchanged, `batch_size` at a time; the last batch may be smaller.
 
-    A bad sample always raises: the score of a substitute would be reported under the wrong name.
+    Args:
+        on_bad: as for `Samples`. For scores leave "stop": that of a substitute would be reported under the wrong name.
     """
     requested = np.asarray(ids, dtype=np.int64)
 
@@ -139,9 +141,9 @@ def eval_batches(
             part = requested[start : start + batch_size]
             yield Request(step, part, np.zeros_like(part))
 
-    samples = Samples(shards, size=size, mri=mri)
+    samples = Samples(shards, size=size, mri=mri, on_bad=on_bad)
     if isinstance(shards, BlendedShards):
-        samples = SelfBlends(shards, size=size, mri=mri is not False)
+        samples = SelfBlends(shards, size=size, mri=mri is not False, on_bad=on_bad)
     return open_loader(samples, requests(), batch_size, LoaderOptions(workers=workers, workers_are=workers_are))
 
 

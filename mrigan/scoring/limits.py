@@ -38,7 +38,13 @@ class Reliability:
 
 
 def fit_reliability(
-    bundle: Bundle, train: ShardSet, held_out: ShardSet, scores: pa.Table, *, workers: int = 0
+    bundle: Bundle,
+    train: ShardSet,
+    held_out: ShardSet,
+    scores: pa.Table,
+    *,
+    workers: int = 0,
+    on_bad: str = "stop",
 ) -> Reliability:
     """Calibration, rules and limits of a detector, and what it is familiar with.
 
@@ -48,6 +54,7 @@ def fit_reliability(
 
     Args:
         train: what the detector learned from. scores: what it says of all faces of `held_out` (see `scores_table`).
+        on_bad: of bad samples of `train`, as in training.
     """
     ids = np.unique(np.linspace(0, len(held_out) - 1, min(MAX_HELD_OUT_FACES, len(held_out))).astype(np.int64))
     hidden, sharp = _look(bundle, held_out, ids, workers)
@@ -61,23 +68,24 @@ def fit_reliability(
     if enough and min(len(known), len(others)) >= MIN_KNOWN_FACES:
         familiarity = fit_familiarity(known)
         measures["distance"] = familiarity.distance(others).numpy()
-    limits, remembered = _of_training(bundle, train, workers, remember=familiarity is None)
+    limits, remembered = _of_training(bundle, train, workers, on_bad, remember=familiarity is None)
     return Reliability(familiarity, remembered, fit_limits(scores, measures, limits))
 
 
 def _of_training(
-    bundle: Bundle, train: ShardSet, workers: int, *, remember: bool
+    bundle: Bundle, train: ShardSet, workers: int, on_bad: str, *, remember: bool
 ) -> tuple[dict[str, float], KnownFaces | None]:
     """The limits that the training faces set, and these faces where they are to be remembered."""
     ids = _spread(_families(train, np.arange(len(train))), MAX_KNOWN_FACES)
-    families = np.unique(_families(train, ids), return_inverse=True)[1]
-    faces, colours = [], []
+    faces, colours, seen = [], [], []
     size = bundle.faces.size
-    with eval_batches(train, ids, BATCH_SIZE, workers=workers, size=size, mri=False) as batches:
+    with eval_batches(train, ids, BATCH_SIZE, workers=workers, size=size, mri=False, on_bad=on_bad) as batches:
         for batch in batches:
             face = batch.face.cpu()
             faces.append(face)
+            seen.append(batch.ids.numpy())
             colours += [colour(image) for image in face.permute(0, 2, 3, 1).contiguous().numpy()]
+    families = np.unique(_families(train, np.concatenate(seen)), return_inverse=True)[1]
     palest = min(float(np.median(np.array(colours)[families == family])) for family in np.unique(families))
     limits = {"min_colour": COLOUR_SHARE * palest} if palest >= COLOURLESS else {}
     if not remember:

@@ -17,6 +17,7 @@ from mrigan.shardset.manifest import Manifest, check_samples
 from mrigan.shardset.matching import columns_of, matched
 from mrigan.shardset.rows import select_rows
 from mrigan.shardset.tar import MEMBERS
+from mrigan.storage import PIPE
 
 log = logging.getLogger(__name__)
 
@@ -151,4 +152,6 @@ def splits_of(folders: list[ShardFolder]) -> str:
 
 def verify(folder: Path | str) -> str:
     """What to do about a damaged set."""
+    if str(folder).startswith(PIPE):  # a command is no folder that can be verified
+        return "mrigan shards verify DIR, where the set lies"
     return f"mrigan shards verify {folder}"

@@ -41,7 +41,10 @@ def _write_model(job: Job, validation: Validation, scores: pa.Table, step: int) 
     thresholds = search_thresholds(scores)
     provenance = {**job.provenance, "step": step, "thresholds": thresholds}
     bundle = validation.bundle
-    reliability = fit_reliability(bundle, job.data.train, job.data.val, scores, workers=job.config.data.workers)
+    data = job.config.data
+    reliability = fit_reliability(
+        bundle, job.data.train, job.data.val, scores, workers=data.workers, on_bad=data.on_bad
+    )
     save_bundle(
         job.run.folder.model,
         bundle.detector,

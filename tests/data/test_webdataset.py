@@ -252,6 +252,9 @@ def test_a_command_that_fails_or_hangs_is_an_error(
 
     with pytest.raises(ShardError, match=r"exit code 3: no such bucket\n.*train-\w+-\d+.tar"):
         stream(shards("pipe:echo no such bucket >&2; exit 3; {}"), plan)
+    bad = shards(f"pipe:head -c 4000 {pairs}/{{}}; head -c 999999 /dev/zero")
+    with pytest.raises(ShardError, match=r"to do: mrigan shards verify DIR, where the set lies"):
+        stream(bad, plan)
     with pytest.raises(ConfigError, match=r"write \{\} for the name"):
         stream(shards("pipe:cat"), plan)
     monkeypatch.setattr(pipe, "MAX_SILENCE", 0.05)

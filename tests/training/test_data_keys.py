@@ -11,7 +11,7 @@ import pytest
 
 from mrigan.data import ShardSet
 from mrigan.errors import CheckpointError, ConfigError, ShardError
-from tests.data.test_stage import Server
+from tests.data.serving import Server
 from tests.training.runs import gan_config, hashes, run_detector, run_gan, status
 
 
@@ -70,6 +70,10 @@ def test_a_run_that_a_bad_sample_stopped_goes_on_without_it(
     run_gan(folder, tmp_path / "run", "data.on_bad=skip")
     assert status(tmp_path / "run")["state"] == "finished"
     assert "bad samples that were skipped: 1\n" in caplog.text
+    caplog.clear()
+    run_detector(folder, tmp_path / "detector", "train.steps=2", "data.on_bad=skip")  # it would remember this very face
+    assert status(tmp_path / "detector")["state"] == "finished"
+    assert row["key"] in caplog.text
 
 
 @pytest.mark.parametrize(("key", "words"), [("loader=tfrecord", "auto, torch, dali"), ("window=1", "at least 2")])
