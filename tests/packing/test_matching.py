@@ -140,7 +140,7 @@ def test_it_changes_no_shard_and_no_plan_without_it(built: Built, tmp_path: Path
     assert summary.stored == stored
     left = sum(len(ShardSet.open([tmp_path / "shards"], split)) for split in ("train",))
     assert summary.unmatched > 0
-    assert any(f"{summary.unmatched} of the faces stored are unmatched" in line for line in summary.lines())
+    assert any(f"{summary.unmatched} of the stored faces are unmatched" in line for line in summary.lines())
     assert 0 < left < stored
 
 
