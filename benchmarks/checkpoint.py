@@ -45,7 +45,7 @@ def by_the_library(files: dict[str, TensorFile], folder: Path) -> None:
 def longest_stop(writer: BackgroundWriter) -> float:
     """Seconds, while a write is under way."""
     longest = 0.0
-    while writer.busy:
+    while (write := writer._last) is not None and not write.done():
         begin = time.perf_counter()
         time.sleep(0.001)
         longest = max(longest, time.perf_counter() - begin - 0.001)

@@ -134,7 +134,7 @@ def leave_while_a_message_travels(world: World, out: Path) -> None:
     """The last message is still held by gloo's thread when rank 0 leaves: rank 1 takes part only then."""
     leaving = out / "leaving"
     if world.main:
-        dist.all_reduce(world._noted(torch.zeros(())), group=world.control, async_op=True)
+        dist.all_reduce(world._remembered(torch.zeros(())), group=world.control, async_op=True)
         leaving.touch()
     else:
         while not leaving.exists():
