@@ -40,7 +40,7 @@ from mrigan.detect import Judge, Options, look
 from mrigan.detect.inputs import Input
 from mrigan.evaluation.videos import video_verdict
 from mrigan.models import Bundle, Detector, Generator, load_bundle, predict_mri, save_bundle
-from mrigan.models import bundle as bundles
+from mrigan.models import loaded as bundles
 from mrigan.sample.build import make_clips
 from mrigan.video import INFERENCE_THRESHOLDS, FaceDetector, crop, read_frames, resize_face
 from mrigan.video.tracks import iou
