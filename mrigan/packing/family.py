@@ -21,6 +21,7 @@ from typing import Any
 
 from mrigan.catalog import Clip, Family
 from mrigan.errors import InputError
+from mrigan.imaging.coordinates import Box
 from mrigan.imaging.encoding import encode
 from mrigan.imaging.picture import Picture, to_host
 from mrigan.packing.settle import Sample, settled
@@ -49,7 +50,6 @@ from mrigan.video.geometry import one_is_grey
 
 log = logging.getLogger(__name__)
 
-Box = tuple[float, float, float, float]
 
 BATCH = 8  # pairs in one computation of MRIs
 
@@ -242,8 +242,7 @@ class _Family:
                  "augment": self.treated.record(frame.index)}  # fmt: skip
         with self.stages("crop"):
             picture = self.tools.cut(image, seen.box)
-        with self.stages("landmarks"):
-            about["landmarks"] = self.tools.landmarks(image, seen.box)
+        about["landmarks"] = self.tools.landmarks(image, seen.box, self.stages)
         if not self.pairs:
             return self._sample(clip, row, picture, ("none", None), about)
         row.mri_mean = 0.0
@@ -277,20 +276,17 @@ class _Family:
                 if differs and self.treated.treatment is not None:  # a treatment may enlarge what a codec did
                     before = [self.tools.cut(picture, clean) for picture in (paired.original, paired.fake)]
                     differs = changed(before[0], before[1], self.tools.config.pairs)
-            if differs and fake.decision is not None and fake.decision.inside:
-                row.status, row.reason = "dropped", "misaligned"  # only the faces were alike, and this one is not
-                fake.items.append(row)
-                continue
-            if not differs or (self.pairs and one_is_grey(ours, theirs)):
-                row.status, row.reason = "dropped", "colourless" if differs else "unchanged"
+            moved = fake.decision is not None and fake.decision.inside  # only the faces were alike, and this one is not
+            if not differs or moved or (self.pairs and one_is_grey(ours, theirs)):
+                row.status = "dropped"
+                row.reason = "unchanged" if not differs else "misaligned" if moved else "colourless"
                 fake.items.append(row)
                 continue
             native, size = self.treated.native(box, paired.geometry.size, paired.fake_size)
             about = {"box": native, "frame_size": size, "prob": face.prob,
                      "augment": self.treated.record(paired.index, mri=self.pairs)}  # fmt: skip
-            with self.stages("landmarks"):
-                h, w = treated[1].shape[:2]
-                about["landmarks"] = self.tools.landmarks(treated[1], box, (size[0] / w, size[1] / h))
+            h, w = treated[1].shape[:2]
+            about["landmarks"] = self.tools.landmarks(treated[1], box, self.stages, (size[0] / w, size[1] / h))
             compared = ours, theirs
             if self.pairs and clean_pair is not None:
                 with self.stages("crop"):

@@ -166,13 +166,18 @@ class Tools:
         faces = self.config.faces
         return resize_face(crop(image, box, faces.margin), faces.size, faces.resize)
 
-    def landmarks(self, image: Picture, box: Sequence[float], scale: Sequence[float] = (1.0, 1.0)) -> Any:
-        """The landmarks of a face as a sample's json has them; None where there are none, or none are asked for.
+    def landmarks(
+        self, image: Picture, box: Sequence[float], stages: Stages, scale: Sequence[float] = (1.0, 1.0)
+    ) -> Any:
+        """The landmarks of a face as a sample's json has them; None if there are none, or none are requested.
 
         Args:
             scale: (x, y) of the px that are stored, over those of this picture.
         """
-        return self.mesh(image, box).stored(scale) if self.config.faces.landmarks == "mesh" else None
+        if self.config.faces.landmarks != "mesh":
+            return None
+        with stages("landmarks"):
+            return self.mesh(image, box).stored(scale)
 
     def mris(self, originals: Sequence[Picture], fakes: Sequence[Picture]) -> list[np.ndarray]:
         """The MRI images of pairs of faces, (size, size, 3) uint8 each."""

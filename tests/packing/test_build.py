@@ -80,7 +80,7 @@ def test_the_summary_counts_all(built: Built, rows: list[dict[str, Any]]) -> Non
     assert summary.stored == summary.built == sum(row["status"] == "ok" for row in rows)
     assert summary.dropped == Counter(row["reason"] for row in rows if row["status"] == "dropped")
     assert {clip.split("/")[-1] for clip, _ in summary.failed} == {"hopper-empty", "hopper-cut", "broken"}
-    assert set(summary.seconds) == {"decode", "detect", "pair", "crop", "landmarks", "mri", "encode", "write"}
+    assert set(summary.seconds) == {"decode", "detect", "pair", "crop", "mri", "encode", "write"}
     manifest = json.loads((built.folder / "manifest.json").read_text())
     assert manifest["rows"] == len(rows)
     assert manifest["splits"]["train"] == {label: summary.samples["train", label] for label in ("fake", "real")}
