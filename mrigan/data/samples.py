@@ -97,6 +97,10 @@ class Samples:
         """Bytes of the pictures in a batch."""
         return batch_size * 3 * self.size**2 * (2 if self.mri else 1)
 
+    def drawn_by(self, i: int) -> str:
+        """The key that decides, with seed and epoch, what is drawn for sample `i`: its own."""
+        return self.shards.key(i)
+
     def encoded(self, i: int, epoch: int) -> Encoded:
         """Sample `i`, with its bytes checked.
 
@@ -111,7 +115,7 @@ class Samples:
         Raises:
             SampleError: a part is not a whole picture.
         """
-        rng = SampleRng.of(self.seed, epoch, self.shards.key(i))
+        rng = SampleRng.of(self.seed, epoch, self.drawn_by(i))
         face, mri, json = parts
         if not self.mri or (mri is not None and self._is_black(i, mri)):
             mri = None
@@ -167,7 +171,7 @@ class Samples:
         yield i
         same_class = self._classes[int(self.shards.labels[i])]
         for attempt in range(MAX_SUBSTITUTES):
-            text = f"mrigan substitute 1|{self.seed}|{epoch}|{self.shards.key(i)}|{attempt}"
+            text = f"mrigan substitute 1|{self.seed}|{epoch}|{self.drawn_by(i)}|{attempt}"
             word = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
             yield int(same_class[word % len(same_class)])
 

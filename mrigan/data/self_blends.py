@@ -32,7 +32,7 @@ from mrigan.video.landmarks import POINTS
 METHOD = "self-blend"
 MIN_MRI = 1.2  # of 255: the mean of a blend's MRI; below, nobody could tell it from its target
 REACH = 12  # px: SSIM's window reaches 5 to each side, and must not reach the mask from a part's border
-MAX_DRAWS = 4  # of one pair, until it is above
+MAX_DRAWS = 8  # of one pair, until it is above
 MAX_PLACE = 1e6  # px, of what a json says of a frame
 GREY = (124, 116, 104)  # ImageNet's mean
 _made = threading.local()  # the pair that this thread has made last
@@ -135,9 +135,13 @@ class SelfBlends(Samples):
             middle = sum(self.recipe.margin) / 2
             self.recipe = replace(self.recipe, margin=(middle, middle), shift=0.0, erase_prob=0.0)
 
+    def drawn_by(self, i: int) -> str:
+        """The real face's key: both of a pair have the same random numbers, and the same substitute."""
+        return ShardSet.key(self.shards, i)
+
     def encoded(self, i: int, epoch: int) -> Encoded:
-        """The real face of sample `i`; both of a pair have the same random numbers."""
-        rng = SampleRng.of(self.seed, epoch, ShardSet.key(self.shards, i))
+        """The real face of sample `i`."""
+        rng = SampleRng.of(self.seed, epoch, self.drawn_by(i))
         face, _, text = self.shards.view(i)
         self._check_whole(i, "face", face)
         return Encoded(i, rng, rng.uniform < self.flip, face, None, text)

@@ -148,7 +148,9 @@ def test_faces_without_landmarks_give_way_to_others(folder: Path, monkeypatch: p
 
     monkeypatch.setattr(BlendedShards, "view", hide)
     with loader(shards, range(len(shards) // 4)) as batches:
-        labels = [label for batch in batches for label in batch.label.tolist()]
+        seen = [(batch.label.tolist(), batch.ids) for batch in batches]
+        labels = [label for of, _ in seen for label in of]
+        assert all((ids[1::2] == ids[::2] + 1).all() for _, ids in seen)  # substitutes are pairs, too
         assert set(batches.skipped) == without
     assert labels == [0, 1] * (len(labels) // 2)
     without |= set(range(len(shards)))
