@@ -39,7 +39,7 @@ def wait_for_step(job: Job, run: Path, step: int) -> None:
 
 def going_on(job: Job) -> list[int]:
     """The steps that the job's starts went on from, in order."""
-    return [int(step) for step in re.findall(r"going on from \S+/step-(\d+)", job.log)]
+    return [int(step) for step in re.findall(r"continuing from \S+/step-(\d+)", job.log)]
 
 
 @pytest.fixture(scope="module")
