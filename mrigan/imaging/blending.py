@@ -26,6 +26,8 @@ _BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
 _LOWER = tuple(point for point in OVAL if point not in _FOREHEAD)
 
 HULLS = ("face", "no_forehead", "inner", "mouth", "eyes", "random")
+ROUNDING = 1e-5  # of a sum of floats: "less than 1" in the paper's code
+ELASTIC_STEP = 4  # px of 256 between the places where the displacement is drawn: a smooth field needs no more
 
 
 @dataclass(frozen=True)
@@ -181,10 +183,6 @@ def _moved(source: np.ndarray, mask: np.ndarray, rng: Rng, recipe: BlendRecipe) 
     matrix = np.array([[scale, 0, (1 - scale) * w / 2 + dx], [0, scale, (1 - scale) * h / 2 + dy]])
     moved = cv2.warpAffine(source, matrix, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return moved, cv2.warpAffine(mask, matrix, (w, h), flags=cv2.INTER_LINEAR)
-
-
-ROUNDING = 1e-5  # of a sum of floats: "less than 1" in the paper's code
-ELASTIC_STEP = 4  # px of 256 between the places where the displacement is drawn: a smooth field needs no more
 
 
 def _warped(mask: np.ndarray, rng: Rng, recipe: BlendRecipe) -> np.ndarray:

@@ -136,25 +136,6 @@ def test_a_cover_beside_a_video_is_not_taken_for_it(tmp_path: Path) -> None:
     assert [read_counter(f.image) for f in read_frames(path, every=1)] == [0, 1, 2, 3, 4]
 
 
-def test_a_file_of_holes_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    """Else it would be read for hours: 50 GB of zeros are looked through for the next chunk of an AVI."""
-    path = write_clip(tmp_path / "a.avi", counter_frames(30), codec="mpeg4")
-    whole = path.read_bytes()
-    os.truncate(path, 50 << 30)
-    stored = os.stat(path).st_blocks * 512
-    assert len(whole) <= stored < 1 << 20, "this file system has no holes"
-    refused(path, r"most of the file is missing: [\d,]+ of its 53,687,091,200 bytes are stored")
-    with pytest.raises(InputError) as caught:
-        probe(path)
-    assert len(whole) <= int(caught.value.what.split()[6].replace(",", "")) <= stored
-    pieces = tmp_path / "b.avi"  # holes are zeros: a file that has few of them is read as ever
-    with open(pieces, "wb") as file:
-        file.write(whole)
-        file.seek(len(whole) // 2, os.SEEK_CUR)
-        file.write(b"0")
-    assert probe(pieces).frames == 30
-
-
 def test_an_mp4_without_its_index_is_refused(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", counter_frames(60))
     whole = path.read_bytes()
