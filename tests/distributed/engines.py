@@ -27,7 +27,6 @@ from tests.distributed.checks import Tiny
 from tests.documented import code
 from tests.training.runs import gan_engines
 
-sys.modules["my_package.flat"] = code("An engine")  # of docs/extending.md, from outside the package
 ENGINES = ("ddp", "zero0", "zero1", "zero2", "zero3", "flat")
 STEPS, BATCH, SIZE = 20, 4, 32
 LR, SLOW = 2e-4, 2e-6  # the paper's; a hundredth of it, see test_engines.py
@@ -189,6 +188,7 @@ def keep(kept: dict[str, torch.Tensor], case: str, weights: dict[str, torch.Tens
 
 
 def main(out: Path) -> None:
+    sys.modules["my_package.flat"] = code("An engine")  # of docs/extending.md, from outside the package; adds "flat"
     with join_world("cpu", always_group=True) as world:
         kept: dict[str, torch.Tensor] = {}
         facts: dict[str, Any] = {}
