@@ -232,6 +232,15 @@ class ShardSet:
         self.check(i, face, mri, text)
         return face, mri, text
 
+    def json(self, i: int) -> bytes:
+        """The JSON of sample `i` alone, without its CRC-32 being checked.
+
+        Raises:
+            SampleError: as `read`.
+        """
+        shard, at, size = (int(self._index[name][i]) for name in ("shard", "json_offset", "json_size"))
+        return self._bytes(i, shard, at, size)
+
     def check(self, i: int, face: memoryview, mri: memoryview | None, text: memoryview) -> None:
         """Compare the parts of sample `i` with its CRC-32, if `verify` demands it.
 

@@ -6,6 +6,7 @@ and after an interruption.
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,12 +30,15 @@ from mrigan.mri import mri_image
 from mrigan.video import expand_box
 from mrigan.video.landmarks import POINTS
 
+log = logging.getLogger(__name__)
+
 METHOD = "self-blend"
 MIN_MRI = 1.2  # of 255: the mean of a blend's MRI; below, nobody could tell it from its target
 REACH = 12  # px: SSIM's window reaches 5 to each side, and must not reach the mask from a part's border
 MAX_DRAWS = 8  # of one pair, until it is above
 MAX_PLACE = 1e6  # px, of what a json says of a frame
 GREY = (124, 116, 104)  # ImageNet's mean
+BUILD_WITH = "build the set with faces.landmarks=mesh"
 _made = threading.local()  # the pair that this thread has made last
 
 
@@ -110,6 +114,36 @@ class BlendedShards(ShardSet):
             )
         turn = np.arange(len(self))
         return pa.concat_tables([real, blend]).take(pa.array(turn // 2 + turn % 2 * len(real)))
+
+
+def with_landmarks(shards: ShardSet) -> ShardSet:
+    """The samples without the real faces that no landmarks are stored with: nothing can be blended of these.
+
+    Reads the JSON of every real sample. For a set in which a face must not give way to another: one that is scored.
+
+    Raises:
+        ShardError: there is no real face with landmarks.
+    """
+    reals = np.flatnonzero(shards.labels == 0)
+    without = np.array([i for i in reals.tolist() if not _has_landmarks(shards, i)], np.int64)
+    if len(reals) and len(without) == len(reals):
+        raise ShardError(
+            f"no landmarks are stored with any of the {len(reals)} real faces of split {shards.split!r}",
+            where=shards.folders[0],
+            fix=BUILD_WITH,
+        )
+    if len(without):
+        log.warning(
+            "split %s: %d of the %d real faces are left out, because no landmarks were found on them",
+            shards.split, len(without), len(reals))  # fmt: skip
+    return shards.subset(np.delete(np.arange(len(shards)), without)) if len(without) else shards
+
+
+def _has_landmarks(shards: ShardSet, i: int) -> bool:
+    try:
+        return bool(parse_json(shards.json(i)).get("landmarks"))
+    except (AttributeError, ValueError):
+        return True  # a damaged sample is reported when it is read
 
 
 class NoLandmarksError(SampleError):
@@ -196,7 +230,7 @@ class SelfBlends(Samples):
             if not about.get("landmarks"):
                 raise NoLandmarksError(
                     sample.id, f"no landmarks are stored with sample {self.shards.key(sample.id)}",
-                    where=self.shards.folders[0], fix="build the set with faces.landmarks=mesh",
+                    where=self.shards.folders[0], fix=BUILD_WITH,
                 )  # fmt: skip
             points, box = (np.array(about[name], np.float64) for name in ("landmarks", "box"))
             width, height = about["frame_size"]

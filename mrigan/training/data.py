@@ -25,6 +25,7 @@ from mrigan.data import (
     check_separate,
     local_folders,
     make_loader,
+    with_landmarks,
 )
 from mrigan.engine.build import check_engine
 from mrigan.engine.distributed import World
@@ -100,7 +101,7 @@ class TrainingData:
         blends = data.self_blend
         if blends.use:
             recipe, margin = pair_recipe(blends), face_settings(folders)["margin"]
-            shards, held_out = (BlendedShards(each, margin, recipe) for each in (shards, held_out))
+            shards, held_out = (BlendedShards(each, margin, recipe) for each in (shards, with_landmarks(held_out)))
             if train.batch_size % (2 * parts):
                 raise ConfigError(
                     f"train.batch_size={train.batch_size} holds pairs of a face and its self-blend",

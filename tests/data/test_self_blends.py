@@ -22,6 +22,7 @@ from mrigan.data import (
     ShardSet,
     eval_batches,
     make_loader,
+    with_landmarks,
 )
 from mrigan.data.self_blends import GREY
 from mrigan.errors import ConfigError, ShardError
@@ -158,6 +159,26 @@ def test_faces_without_landmarks_give_way_to_others(folder: Path, monkeypatch: p
         next(batches)
 
 
+def test_scored_faces_without_landmarks_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    samples = make_samples(5, 3, pairs=False)
+    mesh = [[1.0, 2.0]] * 468
+    for number, sample in enumerate(samples):
+        sample.about |= {"landmarks": mesh if number % 2 else None}
+    write_shards(tmp_path / "set", samples, kind="faces")
+    shards = ShardSet.open([tmp_path / "set"], "train")
+    described = [json.loads(shards.read(i)[2]) for i in range(len(shards))]
+    expected = [shards.key(i) for i, about in enumerate(described) if about["landmarks"] or about["label"] == "fake"]
+    kept = with_landmarks(shards)
+    assert [kept.key(i) for i in range(len(kept))] == expected
+    left_out = len(shards) - len(expected)
+    assert f"{left_out} of the 5 real faces are left out" in caplog.text
+    for sample in samples:
+        sample.about |= {"landmarks": None}
+    write_shards(tmp_path / "none", samples, kind="faces")
+    with pytest.raises(ShardError, match=r"any of the 5 real faces.*"):
+        with_landmarks(ShardSet.open([tmp_path / "none"], "train"))
+
+
 @pytest.mark.parametrize(
     "change",
     [{"landmarks": [[1, 2]]}, {"landmarks": "abc"}, {"landmarks": [[float("nan")] * 2] * 468}, {"box": [0, 0, 0, 0]},
@@ -203,8 +224,13 @@ def test_settings_that_describe_no_recipe_are_refused(change: dict[str, list[flo
         pair_recipe(SelfBlendConfig(**change))
 
 
-def test_a_detector_learns_from_real_faces_alone(folder: Path, tmp_path: Path) -> None:
-    """Two halves of a run give the weights of a whole one, and a verdict cuts faces as they were learned."""
+def test_a_detector_learns_from_real_faces_alone(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two halves of a run give the weights of a whole one, and a verdict cuts faces as they were learned. A held-out
+    face without landmarks has no score."""
+    whole_json = ShardSet.json
+    first_real = int(np.flatnonzero(ShardSet.open([folder], "val").labels == 0)[0])
+    hidden = {("val", first_real): b'{"landmarks":null}'}
+    monkeypatch.setattr(ShardSet, "json", lambda self, i: hidden.get((self.split, i)) or whole_json(self, i))
     options = [f"data.shards={folder}", "data.self_blend.use=true", "model.size=64", "train.batch_size=8",
                "train.steps=4", "checkpoint.every=2", "eval.every=4", "tracking.enabled=false"]  # fmt: skip
     whole = load_config(DetectorConfig, "detector/cpu-smoke.yaml", [*options, f"run.dir={tmp_path / 'whole'}"])
@@ -217,7 +243,7 @@ def test_a_detector_learns_from_real_faces_alone(folder: Path, tmp_path: Path) -
         assert first == second, name
     card = load_bundle(tmp_path / "whole" / "model").card
     assert (card.faces.margin, card.faces.size) == (pytest.approx(0.135), 64)
-    reals = ShardSet.open([folder], "val").counts()["reals"]
+    reals = ShardSet.open([folder], "val").counts()["reals"] - 1
     scores = read_scores(tmp_path / "whole" / "scores-val.parquet").to_pylist()
     assert sorted(row["label"] for row in scores) == [0] * reals + [1] * reals
     assert {row["method"] for row in scores if row["label"]} == {"self-blend"}
