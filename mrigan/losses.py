@@ -52,7 +52,7 @@ def generator_loss(
         reduce_mean: see `perceptual`.
     """
     with _float32(predicted):
-        adv = _adversarial(fake_logits, 1.0, adversarial)
+        adv = adversarial_loss(fake_logits, 1.0, adversarial)
         pix = pixel_loss(predicted, target, pixel)
         per = perceptual(predicted, target, per_root, reduce_mean)
         total = adv + weight * (tau * pix + (1 - tau) * per)
@@ -65,7 +65,7 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, adversarial: st
     `least_squares`: Eq. 13, the mean squared error; `log`: the cross-entropy of Eq. 9, which for D is as printed.
     """
     with _float32(real_logits):
-        return (_adversarial(real_logits, 1.0, adversarial) + _adversarial(fake_logits, 0.0, adversarial)) / 2
+        return (adversarial_loss(real_logits, 1.0, adversarial) + adversarial_loss(fake_logits, 0.0, adversarial)) / 2
 
 
 def pixel_loss(predicted: Tensor, target: Tensor, kind: str = "l2") -> Tensor:
@@ -158,7 +158,26 @@ def detector_loss(
         return world_size * means / classes
 
 
-def _adversarial(logits: Tensor, target: float, kind: str) -> Tensor:
+def map_loss(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean absolute error of a drawn MRI, and its cross-entropy.
+
+    The absolute error alone draws the median, which is black wherever a fake is less likely than not; the cross-entropy
+    draws the mean, so that doubt shows as grey.
+
+    Args:
+        logits: of the drawn MRI, (N, 3, s, s). target: the true MRI in 0...1, (N, 3, S, S), S >= s; each logit stands
+            for the mean of the pixels in its place.
+    """
+    with _float32(logits):
+        x = logits.float()
+        y = target.float()
+        if y.shape[-2:] != x.shape[-2:]:
+            y = F.adaptive_avg_pool2d(y, (x.shape[-2], x.shape[-1]))
+        return (x.sigmoid() - y).abs().mean(), F.binary_cross_entropy_with_logits(x, y)
+
+
+def adversarial_loss(logits: Tensor, target: float, kind: str) -> Tensor:
+    """How far logits are from `target`, 1 = true or 0 = drawn, by Eq. 9 (`log`) or its least squares."""
     if kind not in ("least_squares", "log"):
         raise ConfigError(f"no adversarial loss {kind!r}", where="loss.adversarial", fix="least_squares or log")
     loss = F.mse_loss if kind == "least_squares" else F.binary_cross_entropy_with_logits

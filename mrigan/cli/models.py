@@ -50,7 +50,7 @@ def models_register(
 
 @app.command("promote")
 def models_promote(
-    name: Annotated[str, typer.Argument(help="mrigan-face or mrigan-mri.")],
+    name: Annotated[str, typer.Argument(help="mrigan-face, mrigan-mri or mrigan-map.")],
     version: Annotated[str, typer.Argument(help="The number of the version in `mrigan models list`.")],
 ) -> None:
     """Make a version the champion: the model that `mrigan detect` uses by default."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from mrigan.config.fields import at_least, checked, choice, within
 from mrigan.config.shards import FacesConfig
-from mrigan.config.training import DETECTOR_HIDDEN, DETECTOR_SIZE
+from mrigan.config.training import DECODER, DETECTOR_HIDDEN, DETECTOR_SIZE, MAX_LEVELS
 from mrigan.errors import ConfigError
 
 SCHEMA_VERSION = 1
@@ -30,13 +30,18 @@ CALIBRATIONS = {"temperature": ("temperature",), "platt": ("slope", "intercept")
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """The arguments of `mrigan.models.Detector`, with their defaults."""
+    """The arguments of `mrigan.models.Detector`, with their defaults; with a decoder, of `MapDetector`."""
 
     backbone: str = checked("tf_efficientnet_b0", pattern=r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?", length=100, required=True)
     size: int = within(*DETECTOR_SIZE, 224)  # px
     hidden: int = within(*DETECTOR_HIDDEN, 128)
     dropout: float = within(0, 1, 0.5)
     drop_path: float = within(0, 1, 0.2)
+    decoder: list[int] = checked([], min=DECODER[0], max=DECODER[1])  # channels of each level; [] = no MRI is drawn
+
+    def __post_init__(self) -> None:
+        if len(self.decoder) > MAX_LEVELS:
+            raise ConfigError(f"detector.decoder has {len(self.decoder)} levels; at most {MAX_LEVELS} are allowed")
 
 
 @dataclass(frozen=True)
@@ -204,6 +209,11 @@ class ModelCard:
     doubt: FittedCard = checked(FittedCard)  # the name that model.json has for it
     data: DataCard = checked(DataCard)
     provenance: dict[str, Any] = checked({}, typed=Provenance)
+
+    @property
+    def registered_name(self) -> str:
+        """The name of such models in the registry: mrigan-face, mrigan-mri, or mrigan-map."""
+        return f"mrigan-{'map' if self.detector.decoder else self.input}"
 
     def __post_init__(self) -> None:
         for name in self.files:

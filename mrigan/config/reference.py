@@ -17,10 +17,11 @@ from typing import Any, get_args, get_origin
 import yaml
 
 from mrigan.config.shards import ShardsConfig
-from mrigan.config.training import DetectorConfig, GanConfig
+from mrigan.config.training import DetectorConfig, GanConfig, MapConfig
 from mrigan.config.typed import flatten, leaves, to_dict
 
-SCHEMAS: dict[str, Any] = {"gan": GanConfig, "detector": DetectorConfig, "shards": ShardsConfig}
+TRAININGS: dict[str, Any] = {"gan": GanConfig, "detector": DetectorConfig, "map": MapConfig}
+SCHEMAS: dict[str, Any] = {**TRAININGS, "shards": ShardsConfig}
 KINDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 HEAD = """# Every setting
 
@@ -30,7 +31,7 @@ these keys; `extends:` reads another file first. The command line can set every 
 `mrigan config show gan/paper.yaml` prints the resulting values, each with its origin.
 """
 TRAINING = """
-## Trainings: `mrigan train gan`, `mrigan train detector`
+## Trainings: `mrigan train gan`, `mrigan train detector`, `mrigan train map`
 
 **May change**: whether a run continues with another value after it has saved a checkpoint. If not, `--new` starts a
 new run.
@@ -77,23 +78,23 @@ def keys_of(schema: Any) -> list[Key]:
 
 def page() -> str:
     """`docs/config.md`."""
-    gan, detector = keys_of(GanConfig), keys_of(DetectorConfig)
+    trainings = {kind: keys_of(schema) for kind, schema in TRAININGS.items()}
     lines = [HEAD.strip(), "", TRAINING.strip(), ""]
-    for section in dict.fromkeys(key.section for key in [*gan, *detector]):
-        both = {"gan": _of(gan, section), "detector": _of(detector, section)}
+    for section in dict.fromkeys(key.section for keys in trainings.values() for key in keys):
+        of_kind = {kind: _of(keys, section) for kind, keys in trainings.items()}
         lines += [f"### {section}", "", *TRAINING_TABLE]
-        for name in dict.fromkeys(key for keys in both.values() for key in keys):
-            of_kind = {kind: keys[name] for kind, keys in both.items() if name in keys}
-            if len(set(of_kind.values())) == 1:  # the same in both
-                of_kind = {" and ".join(of_kind): next(iter(of_kind.values()))}
-            lines += [_row(f"`{name}`", kind, key.values, key.default, key.may_change, key.meaning)
-                      for kind, key in of_kind.items()]  # fmt: skip
+        for name in dict.fromkeys(key for keys in of_kind.values() for key in keys):
+            kinds: dict[Key, list[str]] = {}  # that have the key with the same values, default and meaning
+            for kind, own in of_kind.items():
+                if name in own:
+                    kinds.setdefault(own[name], []).append(kind)
+            lines += [_row(f"`{name}`", ", ".join(of), key.values, key.default, key.may_change, key.meaning)
+                      for key, of in kinds.items()]  # fmt: skip
         lines.append("")
     lines += [PACKING.strip(), ""]
     shards = keys_of(ShardsConfig)
     for section in dict.fromkeys(key.section for key in shards):
-        keys = _of(shards, section).values()
-        rows = [_row(f"`{key.name}`", key.values, key.default, key.meaning) for key in keys]
+        rows = [_row(f"`{key.name}`", key.values, key.default, key.meaning) for key in _of(shards, section).values()]
         lines += [f"### {section}", "", *PACKING_TABLE, *rows, ""]
     return "\n".join(lines)
 
@@ -106,7 +107,7 @@ def _values(kind: Any, rules: Mapping[str, Any]) -> str:
     if "choices" in rules:
         return ", ".join(f"`{word}`" for word in rules["choices"])
     if get_origin(kind) is list:
-        named = {str: "list of texts", float: "list of numbers"}[get_args(kind)[0]]
+        named = {str: "list of texts", float: "list of numbers", int: "list of whole numbers"}[get_args(kind)[0]]
         named = named.replace("list of", f"list of {rules['length']}") if "length" in rules else named
     else:
         named = KINDS.get(kind) or "text or nothing"

@@ -9,6 +9,7 @@ from mrigan.config.fields import at_least, checked, choice, one_of, within
 
 DETECTOR_SIZE, DETECTOR_HIDDEN = (32, 1024), (1, 65_536)  # minimum and maximum, also of finished models
 GENERATOR_SIZE, GENERATOR_WIDTH = (8, 4096), (1, 1024)
+DECODER, MAX_LEVELS = (1, 4096), 6  # channels of a level of a map's decoder, and the number of levels
 
 
 @dataclass
@@ -218,6 +219,8 @@ class DetectorModelConfig:
     drop_path: float = within(0, 1, 0.2)  # stochastic depth of the backbone
     # G.safetensors: required if data.input=mri; with face it only explains verdicts. A resumed run compares its content
     generator: str = checked("", may_change=True)
+    # Images; above 0 an average of the weights is evaluated, and becomes the model
+    ema_half_life: float = at_least(0, 0.0, added=True)
 
 
 @dataclass
@@ -235,3 +238,26 @@ class DetectorConfig(TrainingConfig):
     loss: DetectorLossConfig = checked(DetectorLossConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-4, betas=[0.9, 0.999]))
     train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=20, batch_size=192))
+
+
+@dataclass
+class MapModelConfig(DetectorModelConfig):
+    decoder: list[int] = within(*DECODER, [96, 64, 48, 32])  # channels of each level; n levels draw size / 2^(6 - n) px
+
+
+@dataclass
+class MapLossConfig(DetectorLossConfig):
+    """The class loss, with weight 1, plus these."""
+
+    map_l1: float = at_least(0, 5.0)  # weight of the mean absolute error of the MRI, in 0...1
+    map_bce: float = at_least(0, 2.0)  # weight of its cross-entropy, which makes doubt grey where L1 makes it black
+    adversarial: str = choice("none", "least_squares", "log")  # of MRI-GAN's discriminator (Eq. 9)
+    adversarial_weight: float = at_least(0, 0.01)  # of its judgement of the drawn MRI
+
+
+@dataclass
+class MapConfig(DetectorConfig):
+    """`mrigan train map`: a detector that draws the MRI beside its verdict."""
+
+    model: MapModelConfig = checked(MapModelConfig)
+    loss: MapLossConfig = checked(MapLossConfig)

@@ -28,7 +28,8 @@ def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any
     return {
         "name": name,
         "input": bundle.input,
-        "generator": bundle.generator is not None,
+        "generator": bundle.draws_mris,
+        "map": bool(card.detector.decoder),
         "backbone": card.detector.backbone,
         "sha256": sums.get(DETECTOR_FILE, ""),
         "files": sums,

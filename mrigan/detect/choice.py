@@ -23,7 +23,7 @@ def choose_model(ref: str | Path | None = None) -> tuple[Path, str]:
     """The model's folder, and how it is called.
 
     Named: a folder, or `models:/NAME@ALIAS`. Not named, the first that exists of: the champion of the registry in use
-    (`mrigan-face` before `mrigan-mri`), its candidate, the same of the demo's registry, the newest model folder of
+    (`mrigan-face` before the other `NAMES`), its candidate, the same of the demo's registry, the newest model folder of
     `runs/` or `demo/`.
 
     Raises:

@@ -122,13 +122,11 @@ class Scorer:
         """The same faces with their MRIs, each predicted once."""
         import torch
 
-        from mrigan.models.predict import predict_mri
-
-        G = self.bundle.generator
-        if G is None or not kept:
+        if not self.bundle.draws_mris or not kept:
             return kept
         different = {(e.frame, e.box): e.face for e in kept}
         faces = torch.from_numpy(np.stack(list(different.values())).transpose(0, 3, 1, 2).copy())
-        mris = (predict_mri(G, faces.to(next(G.parameters()).device)) * 255).round().to(torch.uint8).cpu()
+        mris = self.bundle.predict(faces)[1]
+        assert mris is not None
         pictures = dict(zip(different, mris.permute(0, 2, 3, 1).numpy(), strict=True))
         return [replace(e, mri=pictures[e.frame, e.box]) for e in kept]

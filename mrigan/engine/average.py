@@ -14,7 +14,8 @@ WARM_UP_SHARE = 0.05
 
 
 class Average:
-    """The average of `network`, as a separate network in eval mode, without gradients.
+    """The average of `network`, as a separate network in eval mode, without gradients. Statistics of BatchNorm are
+    averaged, too.
 
     Args:
         network: an engine's module with all of its weights (not under ZeRO 3); read at every update.
@@ -31,7 +32,14 @@ class Average:
         """Add the network's weights after optimizer step `step`."""
         half_life = min(self.half_life, WARM_UP_SHARE * step * self.batch_size)
         decay = 0.5 ** (self.batch_size / half_life)
-        get_ema_multi_avg_fn(decay)(list(self.module.parameters()), list(self.network.parameters()), None)
+        average = get_ema_multi_avg_fn(decay)
+        average(list(self.module.parameters()), list(self.network.parameters()), None)
+        pairs = list(zip(self.module.buffers(), self.network.buffers(), strict=True))
+        if averaged := [pair for pair in pairs if pair[0].is_floating_point()]:
+            average([own for own, _ in averaged], [new for _, new in averaged], None)
+        for own, new in pairs:
+            if not own.is_floating_point():
+                own.copy_(new)
 
     def unsharded(self) -> nn.Module:
         """The averaged network, for evaluation; see `Engine.unsharded`."""

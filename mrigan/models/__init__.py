@@ -5,6 +5,7 @@ from mrigan.models.detector import Detector
 from mrigan.models.discriminator import Discriminator
 from mrigan.models.generator import Generator
 from mrigan.models.generator_file import generator_info, load_generator, save_generator
+from mrigan.models.map_detector import MapDetector, make_detector
 from mrigan.models.predict import predict_mri
 from mrigan.models.reference import import_reference
 
@@ -13,10 +14,12 @@ __all__ = [
     "Detector",
     "Discriminator",
     "Generator",
+    "MapDetector",
     "generator_info",
     "import_reference",
     "load_bundle",
     "load_generator",
+    "make_detector",
     "predict_mri",
     "save_bundle",
     "save_generator",

@@ -43,6 +43,7 @@ from mrigan.models.generator import Generator
 from mrigan.models.generator_file import load_generator, save_generator
 from mrigan.models.known_faces import KnownFaces
 from mrigan.models.loaded import Bundle
+from mrigan.models.map_detector import make_detector
 from mrigan.weights import SafetensorsFile
 
 __all__ = ["Bundle", "load_bundle", "read_card", "save_bundle"]
@@ -125,7 +126,7 @@ def load_bundle(folder: str | Path) -> Bundle:
     for name, listed in card.files.items():
         _check_length(folder / name, listed.bytes)
     with SafetensorsFile(folder / DETECTOR_FILE, _FIX) as file:
-        detector = build(lambda: Detector(**asdict(card.detector), trained=True), file, sums[DETECTOR_FILE])
+        detector = build(lambda: make_detector(**asdict(card.detector), trained=True), file, sums[DETECTOR_FILE])
     generator = None
     if GENERATOR_FILE in sums:
         generator = load_generator(folder / GENERATOR_FILE, sums[GENERATOR_FILE])

@@ -29,6 +29,7 @@ class Detector(nn.Module):
         drop_path: stochastic depth of the backbone, where it has it.
         trained: its weights will be loaded, and it will not be trained: a backbone that `mrigan.models.efficientnet`
             defines is then built without timm, and its weights are not initialized.
+        more: numbers beside the backbone's features that the head reads.
 
     Raises:
         ConfigError: timm has no such backbone, or cannot build it with these settings.
@@ -48,6 +49,7 @@ class Detector(nn.Module):
         dropout: float = 0.5,
         drop_path: float = 0.2,
         trained: bool = False,
+        more: int = 0,
     ) -> None:
         super().__init__()
         self.settings: dict[str, Any] = {
@@ -64,7 +66,10 @@ class Detector(nn.Module):
         if weights != RANDOM:
             load_backbone_weights(self.backbone, backbone, weights)
         self.head = nn.Sequential(
-            nn.Linear(self.backbone.head_hidden_size, hidden), nn.Dropout(dropout), nn.ReLU(), nn.Linear(hidden, 1)
+            nn.Linear(self.backbone.head_hidden_size + more, hidden),
+            nn.Dropout(dropout),
+            nn.ReLU(),
+            nn.Linear(hidden, 1),
         )
         for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):  # also if the rest is on the meta device
             self.register_buffer(name, torch.tensor(values, device="cpu").view(3, 1, 1), persistent=False)
@@ -75,10 +80,14 @@ class Detector(nn.Module):
 
     def embed(self, pictures: Tensor) -> Tensor:
         """The last hidden layer (N, hidden) of `pictures`, before dropout and ReLU."""
+        return self.head[0](self.backbone(self.prepared(pictures)))
+
+    def prepared(self, pictures: Tensor) -> Tensor:
+        """The backbone's input: `pictures` at the network's size, normalized."""
         x = pictures
         if x.shape[-2:] != (self.size, self.size):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
-        return self.head[0](self.backbone((x - self.mean) / self.std))
+        return (x - self.mean) / self.std
 
     def judge(self, hidden: Tensor) -> Tensor:
         """Logits (N,) of the hidden layer."""

@@ -25,6 +25,7 @@ SCALES = {  # factors of channels and of blocks
     "lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2), "lite3": (1.2, 1.4), "lite4": (1.4, 1.8),
 }  # fmt: skip
 NAME = re.compile(r"(tf_)?efficientnet_(b[0-8]|lite[0-4])(\.\w+)?")
+ENDS = (0, 1, 2, 4, 6)  # stages after which the size changes, or the features end
 STEM, FEATURES, SQUEEZED, DIVISOR = 32, 1280, 0.25, 8
 
 
@@ -54,6 +55,7 @@ class EfficientNet(nn.Module):
         self.conv_stem = self._conv(3, channels, 3, 2)
         self.bn1 = self._norm(channels)
         stages = []
+        self.feature_info: list[dict[str, int]] = []  # as timm's
         for number, (kernel, stride, expansion, out, blocks) in enumerate(STAGES):
             fixed = self.lite and number in (0, len(STAGES) - 1)
             stage = []
@@ -61,13 +63,29 @@ class EfficientNet(nn.Module):
                 stage.append(_Block(self, (channels, self._scaled(out)), kernel, stride if i == 0 else 1, expansion))
                 channels = self._scaled(out)
             stages.append(nn.Sequential(*stage))
+            if number in ENDS:
+                self.feature_info.append({"num_chs": channels, "reduction": 2 ** (len(self.feature_info) + 1)})
         self.blocks = nn.Sequential(*stages)
         self.conv_head = self._conv(channels, self.head_hidden_size, 1)
         self.bn2 = self._norm(self.head_hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(self.bn1(self.conv_stem(x)))
-        return self.bn2(self.conv_head(x)).mean((2, 3))
+        return self.forward_head(self.bn2(self.conv_head(x)))
+
+    def forward_intermediates(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The last features before pooling, and those of `feature_info`."""
+        x = self.bn1(self.conv_stem(x))
+        stages = []
+        for number, stage in enumerate(self.blocks):
+            x = stage(x)
+            if number in ENDS:
+                stages.append(x)
+        return self.bn2(self.conv_head(x)), stages
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        """The mean over all places."""
+        return x.mean((2, 3))
 
     def _scaled(self, channels: int) -> int:
         """Channels × width, rounded to a multiple of 8, but not down by more than 10 %."""

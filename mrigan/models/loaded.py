@@ -14,6 +14,7 @@ from mrigan.models.detector import Detector
 from mrigan.models.familiarity import Familiarity
 from mrigan.models.generator import Generator
 from mrigan.models.known_faces import KnownFaces, activations, coarse, layers_of
+from mrigan.models.map_detector import MapDetector
 from mrigan.models.predict import predict_mri
 
 MAX_CPU_BATCH = 8  # faces; the activations of more do not stay in a CPU's cache
@@ -54,6 +55,11 @@ class Bundle:
         """`frame` and `fraction`: a video is fake if at least `fraction` of its faces are above `frame`."""
         return dict(given(self.card.thresholds))
 
+    @property
+    def draws_mris(self) -> bool:
+        """Whether it predicts MRIs: by the detector itself, or by a generator."""
+        return self.generator is not None or isinstance(self.detector, MapDetector)
+
     def to(self, device: torch.device | str) -> Bundle:
         """Move the networks, in channels-last layout, the fastest for convolutions; returns itself."""
         for network in (self.detector, self.generator):
@@ -62,18 +68,25 @@ class Bundle:
         return self
 
     def predict(self, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor | None]:
-        """Probabilities of being fake, (N,) float32 in 0...1, and, with a generator, MRIs (N, 3, S, S) uint8.
+        """Probabilities of being fake, (N,) float32 in 0...1, and, if `draws_mris`, MRIs (N, 3, S, S) uint8.
 
         Args:
             faces: (N, 3, H, W) uint8, cropped and resized by the settings `faces`, on any device. Results are on the
             CPU.
         """
-        logits, mris = self._run(faces, batch_size, self.generator is not None)
+        logits, mris = self._run(faces, batch_size, self.draws_mris)
         return torch.sigmoid(logits), mris
 
     def score(self, faces: Tensor, batch_size: int = 32) -> Tensor:
         """Logits (N,) float32 of `faces`, as in `predict`."""
         return self._run(faces, batch_size, self.input == "mri")[0]
+
+    def score_with_mri(self, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor | None]:
+        """Logits (N,) float32, and the mean (N,) in 0...1 of each MRI that the verdict needs, or that the detector
+        draws in the same pass; None if it does neither."""
+        drawn = self.input == "mri" or isinstance(self.detector, MapDetector)
+        logits, mris = self._run(faces, batch_size, drawn)
+        return logits, None if mris is None else mris.float().mean((1, 2, 3)) / 255
 
     @torch.inference_mode()
     def examine(self, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor]:
@@ -144,11 +157,16 @@ class Bundle:
     def _run(self, faces: Tensor, batch_size: int, with_mri: bool) -> tuple[Tensor, Tensor | None]:
         logits: list[Tensor] = [torch.zeros(0)]
         mris: list[Tensor] = []
-        for picture, mri in self._pictures(faces, batch_size, with_mri):
-            logits.append(self.detector.judge(self._embed(picture)).cpu())
-            if mri is not None:
+        for picture, predicted in self._pictures(faces, batch_size, with_mri):
+            mri = predicted
+            if isinstance(self.detector, MapDetector):
+                hidden, mri = self._examine(self.detector, picture)
+            else:
+                hidden = self._embed(picture)
+            logits.append(self.detector.judge(hidden).cpu())
+            if mri is not None and with_mri:
                 mris.append((mri * 255).round().to(torch.uint8).cpu())
-        size = self.generator.size if self.generator is not None else 0
+        size = self.generator.size if self.generator is not None else self.detector.size
         empty = torch.zeros((0, 3, size, size), dtype=torch.uint8)
         return torch.cat(logits), torch.cat([empty, *mris]) if with_mri else None
 
@@ -166,6 +184,12 @@ class Bundle:
         """The detector's hidden layer (N, H) in float32."""
         with self._precision(picture.device):
             return self.detector.embed(picture).float()
+
+    def _examine(self, detector: MapDetector, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """The hidden layer (N, H), and the MRI (N, 3, size, size) in 0...1, in float32."""
+        with self._precision(picture.device):
+            hidden, mri = detector.examine(picture)
+        return hidden.float(), detector.mri(mri)
 
     def _precision(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")

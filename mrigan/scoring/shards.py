@@ -47,7 +47,7 @@ def score_shards(
     """
     chosen = choose_device("auto") if device == "auto" else torch.device(device)
     ids = np.arange(len(shards))
-    logits = score_faces(bundle.to(chosen), shards, ids, batch_size=batch_size, workers=workers, progress=progress)
+    logits, _ = score_faces(bundle.to(chosen), shards, ids, batch_size=batch_size, workers=workers, progress=progress)
     return scores_table(shards, logits, model)
 
 
@@ -60,20 +60,22 @@ def score_faces(
     workers: int = 2,
     progress: bool = False,
     alive: Callable[[], None] = lambda: None,
-) -> torch.Tensor:
-    """Logits (N,) float32 on the CPU of the samples `ids`, in their order; the bundle stays on its device.
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Logits (N,) float32 on the CPU of the samples `ids`, in their order, and the means (N,) of their MRIs (see
+    `Bundle.score_with_mri`); the bundle stays on its device.
 
     `alive` is called after every batch.
     """
-    parts = [torch.zeros(0)]
+    parts: list[tuple[torch.Tensor, torch.Tensor | None]] = [bundle.score_with_mri(torch.zeros(0, 3, 1, 1))]
     shown = bar("scoring faces", len(ids), "faces") if progress else nullcontext(lambda items=1, note="": None)
     size = bundle.faces.size
     with eval_batches(shards, ids, batch_size, workers=workers, size=size, mri=False) as batches, shown as advance:
         for batch in batches:
-            parts.append(bundle.score(batch.face, batch_size))
+            parts.append(bundle.score_with_mri(batch.face, batch_size))
             advance(len(batch))
             alive()
-    return torch.cat(parts)
+    logits, mris = zip(*parts, strict=True)
+    return torch.cat(logits), None if mris[0] is None else torch.cat(mris)
 
 
 def scores_table(shards: ShardSet, logits: torch.Tensor, model: str) -> pa.Table:

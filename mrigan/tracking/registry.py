@@ -1,4 +1,4 @@
-"""The model registry: versions of `mrigan-face` and `mrigan-mri`, with the aliases `candidate` and `champion`.
+"""The model registry: versions of `mrigan-face` and the other `NAMES`, with the aliases `candidate` and `champion`.
 
 A model is a folder (model.json and safetensors). The registry stores it as an MLflow pyfunc *from code*: the script
 `mrigan/detect/pyfunc.py` and a copy of the folder. It contains no pickle, and `mlflow.pyfunc` can load it.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NAMES = ("mrigan-face", "mrigan-mri")
+NAMES = ("mrigan-face", "mrigan-mri", "mrigan-map")
 CANDIDATE, CHAMPION = "candidate", "champion"
 MODEL_FILE = "model.json"  # a folder with this file is a model
 # A path, not an import: this room must not import `detect`.
@@ -87,7 +87,7 @@ def register_run(run: str | Path, uri: str = "") -> tuple[str, int]:
     """Register the model of a finished detector run, or a model folder, also if it is not better than chance.
 
     Returns:
-        The registered name, `mrigan-face` or `mrigan-mri`, and the version, which is the `candidate`.
+        The registered name, such as `mrigan-face`, and the version, which is the `candidate`.
 
     Raises:
         ModelError: there is no model, it cannot be used, or the registry cannot be used.
@@ -97,7 +97,7 @@ def register_run(run: str | Path, uri: str = "") -> tuple[str, int]:
     folder = resolve(run, uri)
     card = load_bundle(folder).card
     _refuse_links(folder, card.files)
-    name, provenance = f"mrigan-{card.input}", card.provenance
+    name, provenance = card.registered_name, card.provenance
     tags: dict[str, Any] = {key: provenance[key] for key in ("data_hash", "step") if key in provenance}
     try:
         client = open_store(uri)

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from mrigan.config import DetectorConfig
+from mrigan.config.engines import ENGINES
 from mrigan.data import Batch
 from mrigan.data.sample_rng import SampleRng
 from mrigan.engine.distributed import World
@@ -63,6 +64,13 @@ class DetectorTask(Task[DetectorConfig]):
     def check(cls, config: DetectorConfig) -> None:
         check_weights_given(config.model.backbone, config.model.weights)
 
+        if config.model.ema_half_life and ENGINES[config.engine.name].splits_weights:
+            raise ConfigError(
+                "with ZeRO 3 no rank has all weights, and a moving average needs them at every step",
+                where="model.ema_half_life",
+                fix="engine.name=zero2, or model.ema_half_life=0",
+            )
+
     @classmethod
     def findings(cls, config: DetectorConfig) -> Iterator[Finding]:
         """Where the initial weights of the backbone come from."""
@@ -92,6 +100,11 @@ class DetectorTask(Task[DetectorConfig]):
         own = data.augment and not data.self_blend.use  # self-blends are treated as they are made
         augment = recipe(data.input, run, data.crop) if own else None
         return Inputs(self.faces["size"], mri=False, augment=augment)
+
+    @property
+    def averaged(self) -> tuple[str, float] | None:
+        half_life = self.config.model.ema_half_life
+        return ("detector", half_life) if half_life else None
 
     def networks(self, pretrained: bool = True) -> dict[str, nn.Module]:
         found: dict[str, nn.Module] = {"detector": build_network(self.config, pretrained)}

@@ -15,6 +15,7 @@ from mrigan.evaluation import search_thresholds
 from mrigan.evaluation.chance import skill
 from mrigan.evaluation.scores import write_scores
 from mrigan.models import save_bundle
+from mrigan.models.bundle import read_card
 from mrigan.scoring.limits import fit_reliability
 from mrigan.scoring.shards import scores_table
 from mrigan.training.job import Job
@@ -26,8 +27,9 @@ log = logging.getLogger(__name__)
 def finish_detector(job: Job, validation: Validation) -> None:
     """Take the best checkpoint, score all held-out faces with it, and write `model/`. Every rank must call it."""
     step = job.run.world.on_main(lambda: job.run.store.load_best().step)
-    validation.bundle.detector.load_state_dict(job.run.store.load(step, verify=False).tensors("detector"))
-    logits = validation.logits(np.arange(len(job.data.val)))
+    name = "detector_ema" if job.state.averages else "detector"
+    validation.bundle.detector.load_state_dict(job.run.store.load(step, verify=False).tensors(name))
+    logits, _ = validation.scores(np.arange(len(job.data.val)))
 
     def write() -> None:
         scores = scores_table(job.data.val, logits, job.run.folder.path.resolve().name)
@@ -67,7 +69,8 @@ def _write_model(job: Job, validation: Validation, scores: pa.Table, step: int) 
     job.run.tracking.log_artifact(job.run.folder.path / "scores-val.parquet")
     if job.run.tracking.active and may_be_registered(job.config.tracking, scores, job.run.folder.path):
         tags = {"data_hash": job.data.train.hash, "step": step}
-        job.run.tracking.register(job.run.folder.model, f"mrigan-{job.config.data.input}", tags)
+        name = read_card(job.run.folder.model).registered_name
+        job.run.tracking.register(job.run.folder.model, name, tags)
 
 
 def may_be_registered(config: TrackingConfig, scores: pa.Table, run: Path) -> bool:

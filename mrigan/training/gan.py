@@ -147,11 +147,11 @@ def build_networks(config: GanConfig) -> dict[str, nn.Module]:
     model = config.model
     seed_all(config.train.seed, "weights")
     G, D = Generator(model.size, model.width, model.dropout), Discriminator(model.width)
-    _freeze_idle_biases(D)
+    freeze_idle_biases(D)
     return {"generator": G, "discriminator": D}
 
 
-def _freeze_idle_biases(D: Discriminator) -> None:
+def freeze_idle_biases(D: Discriminator) -> None:
     """Freeze biases before an InstanceNorm, which removes them: their gradient is only rounding noise.
 
     Adam would turn the noise into full steps. The output would not change, but the weights of two equal runs on

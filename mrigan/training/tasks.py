@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mrigan.config import DetectorConfig, GanConfig
+from mrigan.config import DetectorConfig, GanConfig, MapConfig
 from mrigan.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ TASKS = {
     "gan": TaskEntry(GanConfig, "mrigan.training.gan:GanTask", "MRI-GAN"),
     "detector": TaskEntry(
         DetectorConfig, "mrigan.training.detector:DetectorTask", "a detector on faces or on predicted MRIs", True
+    ),
+    "map": TaskEntry(
+        MapConfig, "mrigan.training.map:MapTask", "a detector that draws the MRI beside its verdict", True
     ),
 }
 

@@ -42,6 +42,11 @@ def test_features_are_those_of_timm(name: str) -> None:
         x = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(1))
         expected = theirs(x)
         torch.testing.assert_close(ours(x), expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+    last, stages = theirs.forward_intermediates(x)
+    own_last, own_stages = ours.forward_intermediates(x)
+    for own, their in zip([own_last, *own_stages], [last, *stages], strict=True):
+        torch.testing.assert_close(own, their, rtol=1e-5, atol=1e-5 * float(their.abs().max()))
+    assert ours.feature_info == [{key: stage[key] for key in ("num_chs", "reduction")} for stage in theirs.feature_info]
 
 
 @pytest.mark.parametrize("prefix", ["", "tf_"])

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, load_config, to_dict
+from mrigan.config import DetectorConfig, GanConfig, MapConfig, ShardsConfig, load_config, to_dict
 from mrigan.engine.build import build_engine
 from mrigan.engine.distributed import World
 from mrigan.engine.interface import Engine
@@ -48,6 +48,11 @@ def gan_config(shards: Path, run: Path, *overrides: str) -> GanConfig:
 def detector_config(shards: Path, run: Path, *overrides: str) -> DetectorConfig:
     own = [f"data.shards={shards}", f"run.dir={run}", "tracking.enabled=false"]
     return load_config(DetectorConfig, "detector/cpu-smoke.yaml", [*own, *overrides])
+
+
+def map_config(shards: Path, run: Path, *overrides: str) -> MapConfig:
+    own = [f"data.shards={shards}", f"run.dir={run}", "tracking.enabled=false", "model.decoder=[16,8]"]
+    return load_config(MapConfig, "detector/cpu-smoke.yaml", [*own, *overrides])
 
 
 def gan_engines(config: GanConfig, world: World, precision: Precision | None = None) -> dict[str, Engine]:
