@@ -127,7 +127,7 @@ class ShardSet:
         for folder in opened:
             if kind == "pairs" and folder.kind != "pairs":
                 raise ShardError(
-                    f"the shards are of kind {folder.kind!r} and hold no MRIs, which MRI-GAN needs",
+                    f"the shards are of kind {folder.kind!r} and hold no MRIs, which this training needs",
                     where=folder.path,
                     fix="build shards with pack.kind=pairs from clips with their originals",
                 )

@@ -52,7 +52,7 @@ def examine(
         if task_class is None:
             yield from check_shards(each, ("train", "val"))
         else:
-            yield from check_shards(each, ("train", config.data.val_split), task_class.shard_kind)
+            yield from check_shards(each, ("train", config.data.val_split), task_class.shard_kind(config))
     yield from check_separation(shards)
     if config is None or config.tracking.enabled:
         yield from check_tracking(config.tracking.uri if config is not None else "")

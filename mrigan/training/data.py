@@ -92,8 +92,8 @@ class TrainingData:
             )
         folders = shard_folders(data)
         streamed = data.loader == "webdataset"
-        shards = ShardSet.open(folders, TRAIN_SPLIT, task.shard_kind, data.shards if streamed else ())
-        held_out = ShardSet.open(folders, data.val_split, task.shard_kind)
+        shards = ShardSet.open(folders, TRAIN_SPLIT, task.shard_kind(config), data.shards if streamed else ())
+        held_out = ShardSet.open(folders, data.val_split, task.shard_kind(config))
         check_separate(folders)
         shards.verify = held_out.verify = data.verify
         if streamed:

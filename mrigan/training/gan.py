@@ -36,7 +36,7 @@ class GanTask(Task[GanConfig]):
     The G with the best SSIM on held-out faces (see `HeldOutFaces`) becomes `model/generator.safetensors`.
     """
 
-    name, title, shard_kind = "gan", "MRI-GAN", "pairs"
+    name, title, needs_mris = "gan", "MRI-GAN", True
     held_out: HeldOutFaces
 
     @classmethod

@@ -40,7 +40,7 @@ class MapTask(DetectorTask):
         ConfigError: see `check`.
     """
 
-    name, title, shard_kind = "map", "map detector", "pairs"
+    name, title, needs_mris = "map", "map detector", True
 
     @classmethod
     def check(cls, config: DetectorConfig) -> None:

@@ -75,7 +75,7 @@ class Task(ABC, Generic[C]):
     Attributes:
         name: the key in `TASKS`; stored in run.json and in checkpoints.
         title: shown in the progress bar.
-        shard_kind: "pairs" if every sample must have an MRI, else "any".
+        needs_mris: every sample must have an MRI.
 
     Raises:
         ConfigError: see `check`.
@@ -83,7 +83,7 @@ class Task(ABC, Generic[C]):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    shard_kind: ClassVar[str] = "any"
+    needs_mris: ClassVar[bool] = False
 
     def __init__(self, config: C) -> None:
         self.check(config)
@@ -96,6 +96,12 @@ class Task(ABC, Generic[C]):
         Raises:
             ConfigError: names them, and what to do.
         """
+
+    @classmethod
+    def shard_kind(cls, config: C) -> str:
+        """The kind of shards that is needed: "pairs" if each stored sample must have an MRI, else "any"."""
+        sections: Any = config
+        return "pairs" if cls.needs_mris and not sections.data.self_blend.use else "any"
 
     @classmethod
     def findings(cls, config: C) -> Iterator[Finding]:
