@@ -12,13 +12,21 @@ class FacesConfig:
     """Detection and cropping of faces (MRI-GAN, section 3)."""
 
     every: int = within(1, 100_000, 10)  # frames; a frame is used if index % every == 0
+    frames: int = within(0, 10_000, 0)  # so many frames, evenly from the first to the last, instead; 0 = by `every`
+    shrink: float = within(1, 16, 1.0)  # frames are reduced by this factor for detection, before long_side
     long_side: int = within(0, 16_384, 640)  # px; frames are reduced to this for detection; 0 = full size
     min_face: int = within(10, 4096, 20)  # px, after that reduction
     thresholds: list[float] = within(0, 1, [0.85, 0.95, 0.95], length=3)  # MTCNN's P-, R- and O-Net
     factor: float = within(0.1, 0.9, 0.709)  # MTCNN's image pyramid
     margin: float = within(0, 2, 0.1)  # added on each side, relative to the box's width and height
+    crop: str = choice("truncate", "widen")  # box and margin as whole px each, or widened first, then out to whole px
     size: int = within(16, 2048, 256)  # px, side of the stored square face
-    resize: str = choice("area")  # interpolation to size x size
+    # area; antialiased: Pillow's bilinear; linear: OpenCV's, without antialiasing; letterbox: the long side becomes
+    # `size` (area, or cubic where it grows), and the rest stays black
+    resize: str = choice("area", "antialiased", "linear", "letterbox")
+    # points5: eyes, nose and mouth go to fixed places instead, by a rotation and one scale; no margin, no resize
+    align: str = choice("none", "points5")
+    align_scale: float = within(1, 4, 1.3)  # how much more than the 112 px template a face aligned so shows
     max_persons: int = within(1, 100, 8)  # faces per frame, the largest ones
     landmarks: str = choice("none", "mesh")  # mesh: 468 points of each stored face go into its json; 3 CPU-ms a face
     cropped: bool = False  # every picture is a cropped face: no detection, no margin

@@ -40,11 +40,16 @@ def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any
         "validation": validation_of(thresholds),
         "faces": {
             "every": config.every,
+            "frames": config.frames,
+            "shrink": config.shrink,
             "long_side": config.long_side,
             "min_face": config.min_face,
             "thresholds": config.thresholds,
             "margin": config.margin,
+            "crop": config.crop,
             "size": config.size,
+            "resize": config.resize,
+            "align": config.align,
         },
         "mrigan": __version__,
     }

@@ -34,13 +34,15 @@ def _gaps(findings: Findings, picture: bool, config: FacesConfig, cropped: bool)
         yield "frame_size_changes", _size_changes(findings)
     if picture and (findings.total or 1) > 1:
         yield "other_pictures", f"Only the first of the file's {findings.total} pictures was looked at."
-    if not picture and config.every > 1:
-        of = f" of {findings.total}" if findings.total else ""
+    of = f" of {findings.total}" if findings.total else ""
+    if not picture and config.frames and frames < (findings.total or math.inf):
+        yield "frames", f"{frames}{of} frames, evenly over the video, were looked at. --every 1 looks at all of them."
+    if not picture and not config.frames and config.every > 1:
         yield "frames", f"One frame in {config.every} was looked at: {frames}{of}. --every 1 looks at all of them."
     if findings.empty and findings.faces:
         yield "frames_without_face", f"No face was found in {findings.empty} of the {frames} frames looked at."
-    if not cropped and config.long_side and max(w, h) > config.long_side:
-        smallest = smallest_face((w, h), config)
+    smallest = smallest_face((w, h), config)
+    if not cropped and smallest > config.min_face:
         yield (
             "small_faces",
             (
@@ -59,8 +61,8 @@ def _gaps(findings: Findings, picture: bool, config: FacesConfig, cropped: bool)
 
 def smallest_face(size: tuple[int, int], config: FacesConfig) -> int:
     """The side of the smallest face that is looked for, in px of a frame of `size`."""
-    shrink = max(size) / config.long_side if config.long_side else 1.0
-    return math.ceil(config.min_face * max(shrink, 1.0))
+    by_side = max(size) / config.shrink / config.long_side if config.long_side else 1.0
+    return math.ceil(config.min_face * config.shrink * max(by_side, 1.0))
 
 
 def _size_changes(findings: Findings) -> str:

@@ -105,7 +105,9 @@ class Judge:
         self.config = replace(
             trained,
             every=options.every or trained.every,
+            frames=0 if options.every else trained.frames,
             long_side=0 if options.small_faces else trained.long_side,
+            shrink=1.0 if options.small_faces else trained.shrink,
             thresholds=list(INFERENCE_THRESHOLDS),
         )
         self.detector = None if options.cropped else FaceDetector(self.config, device)
@@ -126,7 +128,7 @@ class Judge:
         Args:
             examples: faces kept of each input, to be shown.
         """
-        expected = expected_frames(inputs, self.config.every)
+        expected = expected_frames(inputs, self.config)
         with bar("analysing frames", sum(expected), "frames") as advance:
             yield from judge_watched(self, inputs, expected, examples, advance)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 
+from mrigan.config import FacesConfig
 from mrigan.detect.findings import Findings
 from mrigan.detect.inputs import Input, fingerprint, refuse_url
 from mrigan.detect.pictures import FrameView
@@ -20,9 +21,10 @@ from mrigan.video import (
     Detection,
     FaceDetector,
     Frame,
-    VideoInfo,
     probe,
     read_frames,
+    sampling,
+    stated_frames,
 )
 from mrigan.video.stills import read_picture
 from mrigan.video.tracks import Tracker
@@ -34,7 +36,7 @@ def in_silence(items: int = 1, note: str = "") -> None:
     """Progress that nobody is shown."""
 
 
-def expected_frames(inputs: Sequence[Input], every: int) -> list[int]:
+def expected_frames(inputs: Sequence[Input], config: FacesConfig) -> list[int]:
     """How many frames of each input will be looked at, for a progress bar; 0 where the file does not say.
 
     From a file on that does not answer, 0 of all.
@@ -44,7 +46,8 @@ def expected_frames(inputs: Sequence[Input], every: int) -> list[int]:
         with suppress(InputError):
             try:
                 if not item.picture:
-                    expected[i] = math.ceil((_total_frames(within(GLANCE, probe, item.path)) or 0) / every)
+                    total = stated_frames(within(GLANCE, probe, item.path)) or 0
+                    expected[i] = min(config.frames, total) if config.frames else math.ceil(total / config.every)
             except TimeoutError:
                 break
     return expected
@@ -60,7 +63,7 @@ def find(item: Input, number: int, scorer: Scorer, detector: FaceDetector | None
     tracker = Tracker()
     try:
         refuse_url(item.path)
-        frames = _frames(item, config.every, findings)
+        frames = _frames(item, config, findings)
         while chunk := list(islice(frames, _chunk_length(findings, detector))):
             for frame, found in zip(chunk, _detect(chunk, detector), strict=True):
                 tracks = tracker.add(frame.index, frame.time, found, frame.image)
@@ -76,7 +79,7 @@ def find(item: Input, number: int, scorer: Scorer, detector: FaceDetector | None
     return findings
 
 
-def _frames(item: Input, every: int, findings: Findings) -> Iterator[Frame]:
+def _frames(item: Input, config: FacesConfig, findings: Findings) -> Iterator[Frame]:
     """The pictures to look at; one that is cut off ends early; what cannot be read is kept in `findings`."""
     if item.picture:
         image, findings.total = read_picture(item.path)
@@ -84,13 +87,13 @@ def _frames(item: Input, every: int, findings: Findings) -> Iterator[Frame]:
         yield Frame(0, 0.0, image)
         return
     info = probe(item.path)
-    findings.total, findings.others = _total_frames(info), info.others
-    frames = read_frames(item.path, every, changes=findings.changes)
+    findings.total, findings.others = stated_frames(info), info.others
+    frames = read_frames(item.path, **sampling(item.path, config, info), changes=findings.changes)
     while True:
         try:
             frame = next(frames)
         except StopIteration as end:
-            findings.total = end.value
+            findings.total = findings.total if end.value is None else end.value
             return
         except DamagedVideo as error:
             findings.total = error.frames
@@ -105,12 +108,6 @@ def _frames(item: Input, every: int, findings: Findings) -> Iterator[Frame]:
         findings.frames += 1
         findings.size = frame.image.shape[1], frame.image.shape[0]
         yield frame
-
-
-def _total_frames(info: VideoInfo) -> int | None:
-    if info.frames is not None:
-        return info.frames
-    return round(info.duration * info.fps) if info.duration and info.fps else None
 
 
 def _chunk_length(findings: Findings, detector: FaceDetector | None) -> int:

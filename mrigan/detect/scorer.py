@@ -13,7 +13,7 @@ from mrigan.detect.findings import MAX_PEOPLE_SHOWN, Findings
 from mrigan.detect.pictures import Album, Example, FrameView, Scene
 from mrigan.errors import ModelError
 from mrigan.imaging.quality import colour, sharpness, side
-from mrigan.video import Detection, Frame, crop, resize_face
+from mrigan.video import Detection, Frame, cut_face, resize_face
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,9 +60,12 @@ class Scorer:
 
     def add(self, number: int, frame: Frame, detection: Detection, *, track: int, view: FrameView, whole: bool) -> None:
         """Score a face, now or soon."""
-        image = frame.image if whole else crop(frame.image, detection.box, self.config.margin)
-        face = resize_face(image, self.config.size, self.config.resize)
-        scene = view.scene(detection, self.config.margin, whole) if self.keep else None
+        config = self.config
+        if whole:
+            face = resize_face(frame.image, config.size, config.resize)
+        else:
+            face = cut_face(frame.image, detection.box, config, detection.points)
+        scene = view.scene(detection, config.margin, whole) if self.keep else None
         self._waiting.append(_Waiting(number, frame.index, frame.time, detection.box, track, face, scene))
         if len(self._waiting) == BATCH_SIZE:
             self.flush()

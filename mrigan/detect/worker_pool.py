@@ -31,7 +31,7 @@ class JudgePool:
         self, inputs: list[Input], examples: int = 0, stop: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[Input, Judged]]:
         """Judge the inputs, in any order, under a progress bar; ends early when `stop()` turns true."""
-        expected = dict(zip(inputs, expected_frames(inputs, self.judge.config.every), strict=True))
+        expected = dict(zip(inputs, expected_frames(inputs, self.judge.config), strict=True))
         done = dict.fromkeys(inputs, 0)
         threads = max(1, cores() // self.workers)
         setup = (str(self.judge.folder), self.judge.name, self.judge.options, examples, threads)

@@ -16,8 +16,8 @@ from mrigan.packing.plan import check_config, store
 from mrigan.shardset.decides import what_decides
 from mrigan.shardset.plan_file import Plan, load_plan, read_plan_json
 
-MAY_DIFFER = ("mri.", "recipe.mri_of", "pairs.", "faces.margin", "faces.resize", "pack.jpeg_quality", "pack.faces_dir",
-              "limits.")  # fmt: skip
+MAY_DIFFER = ("mri.", "recipe.mri_of", "pairs.", "faces.margin", "faces.crop", "faces.resize", "faces.align",
+              "pack.jpeg_quality", "pack.faces_dir", "limits.")  # fmt: skip
 
 
 def plan_from(old: str | Path, overrides: list[str], out: str | Path) -> Plan:

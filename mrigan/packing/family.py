@@ -27,7 +27,7 @@ from mrigan.imaging.picture import Picture, to_host
 from mrigan.packing.settle import Sample, settled
 from mrigan.packing.still_families import MIXED
 from mrigan.packing.tools import Stages, Timed, Tools
-from mrigan.packing.treated import Treated
+from mrigan.packing.treated import Points, Treated, moved_points
 from mrigan.shardset.codecs import black
 from mrigan.shardset.rows import STORED, Row, row_of, sample_json
 from mrigan.shardset.tar import FACE, JSON, Member, mri_member
@@ -241,7 +241,7 @@ class _Family:
         about = {"box": seen.box, "frame_size": image.shape[1::-1], "prob": face.prob,
                  "augment": self.treated.record(frame.index)}  # fmt: skip
         with self.stages("crop"):
-            picture = self.tools.cut(image, seen.box)
+            picture = self.tools.cut(image, seen.box, seen.points)
         about["landmarks"] = self.tools.landmarks(image, seen.box, self.stages)
         if not self.pairs:
             return self._sample(clip, row, picture, ("none", None), about)
@@ -271,10 +271,12 @@ class _Family:
                 continue
             fake.keys.add(row.key)
             with self.stages("crop"):
-                ours, theirs = self._ours(frame, treated[0], paired.geometry, box), self.tools.cut(treated[1], box)
+                points = moved_points(face, box)
+                ours = self._ours(frame, treated[0], paired.geometry, box, points)
+                theirs = self.tools.cut(treated[1], box, points)
                 differs = changed(ours, theirs, self.tools.config.pairs)
                 if differs and self.treated.treatment is not None:  # a treatment may enlarge what a codec did
-                    before = [self.tools.cut(picture, clean) for picture in (paired.original, paired.fake)]
+                    before = [self.tools.cut(picture, clean, points) for picture in (paired.original, paired.fake)]
                     differs = changed(before[0], before[1], self.tools.config.pairs)
             moved = fake.decision is not None and fake.decision.inside  # only the faces were alike, and this one is not
             if not differs or moved or (self.pairs and one_is_grey(ours, theirs)):
@@ -290,17 +292,17 @@ class _Family:
             compared = ours, theirs
             if self.pairs and clean_pair is not None:
                 with self.stages("crop"):
-                    compared = self.tools.cut(clean_pair[0], box), self.tools.cut(clean_pair[1], box)
+                    compared = self.tools.cut(clean_pair[0], box, points), self.tools.cut(clean_pair[1], box, points)
             fake.waiting.append(_Pair(row, theirs, compared, about))
         if len(fake.waiting) >= BATCH:
             self._store(fake)
 
-    def _ours(self, frame: Frame, image: Any, geometry: Geometry, box: Box) -> Any:
+    def _ours(self, frame: Frame, image: Any, geometry: Geometry, box: Box, points: Points) -> Any:
         """The original's face, cut once for all fakes that show it alike."""
         if self._cut_of is not frame:
             self._cut_of, self._cuts = frame, {}
         if (geometry, box) not in self._cuts:
-            self._cuts[geometry, box] = self.tools.cut(image, box)
+            self._cuts[geometry, box] = self.tools.cut(image, box, points)
         return self._cuts[geometry, box]
 
     def _store(self, fake: _Fake) -> None:

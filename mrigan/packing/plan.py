@@ -94,6 +94,7 @@ def check_config(config: ShardsConfig) -> None:
             f"no such split: {', '.join(wrong) or '(none)'}", where="pack.splits", fix=f"some of {', '.join(SPLITS)}"
         )
     check_match(pack.match)
+    _check_cut(config)
     if not 1 <= pack.jpeg_quality <= 100:
         raise ConfigError(f"JPEG quality is {pack.jpeg_quality}", where="pack.jpeg_quality", fix="1 to 100")
     if pack.kind == "pairs":
@@ -110,6 +111,23 @@ def check_config(config: ShardsConfig) -> None:
                 where="mri.weights",
                 fix="give it: mri.weights=FILE" if learned else "leave it out",
             )
+
+
+def _check_cut(config: ShardsConfig) -> None:
+    """Raise ConfigError for ways of cutting faces that do not go with other settings."""
+    faces = config.faces
+    if faces.align != "none" and config.recipe.share:
+        raise ConfigError(
+            "treated faces cannot be aligned: the five points of a pair are not known after a rotation",
+            where="faces.align",
+            fix="recipe.share=0, or faces.align=none",
+        )
+    if faces.landmarks != "none" and (faces.align != "none" or faces.resize == "letterbox"):
+        raise ConfigError(
+            "landmarks are for self-blends, which take a face from its box; this one is cut otherwise",
+            where="faces.landmarks",
+            fix="faces.align=none faces.resize=area, or faces.landmarks=none",
+        )
 
 
 def _check_families(families: list[Family], splits: Sequence[str], path: Path) -> None:
@@ -247,4 +265,4 @@ def _samples(clip: Clip, config: ShardsConfig) -> int:
     """The estimated number of samples of a clip."""
     if clip.path.lower().endswith(PICTURE_SUFFIXES):
         return 1
-    return max(1, CLIP_FRAMES // config.faces.every)
+    return config.faces.frames or max(1, CLIP_FRAMES // config.faces.every)

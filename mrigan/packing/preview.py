@@ -35,13 +35,12 @@ from mrigan.video import (
     Frame,
     Geometry,
     Treatment,
-    crop,
+    cut_face,
     detector_of,
     follow,
     is_picture,
     read_frames,
     read_still,
-    resize_face,
 )
 
 SHEETS = ("noises", "augmentations", "distractions", "pairs")
@@ -184,7 +183,7 @@ def _pairs(catalog: Catalog, config: ShardsConfig, seen: PreviewFace) -> Iterato
     how = ", ".join(_described(step, short=True) for step in what.steps) if what else "as decoded"
 
     def cut(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
-        return resize_face(crop(image, box, config.faces.margin), config.faces.size, config.faces.resize)
+        return cut_face(image, box, config.faces)
 
     image, face = treated.image(frame), treated.face(seen.face, frame.image)
     assert face is not None

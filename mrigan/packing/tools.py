@@ -27,7 +27,7 @@ from mrigan.video import (
     FaceTable,
     Frame,
     FrameSource,
-    crop,
+    cut_face,
     detector_of,
     faces_key,
     family_source,
@@ -35,7 +35,7 @@ from mrigan.video import (
     is_picture,
     read_faces,
     read_still,
-    resize_face,
+    sampling,
     write_faces,
 )
 from mrigan.video.landmarks import FaceMesh
@@ -144,7 +144,7 @@ class Tools:
         try:
             table = read_faces(file, key)
         except InputError:  # missing or damaged
-            seen = _Kept(source.read(path, every=settings.every))
+            seen = _Kept(source.read(path, **sampling(path, settings)))
             with stages("detect"):
                 table = find_faces(treated.before(seen), self.detector)
             if not table.note:  # a truncated clip may be whole the next time
@@ -161,10 +161,9 @@ class Tools:
             return still
         return replace(still, image=to_device(still.image, self.config.video.device))
 
-    def cut(self, image: Picture, box: Sequence[float]) -> Picture:
-        """The square face of the stored size."""
-        faces = self.config.faces
-        return resize_face(crop(image, box, faces.margin), faces.size, faces.resize)
+    def cut(self, image: Picture, box: Sequence[float], points: Sequence[Sequence[float]]) -> Picture:
+        """The square face of the stored size; its five points are needed with `faces.align`."""
+        return cut_face(image, box, self.config.faces, points)
 
     def landmarks(
         self, image: Picture, box: Sequence[float], stages: Stages, scale: Sequence[float] = (1.0, 1.0)

@@ -16,6 +16,7 @@ from mrigan.imaging.picture import Picture
 from mrigan.video import Face, Frame, Geometry, Paired, Treatment, draw_treatment
 
 Clock = Callable[[str], AbstractContextManager[None]]
+Points = tuple[tuple[float, float], ...]
 
 
 class Treated:
@@ -138,6 +139,13 @@ class Treated:
             with self.stages("treat"):
                 self._views[geometry] = self.treatment.apply(image, frame.index)
         return self._views[geometry]
+
+
+def moved_points(face: Face, box: Box) -> Points:
+    """The five points of a face whose box lies there in another picture, which shows the same at another scale."""
+    (x0, y0, x1, y1), (left, top, right, bottom) = face.box, box
+    across, down = (right - left) / (x1 - x0), (bottom - top) / (y1 - y0)
+    return tuple((left + (x - x0) * across, top + (y - y0) * down) for x, y in face.points)
 
 
 def _size(image: Picture) -> Size:

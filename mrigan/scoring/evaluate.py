@@ -27,7 +27,7 @@ from mrigan.text import shortened
 from mrigan.tracking import resolve
 
 log = logging.getLogger(__name__)
-CUT_KEYS = ("margin", "size", "resize", "cropped")  # settings that change what a face looks like
+CUT_KEYS = ("margin", "crop", "size", "resize", "align", "cropped")  # settings that change what a face looks like
 
 
 def evaluate_models(

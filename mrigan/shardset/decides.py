@@ -11,7 +11,8 @@ from mrigan.files import hash_json, sha256_file
 from mrigan.shardset.layout import FORMAT
 
 # Settings that are newer than the format: at their defaults they do not change a plan's hash
-NEWER = (("recipe", "mri_of"), ("faces", "cropped"), ("faces", "landmarks"))
+NEWER = (("recipe", "mri_of"), *(("faces", name) for name in ("cropped", "landmarks", "frames", "shrink", "crop",
+         "align", "align_scale")))  # fmt: skip
 
 
 def what_decides(config: ShardsConfig, catalog_hash: str, format: int = FORMAT) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from mrigan.imaging.recipe import draw_treatment
 from mrigan.imaging.treatment import Treatment
 from mrigan.video.alignment import Alignment, FakeClip, Paired, follow
 from mrigan.video.cropped import WholePictures, detector_of
-from mrigan.video.crops import RESIZE, crop, expand_box, resize_face
+from mrigan.video.crops import RESIZE, crop, cut_face, expand_box, resize_face
 from mrigan.video.decoders import family_source, pyav_source
 from mrigan.video.face import Detection, Face, FaceTable
 from mrigan.video.faces import INFERENCE_THRESHOLDS, FaceDetector, find_faces
@@ -15,6 +15,7 @@ from mrigan.video.frames import BrokenVideo, DamagedVideo, Decoded, Frame, Trunc
 from mrigan.video.geometry import Geometry, changed
 from mrigan.video.info import VideoInfo, probe
 from mrigan.video.moments import Decision
+from mrigan.video.sampling import sampling, stated_frames
 from mrigan.video.source import DecoderError, FrameSource, PyAvSource
 from mrigan.video.still_pairs import FakeStill
 from mrigan.video.stills import is_picture, read_still
@@ -46,6 +47,7 @@ __all__ = [
     "WholePictures",
     "changed",
     "crop",
+    "cut_face",
     "detector_of",
     "draw_treatment",
     "expand_box",
@@ -62,5 +64,7 @@ __all__ = [
     "read_frames",
     "read_still",
     "resize_face",
+    "sampling",
+    "stated_frames",
     "write_faces",
 ]

@@ -58,12 +58,12 @@ class FaceDetector:
         return found
 
     def _shrink(self, image: Picture) -> Picture:
-        h, w = image.shape[:2]
+        h, w = (max(int(side / self.config.shrink), 1) for side in image.shape[:2])
         long_side = self.config.long_side
-        if not long_side or max(h, w) <= long_side:
-            return image
-        scale = long_side / max(h, w)
-        return scale_to(image, (max(round(w * scale), 1), max(round(h * scale), 1)))
+        if long_side and max(h, w) > long_side:
+            scale = long_side / max(h, w)
+            w, h = max(round(w * scale), 1), max(round(h * scale), 1)
+        return image if (h, w) == tuple(image.shape[:2]) else scale_to(image, (w, h))
 
     def _groups(self, images: Sequence[Picture]) -> Iterator[list[int]]:
         sizes: dict[tuple[int, ...], list[int]] = {}

@@ -15,6 +15,7 @@ from mrigan.video.face import Face, FaceTable
 
 # The settings that find faces
 FINDING = ("every", "long_side", "min_face", "thresholds", "factor", "max_persons", "cropped")
+NEWER = {"frames": 0, "shrink": 1.0}  # part of a key where they differ from what they were before they existed
 CORNERS = ("x0", "y0", "x1", "y1")
 MADE = "pyav on cpu"
 METADATA = "mrigan.faces"
@@ -51,6 +52,7 @@ def faces_key(clip_path: str | Path, clip_id: str, config: FacesConfig, made: st
         InputError: the clip cannot be read.
     """
     settings = {name: getattr(config, name) for name in FINDING} | ({} if made == MADE else {"made": made})
+    settings |= {name: value for name, default in NEWER.items() if (value := getattr(config, name)) != default}
     return hash_json([VERSION, clip_id, *fingerprint(clip_path), settings])[:32]
 
 
