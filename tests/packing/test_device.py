@@ -62,9 +62,9 @@ def test_a_set_by_torch_is_that_by_opencv(
     on_device: list[bool] = []
     cut = Tools.cut
 
-    def watched(self: Tools, image: Any, box: Any) -> Any:
+    def watched(self: Tools, image: Any, *where: Any) -> Any:
         on_device.append(isinstance(image, torch.Tensor))
-        return cut(self, image, box)
+        return cut(self, image, *where)
 
     monkeypatch.setattr(tools, "family_source", lambda config, paths: OnDevice(PyAvSource(), "cpu"))
     monkeypatch.setattr(Tools, "cut", watched)
