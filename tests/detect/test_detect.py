@@ -195,7 +195,7 @@ def test_the_examples_are_the_most_suspicious_faces(clips: Path, models: dict[st
 def test_memory_does_not_grow_with_the_video(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = 500  # 98 MB of pictures
 
-    def endless(path: str, every: int, changes: list[object]) -> Iterator[Frame]:
+    def endless(path: str, *, every: int, changes: list[object]) -> Iterator[Frame]:
         return (Frame(i, i / 25, np.zeros((256, 256, 3), np.uint8)) for i in range(frames))
 
     monkeypatch.setattr(look, "read_frames", endless)
