@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 import torch
+
+from mrigan.engine.depthwise import DepthwiseInFloat32
 
 INITIAL_SCALE, GROWTH, BACKOFF, GROWTH_INTERVAL = 65536.0, 2.0, 0.5, 2000  # as in torch.amp.GradScaler
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -31,9 +33,13 @@ class Precision:
         self._good = torch.zeros((), device=device)  # steps since the last change of the scale
         self._skipped = torch.zeros((), device=device)
 
-    def autocast(self) -> Any:
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
         """A context for a forward pass."""
-        return torch.autocast(self.device.type, _TYPES[self.name], enabled=self.name != "fp32")
+        depthwise = self.name == "bf16" and self.device.type == "cpu"
+        mode = DepthwiseInFloat32() if depthwise else nullcontext()
+        with torch.autocast(self.device.type, _TYPES[self.name], enabled=self.name != "fp32"), mode:
+            yield
 
     def scaled(self, loss: torch.Tensor) -> torch.Tensor:
         """The loss to call `backward` on."""
