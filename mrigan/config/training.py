@@ -21,9 +21,11 @@ class RunConfig:
 @dataclass
 class SelfBlendConfig:
     """Fakes made of the real faces while they are loaded (Shiohara and Yamasaki, CVPR 2022). Shards need
-    faces.landmarks=mesh, and a faces.margin above the largest one here."""
+    faces.landmarks=mesh, and a faces.margin above the largest one here. Both pictures of a pair are treated alike."""
 
-    use: bool = False  # train on the real faces and their self-blends; stored fakes are not read
+    # Share of the fakes that are self-blends, each beside its real face. 0 = none; 1 = all, stored fakes are not read;
+    # in between, stored fakes are mixed in, each beside its original's face
+    share: float = within(0, 1, 0.0)
     # How often each kind of mask is drawn, relative to the others, in the order: face, no_forehead, inner, mouth, eyes,
     # random
     hulls: list[float] = within(0, 1000, [4.0, 2.0, 1.0, 1.0, 1.0, 1.0], length=6)

@@ -6,10 +6,11 @@ from mrigan.data.loader import LoaderOptions, eval_batches, make_loader
 from mrigan.data.plan import EpochPlan, PairedPlan
 from mrigan.data.reader import ShardSet
 from mrigan.data.samples import Samples
-from mrigan.data.self_blends import BlendedShards, PairRecipe, SelfBlends, with_landmarks
+from mrigan.data.self_blends import BlendedShards, SelfBlends, with_landmarks
 from mrigan.data.separation import check_separate
 from mrigan.data.stage import local_folders
 from mrigan.data.window import ShardWindow
+from mrigan.mri.self_blends import PairRecipe
 
 __all__ = [
     "Batch",

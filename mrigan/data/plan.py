@@ -62,8 +62,9 @@ class EpochPlan:
         self.seed, self.window, self.balance = int(seed), window, balance
         self.samples = len(fake)
         self._classes = classes
-        self._per_class = min(len(ids) for ids in classes)
-        self.epoch_length = self._length = 2 * self._per_class if balance else len(fake)
+        smaller = min(len(ids) for ids in classes)
+        self._counts = (smaller, smaller) if balance else (len(classes[0]), len(classes[1]))  # in an epoch
+        self.epoch_length = self._length = sum(self._counts)
         self._cache: OrderedDict[int, Ids] = OrderedDict()
 
     def epoch(self, epoch: int) -> Ids:
@@ -109,20 +110,18 @@ class EpochPlan:
         return ids[rank_range(len(ids), rank, world_size)]
 
     def _draw(self, epoch: int) -> Ids:
-        drawn = self._classes
-        if self.balance:
-            drawn = self._drawn(0, epoch), self._drawn(1, epoch)
+        drawn = self._drawn(0, epoch), self._drawn(1, epoch)
         if self.window is not None:
             return self.window.order(drawn, epoch * self._length, lambda purpose: self._word(epoch, purpose))
         together = np.concatenate(drawn)
         return together[np.argsort(hash_ids(together, self._word(epoch, "order")))]
 
     def _drawn(self, label: int, epoch: int) -> Ids:
-        ids = self._classes[label]
-        if len(ids) == self._per_class:
+        ids, count = self._classes[label], self._counts[label]
+        if len(ids) == count:
             return ids
         order = hash_ids(ids, self._word(epoch, f"draw {label}"))
-        return ids[np.argpartition(order, self._per_class - 1)[: self._per_class]]
+        return ids[np.argpartition(order, count - 1)[:count]]
 
     def _word(self, epoch: int, purpose: str) -> np.uint64:
         text = f"mrigan epoch plan {PLAN_VERSION}|{self.seed}|{epoch}|{purpose}"
@@ -135,14 +134,23 @@ class EpochPlan:
 class PairedPlan(EpochPlan):
     """The plan of samples that belong together by two: 2k and 2k + 1 are always side by side in a batch.
 
+    Pairs are of two kinds. An epoch holds as many of each as `share` demands: all of the kind that there are too few
+    of, and the others drawn again for each epoch without replacement.
+
     Args:
-        samples: their number, even.
+        stored: (pairs,), 0 = a self-blend, 1 = a stored fake.
+        share: of the pairs of an epoch, that are self-blends; 0 to 1, not reached if there are both kinds.
         window: of the pairs, with half the global batch.
     """
 
-    def __init__(self, samples: int, seed: int, window: ShardWindow | None = None) -> None:
-        super().__init__(np.zeros(samples // 2, np.uint8), seed, window, balance=False)
-        self.samples = self.epoch_length = samples
+    def __init__(self, stored: npt.ArrayLike, seed: int, window: ShardWindow | None = None, share: float = 1.0) -> None:
+        super().__init__(stored, seed, window, balance=False)
+        blends, others = self._counts
+        if blends and others:
+            pairs = min(blends / share, others / (1 - share))
+            self._counts = max(round(pairs * share), 1), max(round(pairs * (1 - share)), 1)
+            self._length = sum(self._counts)
+        self.samples, self.epoch_length = 2 * self.samples, 2 * self._length
 
     def batch_with_epochs(self, step: int, global_batch: int) -> tuple[Ids, Ids]:
         pairs, epochs = super().batch_with_epochs(step, global_batch // 2)

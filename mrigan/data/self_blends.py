@@ -1,4 +1,4 @@
-"""Fakes that are made as they are loaded: each real face of a shard set beside its self-blend, with the MRI of both.
+"""Pairs that are made as they are loaded: a real face beside its self-blend, or a stored fake beside its original.
 
 All that is random comes from (seed, epoch, key), as for any sample: a pair is the same on every rank, in every worker,
 and after an interruption.
@@ -8,112 +8,125 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
+import pyarrow.compute as pc
 
 from mrigan.data.decode import Picture, split_into
+from mrigan.data.hashing import Ids
+from mrigan.data.originals import stored_pairs
 from mrigan.data.reader import SampleError, ShardSet
 from mrigan.data.sample_rng import SampleRng
 from mrigan.data.samples import Encoded, Samples
 from mrigan.errors import ConfigError, ShardError
 from mrigan.foreign_files import parse_json
 from mrigan.imaging import arrays
-from mrigan.imaging.blending import COMMON, BlendRecipe, ColourJitter, SelfBlend, recoloured, self_blend
-from mrigan.imaging.degrading import Degradation, degrade
-from mrigan.mri import mri_image
-from mrigan.video import expand_box
+from mrigan.mri.self_blends import PairRecipe, StoredFace, blended_pair, treated_face
 from mrigan.video.landmarks import POINTS
 
 log = logging.getLogger(__name__)
 
 METHOD = "self-blend"
-MIN_MRI = 1.2  # of 255: the mean of a blend's MRI; below, nobody could tell it from its target
-REACH = 12  # px: SSIM's window reaches 5 to each side, and must not reach the mask from a part's border
-MAX_DRAWS = 8  # of one pair, until it is above
 MAX_PLACE = 1e6  # px, of what a json says of a frame
-GREY = (124, 116, 104)  # ImageNet's mean
 BUILD_WITH = "build the set with faces.landmarks=mesh"
 _made = threading.local()  # the pair that this thread has made last
 
 
-@dataclass(frozen=True)
-class PairRecipe:
-    """How a stored face becomes a pair.
-
-    Args:
-        margin: added to the face's box on each side, in parts of its width and height, drawn for each pair.
-        shift: of that crop, ± parts of the box's width and height.
-        blend, colour, degradation: see `mrigan.imaging`.
-        erase_prob: with which a rectangle is blanked in both pictures and in the MRI.
-        metric: the perceptual function of the MRI, a name in `mrigan.mri`.
-    """
-
-    margin: tuple[float, float] = (0.06, 0.21)
-    shift: float = 0.04
-    blend: BlendRecipe = field(default_factory=BlendRecipe)
-    colour: ColourJitter = COMMON
-    degradation: Degradation = field(default_factory=Degradation)
-    erase_prob: float = 0.3
-    metric: str = "ssim"
-
-
 class BlendedShards(ShardSet):
-    """The real samples of a set, each twice: 2k is the face itself, 2k + 1 its self-blend, a fake.
+    """The samples of a set in pairs: 2k is a real face, 2k + 1 a fake of it.
+
+    First come all real faces, each beside its self-blend. If `share` is below 1, stored fakes follow, each beside a
+    face of its original (see `stored_pairs`). Where samples are scored, nothing stands there twice: stored fakes follow
+    by themselves.
 
     Args:
-        shards: whose faces have landmarks (`faces.landmarks=mesh`).
+        shards: whose real faces have landmarks (`faces.landmarks=mesh`).
         margin: `faces.margin`, with which they were cut.
+        share: of the fakes, that are self-blends: above 0; 1 leaves stored fakes out.
+        scored: the samples are scored, not learned from.
+
+    Attributes:
+        stored: (pairs,) uint8: 1 = a stored fake beside its original, 0 = a face beside its self-blend.
 
     Raises:
-        ShardError: there is no real sample.
+        ShardError: there is no real sample; or no stored fake to learn from, although `share` is below 1.
         ConfigError: the stored margin is smaller than the recipe's largest.
     """
 
-    def __init__(self, shards: ShardSet, margin: float, recipe: PairRecipe) -> None:
+    def __init__(
+        self, shards: ShardSet, margin: float, recipe: PairRecipe, share: float = 1.0, *, scored: bool = False
+    ) -> None:
         reals = np.flatnonzero(shards.labels == 0)
         if not len(reals):
             raise ShardError(
                 f"no real sample in split {shards.split!r}, of which a self-blend could be made",
                 where=shards.folders[0],
             )
-        if margin < recipe.margin[1] + recipe.shift:
+        if margin < recipe.reach:
             raise ConfigError(
-                f"the stored faces have a margin of {margin:g}; self-blends are cut with up to "
-                f"{recipe.margin[1] + recipe.shift:g}",
+                f"the stored faces have a margin of {margin:g}; self-blends are cut with up to {recipe.reach:g}",
                 where="data.self_blend.margin",
-                fix=f"shards with faces.margin={recipe.margin[1] + recipe.shift:g}, or a smaller margin here",
+                fix=f"shards with faces.margin={recipe.reach:g}, or a smaller margin here",
             )
-        self.__dict__.update(shards.subset(reals.repeat(2)).__dict__)
-        self.labels = np.tile(np.array([0, 1], np.uint8), len(reals))
-        self.kind = "pairs"
+        fakes = originals = reals[:0]
+        if share < 1:
+            fakes, originals = _stored(shards, needed=not scored)
+        then = fakes if scored else np.stack([originals, fakes], axis=1).ravel()
+        self.__dict__.update(shards.subset(np.concatenate([reals.repeat(2), then])).__dict__)
+        self.blends = 2 * len(reals)
+        self.labels[1 : self.blends : 2] = 1
+        self.stored = np.repeat(np.array([0, 1], np.uint8), [len(reals), len(fakes)])
+        drawn_by = shards.keys[originals if scored else fakes.repeat(2)]
+        self._drawn_by = np.concatenate([self._keys[: self.blends], drawn_by])
+        of_stored = self._index["mri_size"][self.blends :][self.labels[self.blends :] == 1]
+        self.kind = "pairs" if (of_stored >= 0).all() else "faces"
         self.margin, self.recipe = margin, recipe
 
     def key(self, i: int) -> str:
-        return super().key(i) + (f"-{METHOD}" if i % 2 else "")
+        return super().key(i) + (f"-{METHOD}" if i < self.blends and i % 2 else "")
 
     @property
     def keys(self) -> npt.NDArray[np.bytes_]:
         return np.array([self.key(i).encode() for i in range(len(self))])
 
+    def drawn_by(self, i: int) -> str:
+        """The key that decides what is drawn for sample `i`: the same for both of a pair."""
+        return self._drawn_by[i].decode()
+
+    def places(self) -> tuple[Ids, Ids]:
+        """Those of the pairs, each where its fake is, or what its fake is made of."""
+        number, offset = super().places()
+        return number[1::2], offset[1::2]
+
     @cached_property
     def rows(self) -> pa.Table:
-        """Those of the real samples, each twice; a blend's is that of a fake by the method `METHOD`."""
-        reals = self.subset(np.arange(0, len(self), 2))  # each once, or the fakes of the set would not be left out
-        real = ShardSet.rows.func(reals)  # type: ignore[attr-defined]
-        blend = real
-        for name, value in (("label", "fake"), ("method", METHOD)):
-            at = real.schema.get_field_index(name)
-            blend = blend.set_column(
-                at, real.schema.field(at), pa.array([value] * len(real), real.schema.field(at).type)
-            )
+        """Those of the samples; a blend's is that of its real face, as a fake by the method `METHOD`."""
+        _, first, at = np.unique(self._keys, return_index=True, return_inverse=True)
+        once = self.subset(first)
+        rows = ShardSet.rows.func(once).take(pa.array(at))  # type: ignore[attr-defined]
         turn = np.arange(len(self))
-        return pa.concat_tables([real, blend]).take(pa.array(turn // 2 + turn % 2 * len(real)))
+        blend = pa.array((turn < self.blends) & (turn % 2 == 1))
+        for name, value in (("label", "fake"), ("method", METHOD)):
+            i = rows.schema.get_field_index(name)
+            kind = rows.schema.field(i)
+            rows = rows.set_column(i, kind, pc.if_else(blend, pa.scalar(value, kind.type), rows[name]))
+        return rows
+
+
+def _stored(shards: ShardSet, *, needed: bool) -> tuple[Ids, Ids]:
+    """Stored fakes and their originals, ids."""
+    pairs = stored_pairs(shards)
+    if needed and not len(pairs.fakes):
+        raise ShardError(
+            f"no stored fake has a face of its original beside it in split {shards.split!r}",
+            where=shards.folders[0],
+            fix="data.self_blend.share=1, which needs none, or shards of originals with their fakes",
+        )
+    log.info("split %s: %s", shards.split, pairs)
+    return pairs.fakes, pairs.originals
 
 
 def with_landmarks(shards: ShardSet) -> ShardSet:
@@ -153,141 +166,101 @@ class NoLandmarksError(SampleError):
 
 
 class SelfBlends(Samples):
-    """Makes the pictures of `BlendedShards`. Both of a pair are made at once, and the second is kept for its turn.
+    """Makes the pictures of `BlendedShards`. A self-blend and its real face are made at once, and kept for its turn.
 
     Args:
-        train: pairs as training needs them; else the face at the middle of the recipe's margins, not moved or blanked.
+        train: pictures as training needs them; else see `PairRecipe.scored`.
     """
+
+    shards: BlendedShards
 
     def __init__(
         self, shards: BlendedShards, *, size: int = 256, mri: bool = True, seed: int = 0, flip: float = 0.0,
         on_bad: str = "stop", train: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(shards, size=size, mri=mri, seed=seed, flip=flip, on_bad=on_bad)
-        self.recipe, self.margin = shards.recipe, shards.margin
-        if not train:
-            middle = sum(self.recipe.margin) / 2
-            self.recipe = replace(self.recipe, margin=(middle, middle), shift=0.0, erase_prob=0.0)
+        self.margin, self.recipe = shards.margin, shards.recipe if train else shards.recipe.scored()
 
     def drawn_by(self, i: int) -> str:
-        """The real face's key: both of a pair have the same random numbers, and the same substitute."""
-        return ShardSet.key(self.shards, i)
+        """As `BlendedShards.drawn_by`: both of a pair have the same random numbers, and substitutes that are a pair."""
+        return self.shards.drawn_by(i)
 
     def encoded(self, i: int, epoch: int) -> Encoded:
-        """The real face of sample `i`."""
+        """Sample `i`, or the real face that it is made of. Raises SampleError as `Samples.encoded` does."""
         rng = SampleRng.of(self.seed, epoch, self.drawn_by(i))
-        face, _, text = self.shards.view(i)
+        face, mri, text = self.shards.view(i)
         self._check_whole(i, "face", face)
-        return Encoded(i, rng, rng.uniform < self.flip, face, None, text)
+        if not (self.mri and i >= self.shards.blends and self.shards.labels[i]):
+            mri = None
+        if mri is not None:
+            self._check_whole(i, "mri", mri)
+        return Encoded(i, rng, rng.uniform < self.flip, face, mri, text)
 
     def decode_into(self, sample: Encoded, face: Picture, mri: Picture | None) -> None:
         """Make the sample's picture and its MRI, into planes of (3, size, size).
 
         Raises:
-            SampleError: the face cannot be decoded, or no landmarks are stored with it.
+            SampleError: a picture cannot be decoded, or no landmarks are stored with a face that is to be blended.
         """
-        pair, which = (self, sample.id // 2, sample.rng.seed), sample.id % 2
-        if getattr(_made, "pair", None) != pair:
-            _made.pictures, _made.mri = self._make(sample)
-            _made.pair = pair
-        split_into(_made.pictures[which], face)
+        picture, of_picture = self._blended(sample) if sample.id < self.shards.blends else self._stored(sample)
+        split_into(picture, face)
         if mri is None:
             return
-        if which:
-            split_into(_made.mri, mri)
-        else:
+        if of_picture is None:
             mri.fill(0)
+        else:
+            split_into(of_picture, mri)
 
-    def _make(self, sample: Encoded) -> tuple[list[Picture], Picture]:
-        """Face, self-blend, and the MRI of the blend, (size, size, 3) each."""
-        image, points, box = self._face(sample)
-        rng = sample.rng.generator()
-        crop, points, face_px = self._cropped(image, points, box, rng)
-        pair, mri = self._blended(crop, points, rng)
-        pictures = degrade([pair.target, pair.blend], face_px, rng, self.recipe.degradation)
-        if rng.random() < self.recipe.erase_prob:
-            self._erase(pictures, mri, rng)
-        return pictures, mri
-
-    def _face(self, sample: Encoded) -> tuple[Picture, np.ndarray, np.ndarray]:
-        """The stored face, its landmarks (468, 2) and its box (4,), both in px of it; mirrored if that was drawn."""
-        points, box, frame_size = self._stored(sample)
-        image = self._decode(sample.id, "face", sample.face)
-        left, top, right, bottom = expand_box(box.tolist(), self.margin, frame_size)
-        scale = np.array([image.shape[1] / (right - left), image.shape[0] / (bottom - top)])
-        points = (points - [left, top]) * scale
-        box = ((box.reshape(2, 2) - [left, top]) * scale).reshape(4)
-        if sample.mirrored:
-            image, w = arrays.flip(image), image.shape[1]
-            points[:, 0] = w - 1 - points[:, 0]
-            box[[0, 2]] = w - box[[2, 0]]
-        return image, points, box
-
-    def _stored(self, sample: Encoded) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-        """Landmarks (468, 2) and box (4,) in px of the frame, and the frame's size, as the sample's json has them."""
-        try:
-            about = parse_json(bytes(sample.json))
-            if not about.get("landmarks"):
+    def _blended(self, sample: Encoded) -> tuple[Picture, Picture | None]:
+        """The real face, or its self-blend and the MRI of it, (size, size, 3) each."""
+        of = self, sample.id // 2, sample.rng.seed
+        if getattr(_made, "of", None) != of:
+            face, _ = self._face(sample)
+            if face.points is None:
                 raise NoLandmarksError(
                     sample.id, f"no landmarks are stored with sample {self.shards.key(sample.id)}",
                     where=self.shards.folders[0], fix=BUILD_WITH,
                 )  # fmt: skip
-            points, box = (np.array(about[name], np.float64) for name in ("landmarks", "box"))
+            _made.pair = blended_pair(face, self.size, sample.rng.generator(), self.recipe)
+            _made.of = of
+        pair = _made.pair
+        return (pair.blend, pair.mri) if sample.id % 2 else (pair.target, None)
+
+    def _stored(self, sample: Encoded) -> tuple[Picture, Picture | None]:
+        """The stored face and its MRI; None if that is black or not wanted."""
+        face, metric = self._face(sample)
+        mri = None
+        if sample.mri is not None:
+            if metric != self.recipe.metric:
+                raise ConfigError(
+                    f"stored MRIs are of the metric {metric!r}, those of self-blends of {self.recipe.metric!r}",
+                    where=self.shards.folders[0],
+                    fix=f"shards with mri.metric={self.recipe.metric}, or data.self_blend.share=1",
+                )
+            mri = self._decode(sample.id, "mri", sample.mri)
+            mri = arrays.flip(mri) if sample.mirrored else mri
+        return treated_face(face, mri, self.size, sample.rng.generator(), self.recipe)
+
+    def _face(self, sample: Encoded) -> tuple[StoredFace, str]:
+        """The stored face, mirrored if that was drawn, and the metric of its MRI."""
+        box, points, frame_size, metric = self._described(sample)
+        image = self._decode(sample.id, "face", sample.face)
+        face = StoredFace.cut(image, box, points, self.margin, frame_size)
+        return face.mirrored() if sample.mirrored else face, metric
+
+    def _described(self, sample: Encoded) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int], str]:
+        """Box (4,) and landmarks (468, 2) in px of the frame, the frame's size, the metric: as the json has them."""
+        try:
+            about = parse_json(bytes(sample.json))
+            box = np.array(about["box"], np.float64)
+            points = np.array(about["landmarks"], np.float64) if about.get("landmarks") else None
             width, height = about["frame_size"]
             x, y = (box[:2] + box[2:]) / 2  # the middle is in the frame, or there were no px to crop
-            sound = points.shape == (POINTS, 2) and np.abs(points).max() < MAX_PLACE and (box[:2] < box[2:]).all()
-            if not (sound and 0 <= x < width <= MAX_PLACE and 0 <= y < height <= MAX_PLACE):
+            sound = bool((box[:2] < box[2:]).all()) and 0 <= x < width <= MAX_PLACE and 0 <= y < height <= MAX_PLACE
+            if points is not None:
+                sound = sound and points.shape == (POINTS, 2) and np.abs(points).max() < MAX_PLACE
+            if not sound:
                 raise ValueError
+            return box, points, (int(width), int(height)), str(about.get("mri"))
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-            raise self.shards.damaged(sample.id, "json", "describes no face with its landmarks") from None
-        return points, box, (int(width), int(height))
-
-    def _cropped(
-        self, image: Picture, points: np.ndarray, box: np.ndarray, rng: np.random.Generator
-    ) -> tuple[Picture, np.ndarray, float]:
-        """A crop of `size` px, the landmarks in it, and the face's width in it, px."""
-        w, h = box[2] - box[0], box[3] - box[1]
-        margin = rng.uniform(*self.recipe.margin)
-        dx, dy = rng.uniform(-1, 1, 2) * self.recipe.shift * [w, h]
-        x0, y0 = max(round(box[0] - margin * w + dx), 0), max(round(box[1] - margin * h + dy), 0)
-        x1 = min(round(box[2] + margin * w + dx), image.shape[1])
-        y1 = min(round(box[3] + margin * h + dy), image.shape[0])
-        scale = np.array([self.size / (x1 - x0), self.size / (y1 - y0)])
-        crop = arrays.resize(np.ascontiguousarray(image[y0:y1, x0:x1]), (self.size, self.size), "linear")
-        return crop, (points - [x0, y0]) * scale, float(w * scale[0])
-
-    def _blended(self, crop: Picture, points: np.ndarray, rng: np.random.Generator) -> tuple[SelfBlend, Picture]:
-        """A pair in the colours that both pictures have, and its MRI."""
-        for _ in range(MAX_DRAWS):
-            pair = self_blend(crop, points, rng, self.recipe.blend)
-            table = self.recipe.colour.draw(rng)
-            pair = replace(pair, target=recoloured(pair.target, table), blend=recoloured(pair.blend, table))
-            mri = self._mri(pair)
-            if mri.mean() >= MIN_MRI:
-                break
-        return pair, mri
-
-    def _mri(self, pair: SelfBlend) -> Picture:
-        """(size, size, 3) uint8. Not by `stored_mri`, which changes how OpenCV rounds in other threads meanwhile."""
-        if self.recipe.metric != "ssim":
-            return self._mri_of(pair.target, pair.blend)
-        # Outside the mask the pictures are equal: there the MRI of any window that reaches no further is 0.
-        mri = np.zeros_like(pair.target)
-        x, y, w, h = cv2.boundingRect((pair.mask > 0).astype(np.uint8))
-        part = slice(max(y - REACH, 0), y + h + REACH), slice(max(x - REACH, 0), x + w + REACH)
-        if w and h:
-            mri[part] = self._mri_of(pair.target[part], pair.blend[part])
-        return mri
-
-    def _mri_of(self, target: Picture, blend: Picture) -> Picture:
-        a, b = (torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1)))[None] for p in (target, blend))
-        return mri_image(a, b, self.recipe.metric)[0].round().byte().permute(1, 2, 0).contiguous().numpy()
-
-    def _erase(self, pictures: list[Picture], mri: Picture, rng: np.random.Generator) -> None:
-        """Blank a rectangle of .02...0.2 of the area: mean grey in both pictures, black in the MRI."""
-        area = rng.uniform(0.02, 0.2) * self.size**2
-        ratio = np.exp(rng.uniform(np.log(0.3), np.log(1 / 0.3)))
-        h, w = (min(round(side), self.size) for side in (np.sqrt(area * ratio), np.sqrt(area / ratio)))
-        y, x = int(rng.integers(self.size - h + 1)), int(rng.integers(self.size - w + 1))
-        for picture, value in ((pictures[0], GREY), (pictures[1], GREY), (mri, (0, 0, 0))):
-            picture[y : y + h, x : x + w] = value
+            raise self.shards.damaged(sample.id, "json", "describes no face with its place") from None

@@ -43,6 +43,8 @@ from mrigan.training.task import Task
 log = logging.getLogger(__name__)
 
 TRAIN_SPLIT = "train"
+# How faces may be cut of which pairs are made: by their box and its margin alone
+CUTS = {"align": ("none",), "crop": ("truncate",), "resize": ("area", "antialiased", "linear")}
 
 
 @dataclasses.dataclass
@@ -99,29 +101,23 @@ class TrainingData:
         if streamed:
             _check_streamed(data, world)
         blends = data.self_blend
-        if blends.use:
-            recipe, margin = pair_recipe(blends), face_settings(folders)["margin"]
-            shards, held_out = (BlendedShards(each, margin, recipe) for each in (shards, with_landmarks(held_out)))
-            if train.batch_size % (2 * parts):
-                raise ConfigError(
-                    f"train.batch_size={train.batch_size} holds pairs of a face and its self-blend",
-                    fix=f"use a multiple of {2 * parts}",
-                )
-        drawn = train.batch_size // (2 if blends.use else 1)
+        if blends.share:
+            shards, held_out = _paired(config, shards, held_out, face_settings(folders), parts)
+        drawn = train.batch_size // (2 if blends.share else 1)
         window = shards.window(data.window, drawn) if data.shuffle == "window" else None
         if window is not None and window.lanes % world.size:
             log.warning(
                 "data.window=%d: each shard is read by several of the %d ranks; with a multiple of %d, by one",
                 data.window, world.size, 2 * world.size)  # fmt: skip
         balance = data.balance == "classes"
-        if not balance and not blends.use and shards.labels.min() == shards.labels.max():
+        if not balance and not blends.share and shards.labels.min() == shards.labels.max():
             raise ShardError(
                 f"the training samples are all {'fake' if shards.labels[0] else 'real'}: training needs both classes",
                 where=", ".join(map(str, folders)),
                 fix="give shards with both classes",
             )
-        if blends.use:
-            plan: EpochPlan = PairedPlan(len(shards), train.seed, window)
+        if isinstance(shards, BlendedShards):
+            plan: EpochPlan = PairedPlan(shards.stored, train.seed, window, blends.share)
         else:
             plan = EpochPlan(shards.labels, train.seed, window, balance)
         return cls(task, world, shards, held_out, plan, train.steps or plan.steps(train.epochs, train.batch_size))
@@ -209,6 +205,39 @@ class TrainingData:
         return bar(f"training {self.task.title}", self.steps * batch, "images", done=step * batch)
 
 
+def _paired(
+    config: Any, shards: ShardSet, held_out: ShardSet, faces: dict[str, Any], parts: int
+) -> tuple[BlendedShards, BlendedShards]:
+    """The samples in pairs, as `data.self_blend` demands.
+
+    Args:
+        faces: how the stored faces were cut. parts: into which a batch is divided.
+    """
+    for key, cuts in CUTS.items():
+        if faces[key] not in cuts:
+            raise ConfigError(
+                f"the shards' faces were cut with faces.{key}={faces[key]}, where landmarks are not found again",
+                where="data.self_blend.share",
+                fix=f"shards with faces.{key}={cuts[0]}",
+            )
+    data, batch_size = config.data, config.train.batch_size
+    share, recipe = data.self_blend.share, pair_recipe(data.self_blend)
+    if batch_size % (2 * parts):
+        raise ConfigError(
+            f"train.batch_size={batch_size} holds pairs of a real face and a fake", fix=f"use a multiple of {2 * parts}"
+        )
+    if share < 1 and data.shuffle == "window":
+        raise ConfigError(
+            "data.shuffle=window reads shards from front to back, and a stored fake's original is in another shard",
+            where=f"data.self_blend.share={share:g}",
+            fix="data.shuffle=full, or data.self_blend.share=1",
+        )
+    return (
+        BlendedShards(shards, faces["margin"], recipe, share),
+        BlendedShards(with_landmarks(held_out), faces["margin"], recipe, share, scored=True),
+    )
+
+
 def pair_recipe(config: SelfBlendConfig) -> PairRecipe:
     """The recipe of self-blends that the settings describe.
 
@@ -243,7 +272,7 @@ def _check_streamed(data: DataConfig, world: World) -> None:
     """Refuse what streaming cannot do, and say what it does not promise."""
     if data.shuffle == "window":
         raise ConfigError("data.loader=webdataset has no windows: it shuffles by itself", fix="data.shuffle=full")
-    if data.self_blend.use:
+    if data.self_blend.share:
         raise ConfigError("data.loader=webdataset makes no self-blends", fix="another data.loader")
     if world.main:
         log.info(

@@ -57,7 +57,7 @@ class DetectorTask(Task[DetectorConfig]):
         self.generator = open_generator(config)
         self.faces = face_settings(shard_folders(config.data))
         blends = config.data.self_blend
-        if blends.use:  # what a verdict cuts out: the middle of what was learned
+        if blends.share:  # what a verdict cuts out: the middle of what was learned
             self.faces |= {"margin": sum(blends.margin) / 2, "size": config.model.size, "landmarks": "none"}
 
     @classmethod
@@ -97,7 +97,7 @@ class DetectorTask(Task[DetectorConfig]):
     def inputs(self) -> Inputs:
         data = self.config.data
         run = SampleRng.of(self.config.train.seed, 0, "jitter strengths of the run").generator()
-        own = data.augment and not data.self_blend.use  # self-blends are treated as they are made
+        own = data.augment and not data.self_blend.share  # self-blends are treated as they are made
         augment = recipe(data.input, run, data.crop) if own else None
         return Inputs(self.faces["size"], mri=False, augment=augment)
 

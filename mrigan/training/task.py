@@ -101,7 +101,7 @@ class Task(ABC, Generic[C]):
     def shard_kind(cls, config: C) -> str:
         """The kind of shards that is needed: "pairs" if each stored sample must have an MRI, else "any"."""
         sections: Any = config
-        return "pairs" if cls.needs_mris and not sections.data.self_blend.use else "any"
+        return "pairs" if cls.needs_mris and not sections.data.self_blend.share else "any"
 
     @classmethod
     def findings(cls, config: C) -> Iterator[Finding]:
