@@ -39,13 +39,13 @@ class Curve:
     def auc(self) -> Floats:
         """(B,) area under the ROC curve; NaN if a class has no weight."""
         area = (np.diff(self.fp, axis=-1) * (self.tp[:, 1:] + self.tp[:, :-1])).sum(-1) / 2
-        return _divide(area, self.reals * self.fakes)
+        return divide(area, self.reals * self.fakes)
 
     def ap(self) -> Floats:
         """(B,) average precision as in scikit-learn: the sum of (R_n - R_n-1) P_n."""
         called = self.tp[:, 1:] + self.fp[:, 1:]
-        precision = _divide(self.tp[:, 1:], called, empty=0.0)
-        return _divide((np.diff(self.tp, axis=-1) * precision).sum(-1), self.fakes)
+        precision = divide(self.tp[:, 1:], called, empty=0.0)
+        return divide((np.diff(self.tp, axis=-1) * precision).sum(-1), self.fakes)
 
     def eer(self) -> Floats:
         """(B,) equal error rate: where the curve, linear between its points, meets FPR = FNR."""
@@ -55,7 +55,7 @@ class Curve:
         before = np.maximum(after - 1, 0)
         at = lambda values, index: np.take_along_axis(values, index, -1)[:, 0]  # noqa: E731
         low, high = at(gap, before), at(gap, after)
-        share = _divide(-low, high - low)
+        share = divide(-low, high - low)
         return at(fpr, before) + share * (at(fpr, after) - at(fpr, before))
 
     def tpr_at_fpr(self, fpr: float) -> Floats:
@@ -65,7 +65,7 @@ class Curve:
         return np.where(np.isnan(tprs[:, -1] + fprs[:, -1]), np.nan, best)
 
     def _rates(self) -> tuple[Floats, Floats]:
-        return _divide(self.fp, self.reals[:, None]), _divide(self.tp, self.fakes[:, None])
+        return divide(self.fp, self.reals[:, None]), divide(self.tp, self.fakes[:, None])
 
 
 class Ranking:
@@ -103,6 +103,6 @@ def expected_calibration_error(labels: ArrayLike, probs: ArrayLike, bins: int = 
     return float(np.abs(gap).sum() / len(y))
 
 
-def _divide(part: Floats, whole: Floats, empty: float = np.nan) -> Floats:
+def divide(part: Floats, whole: Floats, empty: float = np.nan) -> Floats:
     """part / whole; `empty` where whole is 0."""
     return np.divide(part, whole, out=np.full(np.broadcast_shapes(part.shape, whole.shape), empty), where=whole > 0)

@@ -116,9 +116,9 @@ def bootstrap(
     count = int(codes.max()) + 1 if len(codes) else 0
     if count < 2:
         return {}
-    draws = draws or int(np.clip(MAX_WORK // len(y), MIN_DRAWS, DRAWS))
+    draws = draws or number_of_draws(len(y))
     ranking = Ranking(y, p)
-    parts = [_figures(ranking, y, p, called, weights) for weights in _draws(codes, count, draws, seed)]
+    parts = [_figures(ranking, y, p, called, weights) for weights in cluster_draws(codes, count, draws, seed)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     tails = [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]
     intervals = {
@@ -132,7 +132,12 @@ def bootstrap(
     return intervals
 
 
-def _draws(codes: NDArray[np.int64], count: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
+def number_of_draws(rows: int) -> int:
+    """1,000 draws, or fewer (at least 200) above 200,000 rows."""
+    return int(np.clip(MAX_WORK // max(rows, 1), MIN_DRAWS, DRAWS))
+
+
+def cluster_draws(codes: NDArray[np.int64], count: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """(B, N) how often each row is drawn, B draws at a time; the draws do not depend on B."""
     rng = np.random.default_rng(seed)
     share = np.full(count, 1 / count)

@@ -8,10 +8,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mrigan.evaluation.page_cells import digits
+from mrigan.evaluation.page_originals import cross_auc_lines, originals_table
 from mrigan.evaluation.page_tables import (
     comparison_lines,
     data_set_table,
-    digits,
     main_tables,
     person_rows,
     source_rows,
@@ -64,6 +65,8 @@ def render(
             "figures": {name: Markup(svg) for name, svg in figures[split].items()},
             "groups": source_rows(results),
             "data_sets": data_set_table(results),
+            "cross_auc": cross_auc_lines(results),
+            "originals": originals_table(results),
             "strategies": strategy_rows(results),
             "persons": person_rows(results),
             "comparisons": comparison_lines([pair for pair in comparisons if pair["split"] == split]),

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mrigan.evaluation.data_sets import COLUMNS, across
+from mrigan.evaluation.page_cells import FALLING, RISING, digits, marked_row, metric_cell, text_row
+from mrigan.evaluation.page_originals import summary_rows
 from mrigan.evaluation.results import Result
 
 MAX_PERSONS = 10
-RISING, FALLING = 1, -1  # higher, or lower, is better
 FIGURES = (
     ("auc", "AUC", RISING),
     ("eer", "EER", FALLING),
@@ -44,59 +45,36 @@ def main_tables(results: Sequence[Result]) -> list[dict[str, Any]]:
     counts = [f"{r.video['n']:,}" for r in results]
     faces = [_row(name, results, "frame", key, better) for key, name, better in FIGURES]
     thresholds = [
-        _texts("Frame threshold", [f"{r.thresholds['frame']:g}" for r in results]),
-        _texts("Fraction", [f"{r.thresholds['fraction']:g}" for r in results]),
-        _texts("Source", [str(r.thresholds["source"]) for r in results]),
+        text_row("Frame threshold", [f"{r.thresholds['frame']:g}" for r in results]),
+        text_row("Fraction", [f"{r.thresholds['fraction']:g}" for r in results]),
+        text_row("Source", [str(r.thresholds["source"]) for r in results]),
     ]
     return [
         {
             "title": "Videos",
-            "rows": [*videos, _texts("Without a face", undecided), _texts("Videos", counts)],
+            "rows": [
+                *videos,
+                *summary_rows(results),
+                text_row("Without a face", undecided),
+                text_row("Videos", counts),
+            ],
             "prose": False,
         },
-        {"title": "Faces", "rows": [*faces, _texts("Faces", [f"{r.frame['n']:,}" for r in results])], "prose": False},
+        {"title": "Faces", "rows": [*faces, text_row("Faces", [f"{r.frame['n']:,}" for r in results])], "prose": False},
         {"title": "Thresholds", "rows": thresholds, "prose": True},
     ]
 
 
 def _row(name: str, results: Sequence[Result], level: str, key: str, better: int) -> dict[str, Any]:
-    cells = [_cell(getattr(r, level), key, r.intervals[level]) for r in results]
     figures = [getattr(r, level) for r in results]
-    able = [m[key] is not None and not (key in DECIDED and _one_answer(m)) for m in figures]
-    values = [m[key] for m, can in zip(figures, able, strict=True) if can]
-    if values and sum(m[key] is not None for m in figures) > 1:
-        best = digits(max(values) if better == RISING else min(values))
-        winners = [cell for cell, can in zip(cells, able, strict=True) if can and cell["text"] == best]
-        for cell in winners if len(winners) < len(cells) else []:
-            cell["best"] = True
-    return {"name": f"{name} ↓" if better == FALLING else name, "cells": cells}
+    cells = [metric_cell(m, key, r.intervals[level]) for m, r in zip(figures, results, strict=True)]
+    return marked_row(name, cells, [None if key in DECIDED and _one_answer(m) else m[key] for m in figures], better)
 
 
 def _one_answer(metrics: Mapping[str, Any]) -> bool:
     """Whether fakes and reals all got the same verdict: then a TPR of 1 is not marked as the best."""
     positive, negative = metrics["tp"] + metrics["fp"], metrics["tn"] + metrics["fn"]
     return bool(metrics["fake"] and metrics["real"] and not (positive and negative))
-
-
-def _texts(name: str, texts: Sequence[str]) -> dict[str, Any]:
-    return {"name": name, "cells": [{"text": text, "interval": "", "reason": "", "best": False} for text in texts]}
-
-
-def _cell(
-    metrics: Mapping[str, Any], key: str, intervals: Mapping[str, Sequence[float]] | None = None
-) -> dict[str, Any]:
-    reason, bounds = metrics["undefined"].get(key, ""), (intervals or {}).get(key)
-    interval = "–".join(_short(v) for v in bounds) if bounds and metrics[key] is not None else ""
-    return {"text": digits(metrics[key]), "interval": interval, "reason": reason, "best": False}
-
-
-def digits(value: float | None) -> str:
-    """Three decimals, or a dash."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _short(value: float) -> str:
-    return f"{value:.2f}".removeprefix("0") if value < 1 else f"{value:.2f}"
 
 
 def source_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -106,9 +84,9 @@ def source_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
         for group in result.groups:
             video, frame = group["video"], group["frame"]
             cells = [
-                _cell(video, "coverage"),
-                _cell(frame, "auc"),
-                *(_cell(video, key) for key in ("auc", "tpr", "tnr")),
+                metric_cell(video, "coverage"),
+                metric_cell(frame, "auc"),
+                *(metric_cell(video, key) for key in ("auc", "tpr", "tnr")),
             ]
             names = {key: group[key] for key in ("dataset", "method", "compression")}
             rows.append({**names, "model": result.model, "real": video["real"], "fake": video["fake"], "cells": cells})
@@ -124,7 +102,9 @@ def data_set_table(results: Sequence[Result]) -> dict[str, Any] | None:
     missing: dict[str, Any] = dict.fromkeys(COLUMNS) | {"undefined": dict.fromkeys(COLUMNS, "not scored on it")}
     for row in rows:
         row["cells"] = [
-            _cell(missing, key) if model is None else _cell(model["video"], key, model["intervals"]["video"])
+            metric_cell(missing, key)
+            if model is None
+            else metric_cell(model["video"], key, model["intervals"]["video"])
             for model in row["models"]
             for key in COLUMNS
         ]
@@ -140,7 +120,7 @@ def strategy_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
             "strategy": row["strategy"].replace("_", " "),
             "model": result.model,
             "threshold": digits(row["threshold"]),
-            "cells": [_cell(row, key) for key in keys],
+            "cells": [metric_cell(row, key) for key in keys],
         }
         for result in results
         for row in result.strategies
@@ -158,7 +138,7 @@ def person_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
             "real": person["real"],
             "fake": person["fake"],
             "accuracy": person["accuracy_of_all"],
-            "cells": [_cell(person, key) for key in ("accuracy_of_all", "tpr", "tnr")],
+            "cells": [metric_cell(person, key) for key in ("accuracy_of_all", "tpr", "tnr")],
         }
         for result in results
         for person in result.persons

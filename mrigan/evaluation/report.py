@@ -15,6 +15,7 @@ from mrigan.errors import ConfigError, InputError
 from mrigan.evaluation.comparison import compare
 from mrigan.evaluation.figures import confusion_figure, draw, histogram_figure, roc_figure
 from mrigan.evaluation.figures_calibration import grid_figure, reliability_figure
+from mrigan.evaluation.figures_cross import cross_auc_figure
 from mrigan.evaluation.page import render
 from mrigan.evaluation.results import Result, Thresholds, choose_thresholds, measure
 from mrigan.evaluation.scores import check_scores, read_scores, write_scores
@@ -27,6 +28,7 @@ FIGURES = {
     "confusion": confusion_figure,
     "reliability": reliability_figure,
     "thresholds": grid_figure,  # if any model has validation scores
+    "cross-auc": cross_auc_figure,  # if there are several data sets
 }
 
 UNKNOWN = {"state": "unknown", "says": "does not say what it was trained on"}
@@ -56,7 +58,8 @@ def evaluate(
 
     Returns:
         The content of metrics.json: `{"schema_version": 1, "left_out": {reason: videos}, "results": [{model, split,
-        thresholds, frame, video, groups, persons, intervals, strategies, training}], "comparisons": [see `compare`]}`.
+        thresholds, frame, video, groups, originals, cross_auc, persons, intervals, strategies, training}],
+        "comparisons": [see `compare`]}`.
 
     Raises:
         InputError: a table is wrong, or validation scores are test scores.
@@ -99,10 +102,11 @@ def evaluate(
 
 def _figures(results: Sequence[Result]) -> dict[str, tuple[bytes, str]]:
     """PNG and SVG of each figure that can be drawn."""
-    searched = any(result.grid is not None for result in results)
-    return {
-        name: draw(partial(figure, results)) for name, figure in FIGURES.items() if name != "thresholds" or searched
+    empty = {
+        "thresholds": all(result.grid is None for result in results),
+        "cross-auc": all(result.cross_auc is None for result in results),
     }
+    return {name: draw(partial(figure, results)) for name, figure in FIGURES.items() if not empty.get(name, False)}
 
 
 def evaluate_files(

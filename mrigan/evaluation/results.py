@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mrigan.errors import ConfigError
+from mrigan.evaluation.cross_auc import cross_auc
 from mrigan.evaluation.data_sets import data_set_rows, of_source
 from mrigan.evaluation.intervals import intervals_of
 from mrigan.evaluation.metrics import decision_metrics, frame_metrics
+from mrigan.evaluation.originals import against_originals
 from mrigan.evaluation.schema import faces_only, group_codes
 from mrigan.evaluation.strategies import compare_strategies
 from mrigan.evaluation.thresholds import Grid, refuse_shared_families, search_thresholds, threshold_grid
@@ -35,6 +37,8 @@ class Result:
     frame: dict[str, Any]
     video: dict[str, Any]
     groups: list[dict[str, Any]]
+    originals: dict[str, Any] | None  # see `against_originals`
+    cross_auc: dict[str, Any] | None  # see `cross_auc`
     data_sets: list[dict[str, Any]]  # see `data_set_rows`
     persons: list[dict[str, Any]]
     intervals: dict[str, Any]  # see `intervals_of`
@@ -78,6 +82,8 @@ def measure(scores: pa.Table, thresholds: Mapping[str, Thresholds], validation: 
                 frame=whole["frame"],
                 video=whole["video"],
                 groups=_groups(faces, videos, thresholds[model]["frame"]),
+                originals=against_originals(videos),
+                cross_auc=cross_auc(videos),
                 data_sets=data_set_rows(faces, videos, thresholds[model]["frame"], whole),
                 persons=_persons(videos),
                 intervals=whole["intervals"],

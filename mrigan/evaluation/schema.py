@@ -1,8 +1,8 @@
 """The columns of the scores table, and how its rows are grouped.
 
 (data set, method, compression, name) identify a video. A video without a face has one row with `frame = -1`,
-`person = -1` and null `time`, `logit`, `prob`: it is counted, but it is not a prediction. The columns `family` and
-`group` (people) are optional; intervals need them.
+`person = -1` and null `time`, `logit`, `prob`: it is counted, but it is not a prediction. The columns `family`,
+`group` (people) and `mri` are optional. Intervals and pairs need the first two.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ SCORES_SCHEMA = pa.schema(
     ]
 )
 OPTIONAL = pa.schema([("family", pa.string()), ("group", pa.string())])  # empty = unknown
-CHECKED = pa.schema([*SCORES_SCHEMA, *OPTIONAL])  # the columns of a checked table
+MRI = pa.field("mri", pa.float64())  # mean brightness of the MRI that the model draws, 0..1; null if it draws none
+CHECKED = pa.schema([*SCORES_SCHEMA, *OPTIONAL, MRI])  # the columns of a checked table
 NULLABLE = ("time", "logit", "prob")
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from mrigan.errors import InputError
 from mrigan.evaluation.calibration import sigmoid
-from mrigan.evaluation.schema import CHECKED, NULLABLE, OPTIONAL, SCORES_SCHEMA, VIDEO, group_codes
+from mrigan.evaluation.schema import CHECKED, MRI, NULLABLE, OPTIONAL, SCORES_SCHEMA, VIDEO, group_codes
 from mrigan.files import atomic_write
 
 MAX_CONTRADICTION = 0.01  # between prob and sigmoid(logit); allows for rounding to two digits
@@ -84,8 +84,9 @@ def _cast(table: pa.Table, where: str | Path) -> pa.Table:
         raise InputError("the scores table is empty", where=where, fix="score at least one video")
     columns = []
     for field in CHECKED:
-        if field.name in OPTIONAL.names and field.name not in table.column_names:
-            columns.append(pa.array([""] * table.num_rows, field.type))
+        if field.name not in table.column_names:
+            blank = None if field.name == MRI.name else ""
+            columns.append(pa.array([blank] * table.num_rows, field.type))
             continue
         column = table[field.name]
         if pa.types.is_dictionary(column.type):
@@ -129,15 +130,17 @@ def _check_values(table: pa.Table, rows: _Rows) -> None:
     faceless = pc.less(table["frame"], 0)
     for name in CHECKED.names:
         null = pc.is_null(table[name])
-        if name in NULLABLE:
-            _refuse(pc.and_(null, pc.invert(faceless)), f"{name} is missing", table, rows)
+        if name in (*NULLABLE, MRI.name):
+            if name != MRI.name:
+                _refuse(pc.and_(null, pc.invert(faceless)), f"{name} is missing", table, rows)
             _refuse(pc.is_nan(table[name]), f"{name} is NaN", table, rows)
         else:
             _refuse(null, f"{name} is missing", table, rows)
     labels = pa.array([0, 1], pa.int8())
     _refuse(pc.invert(pc.is_in(table["label"], labels)), "label is not 0 (real) or 1 (fake)", table, rows)
-    outside = pc.or_(pc.less(table["prob"], 0), pc.greater(table["prob"], 1))
-    _refuse(outside, "prob is not within 0..1", table, rows)
+    for name in ("prob", MRI.name):
+        outside = pc.or_(pc.less(table[name], 0), pc.greater(table[name], 1))
+        _refuse(outside, f"{name} is not within 0..1", table, rows)
     scored = pc.and_(faceless, pc.is_valid(table["prob"]))
     _refuse(scored, "frame = -1 (no face found) has a prob", table, rows)
     _check_logits(table, rows)

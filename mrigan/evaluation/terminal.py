@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from mrigan.evaluation.data_sets import COLUMNS, across
-from mrigan.evaluation.page_tables import digits
+from mrigan.evaluation.page_cells import digits
 from mrigan.text import printable
 
 if TYPE_CHECKING:
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 ROWS = {"auc": "AUC", "balanced_accuracy": "bal. accuracy", "tpr": "TPR", "tnr": "TNR", "coverage": "coverage"}
+
+ACROSS_SETS = (  # if they can be measured
+    ("above original", "originals", "all", "pair_accuracy"),
+    ("AUC against originals, mean", "originals", "macro", "auc"),
+    ("the MRI alone", "originals", "macro", "mri_auc"),
+    ("AUC across data sets", "cross_auc", "across", "auc"),
+)
 
 
 def headline(metrics: Mapping[str, Any]) -> Table:
@@ -29,6 +36,10 @@ def headline(metrics: Mapping[str, Any]) -> Table:
     for key, name in ROWS.items():
         table.add_row(name, *(digits(result["video"][key]) for result in results))
     table.add_row("AUC of faces", *(digits(result["frame"]["auc"]) for result in results))
+    for name, *keys in ACROSS_SETS:
+        values = [_within(result, keys) for result in results]
+        if any(value is not None for value in values):
+            table.add_row(name, *map(digits, values))
     return table
 
 
@@ -61,6 +72,14 @@ def data_set_tables(metrics: Mapping[str, Any]) -> list[Table]:
             table.add_section()
         tables.append(table)
     return tables
+
+
+def _within(figures: Mapping[str, Any], keys: Iterable[str]) -> Any:
+    """The value of nested keys; None if one of them is not there."""
+    value: Any = figures
+    for key in keys:
+        value = (value or {}).get(key)
+    return value
 
 
 def _lines(*lines: str) -> Text:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrigan.evaluation.aggregation import ROUNDING
 from mrigan.evaluation.metrics import decision_metrics, ranking_metrics
-from mrigan.evaluation.schema import OPTIONAL, VIDEO, group_codes
+from mrigan.evaluation.schema import MRI, OPTIONAL, VIDEO, group_codes
 
 DEFAULT_THRESHOLDS = {"frame": 0.5, "fraction": 0.5}
 
@@ -46,7 +46,7 @@ def video_table(scores: pa.Table, thresholds: Mapping[str, Any] = DEFAULT_THRESH
     Returns:
         Columns `model dataset method compression name split label family group`, `faces` (count), `prob` (mean over the
         faces, null without a face), `fraction` (of the faces with prob > frame, null without a face), `verdict` (fake,
-        real or undecided).
+        real or undecided), `mri` (mean brightness of the faces' MRIs, null if the model draws none).
     """
     codes, first = group_codes(scores, ("model", *VIDEO))
     face = scores["frame"].to_numpy() >= 0
@@ -57,6 +57,10 @@ def video_table(scores: pa.Table, thresholds: Mapping[str, Any] = DEFAULT_THRESH
     total = np.bincount(codes[face], weights=probs[face], minlength=videos)
     none = faces == 0
     divisor = np.maximum(faces, 1)
+    brightness = scores[MRI.name].to_numpy()  # NaN = null
+    drawn = ~np.isnan(brightness)
+    mris = np.bincount(codes[drawn], minlength=videos)
+    bright = np.bincount(codes[drawn], weights=brightness[drawn], minlength=videos) / np.maximum(mris, 1)
     verdict = np.where(none, "undecided", np.where(enough(called, faces, thresholds["fraction"]), "fake", "real"))
     table = scores.take(first).select(["model", *VIDEO, "split", "label", *OPTIONAL.names])
     for name, column in {
@@ -64,6 +68,7 @@ def video_table(scores: pa.Table, thresholds: Mapping[str, Any] = DEFAULT_THRESH
         "prob": pa.array(np.clip(total / divisor, 0, 1), mask=none),  # a sum of ones may be rounded up
         "fraction": pa.array(called / divisor, mask=none),
         "verdict": pa.array(verdict.tolist(), pa.string()),
+        MRI.name: pa.array(np.clip(bright, 0, 1), mask=mris == 0),
     }.items():
         table = table.append_column(name, column)
     return table.sort_by([(name, "ascending") for name in ("model", *VIDEO)])

@@ -19,7 +19,7 @@ from mrigan.engine.distributed import choose_device
 from mrigan.engine.seeding import seed_of
 from mrigan.errors import InputError
 from mrigan.evaluation.robustness import CLEAN, SCHEMA, write_robustness
-from mrigan.evaluation.schema import OPTIONAL, VIDEO
+from mrigan.evaluation.schema import MRI, OPTIONAL, VIDEO
 from mrigan.imaging.arrays import resize
 from mrigan.imaging.corruptions import CORRUPTIONS, corrupt
 from mrigan.models.bundle import Bundle, load_bundle
@@ -96,6 +96,7 @@ def _identity(bundles: Mapping[str, Bundle], shards: ShardSet, faces: int, devic
     return {
         "mrigan": __version__,
         "models": {name: given(bundle.card)["files"] for name, bundle in bundles.items()},
+        "columns": SCHEMA.names,
         "shards": shards.hash,
         "split": shards.split,
         "faces": faces,
@@ -162,7 +163,8 @@ def _scores(shards: ShardSet, ids: np.ndarray, faces: list[np.ndarray], bundle: 
     names, at = (*VIDEO, "split", "person", "frame", "time", *OPTIONAL.names), pa.array(ids)
     columns = {name: shards.rows[name].take(at).combine_chunks() for name in names}
     labels = np.asarray(shards.labels)[ids]
-    return columns | {"label": labels, "logit": logits.numpy(), "prob": logits.sigmoid().numpy()}
+    scored = {"logit": logits.numpy(), "prob": logits.sigmoid().numpy(), MRI.name: [None] * len(ids)}
+    return columns | {"label": labels, **scored}
 
 
 def _labelled(columns: dict[str, Any], **labels: Any) -> pa.Table:

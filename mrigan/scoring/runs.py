@@ -13,6 +13,7 @@ from mrigan.models.bundle import Bundle
 from mrigan.tracking import Run
 
 REPORT = ("index.html", "metrics.json")
+ACROSS = (("originals", "all"), ("originals", "macro"), ("cross_auc", "within"), ("cross_auc", "across"))
 PATIENCE = 5.0  # seconds for a store that fails: the report is there without it
 
 
@@ -46,6 +47,8 @@ def track_evaluation(
             run.log_metrics({f"threshold/{key}": thresholds[key] for key in ("frame", "fraction")}, step=0)
             run.log_metrics({f"{level}/{key}": value for level in ("frame", "video")
                              for key, value in _numbers(result[level])}, step=0)  # fmt: skip
+            run.log_metrics({f"{part}/{row}/{key}": value for part, row in ACROSS
+                             for key, value in _numbers((result[part] or {}).get(row) or {})}, step=0)  # fmt: skip
             for file in REPORT:
                 run.log_artifact(out / file)
 

@@ -74,7 +74,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def test_the_report_is_complete(report, scores):
     pictures = {f"figures/{split}-{name}.png" for split in ("val", "test") for name in FIGURES}
-    names = ("table-1", "table-2", "sources", "rules", "data-sets")
+    names = ("table-1", "table-2", "sources", "rules", "data-sets", "cross-auc")
     tables = {f"tables/{split}/{n}.csv" for split in ("val", "test") for n in names}
     assert set(_files(report)) == {"scores.parquet", "metrics.json", "index.html"} | pictures | tables
     for name in pictures:

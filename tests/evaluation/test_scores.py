@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mrigan.errors import InputError
-from mrigan.evaluation import SCORES_SCHEMA, check_scores, read_scores, write_scores
+from mrigan.evaluation import SCORES_SCHEMA, check_scores, read_scores, video_table, write_scores
 from tests.evaluation.tables import random_table, table, video
 
 GOOD = video("a.mp4", 0, [0.1, 0.2]) + video("b.mp4", 1, [0.8, 0.9]) + video("c.mp4", 1, [])
@@ -40,6 +40,21 @@ def test_dictionary_columns_and_other_widths_are_taken():
     narrow = scores.set_column(0, "dataset", scores["dataset"].dictionary_encode())
     narrow = narrow.set_column(8, "label", scores["label"].cast(pa.int64())).append_column("more", scores["name"])
     assert check_scores(narrow).equals(scores)
+
+
+def test_the_brightness_of_mris_is_optional_and_checked(tmp_path):
+    bright = pa.array([0.1, None, 0.0, 1.0, None])
+    write_scores(table(GOOD), tmp_path / "older.parquet")
+    assert read_scores(tmp_path / "older.parquet")["mri"].null_count == len(GOOD)
+    scores = check_scores(table(GOOD).append_column("mri", bright))
+    assert scores["mri"].to_pylist() == bright.to_pylist()
+    pyarrow.csv.write_csv(scores, tmp_path / "scores.csv")
+    assert read_scores(tmp_path / "scores.csv").equals(scores)
+    videos = video_table(scores)
+    assert videos["mri"].to_pylist() == [0.1, 0.5, None]  # of the faces that have one
+    for wrong, says in ((1.2, "within 0..1"), (float("nan"), "is NaN")):
+        with pytest.raises(InputError, match=f"row 2.*mri .*{says}"):
+            check_scores(table(GOOD).append_column("mri", pa.array([0.1, None, wrong, 1.0, None])))
 
 
 def test_the_order_of_rows_does_not_matter():
