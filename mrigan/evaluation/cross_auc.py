@@ -20,6 +20,7 @@ SOURCE = ("dataset", "compression")
 WITHIN, ACROSS = "within", "across"
 Source = tuple[str, str]
 Rows = np.ndarray
+Cells = dict[tuple[Source, Source], Rows]
 
 
 def cross_auc(videos: pa.Table) -> dict[str, Any] | None:
@@ -35,21 +36,21 @@ def cross_auc(videos: pa.Table) -> dict[str, Any] | None:
         those of two, with `auc`, `interval` and `cells`, their number; `within` is None if there is no such cell.
     """
     judged = videos.filter(pc.greater(videos["faces"], 0))
-    sources = list(zip(*(judged[name].to_pylist() for name in SOURCE), strict=True))
+    sources: list[Any] = list(zip(*(judged[name].to_pylist() for name in SOURCE), strict=True))
     fake = judged["label"].to_numpy().astype(bool)
     of_source = {source: np.array([other == source for other in sources]) for source in sorted(set(sources))}
     reals = {source: np.flatnonzero(rows & ~fake) for source, rows in of_source.items() if (rows & ~fake).any()}
     fakes = {source: np.flatnonzero(rows & fake) for source, rows in of_source.items() if (rows & fake).any()}
-    cells = {(a, b): np.concatenate([reals[a], fakes[b]]) for a in reals for b in fakes}
+    cells: Cells = {(a, b): np.concatenate([reals[a], fakes[b]]) for a in reals for b in fakes}
     if all(a == b for a, b in cells):
         return None
     kind = kind_of_clusters(judged)
     codes = clusters_of(judged, kind)
     families = {(a, b): min(len(np.unique(codes[rows])) for rows in (reals[a], fakes[b])) for a, b in cells}
     every = min(len(np.unique(codes[rows])) for rows in (fake, ~fake))
-    units = dict.fromkeys([*cells, WITHIN, ACROSS], 0)
-    if kind != UNKNOWN:
-        units = {**families, WITHIN: every, ACROSS: every}
+    units: dict[Any, int] = {**families, WITHIN: every, ACROSS: every}
+    if kind == UNKNOWN:
+        units = dict.fromkeys(units, 0)
     estimates = estimate(_metrics(judged, cells), codes, units, bounded=units.keys())
 
     def described(source: Source, rows: Rows) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def cross_auc(videos: pa.Table) -> dict[str, Any] | None:
     }
 
 
-def _metrics(videos: pa.Table, cells: dict[tuple[Source, Source], Rows]) -> Metrics:
+def _metrics(videos: pa.Table, cells: Cells) -> Metrics:
     """The AUC of every cell, and the two means, from the weights of the videos."""
     fake, score = videos["label"].to_numpy(), videos["prob"].to_numpy()
     rankings = {key: Ranking(fake[rows], score[rows]) for key, rows in cells.items()}

@@ -50,7 +50,8 @@ def against_originals(videos: pa.Table) -> dict[str, Any] | None:
     if not len(pairs.fake):
         return None
     used, rows = np.unique(np.concatenate([pairs.fake, pairs.original]), return_inverse=True)
-    paired, pairs = judged.take(pa.array(used)), Pairs(*np.split(rows, 2), pairs.share)
+    fakes, originals = np.split(rows, 2)
+    paired, pairs = judged.take(pa.array(used)), Pairs(fakes, originals, pairs.share)
     kind = kind_of_clusters(paired)
     codes = clusters_of(paired, kind)
     names = list(zip(*(paired[name].to_pylist() for name in SET), strict=True))
@@ -62,7 +63,7 @@ def against_originals(videos: pa.Table) -> dict[str, Any] | None:
     parts[ALL] = pairs
     units = {key: _clusters(part, codes) for key, part in parts.items()} | {MACRO: _clusters(pairs, codes)}
     metrics = _metrics(paired, parts)
-    keys = metrics(np.ones((1, paired.num_rows))).keys()
+    keys: list[Any] = list(metrics(np.ones((1, paired.num_rows))))
     estimates = estimate(
         metrics,
         codes,
@@ -72,7 +73,7 @@ def against_originals(videos: pa.Table) -> dict[str, Any] | None:
     )
 
     def row(key: Any, part: Pairs) -> dict[str, Any]:
-        of_key = {name: found for (name, other), found in estimates.items() if other == key}
+        of_key = {name: estimates[name, other] for name, other in keys if other == key}
         named = dict(zip(SET, key if key in sets else ("", "", key), strict=True))
         return {**named, "fakes": len(np.unique(part.fake)), "families": units[key], **_figures(of_key)}
 
@@ -121,7 +122,7 @@ def _metrics(videos: pa.Table, parts: dict[Any, Pairs]) -> Metrics:
             if prefix:
                 bright = [divide(of_pair @ values, of_pair.sum(-1)) for values in (fake, original)]
                 found["mri_fake", key], found["mri_original", key] = bright
-                found["mri_ratio", key] = divide(*bright)
+                found["mri_ratio", key] = divide(bright[0], bright[1])
         for name in dict.fromkeys(name for name, _ in found):
             found[name, MACRO] = mean_of_sets(np.stack([found[name, key] for key in parts if key != ALL], axis=-1))
         if "mri_" in scores:  # a mean of ratios would be that of the set with the darkest originals

@@ -12,7 +12,7 @@ import torch
 
 from mrigan.data import ShardSet, eval_batches
 from mrigan.engine.distributed import choose_device
-from mrigan.evaluation.schema import CHECKED, OPTIONAL, VIDEO
+from mrigan.evaluation.schema import CHECKED, MRI, OPTIONAL, VIDEO
 from mrigan.evaluation.scores import check_scores
 from mrigan.models import Bundle
 from mrigan.progress import bar
@@ -47,8 +47,10 @@ def score_shards(
     """
     chosen = choose_device("auto") if device == "auto" else torch.device(device)
     ids = np.arange(len(shards))
-    logits, _ = score_faces(bundle.to(chosen), shards, ids, batch_size=batch_size, workers=workers, progress=progress)
-    return scores_table(shards, logits, model)
+    logits, mris = score_faces(
+        bundle.to(chosen), shards, ids, batch_size=batch_size, workers=workers, progress=progress
+    )
+    return scores_table(shards, logits, model, mris)
 
 
 def score_faces(
@@ -78,14 +80,16 @@ def score_faces(
     return torch.cat(logits), None if mris[0] is None else torch.cat(mris)
 
 
-def scores_table(shards: ShardSet, logits: torch.Tensor, model: str) -> pa.Table:
-    """The scores table of a whole split: `logits` (N,) of all samples of `shards` in order, and its faceless videos."""
+def scores_table(shards: ShardSet, logits: torch.Tensor, model: str, mris: torch.Tensor | None = None) -> pa.Table:
+    """The scores table of a whole split: `logits` (N,) of all samples of `shards` in order, the means `mris` (N,) of
+    their MRIs, and its faceless videos."""
     wide = logits.double()
     columns = {name: shards.rows[name] for name in (*VIDEO, "split", "person", "frame", "time", *OPTIONAL.names)}
     columns |= {
         "label": pa.array(shards.labels),
         "logit": pa.array(wide.numpy()),
         "prob": pa.array(wide.sigmoid().numpy()),
+        MRI.name: pa.array([None] * len(shards), MRI.type) if mris is None else pa.array(mris.double().numpy()),
     }
     scored = pa.table(columns)
     table = pa.concat_tables([scored, _faceless(shards)], promote_options="permissive")
@@ -106,6 +110,6 @@ def _faceless(shards: ShardSet) -> pa.Table:
                 label = int(row["label"] == "fake")
                 known_of = {name: row[name] for name in (*VIDEO, *OPTIONAL.names)}
                 found[video] = known_of | {"split": shards.split, "label": label}
-    blank = {"person": -1, "frame": -1, "time": None, "logit": None, "prob": None}
+    blank = {"person": -1, "frame": -1, "time": None, "logit": None, "prob": None, MRI.name: None}
     schema = pa.schema([field for field in CHECKED if field.name != "model"])
     return pa.Table.from_pylist([row | blank for _, row in sorted(found.items())], schema=schema)

@@ -113,11 +113,14 @@ def test_every_face_is_scored_by_both_models(report, models, shards):
         mine = {(r["method"], r["name"], r["frame"]): r for r in rows if r["model"] == name and r["frame"] >= 0}
         assert len(mine) == 20
         near = 0.05 * logits.std().item()  # untrained, it tells faces apart by little, but by more than rounding
-        keys = zip(*(opened.rows[c].to_pylist() for c in ("method", "name", "frame")), strict=True)
+        keys = list(zip(*(opened.rows[c].to_pylist() for c in ("method", "name", "frame")), strict=True))
         for key, logit in zip(keys, logits.tolist(), strict=True):
             assert mine[key]["logit"] == pytest.approx(logit, abs=near)
             assert mine[key]["prob"] == pytest.approx(1 / (1 + np.exp(-mine[key]["logit"])), abs=1e-12)
             assert mine[key]["label"] == (key[0] != "original")
+        means = load_bundle(path).score_with_mri(faces)[1]
+        drawn = [mine[key]["mri"] for key in keys]
+        assert drawn == ([None] * 20 if name == "face" else pytest.approx(means.tolist(), abs=0.02))
 
 
 def test_videos_without_a_face_are_in_the_coverage_and_left_out_ones_are_named(report):
