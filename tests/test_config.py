@@ -16,6 +16,7 @@ from mrigan.config import (
     load_config,
     to_dict,
 )
+from mrigan.config.pose import PoseConfig
 from mrigan.errors import ConfigError
 
 SHIPPED = config_path("gan/cpu-smoke.yaml").parents[1]
@@ -93,7 +94,7 @@ def test_a_setting_in_the_place_of_the_config_is_called_one() -> None:
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.rglob("*.yaml")), ids=lambda p: str(p.relative_to(SHIPPED)))
 def test_every_shipped_config_is_valid(path: Path) -> None:
-    schemas = {"gan": GanConfig, "detector": DetectorConfig, "shards": ShardsConfig}
+    schemas = {"gan": GanConfig, "detector": DetectorConfig, "pose": PoseConfig, "shards": ShardsConfig}
     schema = schemas.get(path.parent.name)
     if schema is None:
         pytest.fail(f"{path}: no schema reads this folder")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mrigan.terminal import echo, say
 from mrigan.training.tasks import TASKS
 
 app = typer.Typer(
@@ -26,7 +27,9 @@ NewOption = Annotated[bool, typer.Option("--new", help="Start a new run; an earl
 RegisterOption = Annotated[
     bool, typer.Option("--register", help="Register the model even if it is not better than chance on validation.")
 ]
-DryOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan, do one step, and write no files.")]
+DryOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan, do one step if there are any, write no files.")
+]
 
 
 def _command(name: str, registers: bool) -> Callable[..., None]:
@@ -57,3 +60,22 @@ for _name, _entry in TASKS.items():
         "command continues."
     )
     app.command(_name, help=_help)(_command(_name, _entry.registers))
+
+
+@app.command("pose", help="Fit the classifier of head poses to a set with landmarks. It has no steps.")
+def train_pose(
+    config: ConfigArgument, overrides: OverrideArgument = None, new: NewOption = False, dry: DryOption = False
+) -> None:
+    from mrigan.config import load_config
+    from mrigan.config.pose import PoseConfig
+
+    settings = load_config(PoseConfig, config, overrides)
+    from mrigan.pose import train as pose
+    from mrigan.training.launch import show_log
+
+    if dry:
+        for line in pose.PoseData.open(settings).lines(settings):
+            echo(line)
+        return
+    show_log()
+    say(f"finished: {pose.train_pose(settings, new)}")

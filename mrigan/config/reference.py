@@ -16,11 +16,12 @@ from typing import Any, get_args, get_origin
 
 import yaml
 
+from mrigan.config.pose import PoseConfig
 from mrigan.config.shards import ShardsConfig
 from mrigan.config.training import DetectorConfig, GanConfig, MapConfig
 from mrigan.config.typed import flatten, leaves, to_dict
 
-TRAININGS: dict[str, Any] = {"gan": GanConfig, "detector": DetectorConfig, "map": MapConfig}
+TRAININGS: dict[str, Any] = {"gan": GanConfig, "detector": DetectorConfig, "map": MapConfig, "pose": PoseConfig}
 SCHEMAS: dict[str, Any] = {**TRAININGS, "shards": ShardsConfig}
 KINDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 HEAD = """# Every setting
@@ -31,7 +32,7 @@ these keys; `extends:` reads another file first. The command line can set every 
 `mrigan config show gan/paper.yaml` prints the resulting values, each with its origin.
 """
 TRAINING = """
-## Trainings: `mrigan train gan`, `mrigan train detector`, `mrigan train map`
+## Trainings: `mrigan train gan`, `mrigan train detector`, `mrigan train map`, `mrigan train pose`
 
 **May change**: whether a run continues with another value after it has saved a checkpoint. If not, `--new` starts a
 new run.

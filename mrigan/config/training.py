@@ -143,17 +143,23 @@ class GanEvalConfig(EvalConfig):
 
 
 @dataclass
-class TrackingConfig:
+class MlflowConfig:
+    """How a run is sent to MLflow."""
+
     enabled: bool = True  # send the run to MLflow; metrics.jsonl and the log are always written
     uri: str = ""  # empty = MLFLOW_TRACKING_URI, or sqlite:///mlflow.db
     experiment: str = "mrigan"  # the experiment in MLflow
+    # If MLflow fails: buffer = keep the log in run.dir and send it later; stop = end the training; off = stop logging
+    on_failure: str = choice("buffer", "stop", "off")
+    patience: float = at_least(0, 30.0)  # s to retry a failing store at the end of a run, and before stop or off acts
+
+
+@dataclass
+class TrackingConfig(MlflowConfig):
     log_every: int = at_least(1, 10)  # steps between two lines of the log
     system_every: float = at_least(0, 30.0)  # minimum seconds between two measurements of the nodes; 0 = never
     register: bool = True  # add the finished detector to the model registry, if it is better than chance
     register_anyway: bool = False  # …also if validation does not show that (`--register`)
-    # If MLflow fails: buffer = keep the log in run.dir and send it later; stop = end the training; off = stop logging
-    on_failure: str = choice("buffer", "stop", "off")
-    patience: float = at_least(0, 30.0)  # s to retry a failing store at the end of a run, and before stop or off acts
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -74,8 +75,11 @@ class PoseSvm:
         return dumps(self.pipeline)
 
     @classmethod
-    def load(cls, path: str | Path) -> PoseSvm:
+    def load(cls, path: str | Path, sha256: str = "") -> PoseSvm:
         """Read a stored classifier. Nothing in it is executed.
+
+        Args:
+            sha256: of the file's bytes; "" = any.
 
         Raises:
             ModelError: it is missing, damaged, holds other types than `TRUSTED_TYPES`, or is no classifier of pose
@@ -84,6 +88,8 @@ class PoseSvm:
         try:
             with open_regular(path, MAX_BYTES) as file:
                 data = file.read()
+            if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+                raise ValueError("it is not the file that model.json was written for: damaged, or replaced")
             _check_types(data)
             from skops.io import loads
 

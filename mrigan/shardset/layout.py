@@ -7,11 +7,12 @@ faces/<key>.parquet              detections, reused by every later build
 <split>-<label>-NNNNNN-P.tar     P = 1, 2 ...: the rest of a unit that gave more than one shard may hold
 units/<split>-NNNNNN.parquet     all rows of a unit, and its done marker .json, written last
 samples.parquet, manifest.json   all rows in plan order and the totals, once every unit is done
+landmarks/<source>/<unit>.parquet   landmarks that were found later; see `mrigan.shardset.landmarks`
 log/<split>-NNNNNN.json          when and where a unit was built, or why not; everything that varies between builds
 
-All files but the log are bound: each JSON file has a checksum of its own values; plan.json has the SHA-256 of
-plan.parquet, a marker those of its table and its shards, the manifest that of samples.parquet and of all markers.
-inputs.parquet names its plan and has a checksum of its rows, as each table of detections has.
+All files but the log and the landmarks are bound: each JSON file has a checksum of its own values; plan.json has the
+SHA-256 of plan.parquet, a marker those of its table and its shards, the manifest that of samples.parquet and of all
+markers. inputs.parquet names its plan and has a checksum of its rows, as each table of detections has.
 """
 
 from __future__ import annotations
@@ -91,6 +92,9 @@ class Layout:
 
     def unit_log(self, unit: str) -> Path:
         return self.log / f"{unit}.json"
+
+    def unit_landmarks(self, source: str, unit: str) -> Path:
+        return self.root / "landmarks" / source / f"{unit}.parquet"
 
     def shard(self, name: str) -> Path:
         return self.root / name

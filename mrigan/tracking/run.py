@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from mrigan import __version__
-from mrigan.config import TrackingConfig, flatten
+from mrigan.config import MlflowConfig, flatten
 from mrigan.errors import TrackingError
 from mrigan.files import write_json
 from mrigan.tracking.earlier import QUEUE, take_over
@@ -51,12 +51,12 @@ class Run:
         self._events = LineLog(self.folder / EVENTS) if self.folder else None
         self._mirror: Mirror | None = None
         self._id = self._failure = ""
-        self._config = TrackingConfig()
+        self._config = MlflowConfig()
         self._request_stop: Callable[[], None] = lambda: None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
-    def start(cls, config: TrackingConfig, run_name: str, *, folder: Path | None = None, **about: Any) -> Run:
+    def start(cls, config: MlflowConfig, run_name: str, *, folder: Path | None = None, **about: Any) -> Run:
         """A run with a mirror, for what is no training.
 
         Args:
@@ -73,7 +73,7 @@ class Run:
 
     def mirror(
         self,
-        config: TrackingConfig,
+        config: MlflowConfig,
         run_name: str,
         run_id: str | None = None,
         params: Mapping[str, Any] | None = None,

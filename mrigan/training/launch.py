@@ -64,7 +64,7 @@ def _launch(
         find_ranks(os.environ)
         settle()
         rank = int(os.environ.get("RANK", "0"))
-        _show_log(rank)
+        show_log(rank)
         folder = _train(name, config, overrides, new, dry, callbacks=callbacks)
     except Stopped as stopped:
         if rank == 0:
@@ -95,7 +95,8 @@ def _train(
     return train(name, settings, new, callbacks)
 
 
-def _show_log(rank: int) -> None:
+def show_log(rank: int = 0) -> None:
+    """Show what a training logs on stderr; of ranks above 0 only warnings."""
     logging.basicConfig(  # noqa: TID251 (with our handler)
         level=logging.INFO if rank == 0 else logging.WARNING,
         handlers=[log_handler(f"%(asctime)s rank {rank} %(levelname)s %(message)s")],

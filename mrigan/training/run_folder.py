@@ -62,11 +62,11 @@ class RunFolder:
         self._status = threading.Lock()  # the thread that writes checkpoints updates the status too
         self._warned = False  # about a damaged status.json
 
-    def open(self, config: TrainingConfig, depends: dict[str, Any], new: bool) -> None:
+    def open(self, config: Any, depends: dict[str, Any], new: bool) -> None:
         """Lock the folder, and check that it belongs to this run or is new.
 
         Args:
-            config: the resolved config.
+            config: the resolved config, a dataclass.
             depends: other dependencies of the weights: kind of run, data hash, the generator's hash.
             new: start a new run; an earlier run is moved to `<dir>.old-N`, never deleted.
 
@@ -176,14 +176,14 @@ class RunFolder:
         self.path.mkdir()
         self._acquire()
 
-    def _same(self, config: TrainingConfig, depends: dict[str, Any]) -> bool:
+    def _same(self, config: Any, depends: dict[str, Any]) -> bool:
         try:
             self.compare(config, depends)
         except CheckpointError:
             return False
         return True
 
-    def compare(self, config: TrainingConfig, depends: dict[str, Any]) -> None:
+    def compare(self, config: Any, depends: dict[str, Any]) -> None:
         """Raise CheckpointError if the run in the folder has other settings; only reads."""
         refused, allowed = resume.changes(self.config(), config)
         refused += differences(self._read("run.json"), depends)
@@ -196,7 +196,7 @@ class RunFolder:
         for line in allowed:
             log.info("changed since the last start: %s", line)
 
-    def check_origin(self, checkpoint: Checkpoint, config: TrainingConfig, depends: dict[str, Any]) -> None:
+    def check_origin(self, checkpoint: Checkpoint, config: Any, depends: dict[str, Any]) -> None:
         """Raise CheckpointError if a checkpoint has other settings than the run: one of the two was replaced."""
         refused, _ = resume.changes(checkpoint.state["config"], config)
         refused += differences(checkpoint.state["depends"], depends)

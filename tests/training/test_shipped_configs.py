@@ -9,11 +9,12 @@ import pytest
 
 from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, load_config
 from mrigan.config.engines import ENGINES
+from mrigan.config.pose import PoseConfig
 from mrigan.engine.zero import deepspeed_settings
 from mrigan.training.launch import launch
 from tests.conftest import ROOT
 
-SCHEMAS = {"gan": GanConfig, "detector": DetectorConfig, "shards": ShardsConfig}
+SCHEMAS = {"gan": GanConfig, "detector": DetectorConfig, "pose": PoseConfig, "shards": ShardsConfig}
 ALL = sorted(path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").rglob("*.yaml"))
 
 
