@@ -8,14 +8,15 @@ are the same numbers), and maxima are taken of shifted views. The tests hold it 
 **The same faces on every processor.** Convolutions in float32 differ in their last bits between processors and between
 sizes of a batch. So only the choice among candidates rests on them, by probabilities rounded to what float32 can tell
 apart. What the chosen ones hand on (how their corners move, and in the end box, points and probability) is computed
-again in float64, whose last bits are far below the grid that detections are rounded to. What remains is a choice
-between two candidates whose logits differ by less than about 1e-5: less than one frame in 10,000.
+again in float64, whose last bits are far below the grid that detections are rounded to. A candidate that the next
+network rejects needs that only where the last bits could decide which whole pixels the network is shown (`_sure`). What
+remains is a choice between two candidates whose logits differ by less than about 1e-5: less than one frame in 10,000.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -31,8 +32,12 @@ CELL, STRIDE = 12, 2  # px of a level: what the P-Net looks at, and its step
 CHUNK = 512  # candidates in one pass of R- or O-Net on a GPU
 IN_CACHE = 18_432  # px of candidates in one pass on a CPU: 32 of the R-Net's, 8 of the O-Net's
 EXACT_IN_CACHE = 8  # candidates in one pass in float64 on a CPU
+DOUBT = 3e-5  # of a box's side: more than float32 puts a corner elsewhere; at most 3e-7 in 500 pictures of 90 clips
 ROUNDING = 1e-3  # how far below the threshold's logit a cell is still looked at closely
 STRIP = 26_000  # px of a level's rows in one pass of the P-Net on a CPU: what it makes of them stays in a core's cache
+
+
+Exact = Callable[[Tensor], Tensor]  # the square boxes (n, 5) of candidates at these places (n,), by float64
 
 
 class Cascade:
@@ -50,6 +55,7 @@ class Cascade:
         self.exact_pnet, self.exact_rnet, self.exact_onet = (copy.deepcopy(net).double() for net in nets)
         head = self.pnet.conv4_1  # of 1 × 1 px: a product of matrices is faster than a convolution
         self.head = weight, bias = head.weight.flatten(1).detach(), head.bias.detach()
+        self.corners = self.pnet.conv4_2.weight.flatten(1).detach(), self.pnet.conv4_2.bias.detach()
         self.contrast = (weight[1:] - weight[:1], bias[1:] - bias[:1])  # the logit of being a face
         self.odds = float(torch.tensor(thresholds[0], dtype=torch.float64).logit()) - ROUNDING
         self.min_face, self.thresholds, self.factor = min_face, thresholds, factor
@@ -69,20 +75,21 @@ class Cascade:
         """
         size = int(images.shape[2]), int(images.shape[1])
         table = summed(images)
-        boxes, owner = self._propose(table, size)
+        boxes, owner, exact = self._propose(table, size)
         if len(boxes):
-            boxes, owner = self._refine(table, boxes, owner, size)
+            boxes, owner, exact = self._refine(table, boxes, owner, exact, size)
         points = boxes.new_zeros(len(boxes), 5, 2)
         if len(boxes):
-            boxes, owner, points = self._place(table, boxes, owner, size)
+            boxes, owner, points = self._place(table, boxes, owner, exact, size)
         where = owner.cpu().numpy()
         found, five = boxes.cpu().numpy(), points.cpu().numpy()
         return [(found[where == i], five[where == i]) for i in range(len(images))]
 
-    def _propose(self, table: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """The P-Net's candidates, square (n, 5), and the picture of each."""
+    def _propose(self, table: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Exact]:
+        """The P-Net's candidates, square (n, 5), the picture of each, and what computes some of them exactly."""
         width, height = size
         found: list[Tensor] = []
+        moves: list[Tensor] = []
         owners: list[Tensor] = []
         views: list[Tensor] = []
         beyonds: list[Tensor] = []
@@ -91,11 +98,12 @@ class Cascade:
         side = min(width, height) * scale
         while side >= CELL:
             level = averages(table, int(height * scale + 1), int(width * scale + 1), short)
-            owner, cell, score = self._level(level)
+            owner, cell, score, move = self._level(level)
             near, far = ((cell + 1) / scale).floor(), ((cell + CELL) / scale).floor()
             boxes = torch.cat([near.double(), far.double(), score[:, None]], 1)
             kept = _nms(boxes, owner, 0.5)
             found.append(boxes[kept])
+            moves.append(move[kept])
             owners.append(owner[kept])
             for parts, part in zip((views, beyonds), _seen(level, owner[kept], cell[kept].long()), strict=True):
                 parts.append(part)
@@ -103,62 +111,72 @@ class Cascade:
             side *= self.factor
         boxes, owner = torch.cat(found), torch.cat(owners)
         kept = _nms(boxes, owner, 0.7)
-        boxes = boxes[kept]
-        move = self._moves(torch.cat(views)[kept], torch.cat(beyonds)[kept])
-        span = (boxes[:, 2:4] - boxes[:, :2]).repeat(1, 2)
-        return _square(torch.cat([boxes[:, :4] + move * span, boxes[:, 4:]], 1)), owner[kept]
+        boxes, owner, view, beyond = boxes[kept], owner[kept], torch.cat(views)[kept], torch.cat(beyonds)[kept]
 
-    def _level(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def exact(which: Tensor) -> Tensor:
+            return _square(_moved(boxes[which], self._moves(view[which], beyond[which]), last=0))
+
+        return _sure(_square(_moved(boxes, torch.cat(moves)[kept], last=0)), exact), owner, exact
+
+    def _level(self, x: Tensor) -> tuple[Tensor, ...]:
         """The P-Net's candidates on one level of the pyramid, of n cells that pass its threshold.
 
         Returns:
-            The picture of each (n,), its corner in px of the level (n, 2), and its probability (n,).
+            The picture of each (n,), its corner in px of the level (n, 2), its probability (n,), and roughly how the
+            corners of its box should move (n, 4).
         """
         step = x.shape[2]
         if x.device.type == "cpu":
             step = max(STRIP // x.shape[3] // STRIDE, CELL) * STRIDE
         tops = range(0, x.shape[2] - CELL + STRIDE, step)
         parts = [self._strip(x[:, :, top : top + step + CELL - STRIDE], top) for top in tops]
-        return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))  # type: ignore[return-value]
+        return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
 
-    def _strip(self, x: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _strip(self, x: Tensor, top: int) -> tuple[Tensor, ...]:
         """`_level` of the rows of a level from `top` on. What few cells need is computed for few."""
         features = _features(self.pnet, x)
         hopeful = linear(features, *self.contrast).squeeze(-1) >= self.odds
         owner, row, column = hopeful.nonzero(as_tuple=True)
-        score = _probability(linear(features[owner, row, column], *self.head))
+        seen = features[owner, row, column]
+        score = _probability(linear(seen, *self.head))
         good = score >= self.thresholds[0]
         cell = torch.stack([column[good], row[good] + top // STRIDE], 1).float() * STRIDE
-        return owner[good], cell, score[good]
+        return owner[good], cell, score[good], linear(seen[good], *self.corners)
 
     def _moves(self, seen: Tensor, beyond: Tensor) -> Tensor:
-        """How the corners of the boxes of n cells should move, (n, 4) float64, from what `_seen` gives of them."""
+        """How the corners of the boxes of n cells should move exactly, (n, 4) float64; `_seen` gives what is taken."""
         net = self.exact_pnet
         x = _layer(net, 1, seen.double()).masked_fill(beyond[:, None], -torch.inf)
         x = _layer(net, 3, _layer(net, 2, _pooled(x, 2)))
         return linear(x.flatten(1), net.conv4_2.weight.flatten(1), net.conv4_2.bias)
 
-    def _refine(self, table: Tensor, boxes: Tensor, owner: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """What the R-Net lets pass: square boxes (n, 5), their corners moved, and their pictures."""
+    def _refine(self, table: Tensor, boxes: Tensor, owner: Tensor, exact: Exact,
+                size: tuple[int, int]) -> tuple[Tensor, Tensor, Exact]:  # fmt: skip
+        """What the R-Net lets pass: square boxes (n, 5), their corners moved, and the rest as of `_propose`."""
         pictures = crops(table, boxes, owner, size, 24)
-        _, logits = _in_chunks(self.rnet, _rnet, pictures)
+        move, logits = _in_chunks(self.rnet, _rnet, pictures)
         score = _probability(logits)
         good = (score > self.thresholds[1]).nonzero().squeeze(1)
-        boxes = torch.cat([boxes[:, :4], score[:, None]], 1)
-        kept = good[_nms(boxes[good], owner[good], 0.7)]
-        move, _ = _exactly(self.exact_rnet, _rnet, pictures[kept])
-        return _square(_moved(boxes[kept], move)), owner[kept]
+        boxes = torch.cat([exact(good)[:, :4], score[good, None]], 1)
+        kept = _nms(boxes, owner[good], 0.7)
+        boxes, good = boxes[kept], good[kept]
+        pictures = pictures[good]
 
-    def _place(
-        self, table: Tensor, boxes: Tensor, owner: Tensor, size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        def exact_too(which: Tensor) -> Tensor:
+            return _square(_moved(boxes[which], next(iter(_exactly(self.exact_rnet, _rnet, pictures[which])))))
+
+        return _sure(_square(_moved(boxes, move[good])), exact_too), owner[good], exact_too
+
+    def _place(self, table: Tensor, boxes: Tensor, owner: Tensor, exact: Exact,
+               size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """What the O-Net lets pass: boxes (n, 5), their pictures, and points (n, 5, 2)."""
         pictures = crops(table, boxes, owner, size, 48)
         move, _, logits = _in_chunks(self.onet, _onet, pictures)
         score = _probability(logits)
         good = (score > self.thresholds[2]).nonzero().squeeze(1)
-        roughly = _moved(torch.cat([boxes[:, :4], score[:, None]], 1)[good], move[good])
-        kept = good[_nms_of_smaller(roughly, owner[good], 0.7)]
+        boxes, pictures, owner = exact(good), pictures[good], owner[good]
+        roughly = _moved(torch.cat([boxes[:, :4], score[good, None]], 1), move[good])
+        kept = _nms_of_smaller(roughly, owner, 0.7)
         boxes = boxes[kept]
         move, points, logits = _exactly(self.exact_onet, _onet, pictures[kept])
         five = points.view(-1, 2, 5).transpose(1, 2)
@@ -294,9 +312,22 @@ def _pooled(x: Tensor, kernel: int) -> Tensor:
     return x
 
 
-def _moved(boxes: Tensor, move: Tensor) -> Tensor:
-    """Corners moved by parts of the box's width and height."""
-    span = (boxes[:, 2:4] - boxes[:, :2] + 1).repeat(1, 2)
+def _sure(squares: Tensor, exact: Exact) -> Tensor:
+    """Square boxes (n, 5) of rough moves, exact where the rough ones might hold other whole pixels.
+
+    On a GPU all are exact: its float32 may be TF32, and float64 costs next to nothing there.
+    """
+    corners = squares[:, :4]
+    doubtful = (corners - corners.round()).abs() <= DOUBT * (corners[:, 2:3] - corners[:, :1]).abs()
+    which = (doubtful.any(1) | (squares.device.type != "cpu")).nonzero().squeeze(1)
+    if len(which):
+        squares[which] = exact(which)
+    return squares
+
+
+def _moved(boxes: Tensor, move: Tensor, last: int = 1) -> Tensor:
+    """Corners moved by parts of the box's width and height, which are its last px less its first, plus `last`."""
+    span = (boxes[:, 2:4] - boxes[:, :2] + last).repeat(1, 2)
     return torch.cat([boxes[:, :4] + move * span, boxes[:, 4:]], 1)
 
 
