@@ -35,3 +35,11 @@ def face_mesh() -> Path:
         return published_file(FACE_MESH)
     except ModelError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def landmark_pairs(tmp_path_factory: pytest.TempPathFactory, face_mesh: Path) -> Path:
+    """What self-blends are made of: see `write_landmark_pairs`; read-only."""
+    from tests.data.blending import write_landmark_pairs  # here, because most tests need neither torch nor a build
+
+    return write_landmark_pairs(tmp_path_factory.mktemp("self-blends"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 from pathlib import Path
@@ -50,6 +51,23 @@ def test_train_and_judge(sample: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert (run / "model" / "model.json").is_file()
     assert lines[-1].startswith(f"{video}: ")
     assert int(lines[-1].split()[-2]) > 0
+
+
+def test_ablation(landmark_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same call again trains nothing."""
+    quick = ["--set", "model.backbone=test_efficientnet.r160_in1k", "model.weights=random", "model.size=64",
+             "model.hidden=16", "train.batch_size=4", "train.steps=1", "data.workers=0",
+             "tracking.enabled=false"]  # fmt: skip
+    words = ("ablation.py", tmp_path, "--blends", landmark_pairs, "--faces", landmark_pairs,
+             "--only", "1-nothing", "5-real-pairs", *quick)  # fmt: skip
+    lines = run_example(*words, capsys=capsys)
+    report = json.loads((tmp_path / "report" / "metrics.json").read_bytes())
+    assert [result["model"] for result in report["results"]] == ["1-nothing", "5-real-pairs"]
+    assert lines[-1] == f"report: {tmp_path / 'report' / 'index.html'}"
+    models = [tmp_path / step / "model" / "detector.safetensors" for step in ("1-nothing", "5-real-pairs")]
+    before = [model.stat().st_mtime_ns for model in models]
+    assert run_example(*words, capsys=capsys)[-1] == lines[-1]
+    assert [model.stat().st_mtime_ns for model in models] == before
 
 
 def test_own_metric(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,6 +108,7 @@ class OptimConfig:
     weight_decay: float = at_least(0, 0.0)  # adamw: weights shrink by lr times this; adam, sgd: added to the gradient
     schedule: str = choice("constant", "linear", "cosine", added=True)  # how lr falls to 0
     warmup: int = at_least(0, 0, added=True)  # steps in which lr rises from 0
+    decay_from: int = at_least(0, 0, added=True)  # the step at which lr begins to fall; 0 = after the warm-up
     decay_steps: int = at_least(0, 0, added=True)  # the step at which lr reaches 0; linear and cosine need it
     clip: float = at_least(0, 0.0)  # the maximum norm of a network's gradient, for each network alone; 0 = no clipping
 

@@ -112,15 +112,16 @@ def make_optimizer(
 
 
 def check_schedule(optim: OptimConfig) -> None:
-    """Refuse a schedule that does not end after its warm-up.
+    """Refuse a schedule that does not end after it begins.
 
     Raises:
         ConfigError: `optim.decay_steps` is missing or too small.
     """
-    if optim.schedule != "constant" and optim.decay_steps <= optim.warmup:
+    begin = max(optim.warmup, optim.decay_from)
+    if optim.schedule != "constant" and optim.decay_steps <= begin:
         raise ConfigError(
-            f"optim.schedule={optim.schedule} ends at optim.decay_steps={optim.decay_steps}, which is not after the "
-            f"warm-up of {optim.warmup} steps",
+            f"optim.schedule={optim.schedule} ends at optim.decay_steps={optim.decay_steps}, which is not after step "
+            f"{begin}, where the fall begins",
             fix="optim.decay_steps=N, for example the run's number of steps (--dry-run prints it)",
         )
 
@@ -128,12 +129,13 @@ def check_schedule(optim: OptimConfig) -> None:
 def learning_rate(optim: OptimConfig, step: int) -> float:
     """The learning rate of the step after `step` steps; it depends on nothing else, so checkpoints do not store it.
 
-    It rises linearly over the first `optim.warmup` steps. With `linear` and `cosine` it then falls, and is 0 from
-    `optim.decay_steps` on.
+    It rises linearly over the first `optim.warmup` steps. With `linear` and `cosine` it falls from there, or from
+    `optim.decay_from` if that is later, and is 0 from `optim.decay_steps` on.
     """
     if step < optim.warmup:
         return optim.lr * (step + 1) / optim.warmup
     if optim.schedule == "constant":
         return optim.lr
-    left = 1 - min((step - optim.warmup) / (optim.decay_steps - optim.warmup), 1.0)
+    begin = max(optim.warmup, optim.decay_from)
+    left = 1 - min(max(step - begin, 0) / (optim.decay_steps - begin), 1.0)
     return optim.lr * (left if optim.schedule == "linear" else (1 - math.cos(math.pi * left)) / 2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mrigan.catalog import scan_catalog, write_catalog
+from mrigan.config import ShardsConfig, load_config
 from mrigan.data import (
     BlendedShards,
     Loader,
@@ -15,10 +17,26 @@ from mrigan.data import (
     make_loader,
 )
 from mrigan.imaging.degrading import Degradation
+from mrigan.packing import build_shards, plan_shards
+from mrigan.sample import make_sample
 
 SIZE = 96
 MARGIN = 0.3
 CLEAN = PairRecipe(degradation=Degradation(small_prob=0, jpeg_prob=0, h264_prob=0), erase_prob=0)
+
+
+def write_landmark_pairs(root: Path) -> Path:
+    """Shards of invented people with landmarks, and of fakes of them with their MRIs, in all three splits."""
+    make_sample(root / "sample", people=4, seconds=1.0, seed=0)
+    catalog, _ = scan_catalog("dfdc", root / "sample", fractions={"train": 0.5, "val": 0.25, "test": 0.25})
+    write_catalog(catalog, root / "catalog.parquet")
+    config = load_config(
+        ShardsConfig, "shards/self-blend.yaml",
+        ["pack.kind=pairs", f"faces.margin={MARGIN}", "faces.size=160", "faces.every=3"],
+    )  # fmt: skip
+    plan_shards(root / "catalog.parquet", config, root / "shards")
+    build_shards(root / "shards", workers=1)
+    return root / "shards"
 
 
 def opened(folder: Path, recipe: PairRecipe | None = None, share: float = 1.0) -> BlendedShards:

@@ -8,12 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mrigan.catalog import scan_catalog, write_catalog
-from mrigan.config import ShardsConfig, load_config
 from mrigan.data import EpochPlan, ShardSet
-from mrigan.packing import build_shards, plan_shards
-from mrigan.sample import make_sample
-from tests.data.blending import MARGIN
 from tests.data.serving import Serve, Server
 from tests.data.shards import Sample, make_samples, write_shards
 
@@ -28,22 +23,6 @@ def samples() -> list[Sample]:
 def pairs(tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]) -> Path:
     """A finished set of pairs; read-only for the tests that share it."""
     return write_shards(tmp_path_factory.mktemp("shards") / "pairs", samples)
-
-
-@pytest.fixture(scope="session")
-def landmark_pairs(tmp_path_factory: pytest.TempPathFactory, face_mesh: Path) -> Path:
-    """Faces of invented people with landmarks, and fakes of them with their MRIs."""
-    root = tmp_path_factory.mktemp("self-blends")
-    make_sample(root / "sample", people=4, seconds=1.0, seed=0)
-    catalog, _ = scan_catalog("dfdc", root / "sample", fractions={"train": 0.5, "val": 0.25, "test": 0.25})
-    write_catalog(catalog, root / "catalog.parquet")
-    config = load_config(
-        ShardsConfig, "shards/faces.yaml",
-        ["pack.kind=pairs", "faces.landmarks=mesh", f"faces.margin={MARGIN}", "faces.size=160", "faces.every=3"],
-    )  # fmt: skip
-    plan_shards(root / "catalog.parquet", config, root / "shards")
-    build_shards(root / "shards", workers=1)
-    return root / "shards"
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,12 @@ def test_learning_rates_are_those_of_torch(schedule: str) -> None:
     assert rates[:4] == pytest.approx([0.075, 0.15, 0.225, 0.3])
     assert rates[4:15] == pytest.approx(expected, abs=1e-12)
     assert rates[15:] == pytest.approx([0, 0, 0], abs=1e-12)
+    held = OptimConfig(lr=0.3, schedule=schedule, warmup=4, decay_from=20, decay_steps=30)
+    assert [learning_rate(held, step) for step in range(4, 21)] == [0.3] * 17
+    assert [learning_rate(held, step) for step in range(20, 31)] == pytest.approx(expected, abs=1e-12)
     assert learning_rate(OptimConfig(lr=0.3), 10**6) == 0.3
+    with pytest.raises(ConfigError, match="not after step 30"):
+        check_schedule(OptimConfig(schedule=schedule, decay_from=30, decay_steps=30))
     with pytest.raises(ConfigError, match=r"decay_steps=0"):
         check_schedule(OptimConfig(schedule=schedule))
 
