@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,10 @@ from mrigan.cli.fields import with_options
 from mrigan.cli.options import ForceOption
 from mrigan.scoring.options import ScoringOptions
 from mrigan.terminal import echo
+
+if TYPE_CHECKING:
+    from mrigan.config import TrackingConfig
+    from mrigan.evaluation.false_alarms import Gate
 
 
 @with_options
@@ -30,6 +34,16 @@ def evaluate(
         bool, typer.Option("--robustness", help="Score degraded faces: 10 corruptions, 5 severities.")
     ] = False,
     faces: Annotated[int, typer.Option(min=1, help="--robustness: number of faces, rounded to whole videos.")] = 500,
+    false_alarms: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Reals alone: a folder of videos or pictures, or shards; repeatable."),
+    ] = None,
+    max_false_alarms: Annotated[
+        float | None, typer.Option(min=0, max=1, help="--false-alarms: the largest share called fake that passes.")
+    ] = None,
+    max_undecided: Annotated[
+        float | None, typer.Option(min=0, max=1, help="--false-alarms: the largest share undecided that passes.")
+    ] = None,
     track: Annotated[
         bool, typer.Option(help="Log a run per model in MLflow (mlflow.db or MLFLOW_TRACKING_URI).")
     ] = True,
@@ -43,19 +57,33 @@ def evaluate(
     With --robustness: robustness.html, a table and curves. The same command continues an interrupted run.
 
     With --gan and --shards: gan.html, the curves of these trainings and examples of their generators.
+
+    With --false-alarms and --model: false-alarms.html, the shares of real videos of each folder or data set that are
+    called fake, or undecided. Exit code 1 if a share is above --max-false-alarms or --max-undecided.
     """
     from mrigan.config import TrackingConfig
     from mrigan.errors import ConfigError
     from mrigan.evaluation import evaluate_files, parse_thresholds
-    from mrigan.evaluation.output_folder import EVALUATION, GANS, ROBUSTNESS, try_folder
+    from mrigan.evaluation.false_alarms import Gate
+    from mrigan.evaluation.output_folder import EVALUATION, FALSE_ALARMS, GANS, ROBUSTNESS, try_folder
 
     tracking = TrackingConfig(enabled=track)
     given = parse_thresholds(thresholds) if thresholds else None
-    inputs = {"scores": scores, "model": model, "gan": gan, "shards": shards}
-    if {name for name, value in inputs.items() if value} not in ({"scores"}, {"model", "shards"}, {"gan", "shards"}):
+    inputs = {"scores": scores, "model": model, "gan": gan, "shards": shards, "false_alarms": false_alarms}
+    complete = ({"scores"}, {"model", "shards"}, {"gan", "shards"}, {"model", "false_alarms"})
+    if {name for name, value in inputs.items() if value} not in complete:
         raise ConfigError(
-            "evaluate takes --model and --shards, or --gan and --shards, or --scores", fix="mrigan evaluate --help"
+            "evaluate takes --model and --shards, or --gan and --shards, or --model and --false-alarms, or --scores",
+            fix="mrigan evaluate --help",
         )
+    if not false_alarms and (max_false_alarms, max_undecided) != (None, None):
+        raise ConfigError("--max-false-alarms and --max-undecided are limits of --false-alarms",
+                          fix="give the reals: --false-alarms FOLDER")  # fmt: skip
+    if false_alarms:
+        try_folder(out, FALSE_ALARMS, force)
+        gate = Gate(max_false_alarms, max_undecided)
+        _false_alarms(model or [], [*false_alarms, *(more or [])], out, options, gate, force=force, tracking=tracking)
+        return
     try_folder(out, ROBUSTNESS if robustness else GANS if gan else EVALUATION, force)
     if scores:
         _print(evaluate_files([*scores, *map(Path, more or [])], out, given), out)
@@ -78,6 +106,28 @@ def evaluate(
         echo(f"report: {page}")
     else:
         _print(evaluate_models(model or [], folders, out, options, thresholds=given, tracking=tracking), out)
+
+
+def _false_alarms(
+    models: list[str], paths: list[str], out: Path, options: ScoringOptions, gate: Gate, *, force: bool,
+    tracking: TrackingConfig,
+) -> None:  # fmt: skip
+    """Judge reals; exit code 1 if a model does not pass the gate."""
+    from mrigan.detect.false_alarms import evaluate_false_alarms
+    from mrigan.evaluation.false_alarms_report import PAGE, false_alarm_table, gate_line
+    from mrigan.scoring.runs import track_false_alarms
+    from mrigan.terminal import Console
+
+    results = evaluate_false_alarms(models, paths, out, options, gate, force=force)
+    for result in results:
+        Console().print(f"{result['model']}:", false_alarm_table(result))
+        track_false_alarms(result, paths, out, tracking)
+    for result in results:
+        if line := gate_line(result):
+            echo(f"{result['model']}: {line}")
+    echo(f"report: {out / PAGE}")
+    if any(result["failures"] for result in results):
+        raise typer.Exit(1)
 
 
 def _print(metrics: dict[str, Any], out: Path) -> None:

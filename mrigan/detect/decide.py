@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from mrigan.config import FacesConfig
-from mrigan.config.model_card import Calibration, Limits, Thresholds
+from mrigan.config.model_card import Calibration, Limits, ModelCard, Thresholds
 from mrigan.detect.findings import Findings
 from mrigan.detect.gaps import gaps_of
 from mrigan.detect.options import PAPERS_RULE
-from mrigan.detect.rule import Rule
+from mrigan.detect.rule import Rule, choose_rule
 from mrigan.detect.verdict import (
     AppliedThresholds,
     FaceScore,
@@ -56,6 +56,13 @@ class Criteria:
     limits: Limits
     calibration: Calibration | None = None
     validation: Mapping[str, Any] = field(default_factory=dict)  # `tpr` and `tnr` of the fraction rule, if known
+
+    @classmethod
+    def of(cls, card: ModelCard, rule: str, validation: Mapping[str, Any]) -> Criteria:
+        """Those of a model, by one of its rules (see `choose_rule`)."""
+        fitted = card.doubt
+        chosen = choose_rule(rule, card.thresholds, fitted.rules)
+        return cls(card.thresholds, chosen, fitted.limits, fitted.calibration, validation)
 
     @property
     def warnings(self) -> tuple[str, ...]:

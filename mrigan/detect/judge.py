@@ -17,7 +17,6 @@ from mrigan.detect.inputs import Input, expand, identify
 from mrigan.detect.look import expected_frames, find, in_silence
 from mrigan.detect.options import Options
 from mrigan.detect.pictures import Example
-from mrigan.detect.rule import choose_rule
 from mrigan.detect.scorer import Scorer
 from mrigan.detect.verdict import Verdict
 from mrigan.detect.watched import judge_watched
@@ -112,10 +111,8 @@ class Judge:
         )
         self.detector = None if options.cropped else FaceDetector(self.config, device)
         self.about = about_model(model, self.name, self.config)
-        fitted, thresholds = model.card.doubt, model.card.thresholds
-        rule = choose_rule(options.rule, thresholds, fitted.rules)
-        self.criteria = Criteria(thresholds, rule, fitted.limits, fitted.calibration, self.about["validation"])
-        self.about |= {"cropped": options.cropped, "precision": options.precision, "rule": rule.name}
+        self.criteria = Criteria.of(model.card, options.rule, self.about["validation"])
+        self.about |= {"cropped": options.cropped, "precision": options.precision, "rule": self.criteria.rule.name}
 
     @property
     def on_gpu(self) -> bool:

@@ -24,6 +24,9 @@ ROBUSTNESS: dict[str, Recognizer] = {
     "robustness.html": PAGE, "robustness.json": REPORT, "robustness.png": PICTURE, "robustness.parquet": scores_file,
     "robustness.csv": begins(b"model,corruption,severity,"),
 }  # fmt: skip
+FALSE_ALARMS: dict[str, Recognizer] = {
+    "false-alarms.html": PAGE, "false-alarms.json": REPORT, "false-alarms.csv": begins(b"model,source,videos,"),
+}  # fmt: skip
 GANS: dict[str, Recognizer] = {"gan.html": PAGE}
 
 

@@ -71,6 +71,22 @@ def track_report(
             run.log_artifact(file)
 
 
+def track_false_alarms(result: Mapping[str, Any], paths: Sequence[str], out: Path, config: TrackingConfig) -> None:
+    """Log one run for the false alarms of a model.
+
+    Args:
+        result: see `mrigan.evaluation.false_alarms.measure_false_alarms`. paths: of the reals.
+        out: the report's folder.
+    """
+    params = {"model": result["model"], "reals": list(paths), **{f"max {k}": v for k, v in result["limits"].items()}}
+    with _start(config, f"false alarms of {result['model']}", params, {"kind": "false-alarms"}) as run:
+        total = result["total"]
+        run.log_metrics({f"reals/{name}": share for name, share in total["shares"].items()}, step=0)
+        run.log_metrics({"reals/videos": total["videos"]}, step=0)
+        for file in ("false-alarms.html", "false-alarms.json"):
+            run.log_artifact(out / file)
+
+
 def _start(config: TrackingConfig, name: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> Run:
     own = TrackingConfig(config.enabled, config.uri, config.experiment, on_failure="off", patience=PATIENCE)
     return Run.start(own, name, params=params, tags=tags)

@@ -97,8 +97,8 @@ def scores_table(shards: ShardSet, logits: torch.Tensor, model: str, mris: torch
     return check_scores(table.select(CHECKED.names), "the shards' scores")
 
 
-def _faceless(shards: ShardSet) -> pa.Table:
-    """A row for each video of the split in which no face was found: it is no prediction, and it is counted."""
+def faceless_videos(shards: ShardSet) -> dict[tuple[str, ...], dict[str, Any]]:
+    """By id, the videos of the split that have no face in the shards, with `label`, `reason`, `family` and `group`."""
     known = set(zip(*(shards.rows[name].to_pylist() for name in VIDEO), strict=True))
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for folder in shards.folders:
@@ -107,9 +107,17 @@ def _faceless(shards: ShardSet) -> pa.Table:
         for row in rows.to_pylist():
             video = tuple(row[name] for name in VIDEO)
             if video not in known and str(row["reason"]).startswith(NO_PREDICTION):
-                label = int(row["label"] == "fake")
-                known_of = {name: row[name] for name in (*VIDEO, *OPTIONAL.names)}
-                found[video] = known_of | {"split": shards.split, "label": label}
+                found[video] = row
+    return dict(sorted(found.items()))
+
+
+def _faceless(shards: ShardSet) -> pa.Table:
+    """A row for each video of the split in which no face was found: it is no prediction, and it is counted."""
+    rows = [
+        {name: row[name] for name in (*VIDEO, *OPTIONAL.names)}
+        | {"split": shards.split, "label": int(row["label"] == "fake")}
+        for row in faceless_videos(shards).values()
+    ]
     blank = {"person": -1, "frame": -1, "time": None, "logit": None, "prob": None, MRI.name: None}
     schema = pa.schema([field for field in CHECKED if field.name != "model"])
-    return pa.Table.from_pylist([row | blank for _, row in sorted(found.items())], schema=schema)
+    return pa.Table.from_pylist([row | blank for row in rows], schema=schema)
