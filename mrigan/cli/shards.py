@@ -218,6 +218,34 @@ def shards_repair(
         raise typer.Exit(1)
 
 
+@app.command("landmarks")
+def shards_landmarks(
+    out: Annotated[str, typer.Argument(metavar="DIR", help="A finished shard set, whose clips still exist.")],
+    *,
+    source: Annotated[
+        str, typer.Option(help="mesh: 468 points. dlib: 68 points, for research only (pip install mrigan[dlib]).")
+    ] = "mesh",
+    workers: WorkersOption = 0,
+) -> None:
+    """Find landmarks for a set that was built without them, as tables beside its shards.
+
+    Another call finds what is missing. Exit code 1: some units were given up. 75: stopped by a signal; the same command
+    continues.
+    """
+    from mrigan.packing.landmark_worker import FINDERS
+    from mrigan.packing.landmarks import find_landmarks
+    from mrigan.packing.log import show_log
+
+    if source not in FINDERS:
+        raise typer.BadParameter(f"no source {source!r}; one of: {', '.join(FINDERS)}")
+    show_log()
+    report = find_landmarks(out, source, workers)
+    for line in report.lines():
+        echo(line)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
 @app.command("stats")
 def shards_stats(
     out: ShardFolder,
