@@ -12,9 +12,13 @@ from mrigan.shardset.layout import Layout
 from mrigan.shardset.manifest import read_manifest
 from mrigan.shardset.plan_file import read_plan_json
 
+FRAMES = ("every", "frames")  # settings of which frames are looked at, not of how a face is cut
+
 
 def face_settings(folders: Sequence[str | Path]) -> dict[str, Any]:
     """How the faces of the shards were found and cut (a `FacesConfig` as a dict), which a model must repeat.
+
+    Sets may differ in the frames that they take; the settings of the first are returned.
 
     Raises:
         ShardError: a folder without a readable plan.
@@ -22,7 +26,7 @@ def face_settings(folders: Sequence[str | Path]) -> dict[str, Any]:
     """
     found = [_settings_of(Path(folder)) for folder in folders]
     for folder, settings in zip(folders, found, strict=True):
-        if settings != found[0]:
+        if {**settings, **dict.fromkeys(FRAMES)} != {**found[0], **dict.fromkeys(FRAMES)}:
             raise ConfigError(
                 f"faces of {folder} and of {folders[0]} were cut by different settings",
                 where="data.shards",

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mrigan.config import DetectorConfig
+from mrigan.config import DetectorConfig, FacesConfig
 from mrigan.config.engines import ENGINES
 from mrigan.data import Batch
 from mrigan.data.sample_rng import SampleRng
@@ -59,6 +59,7 @@ class DetectorTask(Task[DetectorConfig]):
         blends = config.data.self_blend
         if blends.share:  # what a verdict cuts out: the middle of what was learned
             self.faces |= {"margin": sum(blends.margin) / 2, "size": config.model.size, "landmarks": "none"}
+            self.faces["every"] = FacesConfig().every  # a set may take more frames, so that there is more to blend
 
     @classmethod
     def check(cls, config: DetectorConfig) -> None:

@@ -26,6 +26,7 @@ from mrigan.engine.precision import Precision
 from mrigan.errors import CheckpointError, ConfigError, ModelError
 from mrigan.evaluation import read_scores
 from mrigan.models import Detector, Generator, load_bundle, load_generator
+from mrigan.scoring.face_settings import face_settings
 from mrigan.scoring.limits import MAX_DISTANCE, fit_reliability
 from mrigan.scoring.shards import score_shards
 from mrigan.tracking import list_models, register_run
@@ -265,6 +266,10 @@ def test_shards_cut_differently_do_not_mix(shards: Path, tmp_path: Path) -> None
     (other / "plan.json").write_text(json.dumps(plan))
     with pytest.raises(ConfigError, match="cut by different settings"):
         run_detector(shards, tmp_path / "run", f"data.shards={shards},{other}")
+    plan["config"]["faces"].update(margin=0.1, every=3)  # other frames, cut alike
+    (other / "plan.json").write_text(json.dumps(plan))
+    assert face_settings([shards, other]) == face_settings([shards])
+    assert face_settings([other, shards])["every"] == 3
 
 
 def test_epochs_become_steps(shards: Path, tmp_path: Path) -> None:
