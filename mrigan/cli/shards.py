@@ -72,7 +72,7 @@ def shards_preview(
     families: Annotated[int, typer.Option(min=1, help="Number of families shown with their pairs.")] = 4,
     force: ForceOption = False,
 ) -> None:
-    """Contact sheets of a set before it is built: noise, augmentation, distraction, and pairs with their MRIs."""
+    """Contact sheets of a set before it is built: noise, augmentation, distraction, pairs, self-blends."""
     from mrigan.catalog import read_catalog, scan_catalog
     from mrigan.config import ShardsConfig, load_config
     from mrigan.packing.preview import write_preview

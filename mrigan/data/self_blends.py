@@ -43,7 +43,7 @@ class BlendedShards(ShardSet):
     by themselves.
 
     Args:
-        shards: whose real faces have landmarks (`faces.landmarks=mesh`).
+        shards: whose faces are stored as `recipe.check` demands.
         margin: `faces.margin`, with which they were cut.
         share: of the fakes, that are self-blends: above 0; 1 leaves stored fakes out.
         scored: the samples are scored, not learned from.
@@ -53,7 +53,6 @@ class BlendedShards(ShardSet):
 
     Raises:
         ShardError: there is no real sample; or no stored fake to learn from, although `share` is below 1.
-        ConfigError: the stored margin is smaller than the recipe's largest.
     """
 
     def __init__(
@@ -64,12 +63,6 @@ class BlendedShards(ShardSet):
             raise ShardError(
                 f"no real sample in split {shards.split!r}, of which a self-blend could be made",
                 where=shards.folders[0],
-            )
-        if margin < recipe.reach:
-            raise ConfigError(
-                f"the stored faces have a margin of {margin:g}; self-blends are cut with up to {recipe.reach:g}",
-                where="data.self_blend.margin",
-                fix=f"shards with faces.margin={recipe.reach:g}, or a smaller margin here",
             )
         fakes = originals = reals[:0]
         if share < 1:

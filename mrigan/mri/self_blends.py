@@ -14,12 +14,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mrigan.config import FacesConfig
+from mrigan.errors import ConfigError
 from mrigan.imaging import arrays
 from mrigan.imaging.blending import COMMON, BlendRecipe, ColourJitter, SelfBlend, recoloured, self_blend
 from mrigan.imaging.degrading import Degradation, degrade
 from mrigan.mri.image import mri_image
 from mrigan.video import expand_box
 
+# How faces may be stored of which pairs are made: with landmarks, cut by their box and its margin alone.
+CUTS = {
+    "landmarks": ("mesh",),
+    "align": ("none",),
+    "crop": ("truncate",),
+    "resize": ("area", "antialiased", "linear"),
+}
 Picture = npt.NDArray[np.uint8]
 MIN_MRI = 1.2  # of 255: the mean of a blend's MRI; below, nobody could tell it from its target
 REACH = 12  # px: SSIM's window reaches 5 to each side, and must not reach the mask from a part's border
@@ -47,10 +56,26 @@ class PairRecipe:
     erase_prob: float = 0.3
     metric: str = "ssim"
 
-    @property
-    def reach(self) -> float:
-        """The margin that a stored face needs."""
-        return self.margin[1] + self.shift
+    def check(self, faces: FacesConfig) -> None:
+        """Refuse faces that are not stored so that pairs can be made of them.
+
+        Raises:
+            ConfigError: they have no landmarks, or too small a margin, or were not cut by their box and its margin.
+        """
+        for key, allowed in CUTS.items():
+            if getattr(faces, key) not in allowed:
+                raise ConfigError(
+                    f"self-blends cannot be made of faces that were stored with faces.{key}={getattr(faces, key)}",
+                    where="data.self_blend",
+                    fix=f"build the set with faces.{key}={allowed[0]}",
+                )
+        if faces.margin < self.margin[1] + self.shift:
+            raise ConfigError(
+                f"the stored faces have a margin of {faces.margin:g}; self-blends are cut with up to "
+                f"{self.margin[1] + self.shift:g}",
+                where="data.self_blend.margin",
+                fix=f"shards with faces.margin={self.margin[1] + self.shift:g}, or a smaller margin here",
+            )
 
     def scored(self) -> PairRecipe:
         """For pictures that are scored: the face at the middle of the margins, not moved or blanked."""

@@ -7,6 +7,7 @@ MRIs as they would be stored.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import numpy as np
 
 from mrigan.catalog import Catalog, Family
 from mrigan.config import ShardsConfig
-from mrigan.errors import CatalogError, InputError
+from mrigan.errors import CatalogError, ConfigError, InputError
 from mrigan.imaging.distraction import SHAPE_SIZE
 from mrigan.imaging.methods import Die, FixedDie
 from mrigan.imaging.recipe import draw_step
@@ -42,8 +43,12 @@ from mrigan.video import (
     read_frames,
     read_still,
 )
+from mrigan.video.landmarks import FaceMesh
 
-SHEETS = ("noises", "augmentations", "distractions", "pairs")
+BLENDS = "self-blends"
+log = logging.getLogger(__name__)
+
+SHEETS = ("noises", "augmentations", "distractions", "pairs", BLENDS)
 MAX_TRIES = 50  # families in which a face is looked for
 LATER = (0, 30, 60)  # frames that show how a distraction moves
 
@@ -94,8 +99,10 @@ def write_preview(
         "distractions": ("Distraction, in three frames", _distractions(plain)),
         "pairs": ("Pairs as they are stored", [row for s in seen for row in _pairs(catalog, config, s)]),
     }
+    if config.faces.landmarks == "mesh" and (rows := _blends(seen, config)):
+        sheets[BLENDS] = ("Self-blends, as training makes them", rows)
     for name, (title, rows) in sheets.items():
-        write_sheet(folder / f"{name}.png", title, rows, (256, 256) if name == "pairs" else (320, 240))
+        write_sheet(folder / f"{name}.png", title, rows, (320, 240) if name in SHEETS[:3] else (256, 256))
     return [folder / f"{name}.png" for name in sheets]
 
 
@@ -213,6 +220,25 @@ def _pairs(catalog: Catalog, config: ShardsConfig, seen: PreviewFace) -> Iterato
     if not shown:
         yield [real, Cell(cut(image, face.box), "the real face: stored"),
                Cell(np.zeros((config.faces.size,) * 2 + (3,), np.uint8), "its MRI: black, stored")]  # fmt: skip
+
+
+def _blends(seen: Sequence[PreviewFace], config: ShardsConfig) -> list[list[Cell]]:
+    """Rows of self-blends of each family's original; none if the set is not made for them."""
+    from mrigan.mri.self_blends import PairRecipe  # here, because it imports torch
+    from mrigan.packing.preview_blends import blend_rows
+
+    try:
+        PairRecipe().check(config.faces)
+    except ConfigError as error:
+        log.warning("no sheet of self-blends: %s", error.what)
+        return []
+    mesh, rows = FaceMesh(), list[list[Cell]]()
+    for each in seen:
+        face = each.treated.face(each.face, each.frame.image)
+        assert face is not None
+        image = np.ascontiguousarray(each.treated.image(each.frame))
+        rows += blend_rows(each.family.id, image, face.box, config, mesh)
+    return rows
 
 
 def _mri(original: np.ndarray, fake: np.ndarray, config: ShardsConfig) -> np.ndarray:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from mrigan.config import DataConfig, SelfBlendConfig
+from mrigan.config import DataConfig
 from mrigan.data import (
     Batch,
     BlendedShards,
@@ -18,14 +18,12 @@ from mrigan.data import (
     Loader,
     LoaderOptions,
     PairedPlan,
-    PairRecipe,
     Samples,
     SelfBlends,
     ShardSet,
     check_separate,
     local_folders,
     make_loader,
-    with_landmarks,
 )
 from mrigan.engine.build import check_engine
 from mrigan.engine.distributed import World
@@ -33,18 +31,14 @@ from mrigan.engine.optimizer import check_schedule
 from mrigan.engine.seeding import seed_all
 from mrigan.errors import ConfigError, ShardError
 from mrigan.health import Watchdog
-from mrigan.imaging.blending import HULLS, BlendRecipe
-from mrigan.imaging.degrading import Degradation
 from mrigan.progress import Advance, bar
-from mrigan.scoring.face_settings import face_settings
+from mrigan.training.pairs import paired
 from mrigan.training.state import TrainState
 from mrigan.training.task import Task
 
 log = logging.getLogger(__name__)
 
 TRAIN_SPLIT = "train"
-# How faces may be cut of which pairs are made: by their box and its margin alone
-CUTS = {"align": ("none",), "crop": ("truncate",), "resize": ("area", "antialiased", "linear")}
 
 
 @dataclasses.dataclass
@@ -102,7 +96,7 @@ class TrainingData:
             _check_streamed(data, world)
         blends = data.self_blend
         if blends.share:
-            shards, held_out = _paired(config, shards, held_out, face_settings(folders), parts)
+            shards, held_out = paired(config, shards, held_out, folders, parts)
         drawn = train.batch_size // (2 if blends.share else 1)
         window = shards.window(data.window, drawn) if data.shuffle == "window" else None
         if window is not None and window.lanes % world.size:
@@ -203,63 +197,6 @@ class TrainingData:
             return nullcontext(lambda items=1, note="": None)
         batch = self.task.config.train.batch_size
         return bar(f"training {self.task.title}", self.steps * batch, "images", done=step * batch)
-
-
-def _paired(
-    config: Any, shards: ShardSet, held_out: ShardSet, faces: dict[str, Any], parts: int
-) -> tuple[BlendedShards, BlendedShards]:
-    """The samples in pairs, as `data.self_blend` demands.
-
-    Args:
-        faces: how the stored faces were cut. parts: into which a batch is divided.
-    """
-    for key, cuts in CUTS.items():
-        if faces[key] not in cuts:
-            raise ConfigError(
-                f"the shards' faces were cut with faces.{key}={faces[key]}, where landmarks are not found again",
-                where="data.self_blend.share",
-                fix=f"shards with faces.{key}={cuts[0]}",
-            )
-    data, batch_size = config.data, config.train.batch_size
-    share, recipe = data.self_blend.share, pair_recipe(data.self_blend)
-    if batch_size % (2 * parts):
-        raise ConfigError(
-            f"train.batch_size={batch_size} holds pairs of a real face and a fake", fix=f"use a multiple of {2 * parts}"
-        )
-    if share < 1 and data.shuffle == "window":
-        raise ConfigError(
-            "data.shuffle=window reads shards from front to back, and a stored fake's original is in another shard",
-            where=f"data.self_blend.share={share:g}",
-            fix="data.shuffle=full, or data.self_blend.share=1",
-        )
-    return (
-        BlendedShards(shards, faces["margin"], recipe, share),
-        BlendedShards(with_landmarks(held_out), faces["margin"], recipe, share, scored=True),
-    )
-
-
-def pair_recipe(config: SelfBlendConfig) -> PairRecipe:
-    """The recipe of self-blends that the settings describe.
-
-    Raises:
-        ConfigError: a range that begins above its end, or no kind of mask.
-    """
-    for name in ("margin", "face_px", "jpeg", "crf"):
-        low, high = getattr(config, name)
-        if low > high:
-            what = f"the range begins at {low:g}, above its end, {high:g}"
-            raise ConfigError(what, where=f"data.self_blend.{name}", fix="give the smaller number first")
-    if not any(config.hulls):
-        raise ConfigError("no kind of mask is ever drawn", where="data.self_blend.hulls", fix="a number above 0")
-    weights = tuple(zip(HULLS, config.hulls, strict=True))
-    loss = Degradation(face_px=_whole(config.face_px), jpeg=_whole(config.jpeg), crf=_whole(config.crf))
-    low, high = config.margin
-    return PairRecipe(margin=(low, high), blend=BlendRecipe(hulls=weights), degradation=loss, erase_prob=config.erase)
-
-
-def _whole(bounds: list[float]) -> tuple[int, int]:
-    low, high = bounds
-    return round(low), round(high)
 
 
 def shard_folders(data: DataConfig) -> list[Path]:

@@ -247,7 +247,7 @@ def test_a_map_detector_learns_from_both(landmark_pairs: Path, tmp_path: Path, m
         train("map", load_config(MapConfig, None, [*options, f"run.dir={tmp_path / 'no'}", "data.shuffle=window"]))
     with pytest.raises(ConfigError, match="holds pairs"):
         train("map", load_config(MapConfig, None, [*options, f"run.dir={tmp_path / 'no'}", "train.batch_size=5"]))
-    monkeypatch.setattr("mrigan.training.data.face_settings", lambda _: to_dict(FacesConfig(align="points5")))
-    with pytest.raises(ConfigError, match=r"faces\.align=points5"):
+    monkeypatch.setattr("mrigan.training.pairs.face_settings", lambda _: to_dict(FacesConfig()))
+    with pytest.raises(ConfigError, match=r"faces\.landmarks=none"):
         train("map", load_config(MapConfig, None, [*options, f"run.dir={tmp_path / 'no'}"]))
     assert not (tmp_path / "no").exists()

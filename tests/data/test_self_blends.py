@@ -10,13 +10,13 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from mrigan.config import DetectorConfig, SelfBlendConfig, load_config
+from mrigan.config import DetectorConfig, FacesConfig, SelfBlendConfig, load_config
 from mrigan.data import BlendedShards, PairedPlan, PairRecipe, ShardSet, eval_batches, with_landmarks
 from mrigan.errors import ConfigError, ShardError
 from mrigan.evaluation import read_scores
 from mrigan.models import load_bundle
 from mrigan.mri.self_blends import GREY
-from mrigan.training.data import pair_recipe
+from mrigan.training.pairs import pair_recipe
 from mrigan.training.train import train
 from tests.data.blending import CLEAN, MARGIN, SIZE, loader, opened, pictures
 from tests.data.shards import make_samples, write_shards
@@ -161,7 +161,12 @@ def test_rows_are_those_of_the_real_samples_alone(tmp_path: Path, reals: int, fa
 def test_sets_that_cannot_be_blended_are_refused(landmark_pairs: Path) -> None:
     shards = ShardSet.open([landmark_pairs], "train")
     with pytest.raises(ConfigError, match=r"margin of 0.1; self-blends are cut with up to 0.25"):
-        BlendedShards(shards, 0.1, PairRecipe())
+        PairRecipe().check(FacesConfig(landmarks="mesh", margin=0.1))
+    PairRecipe().check(FacesConfig(landmarks="mesh", margin=0.25))
+    for other in ({"landmarks": "none"}, {"align": "points5"}, {"crop": "widen"}, {"resize": "letterbox"}):
+        with pytest.raises(ConfigError, match="build the set with") as caught:
+            PairRecipe().check(FacesConfig(**{"landmarks": "mesh", "margin": 0.3} | other))
+        assert f"faces.{next(iter(other))}=" in caught.value.what
     with pytest.raises(ShardError, match="no real sample"):
         BlendedShards(shards.subset(np.flatnonzero(shards.labels == 1)), MARGIN, PairRecipe())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,29 @@ def test_a_catalog_without_a_face_says_what_to_do(built: Built, tmp_path: Path) 
     clips = [clip for clip in read_catalog(built.catalog).clips if clip.name in {"blank", "blank-swap", "broken"}]
     with pytest.raises(CatalogError, match="no face was found"):
         write_preview(Catalog(built.clips.root, clips), config(), tmp_path / "out")
+
+
+@pytest.mark.parametrize(("margin", "sheets"), [(0.3, [*SHEETS, "self-blends"]), (0.1, SHEETS)])
+def test_faces_with_landmarks_are_shown_blended(
+    built: Built, tmp_path: Path, face_mesh: Path, margin: float, sheets: list[str]
+) -> None:
+    """Three pairs a face. The MRI is black where target and blend are alike, and not everywhere."""
+    faces = replace(config().faces, landmarks="mesh", margin=margin)
+    written = write_preview(read_catalog(built.catalog), replace(config(), faces=faces), tmp_path, families=1)
+    assert [path.stem for path in written] == sheets
+    if len(sheets) == len(SHEETS):
+        return
+    sheet = np.asarray(Image.open(tmp_path / "self-blends.png").convert("RGB"))
+    assert sheet.shape[1] == 10 + 4 * 266
+    drawn = set()
+    for row in range(3):
+        top = 44 + row * (256 + 2 * 17 + 10)
+        target, blend, mri = (sheet[top : top + 256, 10 + n * 266 :][:, :256].astype(int) for n in (1, 2, 3))
+        assert mri.mean() >= 1
+        differs, forged = np.abs(target - blend), mri.max(axis=2)
+        assert differs[forged > 60].mean() > 2 * differs[forged == 0].mean()
+        drawn.add(mri.tobytes())
+    assert len(drawn) == 3
 
 
 def test_stills_are_shown_with_their_black_mri(tmp_path: Path) -> None:
