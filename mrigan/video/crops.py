@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
+from PIL import Image
 
 from mrigan.config import FacesConfig
 from mrigan.errors import ConfigError
@@ -80,8 +82,6 @@ def aligned(image: Picture, points: Sequence[Sequence[float]], size: int, scale:
     Args:
         points: 5 × (x, y) in px. scale: the template is shrunk by it around the centre, so that more is seen.
     """
-    import cv2
-
     transform = alignment(points, size, scale)
     return _on_host(image, lambda picture: cv2.warpAffine(picture, transform, (size, size)))
 
@@ -109,7 +109,6 @@ def _area(image: Picture, size: int) -> Picture:
 
 def _antialiased(image: Picture, size: int) -> Picture:
     """Pillow's and torchvision's bilinear: a triangle as wide as what a new pixel covers."""
-    from PIL import Image
 
     def resized(picture: np.ndarray) -> np.ndarray:
         return np.array(Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR))
@@ -119,14 +118,11 @@ def _antialiased(image: Picture, size: int) -> Picture:
 
 def _linear(image: Picture, size: int) -> Picture:
     """OpenCV's INTER_LINEAR, which leaves pixels out where a face shrinks."""
-    import cv2
-
     return _on_host(image, lambda picture: cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR))
 
 
 def _letterbox(image: Picture, size: int) -> Picture:
     """The aspect ratio kept: the long side becomes `size`, centred on black."""
-    import cv2
 
     def boxed(picture: np.ndarray) -> np.ndarray:
         h, w = picture.shape[:2]
