@@ -34,6 +34,9 @@ def evaluate(
         bool, typer.Option("--robustness", help="Score degraded faces: 10 corruptions, 5 severities.")
     ] = False,
     faces: Annotated[int, typer.Option(min=1, help="--robustness: number of faces, rounded to whole videos.")] = 500,
+    linear_probe: Annotated[
+        bool, typer.Option("--linear-probe", help="Also score a linear probe on the encoder of each model.")
+    ] = False,
     false_alarms: Annotated[
         list[str] | None,
         typer.Option(metavar="PATH", help="Reals alone: a folder of videos or pictures, or shards; repeatable."),
@@ -76,6 +79,8 @@ def evaluate(
             "evaluate takes --model and --shards, or --gan and --shards, or --model and --false-alarms, or --scores",
             fix="mrigan evaluate --help",
         )
+    if linear_probe and (robustness or not (model and shards)):
+        raise ConfigError("--linear-probe needs the report of --model and --shards", fix="mrigan evaluate --help")
     if not false_alarms and (max_false_alarms, max_undecided) != (None, None):
         raise ConfigError("--max-false-alarms and --max-undecided are limits of --false-alarms",
                           fix="give the reals: --false-alarms FOLDER")  # fmt: skip
@@ -105,7 +110,10 @@ def evaluate(
         track_report("robustness", model or [], options.split, folders, files=[page], config=tracking)
         echo(f"report: {page}")
     else:
-        _print(evaluate_models(model or [], folders, out, options, thresholds=given, tracking=tracking), out)
+        metrics = evaluate_models(
+            model or [], folders, out, options, thresholds=given, tracking=tracking, linear_probe=linear_probe
+        )
+        _print(metrics, out)
 
 
 def _false_alarms(

@@ -89,6 +89,15 @@ class Bundle:
         return logits, None if mris is None else mris.float().mean((1, 2, 3)) / 255
 
     @torch.inference_mode()
+    def features(self, faces: Tensor, batch_size: int = 32) -> Tensor:
+        """The pooled features (N, F) float32 of the detector's backbone, on the CPU."""
+        parts = []
+        for picture, _ in self._pictures(faces, batch_size, self.input == "mri"):
+            with self._precision(picture.device):
+                parts.append(self.detector.backbone(self.detector.prepared(picture)).float().cpu())
+        return torch.cat(parts)
+
+    @torch.inference_mode()
     def examine(self, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor]:
         """Logits (N,) float32 and the detector's hidden layer (N, H) float32 of `faces`, on the CPU."""
         logits, hidden = [torch.zeros(0)], [torch.zeros((0, self.detector.settings["hidden"]))]

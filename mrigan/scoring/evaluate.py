@@ -17,6 +17,7 @@ from mrigan.evaluation import evaluate
 from mrigan.evaluation.schema import VIDEO
 from mrigan.models.bundle import Bundle, load_bundle
 from mrigan.scoring.face_settings import face_settings
+from mrigan.scoring.linear_probe import THRESHOLDS, probe_name, score_probe
 from mrigan.scoring.options import ScoringOptions
 from mrigan.scoring.runs import track_evaluation
 from mrigan.scoring.shards import score_shards
@@ -38,6 +39,7 @@ def evaluate_models(
     *,
     thresholds: Mapping[str, Any] | None = None,
     tracking: TrackingConfig | None = None,
+    linear_probe: bool = False,
 ) -> dict[str, Any]:
     """Score one or several models on a split of shard folders, and write the report (see `mrigan.evaluation.evaluate`).
 
@@ -47,6 +49,7 @@ def evaluate_models(
         out: the report's folder.
         thresholds: `{"frame": …, "fraction": …}` in place of each model's own.
         tracking: where MLflow gets a run a model; None = nowhere.
+        linear_probe: also score a linear probe on each model's encoder; in the report it is a model of its own.
 
     Returns:
         What metrics.json holds.
@@ -67,6 +70,12 @@ def evaluate_models(
     absent = left_out(opened.folders, options.split, scored[0])
     known = {name: trained_on(bundle.card.provenance, opened) for name, bundle in bundles.items()}
     training = {name: {options.split: says} for name, says in known.items()}
+    if linear_probe:
+        for name, bundle in bundles.items():
+            table, about = score_probe(bundle, opened, name, options)
+            scored.append(table)
+            own[probe_name(name)] = dict(THRESHOLDS)
+            training[probe_name(name)] = {options.split: {"state": "probe", "says": about}}
     metrics = evaluate(pa.concat_tables(scored), thresholds or own, out, left_out=absent, training=training)
     if tracking is not None:
         track_evaluation(metrics, bundles, opened, Path(out), tracking)

@@ -10,6 +10,7 @@ from typing import Any
 from mrigan.config import TrackingConfig
 from mrigan.data import ShardSet
 from mrigan.models.bundle import Bundle
+from mrigan.scoring.linear_probe import probe_name
 from mrigan.tracking import Run
 
 REPORT = ("index.html", "metrics.json")
@@ -30,8 +31,11 @@ def track_evaluation(
         metrics: what `mrigan.evaluation.evaluate` returns; its models are the keys of `bundles`.
         out: the report's folder.
     """
+    probes = {(r["model"], r["split"]): r["video"]["auc"] for r in metrics["results"] if r["model"] not in bundles}
     for result in metrics["results"]:
         name, split = result["model"], result["split"]
+        if name not in bundles:  # a linear probe
+            continue
         bundle = bundles[name]
         provenance = bundle.card.provenance
         tags = {
@@ -49,6 +53,7 @@ def track_evaluation(
                              for key, value in _numbers(result[level])}, step=0)  # fmt: skip
             run.log_metrics({f"{part}/{row}/{key}": value for part, row in ACROSS
                              for key, value in _numbers((result[part] or {}).get(row) or {})}, step=0)  # fmt: skip
+            run.log_metrics(dict(_numbers({"linear_probe/auc": probes.get((probe_name(name), split))})), step=0)
             for file in REPORT:
                 run.log_artifact(out / file)
 

@@ -108,7 +108,8 @@ def test_the_reals_of_shards_are_judged_by_rule_and_limits(models: dict[str, Pat
 @pytest.mark.parametrize("arguments", [
     ["--false-alarms", "x"], ["--false-alarms", "x", "--model", "m", "--shards", "s"],
     ["--model", "m", "--shards", "s", "--max-false-alarms", ".1"],
-], ids=["no model", "shards", "limit alone"])  # fmt: skip
+    ["--scores", "s", "--linear-probe"],
+], ids=["no model", "shards", "limit alone", "a probe of scores"])  # fmt: skip
 def test_wrong_use(arguments: list[str], tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", *arguments, "-o", str(tmp_path / "out")])
     assert isinstance(done.exception, ConfigError)
