@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,24 +31,31 @@ def parse_json(text: bytes | str) -> Any:
     """
     try:
         value = json.loads(text, object_pairs_hook=unique_keys)
-        json.dumps(value, ensure_ascii=False).encode()  # half a UTF-16 pair, which nothing could write again
+        if _may_have_half_pairs(text):
+            json.dumps(value, ensure_ascii=False).encode()
     except (RecursionError, MemoryError):
         raise ValueError("its values are nested too deeply") from None
     except UnicodeError:
         raise ValueError("it is no text in UTF-8") from None
     level, depth = [value], 0
-    while level:
+    while level:  # written for speed: a face's landmarks are 468 lists, and a loader reads them for every picture
         depth += 1
         if depth > MAX_DEPTH:
             raise ValueError(f"its values are nested more than {MAX_DEPTH} deep")
-        level = [item for outer in level for item in _items(outer)]
+        inner: list[Any] = []
+        for outer in level:
+            if type(outer) is dict:
+                inner += outer.values()
+            elif type(outer) is list:
+                inner += outer
+        level = [item for item in inner if type(item) in (dict, list)]
     return value
 
 
-def _items(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def _may_have_half_pairs(text: bytes | str) -> bool:
+    """Whether there may be half a UTF-16 pair, which nothing could write again."""
+    escape, zero = ("\\u", "\0") if isinstance(text, str) else (b"\\u", b"\0")  # zeros: it is UTF-16 itself
+    return not text.isascii() or escape in text or zero in text  # type: ignore[operator]
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
