@@ -25,6 +25,7 @@ BOUNDED = (*RATES, "auc", "mri_auc")
 OF_PROB = ("pair_accuracy", "auc")
 OF_MRI = ("mri_pair_accuracy", "mri_auc", "mri_fake", "mri_original", "mri_ratio")
 METRICS = (*OF_PROB, *OF_MRI)
+UNITS = {"group": "people (or other groups)", "family": "families"}  # every pair has a family
 ALL, MACRO = "all", "macro"
 
 
@@ -77,7 +78,7 @@ def against_originals(videos: pa.Table) -> dict[str, Any] | None:
         named = dict(zip(SET, key if key in sets else ("", "", key), strict=True))
         return {**named, "fakes": len(np.unique(part.fake)), "families": units[key], **_figures(of_key)}
 
-    few = f"the fakes are of {units[ALL]} clusters ({kind}), but {MIN_CLUSTERS} are needed"
+    few = f"the fakes are of {units[ALL]} {UNITS[kind]}, but {MIN_CLUSTERS} are needed"
     return {
         "over": kind,
         "clusters": units[ALL],

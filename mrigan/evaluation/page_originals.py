@@ -31,7 +31,12 @@ def summary_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
     rows = [(name, [_of(r.originals, key, metric) for r in results]) for name, key, metric in MAIN]
     rows.append(("AUC across data sets, mean", [_across(r) for r in results]))
     return [
-        marked_row(name, [cell(*pair, "not measured") for pair in pairs], [value for value, _ in pairs], RISING)
+        marked_row(
+            name,
+            [cell(*pair, "" if pair[0] is not None else "not measured") for pair in pairs],
+            [value for value, _ in pairs],
+            RISING,
+        )
         for name, pairs in rows
         if any(value is not None for value, _ in pairs)
     ]

@@ -27,7 +27,7 @@ RELAXED = (
 
 def probe_name(model: str) -> str:
     """What the probe of a model is called in tables."""
-    return f"{model}, linear probe"
+    return f"{model} (linear probe)"
 
 
 def score_probe(bundle: Bundle, shards: ShardSet, model: str, options: ScoringOptions) -> tuple[pa.Table, str]:

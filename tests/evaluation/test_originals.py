@@ -104,7 +104,7 @@ def test_with_few_families_shares_have_exact_intervals_and_the_others_none() -> 
     row = next(row for row in found["sets"] if row["dataset"] == "dfdc")
     assert row["intervals"].keys() == {"pair_accuracy", "mri_pair_accuracy"}
     assert row["intervals"]["pair_accuracy"] == pytest.approx(exact_interval(row["pair_accuracy"], 4))
-    assert "8 clusters" in found["missing"]
+    assert "8 families" in found["missing"]
     assert not found["macro"]["intervals"]
 
 
@@ -199,4 +199,5 @@ def test_the_report_shows_them(tmp_path: Path) -> None:
     for figures in (result["originals"]["macro"], result["originals"]["all"]):
         assert f"{figures['mri_ratio']:.3f}" in page
     assert f"{result['cross_auc']['cells'][1]['auc']:.2f}</text>" in page
+    assert "not measured" not in page  # as the reason of a dash, of which there is none here
     assert (tmp_path / "figures/test-cross-auc.png").is_file()

@@ -99,8 +99,8 @@ def test_the_probe_is_in_the_report_beside_its_model(model: Path, tmp_path: Path
         client = MlflowClient()
         [run] = client.search_runs([client.get_experiment_by_name("mrigan").experiment_id])
     results = {r["model"]: r for r in json.loads((tmp_path / "out/metrics.json").read_text())["results"]}
-    assert results.keys() == {"m", "m, linear probe"}
-    probe = results["m, linear probe"]
+    assert results.keys() == {"m", "m (linear probe)"}
+    probe = results["m (linear probe)"]
     assert probe["video"]["auc"] == 1.0  # fakes are bright and reals are dark
     assert probe["video"]["n"] == results["m"]["video"]["n"]
     assert STRICT in probe["training"]["says"]
