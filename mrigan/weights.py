@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
@@ -155,18 +156,21 @@ def check_values(tensors: Mapping[str, Tensor], path: str | Path) -> None:
                              fix="train it again, or ask for an undamaged file")  # fmt: skip
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """The dict in a file that `torch.save` wrote, with tensors on the CPU. Code in the pickle is refused, not run.
+
+    NumPy's numbers are allowed: checkpoints of 2020 hold a loss beside the weights.
 
     Raises:
         ModelError: no such file, damaged, not a dict, or with objects other than tensors, numbers, text and containers.
     """
     try:
-        with open_regular(path, MAX_BYTES) as file:
+        with open_regular(path, max_bytes) as file:
             if zipfile.is_zipfile(file) and any(item.compress_type for item in zipfile.ZipFile(file).infolist()):
                 raise ValueError("it is compressed, as torch.save never does: it may be larger than it looks")
             file.seek(0)
-            data = torch.load(file, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(_numbers()):
+                data = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError("no such weight file", where=path) from None
     except pickle.UnpicklingError as error:
@@ -181,6 +185,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ModelError(f"the file contains a {type(data).__name__}, not a dict of weights", where=path)
     return data
+
+
+def _numbers() -> list[Any]:
+    """What a pickle needs for a NumPy number, under the names that NumPy 1 and 2 have for it."""
+    from numpy._core.multiarray import scalar
+
+    named = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return [*named, np.dtype, *(type(np.dtype(kind)) for kind in ("f8", "f4", "i8"))]
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

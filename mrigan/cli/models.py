@@ -60,16 +60,24 @@ def models_promote(
     echo(f"champion of {name}: version {version}")
 
 
-@app.command("import-reference")
-def models_import_reference(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint published by the authors of MRI-GAN.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The generator file to write (safetensors).")],
+@app.command("import")
+def models_import(
+    kind: Annotated[str, typer.Argument(help="authors (of MRI-GAN), dfdc-winner, sbi, or deepfakebench.")],
+    files: Annotated[list[Path], typer.Argument(help="The published files; several of dfdc-winner are an ensemble.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The model folder to write; of a generator alone, a file.")],
     force: ForceOption = False,
 ) -> None:
-    """Convert a published MRI-GAN checkpoint into a generator file of Mrigan. Its pickle is not executed."""
-    from mrigan.models import import_reference
+    """Make a model of a detector that others published, with the preprocessing and the rule that it was made for.
+
+    `mrigan weights list` says where the files can be had. Code in a file is refused, not run.
+    """
+    from mrigan.models.importers import read_published
     from mrigan.outputs import GENERATOR_FILE, own_output
 
-    own_output(out, GENERATOR_FILE, force)
-    G = import_reference(checkpoint, out)
-    echo(f"wrote {out}: a generator for {G.size} px faces, {sum(p.numel() for p in G.parameters()):,} weights")
+    found = read_published(kind, files)
+    if not found.networks:
+        own_output(out, GENERATOR_FILE, force)
+    found.save(out)
+    echo(f"wrote {out}: {found.in_words}")
+    if found.networks:
+        echo(f"to judge a video: mrigan detect VIDEO --model {out}")

@@ -15,7 +15,8 @@ from mrigan.errors import ConfigError
 SCHEMA_VERSION = 1
 KIND = "mrigan-detector"
 INPUTS = ("face", "mri")
-DETECTOR_FILE, GENERATOR_FILE, FAMILIARITY_FILE, KNOWN_FILE = WEIGHT_FILES = tuple(
+MAX_NETWORKS = 16  # of an ensemble
+DETECTOR_FILE, GENERATOR_FILE, FAMILIARITY_FILE, KNOWN_FILE = SINGLE_FILES = tuple(
     f"{name}.safetensors" for name in ("detector", "generator", "familiarity", "known_faces")
 )
 MAX_LOGIT = 1e6  # also of the numbers in calibrations and rules
@@ -37,11 +38,21 @@ class DetectorSettings:
     hidden: int = within(*DETECTOR_HIDDEN, 128)
     dropout: float = within(0, 1, 0.5)
     drop_path: float = within(0, 1, 0.2)
+    mean: list[float] = within(-1, 1, [0.485, 0.456, 0.406], length=3)  # of the backbone's input in 0…1, ImageNet's
+    std: list[float] = within(1e-3, 10, [0.229, 0.224, 0.225], length=3)
+    networks: int = within(1, MAX_NETWORKS, 1)  # of an ensemble, all with these settings
     decoder: list[int] = checked([], min=DECODER[0], max=DECODER[1])  # channels of each level; [] = no MRI is drawn
 
     def __post_init__(self) -> None:
         if len(self.decoder) > MAX_LEVELS:
             raise ConfigError(f"detector.decoder has {len(self.decoder)} levels; at most {MAX_LEVELS} are allowed")
+        if self.decoder and self.networks > 1:
+            raise ConfigError("detector.networks: several networks that draw MRIs cannot be averaged")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the networks' files: detector.safetensors, detector-2.safetensors, …"""
+        return (DETECTOR_FILE, *(f"detector-{number}.safetensors" for number in range(2, self.networks + 1)))
 
 
 @dataclass(frozen=True)
@@ -196,6 +207,17 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Judging:
+    """From the scores of faces to the score of a video."""
+
+    # The rule that judges unless another is requested: `fraction` by `thresholds`, or one of `doubt.rules`
+    rule: str = checked("fraction", length=100)
+    # all: each face counts. largest: a frame counts once, by the highest score of those of its faces that have at least
+    # half the area of the largest
+    frame: str = choice("all", "largest")
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """All of model.json."""
 
@@ -205,6 +227,10 @@ class ModelCard:
     detector: DetectorSettings = checked(DetectorSettings, required=True)
     faces: FacesConfig = checked(FacesConfig, required=True)
     thresholds: Thresholds = checked(Thresholds, required=True)
+    judging: Judging = checked(Judging)
+    # What a detector of MRIs is shown: the MRI in 0…1; or, as to that of MRI-GAN's authors, the output of a G whose
+    # dropout is on, which runs from -1 to 1, cut at 0
+    mri_input: str = choice("mri", "authors")
     files: dict[str, StoredFile] = checked({}, required=True)
     doubt: FittedCard = checked(FittedCard)  # the name that model.json has for it
     data: DataCard = checked(DataCard)
@@ -216,9 +242,12 @@ class ModelCard:
         return f"mrigan-{'map' if self.detector.decoder else self.input}"
 
     def __post_init__(self) -> None:
+        known = dict.fromkeys((*self.detector.files, *SINGLE_FILES))
         for name in self.files:
-            if name not in WEIGHT_FILES:
-                raise ConfigError(f"files lists {name!r:.60}, but a model has only {', '.join(WEIGHT_FILES)}")
+            if name not in known:
+                raise ConfigError(f"files lists {name!r:.60}, but a model has only {', '.join(known)}")
+        if self.judging.rule != "fraction" and self.judging.rule not in self.doubt.rules:
+            raise ConfigError(f"judging.rule is {self.judging.rule!r:.60}, but doubt.rules does not have it")
         counts = (self.provenance.get("thresholds") or {}).get("counts") or {}
         for part, whole in PART_OF.items():
             if {part, whole} <= counts.keys() and counts[part] > counts[whole]:

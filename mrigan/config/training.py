@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from mrigan.config.engines import ENGINES
 from mrigan.config.fields import at_least, checked, choice, one_of, within
 
-DETECTOR_SIZE, DETECTOR_HIDDEN = (32, 1024), (1, 65_536)  # minimum and maximum, also of finished models
+DETECTOR_SIZE, DETECTOR_HIDDEN = (32, 1024), (0, 65_536)  # minimum and maximum, also of finished models
 GENERATOR_SIZE, GENERATOR_WIDTH = (8, 4096), (1, 1024)
 DECODER, MAX_LEVELS = (1, 4096), 6  # channels of a level of a map's decoder, and the number of levels
 
@@ -223,7 +223,7 @@ class DetectorModelConfig:
     # package), or random
     weights: str = ""
     size: int = within(*DETECTOR_SIZE, 224)  # px
-    hidden: int = within(*DETECTOR_HIDDEN, 128)  # units of the head's first layer
+    hidden: int = within(*DETECTOR_HIDDEN, 128)  # units of the head's first layer; 0 = it has only the last one
     dropout: float = within(0, 1, 0.5)  # of the head
     drop_path: float = within(0, 1, 0.2)  # stochastic depth of the backbone
     # G.safetensors: required if data.input=mri; with face it only explains verdicts. A resumed run compares its content

@@ -1,9 +1,10 @@
 """From probabilities to a verdict: the fraction rule (MRI-GAN, section 5), and what must be said beside it.
 
 A video is fake when at least `fraction` of its faces have a probability above `frame`; both thresholds, and the least
-number of faces that a video must show (`min_faces`), travel with the model. It may be asked for another rule that it
-stores (see `mrigan.detect.rule`). Without a face there is no verdict, nor where most faces are too small, too blurred,
-or unlike all that the model has seen, by limits that it brings along.
+number of faces that a video must show (`min_faces`), travel with the model. A model may judge by another rule that it
+stores, or be asked for one (see `mrigan.detect.rule`), and may count one face a frame. Without a face there is no
+verdict, nor where most faces are too small, too blurred, or unlike all that the model has seen, by limits that it
+brings along.
 
 `probability` is that of a fake at equal odds, by the model's calibration of the faces' mean logit; the mean of their
 probabilities where the model has none (`calibration` null). `interval` holds 95 % of its values over 1,000 seeded draws
@@ -25,7 +26,7 @@ from mrigan.config.model_card import Calibration, Limits, ModelCard, Thresholds
 from mrigan.detect.findings import Findings
 from mrigan.detect.gaps import gaps_of
 from mrigan.detect.options import PAPERS_RULE
-from mrigan.detect.rule import Rule, choose_rule
+from mrigan.detect.rule import Rule, choose_rule, counted
 from mrigan.detect.verdict import (
     AppliedThresholds,
     FaceScore,
@@ -56,13 +57,14 @@ class Criteria:
     limits: Limits
     calibration: Calibration | None = None
     validation: Mapping[str, Any] = field(default_factory=dict)  # `tpr` and `tnr` of the fraction rule, if known
+    frame: str = "all"  # which faces of a frame count, see `Judging`
 
     @classmethod
     def of(cls, card: ModelCard, rule: str, validation: Mapping[str, Any]) -> Criteria:
-        """Those of a model, by one of its rules (see `choose_rule`)."""
-        fitted = card.doubt
-        chosen = choose_rule(rule, card.thresholds, fitted.rules)
-        return cls(card.thresholds, chosen, fitted.limits, fitted.calibration, validation)
+        """Those of a model, by one of its rules (see `choose_rule`); "" = the rule that it judges by."""
+        fitted, judging = card.doubt, card.judging
+        chosen = choose_rule(rule or judging.rule, card.thresholds, fitted.rules)
+        return cls(card.thresholds, chosen, fitted.limits, fitted.calibration, validation, judging.frame)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -91,18 +93,18 @@ def decide(
     """
     limits, rule = criteria.limits, criteria.rule
     needed = 1 if picture else limits.min_faces or MIN_FACES
-    whole = _FaceGroup(findings, np.ones(len(findings.faces), bool))
+    whole = _FaceGroup(findings, np.ones(len(findings.faces), bool), criteria.frame)
     reason = "unreadable" if findings.error and not findings.frames else whole.reason(criteria, needed)
     probability, spread = whole.estimate(criteria)
     return Verdict(
         path=path,
         input=file,
-        verdict=_word(reason, rule, whole.probs),
+        verdict=_word(reason, rule, whole.judged),
         reason=reason,
         limit=limit_passed(limits, findings.measures) if len(whole.probs) >= needed else None,
         learned_from=model.get("learned_from"),
         warnings=criteria.warnings,
-        rule=RuleScore(rule.name, rule.threshold, rule.score(whole.probs)),
+        rule=RuleScore(rule.name, rule.threshold, rule.score(whole.judged)),
         probability=probability,
         interval=spread,
         calibration=criteria.calibration.kind if criteria.calibration else None,
@@ -127,13 +129,22 @@ def rounded_box(box: tuple[float, float, float, float]) -> tuple[float, float, f
 
 
 class _FaceGroup:
-    """Some faces of an input, all of them or one person's: the (N,) that `chosen` says."""
+    """Some faces of an input: those of all or of one person's (`chosen`, (N,) bool) that count (see `Judging.frame`).
 
-    def __init__(self, findings: Findings, chosen: np.ndarray) -> None:
-        self.probs, self.logits = np.array(findings.probs)[chosen], np.array(findings.logits)[chosen]
-        self.frames = np.array([face.frame for face in findings.faces], np.int64)[chosen]
-        self.times = np.array([face.time for face in findings.faces])[chosen]
-        self.measures = {name: values[chosen] for name, values in findings.measures.items()}
+    Attributes:
+        judged: what the rule takes: `probs`, or those of each network of an ensemble, (faces, K).
+    """
+
+    def __init__(self, findings: Findings, chosen: np.ndarray, how: str) -> None:
+        kept = np.flatnonzero(chosen)
+        frames = np.array([face.frame for face in findings.faces], np.int64)
+        areas = np.array([(f.box[2] - f.box[0]) * (f.box[3] - f.box[1]) for f in findings.faces])
+        probs = np.array(findings.probs)
+        kept = kept[counted(how, frames[kept], areas[kept], probs[kept])]
+        self.probs, self.logits, self.frames = probs[kept], np.array(findings.logits)[kept], frames[kept]
+        self.judged = self.probs if findings.each is None else sigmoid(findings.each[kept])
+        self.times = np.array([face.time for face in findings.faces])[kept]
+        self.measures = {name: values[kept] for name, values in findings.measures.items()}
 
     def reason(self, criteria: Criteria, needed: int) -> str | None:
         """Why these faces are not judged; None = they are."""
@@ -192,17 +203,17 @@ def _persons(findings: Findings, criteria: Criteria, needed: int) -> tuple[Perso
     numbers = np.array([face.person for face in findings.faces], np.int64)
     persons = []
     for person in np.unique(numbers).tolist():
-        part = _FaceGroup(findings, numbers == person)
+        part = _FaceGroup(findings, numbers == person, criteria.frame)
         reason = part.reason(criteria, needed)
         probability, spread = part.estimate(criteria)
-        score = criteria.rule.score(part.probs)
+        score = criteria.rule.score(part.judged)
         assert score is not None
         assert probability is not None
         persons.append(
             PersonVerdict(
                 person=person,
                 faces=len(part.probs),
-                verdict=_word(reason, criteria.rule, part.probs),
+                verdict=_word(reason, criteria.rule, part.judged),
                 reason=reason,
                 score=score,
                 probability=probability,

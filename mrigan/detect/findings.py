@@ -34,6 +34,7 @@ class Findings:
         others: a line on each video stream that was not looked at.
         changes: seconds and (w, h) of the first frame, and of each frame that has another size than the one before.
         file: its `fingerprint` when the look began; None where it was not there.
+        each: (faces, K), the logits of an ensemble's networks; None where there is one network.
     """
 
     faces: list[Face] = field(default_factory=list)
@@ -52,6 +53,7 @@ class Findings:
     others: tuple[str, ...] = ()
     changes: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
     file: FileIdentity | None = None
+    each: np.ndarray | None = None
 
     @property
     def probs(self) -> list[float]:

@@ -16,7 +16,7 @@ from mrigan.detect.choice import choose_model
 from mrigan.detect.inputs import Input, files_in_folder, looks_like_picture
 from mrigan.detect.judge import Judge, pick_device
 from mrigan.detect.look import in_silence
-from mrigan.detect.options import PAPERS_RULE, Options
+from mrigan.detect.options import Options
 from mrigan.detect.scorer import require_finite
 from mrigan.detect.verdict import Verdict
 from mrigan.detect.watched import judge_watched
@@ -87,7 +87,7 @@ class Model:
         cropped: bool = False,
         small_faces: bool = False,
         every: int = 0,
-        rule: str = PAPERS_RULE,
+        rule: str = "",
     ) -> list[Verdict]:
         """As `mrigan.detect`, by this model."""
         options = replace(
@@ -143,7 +143,7 @@ def detect(
     cropped: bool = False,
     small_faces: bool = False,
     every: int = 0,
-    rule: str = PAPERS_RULE,
+    rule: str = "",
     device: str = "auto",
     precision: str = "fp32",
 ) -> list[Verdict]:
@@ -157,7 +157,7 @@ def detect(
         pictures: every file is a picture. cropped: every picture is one face, cut out already.
         small_faces: look for faces below 3 % of the frame's width, too; slower.
         every: look at one frame in so many; 0 = as the model was trained.
-        rule: that judges a video, one of those that the model stores; `fraction` is the paper's.
+        rule: that judges a video, one of those that the model stores; `fraction` is the paper's, "" the model's own.
         device, precision: see `load_model`; a loaded model keeps its own.
 
     Returns:

@@ -25,7 +25,7 @@ class Options:
     device: str = option("auto", "auto, cpu, cuda or cuda:N.")
     # bf16 is several times faster on hardware that multiplies it natively; probabilities differ in the third digit.
     precision: str = option("fp32", "fp32, or bf16: faster if the hardware supports it.")
-    rule: str = option(PAPERS_RULE, "Judge by another rule that the model stores, such as mean or top.", metavar="NAME")
+    rule: str = option("", "Judge by another rule that the model stores, such as mean or top.", metavar="NAME")
     seconds_per_file: float = option(
         SECONDS_PER_FILE, "A file that takes longer is unreadable; 0 = no limit.", metavar="SECONDS", min=0
     )

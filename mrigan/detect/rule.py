@@ -34,12 +34,21 @@ class Rule:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def score(self, probs: ArrayLike) -> float | None:
-        """The score, 0..1, of the (N,) face probabilities of one video; None without a face."""
+        """The score, 0..1, of the face probabilities of one video; None without a face.
+
+        Args:
+            probs: (N,), or (N, K) of the networks of an ensemble, each of which then scores the video; the score is the
+                mean of theirs.
+        """
         p = np.asarray(probs, np.float64)
-        return float(aggregate(self.name, p, np.zeros(len(p), np.int64), 1, self.settings)[0]) if len(p) else None
+        if not len(p):
+            return None
+        faces = np.zeros(len(p), np.int64)
+        each = [aggregate(self.name, one, faces, 1, self.settings)[0] for one in p.reshape(len(p), -1).T]
+        return float(np.mean(each))
 
     def verdict(self, probs: ArrayLike) -> Word:
-        """`fake` or `real`; `undecided` without a face."""
+        """`fake` or `real` by `score`; `undecided` without a face."""
         score = self.score(probs)
         return "undecided" if score is None else "fake" if score >= self.threshold - ROUNDING else "real"
 
@@ -75,3 +84,19 @@ def choose_rule(name: str, thresholds: Thresholds, stored: Mapping[str, StoredRu
     if score is None or not math.isfinite(score):
         raise ModelError(f"model.json has an unusable rule {name}", fix="give a model folder as a training wrote it")
     return rule
+
+
+def counted(how: str, frames: np.ndarray, areas: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Which of N faces count, (N,) bool, by `Judging.frame`.
+
+    Args:
+        frames, areas, probs: (N,) each; the areas of the boxes in px².
+    """
+    if how == "all":
+        return np.ones(len(probs), bool)
+    chosen = np.zeros(len(probs), bool)
+    for frame in np.unique(frames):
+        here = np.flatnonzero(frames == frame)
+        large = here[areas[here] >= areas[here].max() / 2]
+        chosen[large[probs[large].argmax()]] = True
+    return chosen

@@ -44,6 +44,15 @@ class _Waiting:
     scene: Scene | None
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """A face that is scored: its logit, those of each network, and `MEASURES`."""
+
+    logit: float
+    each: np.ndarray
+    measures: tuple[float, ...]
+
+
 class Scorer:
     """Faces in, logits and measures out, `BATCH_SIZE` at a time, of any inputs; keeps a few pictures of each
     input (see `mrigan.detect.pictures`).
@@ -54,7 +63,7 @@ class Scorer:
 
     def __init__(self, bundle: Bundle, config: FacesConfig, keep: int) -> None:
         self.bundle, self.config, self.keep = bundle, config, keep
-        self._scored: dict[int, dict[tuple[int, Box], tuple[float, ...]]] = {}  # by input; logit, then MEASURES
+        self._scored: dict[int, dict[tuple[int, Box], _Scored]] = {}  # by input, then face
         self._waiting: list[_Waiting] = []
         self._albums: dict[int, Album] = {}
 
@@ -82,17 +91,21 @@ class Scorer:
         """
         import torch
 
+        from mrigan.models.ensemble import mean_logit
+
         if not self._waiting:
             return
         faces = torch.from_numpy(np.stack([w.face for w in self._waiting]).transpose(0, 3, 1, 2).copy())
-        logits, distances = self.bundle.weigh(faces)
-        require_finite(logits)
+        each, distances = self.bundle.weigh(faces)
+        require_finite(each)
+        logits = mean_logit(each)
         if distances is not None:
             require_finite(distances)
         for i, w in enumerate(self._waiting):
             distance = math.nan if distances is None else float(distances[i])
-            measured = (float(logits[i]), side(w.box), sharpness(w.face), distance, colour(w.face))
-            self._scored.setdefault(w.number, {})[w.frame, w.box] = measured
+            measured = (side(w.box), sharpness(w.face), distance, colour(w.face))
+            scored = _Scored(float(logits[i]), each[i].double().numpy(), measured)
+            self._scored.setdefault(w.number, {})[w.frame, w.box] = scored
             if self.keep:
                 example = Example(w.frame, w.box, float(logits[i].double().sigmoid()), w.face, scene=w.scene)
                 self._albums.setdefault(w.number, Album(self.keep)).add(example, w.track, w.time)
@@ -101,10 +114,12 @@ class Scorer:
     def complete(self, findings: Findings, number: int) -> Findings:
         """The findings of an input all of whose faces are scored, with these scores; the input is then forgotten."""
         by_face = self._scored.pop(number, {})
-        rows = [by_face[face.frame, face.box] for face in findings.faces]
-        scored = np.array(rows).reshape(-1, len(MEASURES) + 1)
-        findings.logits = scored[:, 0].tolist()
-        findings.measures = {n: scored[:, i] for i, n in enumerate(MEASURES, 1) if not np.isnan(scored[:, i]).all()}
+        scored = [by_face[face.frame, face.box] for face in findings.faces]
+        findings.logits = [each.logit for each in scored]
+        if scored and len(scored[0].each) > 1:
+            findings.each = np.stack([each.each for each in scored])
+        measured = np.array([each.measures for each in scored]).reshape(-1, len(MEASURES))
+        findings.measures = {n: measured[:, i] for i, n in enumerate(MEASURES) if not np.isnan(measured[:, i]).all()}
         if number in self._albums:
             self._show(findings, self._albums.pop(number))
         return findings

@@ -7,7 +7,6 @@ from mrigan.models.generator import Generator
 from mrigan.models.generator_file import generator_info, load_generator, save_generator
 from mrigan.models.map_detector import MapDetector, make_detector
 from mrigan.models.predict import predict_mri
-from mrigan.models.reference import import_reference
 
 __all__ = [
     "Bundle",
@@ -16,7 +15,6 @@ __all__ = [
     "Generator",
     "MapDetector",
     "generator_info",
-    "import_reference",
     "load_bundle",
     "load_generator",
     "make_detector",

@@ -1,7 +1,7 @@
 """A detector as a folder, with all that a verdict on a face needs: model.json and safetensors.
 
 model.json                the network, how faces are detected and cropped, thresholds, SHA-256 of the other files
-detector.safetensors
+detector.safetensors      and detector-2.safetensors, … of an ensemble
 generator.safetensors     if the detector's input is MRIs, or if MRIs are shown beside its verdict
 familiarity.safetensors   the distribution of the held-out faces, if there were enough of them
 known_faces.safetensors   otherwise the training faces, as activations of the backbone
@@ -25,7 +25,6 @@ from torch import Tensor
 
 from mrigan.config import from_dict
 from mrigan.config.model_card import (
-    DETECTOR_FILE,
     FAMILIARITY_FILE,
     GENERATOR_FILE,
     KIND,
@@ -38,6 +37,7 @@ from mrigan.files import atomic_write, failpoint, sha256_file, sync_folder, writ
 from mrigan.foreign_files import read_json
 from mrigan.models.building import build
 from mrigan.models.detector import Detector
+from mrigan.models.ensemble import Ensemble
 from mrigan.models.familiarity import Familiarity
 from mrigan.models.generator import Generator
 from mrigan.models.generator_file import load_generator, save_generator
@@ -54,7 +54,7 @@ _FIX = "give the complete, unchanged folder `model/` of a finished detector run"
 
 def save_bundle(
     folder: str | Path,
-    detector: Detector,
+    detector: Detector | Ensemble,
     input: str = "face",
     generator: Generator | None = None,
     *,
@@ -65,11 +65,13 @@ def save_bundle(
     known: KnownFaces | None = None,
     doubt: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
+    judging: dict[str, Any] | None = None,
+    mri_input: str = "",
 ) -> Path:
     """Write the bundle to `folder`, completely or not at all; it replaces an older bundle.
 
     Args:
-        faces, thresholds, provenance, doubt, data: JSON values, see `ModelCard`.
+        faces, thresholds, provenance, doubt, data, judging, mri_input: JSON values, see `ModelCard`.
         familiarity, known: see `Bundle`.
 
     Raises:
@@ -88,8 +90,10 @@ def save_bundle(
         "data": data or {},
         "files": {},
         "provenance": provenance or {},
+        **({"judging": judging} if judging else {}),
+        **({"mri_input": mri_input} if mri_input else {}),
     }
-    from_dict(ModelCard, meta, folder / CARD_FILE)
+    settings = from_dict(ModelCard, meta, folder / CARD_FILE).detector
     if input == "mri" and generator is None:
         raise ConfigError("a detector of MRIs without a generator", where="data.input",
                           fix="face, or mri with model.generator=G.safetensors")  # fmt: skip
@@ -98,8 +102,10 @@ def save_bundle(
     beside = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.tmp"
     beside.mkdir(parents=True)
     try:
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-        _write(beside / DETECTOR_FILE, state)
+        networks = detector.networks if isinstance(detector, Ensemble) else [detector]
+        for name, network in zip(settings.files, networks, strict=True):
+            state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
+            _write(beside / name, state)
         if generator is not None:
             save_generator(beside / GENERATOR_FILE, generator)
         if familiarity is not None:
@@ -125,15 +131,18 @@ def load_bundle(folder: str | Path) -> Bundle:
     sums = {name: file.sha256 for name, file in card.files.items()}
     for name, listed in card.files.items():
         _check_length(folder / name, listed.bytes)
-    with SafetensorsFile(folder / DETECTOR_FILE, _FIX) as file:
-        detector = build(lambda: make_detector(**asdict(card.detector), trained=True), file, sums[DETECTOR_FILE])
+    networks = []
+    for name in card.detector.files:
+        with SafetensorsFile(folder / name, _FIX) as file:
+            networks.append(build(lambda: make_detector(**asdict(card.detector), trained=True), file, sums[name]))
+    detector = networks[0] if len(networks) == 1 else Ensemble(networks)
     generator = None
     if GENERATOR_FILE in sums:
         generator = load_generator(folder / GENERATOR_FILE, sums[GENERATOR_FILE])
     bundle = Bundle(detector.eval(), generator, card)
     if FAMILIARITY_FILE in sums:
         with SafetensorsFile(folder / FAMILIARITY_FILE, _FIX) as file:
-            bundle.familiarity = Familiarity.from_file(file, card.detector.hidden, sums[FAMILIARITY_FILE])
+            bundle.familiarity = Familiarity.from_file(file, detector.hidden_size, sums[FAMILIARITY_FILE])
     if KNOWN_FILE in sums:
         with SafetensorsFile(folder / KNOWN_FILE, _FIX) as file:
             bundle.known = KnownFaces.from_file(file, detector.backbone, sums[KNOWN_FILE])
@@ -164,7 +173,7 @@ def read_card(folder: Path) -> ModelCard:
     except ConfigError as error:
         hint = f"{error.fix}; or " if error.fix else ""
         raise ModelError(f"model.json: {error.what}", where=path, fix=hint + _FIX) from None
-    for name in (DETECTOR_FILE, *([GENERATOR_FILE] if card.input == "mri" else [])):
+    for name in (*card.detector.files, *([GENERATOR_FILE] if card.input == "mri" else [])):
         if name not in card.files:
             raise ModelError(f"model.json: files does not list {name}", where=path, fix=_FIX)
     if card.doubt.limits.max_distance is not None and not {FAMILIARITY_FILE, KNOWN_FILE} & card.files.keys():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,15 +22,19 @@ class Detector(nn.Module):
 
     Backbone features, average pool, Linear → hidden, dropout, ReLU, Linear → 1.
 
+    Attributes:
+        hidden_size: of what `embed` returns.
+
     Args:
         backbone: a timm name, with or without its tag.
         weights: "random", a safetensors file of the backbone, or "package:efficientnet-lite0" for those of the package.
         size: px; the input is resized to size x size (bilinear, antialiased).
-        hidden, dropout: of the head.
+        hidden, dropout: of the head; without a hidden layer (0) it is dropout and one Linear.
         drop_path: stochastic depth of the backbone, where it has it.
         trained: its weights will be loaded, and it will not be trained: a backbone that `mrigan.models.efficientnet`
             defines is then built without timm, and its weights are not initialized.
         more: numbers beside the backbone's features that the head reads.
+        mean, std: of the backbone's input, per channel; 0 and 1 leave it in 0...1.
 
     Raises:
         ConfigError: timm has no such backbone, or cannot build it with these settings.
@@ -50,6 +55,8 @@ class Detector(nn.Module):
         drop_path: float = 0.2,
         trained: bool = False,
         more: int = 0,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         super().__init__()
         self.settings: dict[str, Any] = {
@@ -58,6 +65,8 @@ class Detector(nn.Module):
             "hidden": hidden,
             "dropout": dropout,
             "drop_path": drop_path,
+            "mean": list(mean),
+            "std": list(std),
         }
         self.size = size
         self.backbone = (
@@ -65,13 +74,15 @@ class Detector(nn.Module):
         )
         if weights != RANDOM:
             load_backbone_weights(self.backbone, backbone, weights)
+        features = self.backbone.head_hidden_size + more
+        self.hidden_size = hidden or features
         self.head = nn.Sequential(
-            nn.Linear(self.backbone.head_hidden_size + more, hidden),
+            nn.Linear(features, hidden) if hidden else nn.Identity(),
             nn.Dropout(dropout),
-            nn.ReLU(),
-            nn.Linear(hidden, 1),
+            nn.ReLU() if hidden else nn.Identity(),
+            nn.Linear(self.hidden_size, 1),
         )
-        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):  # also if the rest is on the meta device
+        for name, values in (("mean", mean), ("std", std)):  # also if the rest is on the meta device
             self.register_buffer(name, torch.tensor(values, device="cpu").view(3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -79,8 +90,12 @@ class Detector(nn.Module):
         return self.judge(self.embed(pictures))
 
     def embed(self, pictures: Tensor) -> Tensor:
-        """The last hidden layer (N, hidden) of `pictures`, before dropout and ReLU."""
-        return self.head[0](self.backbone(self.prepared(pictures)))
+        """The last hidden layer (N, hidden_size) of `pictures`, before dropout and ReLU."""
+        return self.head[0](self.features(pictures))
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """The backbone's pooled features (N, F) of `pictures`."""
+        return self.backbone(self.prepared(pictures))
 
     def prepared(self, pictures: Tensor) -> Tensor:
         """The backbone's input: `pictures` at the network's size, normalized."""
@@ -92,6 +107,10 @@ class Detector(nn.Module):
     def judge(self, hidden: Tensor) -> Tensor:
         """Logits (N,) of the hidden layer."""
         return self.head[1:](hidden).squeeze(1)
+
+    def judge_each(self, hidden: Tensor) -> Tensor:
+        """Logits (N, 1): of each network of an ensemble, which this one is not (see `Ensemble`)."""
+        return self.judge(hidden)[:, None]
 
 
 def create_backbone(name: str, drop_path: float = 0.0) -> Any:

@@ -5,7 +5,9 @@ are, are loaded into this definition. Layers and their names are the same, so th
 the outputs (a test compares each network with timm's). Training and all other families use timm.
 
 Tan and Le 2019 (EfficientNet). The Lite variants have no squeeze-and-excitation and no swish, and do not scale their
-first and last stage. `tf_` marks weights from TensorFlow, with its padding and its epsilon of the norms.
+first and last stage. `tf_` marks weights from TensorFlow, with its padding and its epsilon of the norms. The tag
+`.deepfakebench` marks weights from DeepfakeBench, which timm cannot run: the first convolution is not padded, and the
+others are as TensorFlow pads them for a picture of the network's native size, whatever size the picture has.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ SCALES = {  # factors of channels and of blocks
     "b5": (1.6, 2.2), "b6": (1.8, 2.6), "b7": (2.0, 3.1), "b8": (2.2, 3.6),
     "lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2), "lite3": (1.2, 1.4), "lite4": (1.4, 1.8),
 }  # fmt: skip
+NATIVE = {"b0": 224, "b1": 240, "b2": 260, "b3": 300, "b4": 380, "b5": 456, "b6": 528, "b7": 600, "b8": 672}  # px
+DEEPFAKEBENCH = ".deepfakebench"
 NAME = re.compile(r"(tf_)?efficientnet_(b[0-8]|lite[0-4])(\.\w+)?")
 ENDS = (0, 1, 2, 4, 6)  # stages after which the size changes, or the features end
 STEM, FEATURES, SQUEEZED, DIVISOR = 32, 1280, 0.25, 8
@@ -32,6 +36,18 @@ STEM, FEATURES, SQUEEZED, DIVISOR = 32, 1280, 0.25, 8
 def is_defined(name: str) -> bool:
     """Whether this timm network, with or without its tag, is defined here."""
     return NAME.fullmatch(name) is not None
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channels × width, rounded to a multiple of 8, but not down by more than 10 %."""
+    exact = channels * width
+    rounded = max(DIVISOR, int(exact + DIVISOR / 2) // DIVISOR * DIVISOR)
+    return rounded + DIVISOR if rounded < 0.9 * exact else rounded
+
+
+def depths(kind: str) -> list[int]:
+    """The number of blocks of each stage of a full EfficientNet, such as `b4`."""
+    return [math.ceil(stage[-1] * SCALES[kind][1]) for stage in STAGES]
 
 
 class EfficientNet(nn.Module):
@@ -50,9 +66,12 @@ class EfficientNet(nn.Module):
         tf, kind = bool(match[1]), match[2]
         self.width, depth = SCALES[kind]
         self.lite, self.same, self.eps = kind.startswith("lite"), tf, 1e-3 if tf else 1e-5
+        self.fixed = NATIVE.get(kind, 0) if match[3] == DEEPFAKEBENCH else 0  # px, of what is padded for; 0 = the input
         channels = STEM if self.lite else self._scaled(STEM)
         self.head_hidden_size = FEATURES if self.lite else self._scaled(FEATURES)
         self.conv_stem = self._conv(3, channels, 3, 2)
+        if self.fixed:
+            self.conv_stem = _Conv2d(3, channels, 3, 2, bias=False)
         self.bn1 = self._norm(channels)
         stages = []
         self.feature_info: list[dict[str, int]] = []  # as timm's
@@ -88,15 +107,14 @@ class EfficientNet(nn.Module):
         return x.mean((2, 3))
 
     def _scaled(self, channels: int) -> int:
-        """Channels × width, rounded to a multiple of 8, but not down by more than 10 %."""
-        exact = channels * self.width
-        rounded = max(DIVISOR, int(exact + DIVISOR / 2) // DIVISOR * DIVISOR)
-        return rounded + DIVISOR if rounded < 0.9 * exact else rounded
+        return scaled(channels, self.width)
 
     def _conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-        kind = _SameConv2d if self.same and stride > 1 else _Conv2d
-        padding = 0 if kind is _SameConv2d else kernel // 2
-        return kind(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+        if not self.same or stride == 1:
+            return _Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        conv = _SameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        conv.fixed, self.fixed = self.fixed, math.ceil(self.fixed / stride)
+        return conv
 
     def _norm(self, channels: int, act: bool = True) -> nn.BatchNorm2d:
         return _NormAct(channels, self.eps, self._act() if act else nn.Identity())
@@ -113,11 +131,17 @@ class _Conv2d(nn.Conv2d):
 
 
 class _SameConv2d(_Conv2d):
-    """TensorFlow's padding: the output's size is the input's / stride, rounded up; an odd pixel is added at the end."""
+    """TensorFlow's padding: the output's size is the input's / stride, rounded up; an odd pixel is added at the end.
+
+    Attributes:
+        fixed: px of the input that is padded for, whatever the input's size; 0 = that of the input.
+    """
+
+    fixed = 0
 
     def forward(self, x: Tensor) -> Tensor:
         (up, down), (left, right) = (
-            _same(size, kernel, stride)
+            _same(self.fixed or size, kernel, stride)
             for size, kernel, stride in zip(x.shape[-2:], self.kernel_size, self.stride, strict=True)
         )
         return super().forward(F.pad(x, (left, right, up, down)))

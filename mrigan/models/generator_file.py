@@ -82,7 +82,7 @@ def generator_info(path: str | Path) -> dict[str, Any]:
 
 _FIX = (
     "give a G.safetensors that `mrigan train gan` wrote (run.dir/model/generator.safetensors), "
-    "or that `mrigan models import-reference` made from a published checkpoint"
+    "or that `mrigan models import authors` made from a published checkpoint"
 )
 
 

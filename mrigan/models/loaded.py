@@ -11,11 +11,12 @@ from torch import Tensor
 from mrigan.config import FacesConfig
 from mrigan.config.model_card import ModelCard, given
 from mrigan.models.detector import Detector
+from mrigan.models.ensemble import Ensemble, mean_logit
 from mrigan.models.familiarity import Familiarity
 from mrigan.models.generator import Generator
 from mrigan.models.known_faces import KnownFaces, activations, coarse, layers_of
 from mrigan.models.map_detector import MapDetector
-from mrigan.models.predict import predict_mri
+from mrigan.models.predict import predict_as_authors, predict_mri
 
 MAX_CPU_BATCH = 8  # faces; the activations of more do not stay in a CPU's cache
 
@@ -33,7 +34,7 @@ class Bundle:
         precision: "fp32", or "bf16" for the networks' large sums (the last layer stays in float32).
     """
 
-    detector: Detector
+    detector: Detector | Ensemble
     generator: Generator | None
     card: ModelCard
     familiarity: Familiarity | None = None
@@ -94,28 +95,22 @@ class Bundle:
         parts = []
         for picture, _ in self._pictures(faces, batch_size, self.input == "mri"):
             with self._precision(picture.device):
-                parts.append(self.detector.backbone(self.detector.prepared(picture)).float().cpu())
+                parts.append(self.detector.features(picture).float().cpu())
         return torch.cat(parts)
 
-    @torch.inference_mode()
     def examine(self, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor]:
         """Logits (N,) float32 and the detector's hidden layer (N, H) float32 of `faces`, on the CPU."""
-        logits, hidden = [torch.zeros(0)], [torch.zeros((0, self.detector.settings["hidden"]))]
-        for picture, _ in self._pictures(faces, batch_size, self.input == "mri"):
-            embedded = self._embed(picture)
-            logits.append(self.detector.judge(embedded).cpu())
-            hidden.append(embedded.cpu())
-        return torch.cat(logits), torch.cat(hidden)
+        each, hidden = self._judge_each(faces, batch_size)
+        return mean_logit(each), hidden
 
     def weigh(self, faces: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits (N,) float32 of `faces`, as in `predict`, and their distances (N,) from the faces stored in the
-        model; None if it stores none."""
+        """Logits (N, K) float32 of `faces` by each network, of which only an ensemble has several, and their distances
+        (N,) from the faces stored in the model; None if it stores none. See `mrigan.models.ensemble.mean_logit`."""
         if self.known is not None:
-            return self._compare_with_known(self.known, faces)
-        if self.familiarity is not None:
-            logits, hidden = self.examine(faces)
-            return logits, self.familiarity.distance(hidden)
-        return self.score(faces), None
+            logits, distances = self._compare_with_known(self.known, faces)
+            return logits[:, None], distances
+        each, hidden = self._judge_each(faces)
+        return each, None if self.familiarity is None else self.familiarity.distance(hidden)
 
     @torch.inference_mode()
     def maps_of(self, faces: Tensor, names: list[str] | None = None, batch_size: int = 32) -> dict[str, Tensor]:
@@ -135,6 +130,16 @@ class Bundle:
                 for name in names:
                     parts[name].append(coarse(outputs[name]).cpu())
         return {name: torch.cat(maps) for name, maps in parts.items()}
+
+    @torch.inference_mode()
+    def _judge_each(self, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor]:
+        count = self.detector.settings.get("networks", 1)
+        each, hidden = [torch.zeros((0, count))], [torch.zeros((0, self.detector.hidden_size))]
+        for picture, _ in self._pictures(faces, batch_size, self.input == "mri"):
+            embedded = self._embed(picture)
+            each.append(self.detector.judge_each(embedded).cpu())
+            hidden.append(embedded.cpu())
+        return torch.cat(each), torch.cat(hidden)
 
     @torch.inference_mode()
     def _compare_with_known(self, known: KnownFaces, faces: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor]:
@@ -186,8 +191,14 @@ class Bundle:
         for batch in faces.split(self._batch(batch_size)) if len(faces) else []:
             x = batch.to(device)
             with self._precision(device):
-                mri = predict_mri(self.generator, x) if with_mri and self.generator is not None else None
+                mri = self._predict_mri(x) if with_mri else None
             yield mri if self.input == "mri" and mri is not None else x.float() / 255, mri
+
+    def _predict_mri(self, faces: Tensor) -> Tensor | None:
+        if self.generator is None:
+            return None
+        predict = predict_as_authors if self.card.mri_input == "authors" else predict_mri
+        return predict(self.generator, faces)
 
     def _embed(self, picture: Tensor) -> Tensor:
         """The detector's hidden layer (N, H) in float32."""

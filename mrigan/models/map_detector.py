@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mrigan.models.backbone_weights import RANDOM
-from mrigan.models.detector import Detector
+from mrigan.models.detector import IMAGENET_MEAN, IMAGENET_STD, Detector
 
 MRI_BIAS = -3.0  # of the last layer: an MRI is black to begin with, as those of real faces are
 POOLED = 2  # what the class head reads of an MRI: the mean and the maximum of its logits
@@ -30,7 +30,7 @@ class MapDetector(Detector):
 
     Args:
         decoder: channels of the decoder's levels, the coarsest first.
-        backbone, weights, size, hidden, dropout, drop_path, trained: see `Detector`.
+        backbone, weights, size, hidden, dropout, drop_path, trained, mean, std: see `Detector`.
     """
 
     def __init__(
@@ -44,9 +44,20 @@ class MapDetector(Detector):
         dropout: float = 0.5,
         drop_path: float = 0.2,
         trained: bool = False,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         super().__init__(
-            backbone, weights, size, hidden=hidden, dropout=dropout, drop_path=drop_path, trained=trained, more=POOLED
+            backbone,
+            weights,
+            size,
+            hidden=hidden,
+            dropout=dropout,
+            drop_path=drop_path,
+            trained=trained,
+            more=POOLED,
+            mean=mean,
+            std=std,
         )
         self.settings["decoder"] = list(decoder)
         stages = [(stage["num_chs"], stage["reduction"]) for stage in self.backbone.feature_info]
@@ -131,7 +142,8 @@ class Level(nn.Module):
 
 
 def make_detector(**settings: Any) -> Detector:
-    """The network of a `Detector.settings`: with a decoder, a `MapDetector`."""
+    """One network of a `Detector.settings`: with a decoder, a `MapDetector`."""
+    settings.pop("networks", None)
     if settings.get("decoder"):
         return MapDetector(**settings)
     settings.pop("decoder", None)

@@ -200,7 +200,7 @@ def test_memory_does_not_grow_with_the_video(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(look, "read_frames", endless)
     monkeypatch.setattr(look, "probe", lambda path: SimpleNamespace(frames=frames, others=()))
-    bundle = SimpleNamespace(weigh=lambda faces: (torch.zeros(len(faces)), None), draws_mris=False)
+    bundle = SimpleNamespace(weigh=lambda faces: (torch.zeros(len(faces), 1), None), draws_mris=False)
     tracemalloc.start()
     scorer = Scorer(bundle, FacesConfig(), keep=4)  # type: ignore[arg-type]
     seen = look.find(Input("x.mp4", False), 0, scorer, None, look.in_silence)

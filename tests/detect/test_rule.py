@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from mrigan.cli.app import app
 from mrigan.config.model_card import RuleSettings, StoredRule, Thresholds
-from mrigan.detect.rule import choose_rule, papers_rule
+from mrigan.detect.rule import Rule, choose_rule, counted, papers_rule
 from mrigan.errors import ConfigError, ModelError
 from mrigan.evaluation.videos import video_verdict
 from tests.detect.schema import check
@@ -85,3 +85,22 @@ def test_the_command_and_its_page_say_which_rule(
     assert refused.exception.fix == "one of: fraction, mean"
     wrong = CliRunner().invoke(app, [*command[:-1], "bf61"])
     assert isinstance(wrong.exception, ConfigError)
+
+
+def test_an_ensembles_networks_each_score_the_video() -> None:
+    rng = np.random.default_rng(4)
+    probs = rng.uniform(0, 1, (40, 3)) ** [0.2, 1, 4]
+    rule = Rule("confident_mean", 0.5)
+    alone = [rule.score(network) for network in probs.T]
+    assert rule.score(probs) == pytest.approx(np.mean(alone))
+    assert rule.score(probs) != pytest.approx(rule.score(probs.mean(1)), abs=0.01)
+    assert rule.score(np.zeros((0, 3))) is None
+
+
+def test_a_frame_counts_once_by_the_worst_of_its_large_faces() -> None:
+    frames = np.array([0, 0, 0, 1, 1, 2])
+    areas = np.array([100.0, 60.0, 49.0, 10.0, 30.0, 5.0])
+    probs = np.array([0.2, 0.3, 0.9, 0.9, 0.1, 0.5])
+    assert counted("largest", frames, areas, probs).tolist() == [False, True, False, False, True, True]
+    assert counted("all", frames, areas, probs).all()
+    assert counted("largest", frames[:0], areas[:0], probs[:0]).tolist() == []

@@ -16,12 +16,12 @@ from mrigan.models import (
     Discriminator,
     Generator,
     generator_info,
-    import_reference,
     load_generator,
     predict_mri,
     save_generator,
 )
 from mrigan.models.generator import Head
+from mrigan.models.importers import read_published
 
 
 def parameters(network: nn.Module) -> int:
@@ -89,7 +89,9 @@ def published_checkpoint(path: Path, width: int, prefix: str) -> Published:
 def test_a_published_checkpoint_gives_the_same_pictures(width: int, prefix: str, weights: str, tmp_path: Path) -> None:
     published = published_checkpoint(tmp_path / "checkpoint.chkpt", width, prefix)
     out = tmp_path / "G.safetensors"
-    result = CliRunner().invoke(app, ["models", "import-reference", str(tmp_path / "checkpoint.chkpt"), "-o", str(out)])
+    result = CliRunner().invoke(
+        app, ["models", "import", "authors", str(tmp_path / "checkpoint.chkpt"), "-o", str(out)]
+    )
     assert result.exit_code == 0, result.output
     assert weights in result.output
     G = load_generator(out)
@@ -114,7 +116,7 @@ class _Opens:
 def test_a_checkpoint_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     torch.save({"generator_state_dict": {}, "x": _Opens(tmp_path / "ran")}, tmp_path / "bad.chkpt")
     with pytest.raises(ModelError, match="code or objects"):
-        import_reference(tmp_path / "bad.chkpt", tmp_path / "G.safetensors")
+        read_published("authors", [tmp_path / "bad.chkpt"])
     assert not (tmp_path / "ran").exists()
     assert not (tmp_path / "G.safetensors").exists()
 
@@ -123,24 +125,25 @@ def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
     path, out = tmp_path / "c.pt", tmp_path / "G.safetensors"
     state = {key: value[:8, :8].clone() for key, value in Published(4).state_dict().items() if "weight" in key}
     for content, message in [
-        ({"state_dict": {}}, "no generator_state_dict"),
+        ({"state_dict": {}}, "no model_state_dict"),
         ([1, 2], "contains a list"),
         ({"generator_state_dict": {"conv.weight": torch.zeros(1)}}, "unknown keys: conv.weight"),
-        ({"generator_state_dict": {}}, "down1 is missing"),
+        ({"generator_state_dict": {}}, "no generator_state_dict"),
+        ({"generator_state_dict": {"final.2.bias": torch.zeros(3)}}, "down1 is missing"),
         ({"generator_state_dict": state}, "not the published generator"),
         ({"generator_state_dict": state | {"final.2.bias": torch.tensor([1.0, float("nan"), 0])}}, "NaN or infinite"),
     ]:
         torch.save(content, path)
         with pytest.raises(ModelError, match=message):
-            import_reference(path, out)
+            read_published("authors", [path])
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ModelError, match=r"cannot be read|damaged"):
-        import_reference(path, out)
+        read_published("authors", [path])
     path.write_text("no checkpoint")
     with pytest.raises(ModelError, match="damaged"):
-        import_reference(path, out)
+        read_published("authors", [path])
     with pytest.raises(ModelError, match="no such weight file"):
-        import_reference(tmp_path / "none.pt", out)
+        read_published("authors", [tmp_path / "none.pt"])
     assert not out.exists()
 
 

@@ -95,7 +95,7 @@ def test_a_bundle_keeps_the_known_faces(input: str, tmp_path: Path) -> None:
     assert loaded.card.data.about == "noise"
     faces = torch.cat([training[:2], torch.full((1, 3, 64, 64), 255, dtype=torch.uint8)])
     logits, distances = loaded.weigh(faces)
-    assert torch.allclose(logits, loaded.score(faces), atol=1e-5)
+    assert torch.allclose(logits, loaded.score(faces)[:, None], atol=1e-5)
     assert distances is not None
     assert distances[:2] == pytest.approx(0, abs=1e-3)
     assert distances[2] > 0.1
