@@ -1,6 +1,7 @@
 """Files that others publish and Mrigan can use: where each lies, its size, SHA-256 and licence.
 
 Nothing is downloaded when a program runs. `mrigan weights get NAME` does it once, at set-up, into the user's cache.
+Weights of other people's detectors are fetched by hand, because who uses them must accept their terms.
 """
 
 from __future__ import annotations
@@ -57,6 +58,62 @@ PUBLISHED = {
         sha256="1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
     )
 }
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Weights of a detector that `mrigan models import` reads, and that everybody fetches for themselves.
+
+    Args:
+        what: it is, for people. files: their names. where: addresses, one or several. size: of the files, in words.
+        terms: of use. source: the repository.
+    """
+
+    what: str
+    files: str
+    where: tuple[str, ...]
+    size: str
+    terms: str
+    source: str
+
+
+_DRIVE = "https://drive.google.com/uc?id="
+_WINNER = "https://github.com/selimsef/dfdc_deepfake_challenge"
+ELSEWHERE = {  # by the kind that `mrigan models import` takes
+    "dfdc-winner": Elsewhere(
+        what="winner of the DFDC 2020: seven EfficientNet-B7; learned from DFDC",
+        files="the seven of download_weights.sh, final_…_DeepFakeClassifier_tf_efficientnet_b7_ns_0_…",
+        where=(f"{_WINNER}/releases/tag/0.0.1",),
+        size="7 × about 0.27 GB",
+        terms="MIT",
+        source=_WINNER.removeprefix("https://"),
+    ),
+    "sbi": Elsewhere(
+        what="self-blended images, EfficientNet-B4; learned from FaceForensics++",
+        files="sbi.tar",
+        where=("https://drive.google.com/file/d/12sLyqBp0VFwdpA-oZLdIOkOTkz_ZnIhV/view",),
+        size="unknown",
+        terms="research only; a licence is needed for commercial use",
+        source="github.com/mapooon/SelfBlendedImages",
+    ),
+    "deepfakebench": Elsewhere(
+        what="DeepfakeBench, EfficientNet-B4 or Xception; learned from FaceForensics++ c23",
+        files="effnb4_best.pth or xception_best.pth",
+        where=("https://github.com/SCLBD/DeepfakeBench/releases/tag/v1.0.1",),
+        size="unknown",
+        terms="CC BY-NC 4.0",
+        source="github.com/SCLBD/DeepfakeBench",
+    ),
+    "authors": Elsewhere(
+        what="MRI-GAN's authors: generator, detector of faces, detector of MRIs; learned from DFDC",
+        files="MRI-GAN, plain-frames, MRI (in this order)",
+        where=tuple(_DRIVE + file for file in ("1qEfI96SYOWCumzPdQlcZJZvtAW_OXUcH", "1_Pxv6ptxqXKtDJNkodkDmMTD_KRo08za",
+                                               "1xKzehNuq1B1th-_-U6OG9v2Q2Odws6VG")),
+        size="unknown",
+        terms="unknown: the repository states none",
+        source="github.com/pratikpv/mri_gan_deepfake",
+    ),
+}  # fmt: skip
 
 
 def cache_folder() -> Path:

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from mrigan.cli.app import app
 from mrigan.errors import ConfigError, ModelError
-from mrigan.published import FACE_MESH, PUBLISHED, cached_path, get_published, published_file
+from mrigan.models.importers import IMPORTERS
+from mrigan.published import ELSEWHERE, FACE_MESH, PUBLISHED, cached_path, get_published, published_file
 
 FILE = PUBLISHED[FACE_MESH]
 
@@ -90,3 +91,15 @@ def test_one_that_was_never_fetched_names_the_command() -> None:
     said = CliRunner().invoke(app, ["weights", "list"], env={"COLUMNS": "200"})
     assert f"not installed: mrigan weights get {FACE_MESH}" in said.output
     assert FILE.licence in said.output
+
+
+def test_detectors_of_others_are_listed_with_their_terms_and_not_fetched() -> None:
+    listed = CliRunner().invoke(app, ["weights", "list"])
+    assert listed.exit_code == 0, listed.output
+    assert set(ELSEWHERE) == set(IMPORTERS)
+    for name, weights in ELSEWHERE.items():
+        assert f"\n{name}: {weights.what}\n" in listed.output
+        assert all(address.startswith("https://") and address in listed.output for address in weights.where)
+        assert weights.terms in listed.output
+        with pytest.raises(ConfigError, match=name):
+            get_published(name)

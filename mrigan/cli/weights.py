@@ -15,8 +15,8 @@ app = typer.Typer(no_args_is_help=True, help="Files that others publish and Mrig
 
 @app.command("list")
 def weights_list() -> None:
-    """List the files, with size, licence and whether each is installed."""
-    from mrigan.published import PUBLISHED, cached_path
+    """List the files, with size, licence and whether each is installed; and detectors that you fetch by hand."""
+    from mrigan.published import ELSEWHERE, PUBLISHED, cached_path
     from mrigan.terminal import Console
 
     table = Table("name", "what", "licence", "from", Column("size", justify="right"), Column("in", overflow="fold"))
@@ -27,6 +27,14 @@ def weights_list() -> None:
             str(path.parent) if path.exists() else f"not installed: mrigan weights get {name}",
         )  # fmt: skip
     Console().print(table)
+    echo("Detectors that others published. Nothing downloads them: read their terms, fetch the files by hand, then")
+    echo("    mrigan models import NAME FILE… -o DIR")
+    echo("    mrigan detect VIDEO --model DIR")
+    for name, weights in ELSEWHERE.items():
+        echo(f"{name}: {weights.what}")
+        facts = {"files": weights.files, "size": weights.size, "terms": weights.terms, "from": ", ".join(weights.where)}
+        for title, text in {**facts, "see": weights.source}.items():
+            echo(f"    {title:<6} {text}")
 
 
 @app.command("get")

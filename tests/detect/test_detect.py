@@ -72,8 +72,8 @@ def test_the_model_is_given_the_face_with_its_margin(
 
     bundle = load_bundle(models["mri"])
     given: list[torch.Tensor] = []
-    score = Bundle.score
-    monkeypatch.setattr(Bundle, "score", lambda self, faces: (given.append(faces), score(self, faces))[1])
+    weigh = Bundle.weigh
+    monkeypatch.setattr(Bundle, "weigh", lambda self, faces: (given.append(faces), weigh(self, faces))[1])
     [verdict] = as_json(detect_paths([clips / "face.png"], bundle))
     x0, y0, x1, y1 = (int(v) for v in verdict["faces"][0]["box"])
     dx, dy = int((x1 - x0) * 0.1), int((y1 - y0) * 0.1)

@@ -21,6 +21,7 @@ from mrigan.models.detector import Detector
 from mrigan.models.generator import Generator
 from mrigan.models.importers.efficientnet_keys import kind_of_timm
 from mrigan.models.importers.imported import Imported, network, read_file, tensors_of
+from mrigan.published import ELSEWHERE
 from mrigan.text import printable
 
 GENERATOR, DETECTOR = "generator_state_dict", "model_state_dict"
@@ -62,8 +63,7 @@ def read_authors(files: Sequence[Path]) -> Imported:
         thresholds=THRESHOLDS[kind],
         thresholds_source="of the paper (MRI-GAN, section 5)",
         about="DFDC",
-        terms="unknown: the repository states none",
-        source="github.com/pratikpv/mri_gan_deepfake",
+        published=ELSEWHERE["authors"],
     )
 
 

@@ -21,6 +21,7 @@ from mrigan.models.detector import Detector
 from mrigan.models.efficientnet import DEEPFAKEBENCH
 from mrigan.models.importers.efficientnet_keys import as_timm, kind_of_pytorch
 from mrigan.models.importers.imported import Imported, State, network, one_logit, only_one, read_file, tensors_of
+from mrigan.published import ELSEWHERE
 
 FIX = "give effnb4_best.pth or xception_best.pth of DeepfakeBench"
 WHAT = "a published detector of DeepfakeBench"
@@ -47,8 +48,7 @@ def read_deepfakebench(files: Sequence[Path]) -> Imported:
         judging={"rule": "mean"},
         rules={"mean": 0.5},
         about="FaceForensics++ c23",
-        terms="CC BY-NC 4.0",
-        source="github.com/SCLBD/DeepfakeBench",
+        published=ELSEWHERE["deepfakebench"],
     )
 
 

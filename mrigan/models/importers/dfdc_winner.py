@@ -17,6 +17,7 @@ from mrigan.errors import ConfigError
 from mrigan.models.detector import Detector
 from mrigan.models.importers.efficientnet_keys import kind_of_timm
 from mrigan.models.importers.imported import LINEAR, Imported, network, read_file, tensors_of
+from mrigan.published import ELSEWHERE
 
 FIX = "give the files of the DFDC's winner: dicts with state_dict, whose keys begin with module.encoder. and module.fc."
 WHAT = "a published network of the DFDC's winner"
@@ -43,8 +44,7 @@ def read_dfdc_winner(files: Sequence[Path]) -> Imported:
         judging={"rule": "confident_mean"},
         rules={"confident_mean": 0.5, "mean": 0.5},
         about="DFDC (the challenge's training set)",
-        terms="MIT",
-        source="github.com/selimsef/dfdc_deepfake_challenge",
+        published=ELSEWHERE["dfdc-winner"],
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from mrigan.models.ensemble import Ensemble
 from mrigan.models.generator import Generator
 from mrigan.models.generator_file import save_generator
 from mrigan.models.map_detector import make_detector
+from mrigan.published import Elsewhere
 from mrigan.text import printable
 from mrigan.weights import SafetensorsFile, check_values, read_checkpoint
 
@@ -37,7 +38,7 @@ class Imported:
         networks: of an ensemble, all of one kind; none if the file is a generator.
         faces: how its faces are found and cut.
         thresholds: `frame` and `fraction`. judging, rules, mri_input: see `ModelCard`.
-        about: the data that it learned from. terms: of the file. source: where it comes from.
+        about: the data that it learned from. published: where the files come from.
         thresholds_source: where the thresholds come from.
     """
 
@@ -52,8 +53,12 @@ class Imported:
     input: str = "face"
     mri_input: str = ""
     about: str = ""
-    terms: str = ""
-    source: str = ""
+    published: Elsewhere | None = None
+
+    @property
+    def terms(self) -> str:
+        """Of the files' use."""
+        return self.published.terms if self.published else ""
 
     @property
     def in_words(self) -> str:
@@ -87,7 +92,7 @@ class Imported:
             doubt={"rules": {name: {"threshold": value} for name, value in self.rules.items()}},
             data={"about": self.about},
             provenance={
-                "source": self.source,
+                "source": self.published.source if self.published else "",
                 "terms": self.terms,
                 "imported": [{"file": path.name, "sha256": sha256_file(path)} for path in self.files],
                 "thresholds": {"source": self.thresholds_source},

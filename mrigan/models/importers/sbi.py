@@ -14,6 +14,7 @@ from pathlib import Path
 from mrigan.config import FacesConfig
 from mrigan.models.importers.efficientnet_keys import as_timm, kind_of_pytorch
 from mrigan.models.importers.imported import Imported, network, one_logit, only_one, read_file, tensors_of
+from mrigan.published import ELSEWHERE
 
 FIX = (
     "give the weights of Detecting Deepfakes with Self-Blended Images: a dict with `model`, whose keys begin with net."
@@ -43,6 +44,5 @@ def read_sbi(files: Sequence[Path]) -> Imported:
         judging={"rule": "mean", "frame": "largest"},
         rules={"mean": 0.5},
         about="FaceForensics++ (real videos, blended with themselves)",
-        terms="research only; a licence is needed for commercial use",
-        source="github.com/mapooon/SelfBlendedImages",
+        published=ELSEWHERE["sbi"],
     )
