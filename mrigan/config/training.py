@@ -226,6 +226,9 @@ class DetectorModelConfig:
     hidden: int = within(*DETECTOR_HIDDEN, 128)  # units of the head's first layer; 0 = it has only the last one
     dropout: float = within(0, 1, 0.5)  # of the head
     drop_path: float = within(0, 1, 0.2)  # stochastic depth of the backbone
+    # Mean and deviation of its input: imagenet; backbone: those that its weights were trained with, as timm says; none:
+    # the input stays in 0…1
+    normalize: str = choice("imagenet", "backbone", "none", added=True)
     # G.safetensors: required if data.input=mri; with face it only explains verdicts. A resumed run compares its content
     generator: str = checked("", may_change=True)
     # Images; above 0 an average of the weights is evaluated, and becomes the model

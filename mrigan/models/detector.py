@@ -113,6 +113,23 @@ class Detector(nn.Module):
         return self.judge(hidden)[:, None]
 
 
+def normalization(kind: str, backbone: str) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation by `model.normalize`.
+
+    Raises:
+        ConfigError: timm does not know those of the backbone.
+    """
+    if kind == "backbone":
+        import timm
+
+        known = timm.get_pretrained_cfg(backbone) if timm.is_model(backbone) else None
+        if known is None:
+            raise ConfigError(f"timm knows no mean and deviation for {backbone}", where="model.normalize",
+                              fix="model.normalize=imagenet, or none")  # fmt: skip
+        return known.mean, known.std
+    return ((0.0,) * 3, (1.0,) * 3) if kind == "none" else (IMAGENET_MEAN, IMAGENET_STD)
+
+
 def create_backbone(name: str, drop_path: float = 0.0) -> Any:
     """A timm network with random weights, without its classifier: pictures → (N, head_hidden_size) pooled features.
 

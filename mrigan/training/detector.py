@@ -30,7 +30,7 @@ from mrigan.imaging.face_augmentation import random_erasing_, recipe
 from mrigan.losses import detector_loss
 from mrigan.models import Detector, Generator, load_generator, predict_mri
 from mrigan.models.backbone_weights import LITE0, RANDOM, check_weights_given, weights_in_words
-from mrigan.models.detector import IMAGENET_MEAN
+from mrigan.models.detector import normalization
 from mrigan.scoring.face_settings import face_settings
 from mrigan.training.data import shard_folders
 from mrigan.training.finish import finish_detector
@@ -174,7 +174,7 @@ def _pictures(face: torch.Tensor, seeds: torch.Tensor, G: Generator | None, conf
         pictures = predict_mri(G, face)
         if config.data.augment:  # the plain faces were augmented by the loader
             # Erased with the mean, which the network normalizes to 0: black would mean "real".
-            pictures = random_erasing_(pictures, seeds, IMAGENET_MEAN)
+            pictures = random_erasing_(pictures, seeds, normalization(config.model.normalize, config.model.backbone)[0])
     return pictures.contiguous(memory_format=torch.channels_last) if config.engine.channels_last else pictures
 
 
@@ -183,8 +183,16 @@ def build_network(config: DetectorConfig, pretrained: bool = True) -> Detector:
     model = config.model
     seed_all(config.train.seed, "weights")
     weights = model.weights if pretrained else RANDOM
+    mean, std = normalization(model.normalize, model.backbone)
     return Detector(
-        model.backbone, weights, model.size, hidden=model.hidden, dropout=model.dropout, drop_path=model.drop_path
+        model.backbone,
+        weights,
+        model.size,
+        hidden=model.hidden,
+        dropout=model.dropout,
+        drop_path=model.drop_path,
+        mean=mean,
+        std=std,
     )
 
 

@@ -25,6 +25,7 @@ from mrigan.errors import ConfigError
 from mrigan.losses import adversarial_loss, detector_loss, discriminator_loss, map_loss
 from mrigan.models import Discriminator, MapDetector
 from mrigan.models.backbone_weights import RANDOM
+from mrigan.models.detector import normalization
 from mrigan.training.detector import DetectorTask
 from mrigan.training.gan import freeze_idle_biases, to_network
 from mrigan.training.state import TrainState
@@ -157,6 +158,7 @@ def build_map_detector(config: MapConfig, pretrained: bool = True) -> MapDetecto
     """A new network with both heads from the seed; without `pretrained` the backbone is from the seed, too."""
     model = config.model
     seed_all(config.train.seed, "weights")
+    mean, std = normalization(model.normalize, model.backbone)
     return MapDetector(
         model.backbone,
         model.weights if pretrained else RANDOM,
@@ -165,4 +167,6 @@ def build_map_detector(config: MapConfig, pretrained: bool = True) -> MapDetecto
         hidden=model.hidden,
         dropout=model.dropout,
         drop_path=model.drop_path,
+        mean=mean,
+        std=std,
     )
