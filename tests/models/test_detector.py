@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from mrigan.errors import ConfigError, ModelError
 from mrigan.models import Detector
 from mrigan.models.backbone_weights import LITE0, lite0_state
-from mrigan.models.detector import create_backbone
+from mrigan.models.detector import create_backbone, normalization
 
 SMALL = "mobilenetv3_small_050"
 
@@ -98,3 +98,32 @@ def test_the_packages_imagenet_weights_recognise_a_cat() -> None:
         torch.testing.assert_close(network(prepared).softmax(1)[0], classes)
     assert classes.argmax() in range(281, 286)  # tabby, tiger, Persian, Siamese, Egyptian
     assert classes[281:286].sum() > 0.5
+
+
+def test_the_input_is_normalized_as_asked() -> None:
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    lite0 = "tf_efficientnet_lite0.in1k"
+    for kind, mean, std in (
+        ("imagenet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ("backbone", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        ("none", (0, 0, 0), (1, 1, 1)),
+    ):
+        chosen = normalization(kind, lite0)
+        network = Detector("test_efficientnet.r160_in1k", size=64, hidden=8, mean=chosen[0], std=chosen[1])
+        shift, scale = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
+        expected = (x - shift) / scale
+        torch.testing.assert_close(network.prepared(x), expected)
+        assert network.settings["mean"] == pytest.approx(list(mean))
+    assert normalization("backbone", "resnetv2_50.a1h_in1k")[0] == (0.5, 0.5, 0.5)
+    with pytest.raises(ConfigError, match="no mean and deviation"):
+        normalization("backbone", "no_such_network")
+
+
+def test_without_a_hidden_layer_the_head_is_one_layer() -> None:
+    network = Detector("test_efficientnet.r160_in1k", size=64, hidden=0).eval()
+    assert network.hidden_size == network.backbone.head_hidden_size
+    assert [name for name, _ in network.head.named_parameters()] == ["3.weight", "3.bias"]
+    x = torch.rand(2, 3, 64, 64)
+    features = network.backbone(network.prepared(x))
+    torch.testing.assert_close(network.embed(x), features)
+    torch.testing.assert_close(network(x), network.head[3](features)[:, 0])
