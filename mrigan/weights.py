@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy._core.multiarray import scalar
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
@@ -189,8 +190,6 @@ def read_checkpoint(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, A
 
 def _numbers() -> list[Any]:
     """What a pickle needs for a NumPy number, under the names that NumPy 1 and 2 have for it."""
-    from numpy._core.multiarray import scalar
-
     named = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     return [*named, np.dtype, *(type(np.dtype(kind)) for kind in ("f8", "f4", "i8"))]
 

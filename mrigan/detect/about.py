@@ -31,6 +31,7 @@ def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any
         "generator": bundle.draws_mris,
         "map": bool(card.detector.decoder),
         "backbone": card.detector.backbone,
+        "networks": card.detector.networks,
         "sha256": sums.get(DETECTOR_FILE, ""),
         "files": sums,
         "provenance": _quoted_provenance(card.provenance),
