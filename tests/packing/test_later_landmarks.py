@@ -23,6 +23,7 @@ from mrigan.packing.unit import UnitTask
 from mrigan.shardset.plan_file import Plan, load_plan
 from mrigan.video.dlib_points import DlibPoints
 from mrigan.video.landmarks import GRID, FaceMesh
+from tests.kills import script
 from tests.packing.conftest import PNG, Built, config, make, two_families
 from tests.packing.test_landmarks import frame_of, json_members
 
@@ -173,3 +174,34 @@ def test_dlib_that_is_absent_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(__import__("sys").modules, "dlib", None)
     with pytest.raises(ModelError, match=r"mrigan\[dlib\]"):
         FINDERS["dlib"]()
+
+
+KILLS = """
+import shutil, sys
+from dataclasses import replace
+from pathlib import Path
+from mrigan.packing.landmark_worker import LandmarkWorker
+from mrigan.packing.unit import UnitTask
+from mrigan.shardset.leftovers import clean_folders
+from mrigan.shardset.plan_file import load_plan
+from tests.kills import same_after_each
+
+root, old = Path(sys.argv[1]), Path(sys.argv[2])
+plan = load_plan(old)
+
+def start(folder):
+    shutil.copytree(old, folder, ignore=shutil.ignore_patterns("landmarks"))
+
+def work(folder):
+    clean_folders(folder / "landmarks" / "mesh")
+    for unit in plan.units:
+        LandmarkWorker(replace(plan, folder=folder), "mesh")(UnitTask(unit), lambda note: None)
+
+LandmarkWorker(plan, "mesh")
+same_after_each(work, root / "kills", least=4, start=start)
+"""
+
+
+@pytest.mark.faults
+def test_killed_at_each_write_it_ends_in_the_same_bytes(old: Old, tmp_path: Path) -> None:
+    script(KILLS, tmp_path, old.folder)
