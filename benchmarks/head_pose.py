@@ -1,10 +1,12 @@
 """What head poses tell about the landmarks of UADFV; how deep the mean head must be; where the mean head comes from.
 
     python benchmarks/head_pose.py UADFV-LANDMARKS
+    python benchmarks/head_pose.py --set DIR [--source dlib]
     python benchmarks/head_pose.py --depth CLIPS
     python benchmarks/head_pose.py --mean-face PICTURES
 
 UADFV-LANDMARKS: real/NNNN.npz and fake/NNNN_fake.npz, each `landmarks` (frames, 68 or more, 2) in crops of 256 px.
+DIR: a shard set with landmarks and the splits train, val and test; each is scored by a classifier of the other two.
 CLIPS: real clips of turning heads. PICTURES: frontal portraits with a neutral face.
 """
 
@@ -15,22 +17,28 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 from sklearn.svm import SVC
 
 from mrigan.config import FacesConfig
+from mrigan.data import ShardSet
+from mrigan.data.landmarks import stored_landmarks
 from mrigan.pose.features import pose_features
 from mrigan.pose.head_pose import Camera, fit_depth
-from mrigan.pose.mean_face import mean_face
+from mrigan.pose.mean_face import DEPTH, mean_face
+from mrigan.pose.model import features_of
 from mrigan.pose.points import CENTRAL, LEFT_EYE, MESH_OF_68, MIRRORED, POINTS_68, RIGHT_EYE, WHOLE, points_68
 from mrigan.pose.svm import PoseSvm
+from mrigan.shardset.landmarks import SOURCES
 from mrigan.video import FaceDetector, is_picture, read_frames, read_still
 from mrigan.video.landmarks import FaceMesh
 
@@ -90,6 +98,34 @@ def detection(frames: Frames) -> None:
     print_depths(list(reals), [camera] * len(reals))
 
 
+def shard_set(folder: Path, source: str) -> None:
+    parts = [ShardSet.open([folder], split) for split in ("train", "val", "test")]
+    features, seconds = [], time.process_time()
+    for part in parts:
+        found = stored_landmarks(part, source, MESH_OF_68.tolist() if source == "mesh" else None)
+        features.append(features_of(found.points, found.frame_sizes, 1.0, DEPTH).values)
+    ms = 1000 * (time.process_time() - seconds) / sum(map(len, parts))
+    x, y = np.concatenate(features), np.concatenate([part.labels for part in parts])
+    split = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    rows = pa.concat_tables([part.rows for part in parts])
+    videos = np.array(rows["clip"].to_pylist())
+    kinds = np.array([f"{dataset} {method}" for dataset, method in zip(*(rows[name].to_pylist() for name in
+                      ("dataset", "method")), strict=True)])  # fmt: skip
+    answered, scores = np.isfinite(x).all(axis=1), np.full(len(y), np.nan)
+    for each in range(len(parts)):
+        train, test = answered & (split != each), answered & (split == each)
+        scores[test] = PoseSvm.fit(x[train], y[train]).logits(x[test])
+    print(f"{len(y)} faces, {answered.sum()} with a pose; {ms:.1f} CPU-ms a face ({source})")
+    for kind in ("all fakes", *sorted(set(kinds[y == 1]))):
+        of_kind = (y == 1) & ((kinds == kind) | (kind == "all fakes"))
+        reals = (y == 0) & (np.char.startswith(kinds, kind.split()[0]) | (kind == "all fakes"))
+        mine = answered & (of_kind | reals)
+        each_video = {video: scores[mine & (videos == video)].mean() for video in set(videos[mine])}
+        fake = [bool(y[videos == video][0]) for video in each_video]
+        print(f"{kind:<28} frame AUC {roc_auc_score(y[mine], scores[mine]):.3f}  "
+              f"video AUC {roc_auc_score(fake, list(each_video.values())):.3f} of {len(fake)}")  # fmt: skip
+
+
 def print_depths(points: list[np.ndarray], cameras: list[Camera]) -> None:
     whole, central = (fit_depth(points, cameras, part) for part in (WHOLE, CENTRAL))
     print(f"depth of the mean head that fits {len(points)} real faces: {whole:.2f} (whole), {central:.2f} (central)")
@@ -128,6 +164,8 @@ def average(faces: list[np.ndarray]) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("landmarks", type=Path, nargs="?")
+    parser.add_argument("--set", type=Path, metavar="DIR")
+    parser.add_argument("--source", default="mesh", choices=SOURCES)
     parser.add_argument("--depth", type=Path, nargs="+", default=[], metavar="CLIP")
     parser.add_argument("--mean-face", type=Path, nargs="+", default=[], metavar="PICTURE")
     parser.add_argument("--every", type=int, default=25, help="frames between two that are looked at")
@@ -135,6 +173,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     if args.landmarks:
         detection(uadfv(args.landmarks))
+    if args.set:
+        shard_set(args.set, args.source)
     if args.depth:
         found = list(meshes(args.depth, args.every))
         print_depths([points_68(mesh) for mesh, _ in found], [camera for _, camera in found])
