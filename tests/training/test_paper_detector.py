@@ -76,7 +76,7 @@ def test_every_recipe_says_where_it_starts_from(name: str) -> None:
     """By a word, or by nothing, which asks for one."""
     weights = load_config(DetectorConfig, f"detector/{name}", ["run.dir=x"]).model.weights
     assert weights in ("", "random", "package:efficientnet-lite0")
-    assert (weights == "random") == (name == "cpu-smoke.yaml")
+    assert (weights == "random") == (name in ("cpu-smoke.yaml", "ablation-1-nothing.yaml"))
 
 
 def test_random_weights_are_asked_for_by_name(shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
