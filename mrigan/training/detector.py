@@ -6,7 +6,7 @@ G is frozen and in eval mode; MRIs are predicted in each step.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,7 +58,6 @@ class DetectorTask(Task[DetectorConfig]):
         self.faces = face_settings(shard_folders(config.data))
         blends = config.data.self_blend
         if blends.share:  # what a verdict cuts out: the middle of what was learned
-            check_cut(self.faces)
             self.faces |= {"margin": sum(blends.margin) / 2, "size": config.model.size, "landmarks": "none"}
             # A set may take more frames, so that there is more to blend
             self.faces |= {name: getattr(FacesConfig(), name) for name in ("every", "frames")}
@@ -165,18 +164,6 @@ def detector_step(
         right += ((logits.detach() > 0) == (label > 0)).sum()
     engine.step()
     return StepResult({"loss": total}, precision.update(), {"accuracy": right / len(batch)})
-
-
-def check_cut(faces: Mapping[str, Any]) -> None:
-    """Raise ConfigError for faces that were not cut by box and margin, from which self-blends find the landmarks."""
-    for name in ("align", "crop", "resize"):
-        known = getattr(FacesConfig(), name)
-        if faces[name] != known:
-            raise ConfigError(
-                f"the faces were cut with faces.{name}={faces[name]}; self-blends need {known}",
-                where="data.self_blend.share",
-                fix=f"shards with faces.{name}={known}, or data.self_blend.share=0",
-            )
 
 
 def _pictures(face: torch.Tensor, seeds: torch.Tensor, G: Generator | None, config: DetectorConfig) -> torch.Tensor:

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from mrigan.config import DetectorConfig, EngineConfig, FacesConfig, OptimConfig, to_dict
+from mrigan.config import DetectorConfig, EngineConfig, OptimConfig
 from mrigan.engine.build import build_engine
 from mrigan.engine.distributed import World
 from mrigan.engine.precision import Precision
-from mrigan.errors import ConfigError
-from mrigan.training.detector import check_cut, detector_step
+from mrigan.training.detector import detector_step
 from tests.distributed.checks import Tiny, part
 
 ALONE = World(0, 1, 0, torch.device("cpu"))
@@ -42,10 +41,3 @@ def test_parts_make_the_whole(parts: int, balanced: bool) -> None:
     assert len(gradients) == len(whole) == 4
     for ours, theirs in zip(gradients, whole, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
-
-
-def test_self_blends_need_faces_that_were_cut_by_their_box() -> None:
-    check_cut(to_dict(FacesConfig(margin=0.4, frames=32)))
-    for changed in ({"align": "points5"}, {"resize": "letterbox"}, {"crop": "widen"}):
-        with pytest.raises(ConfigError, match=f"faces.{next(iter(changed))}="):
-            check_cut(to_dict(FacesConfig(**changed)))  # type: ignore[arg-type]
