@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from mrigan import __version__
 from mrigan.cli import (
+    animate,
     catalog,
     config,
     demo,
@@ -42,6 +43,7 @@ class _InOrder(TyperGroup):
         order = (
             "demo",
             "sample",
+            "animate",
             "catalog",
             "shards",
             "config",
@@ -67,6 +69,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("sample")(sample.sample)
+app.command("animate")(animate.animate)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(shards.app, name="shards")
 app.add_typer(config.app, name="config")

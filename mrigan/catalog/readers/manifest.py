@@ -27,7 +27,8 @@ from mrigan.errors import CatalogError
 
 COLUMNS = {"path", "label", "original", "identity", "targets", "donor", "donors", "method", "dataset", "compression",
            "name", "group", "source", "donor_source", "donor_sources", "split", "official_split"}  # fmt: skip
-IGNORED = {"clip", "family", "frames", "fps", "width", "height", "duration", "codec", "bytes", "sha256", "note"}
+IGNORED = {"clip", "family", "frames", "fps", "width", "height", "duration", "codec", "bytes", "sha256", "note",
+           "licence"}  # fmt: skip
 
 
 def read_manifest(manifest: Path, splits: Path | None = None, base: Path | None = None) -> ScanResult:
