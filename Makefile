@@ -41,8 +41,8 @@ lint: venv  ## ruff, mypy on mrigan/, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: venv  ## the benchmarks behind the figures of the README and docs/results.md
-	@for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+bench: venv  ## the benchmarks behind the figures of the README and docs/results.md; some need your data, and say so
+	@for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || [ $$? = 2 ] || exit 1; done
 
 clean:  ## remove what the other targets made, .venv included
 	rm -rf $(VENV) demo build *.egg-info

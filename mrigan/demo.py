@@ -20,6 +20,7 @@ from mrigan.config import DetectorConfig, GanConfig, ShardsConfig, TrackingConfi
 from mrigan.detect.options import Options, Outputs
 from mrigan.terminal import console, say
 from mrigan.tracking import list_models, promote
+from mrigan.tracking.registry import SHIPPED
 
 NAMES = {"face": "mrigan-face", "mri": "mrigan-mri"}  # a detector's input, and its name in the registry
 SHOWN = {"face": "faces", "mri": "MRIs"}
@@ -64,7 +65,10 @@ class _Demo:
         commands = [f"mrigan models promote {name} {version.version}" for name, version in self.newest().items()]
         self.stage("registry", " && ".join(commands) or "mrigan models list", self.promote)
         options = f"--model {self.judge()} --html {here}/verdict.html --json {here}/verdict.json"
-        self.stage("verdict", f"mrigan detect {' '.join(map(str, self.unseen))} {options}", self.verdict)
+        clips = " ".join(map(str, self.unseen))
+        self.stage("verdict", f"mrigan detect {clips} {options}", self.verdict)
+        options = f"--model {SHIPPED} --html {here}/verdict-shipped.html"
+        self.stage("verdict of the shipped model", f"mrigan detect {clips} {options}", self.shipped_verdict)
         self.summary()
 
     def stage(self, name: str, command: str, work: Callable[[], str]) -> None:
@@ -164,6 +168,12 @@ class _Demo:
         said = [verdict["verdict"] for verdict in json.loads(answers.read_text())]
         return f"the unseen real clip: {said[0]}; the unseen fake: {said[1]}"
 
+    def shipped_verdict(self) -> str:
+        from mrigan.detect.command import run
+
+        run([str(path) for path in self.unseen], SHIPPED, Options(), Outputs(html=self.folder / "verdict-shipped.html"))
+        return "it learned from photographs of real people, and these are drawn"
+
     def summary(self) -> None:
         table = Table("stage", "seconds", "result", title="from videos to a verdict")
         table.columns[1].justify = "right"
@@ -178,7 +188,7 @@ class _Demo:
             "the evaluation": self.folder / "evaluation" / "index.html",
             "faces, true and predicted MRIs": newest,
             "all runs": f"mlflow ui --backend-store-uri {os.environ['MLFLOW_TRACKING_URI']}",
-            "your own video": f"mrigan detect VIDEO --html verdict.html --model {self.models['mri']}",
+            "your own video": "mrigan detect VIDEO --html verdict.html",
         }.items():
             say(f"{what:>32}: {where}")
 

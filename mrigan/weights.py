@@ -77,7 +77,7 @@ class SafetensorsFile:
         self._file.close()
 
     def check(self, expected: Mapping[str, Tensor]) -> None:
-        """Compare the header with the tensors that a network has.
+        """Compare the header with the tensors that a network has. A weight may be stored in 16 bits (see `halved`).
 
         Raises:
             ModelError: one is missing, too many, or of another type or shape.
@@ -86,7 +86,9 @@ class SafetensorsFile:
         wrong += [f"{name} is not known" for name in self.tensors.keys() - expected.keys()]
         for name, tensor in expected.items() if not wrong else ():
             kept = self.tensors[name]
-            if (DTYPES[kept.dtype], tuple(kept.shape)) != (tensor.dtype, tuple(tensor.shape)):
+            half = kept.dtype == "F16" and tensor.dtype == torch.float32
+            dtype = tensor.dtype if half else DTYPES[kept.dtype]
+            if (dtype, tuple(kept.shape)) != (tensor.dtype, tuple(tensor.shape)):
                 there = f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
                 wrong.append(f"{name} is {kept.dtype} {tuple(kept.shape)}, and the network has {there}")
         if wrong:
@@ -142,6 +144,11 @@ class SafetensorsFile:
     def _unreadable(self, error: Exception) -> ModelError:
         said = error.what if isinstance(error, ConfigError) else getattr(error, "strerror", None) or error
         return ModelError(f"the weight file cannot be read: {said}", where=self.path, fix=self.fix)
+
+
+def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with their matrices and kernels in 16 bits; biases and norms, which are small, keep 32."""
+    return {name: t.half() if t.ndim > 1 and t.dtype == torch.float32 else t for name, t in tensors.items()}
 
 
 def check_values(tensors: Mapping[str, Tensor], path: str | Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mrigan.config import DetectorConfig, GanConfig, TrainingConfig, flatten, load_config, to_dict
+from mrigan.config import DetectorConfig, GanConfig, MapConfig, TrainingConfig, flatten, load_config, to_dict
 from mrigan.config.fields import at_least, checked, choice
 from mrigan.config.resume import as_begun, changes
 from mrigan.config.typed import leaves
@@ -88,7 +88,8 @@ def test_what_decides_the_weights_may_not_change() -> None:
     """Every key of these sections, but for those that are named here."""
     data = ("shards", "cache", "loader", "decode_on", "workers", "workers_are", "verify", "on_bad", "about")
     free = {"train.steps", "train.epochs", "train.device", "model.generator", *(f"data.{name}" for name in data)}
-    for schema in (GanConfig, DetectorConfig):
+    free.add("model.half")  # the finished model's, not those in training
+    for schema in (GanConfig, DetectorConfig, MapConfig):
         for key, (_, _, rules) in leaves(schema).items():
             if key.partition(".")[0] in ("data", "model", "loss", "optim", "train"):
                 assert rules["may_change"] is (key in free), key

@@ -81,3 +81,33 @@ def models_import(
     echo(f"wrote {out}: {found.in_words}")
     if found.networks:
         echo(f"to judge a video: mrigan detect VIDEO --model {out}")
+
+
+@app.command("decide")
+def models_decide(
+    *,
+    model: Annotated[Path, typer.Argument(help="A model folder; it is not changed.")],
+    scores: Annotated[list[Path], typer.Argument(help="scores.parquet of this model, from `mrigan evaluate`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new model folder.")],
+    rule: Annotated[str, typer.Option(help="By which it judges: fraction, or another that the model stores.")] = "mean",
+    max_false_alarms: Annotated[
+        float, typer.Option(help="Share of the real videos that may be called fake.", min=0, max=1)
+    ] = 0.05,
+    max_undecided: Annotated[
+        float, typer.Option(help="Share of the real videos that may be left undecided.", min=0, max=1)
+    ] = 0.2,
+) -> None:
+    """Fit a model's decision on real videos: fake above a threshold, real below another, undecided between the two.
+
+    Fakes in the scores are not used for the choice, only counted.
+    """
+    from mrigan.scoring.decision import decide_by
+
+    found = decide_by(model, scores, out, rule=rule, max_false_alarms=max_false_alarms, max_undecided=max_undecided)
+    echo(
+        f"wrote {out}: fake from {found['threshold']:.3g} on, real below {found['real_below']:.3g}, by the rule {rule}"
+    )
+    for kind in ("reals", "fakes"):
+        if kind in found:
+            called, undecided = found[f"{kind}_called_fake"], found[f"{kind}_undecided"]
+            echo(f"- of {found[kind]} {kind}: {called} called fake, {undecided} undecided")

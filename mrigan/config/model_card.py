@@ -61,8 +61,10 @@ class Thresholds:
 
     frame: float = within(0, 1, 0.5, required=True)
     fraction: float = within(0, 1, 0.5, required=True)
+    real_below: float | None = within(0, 1, None)  # the share; from it up to `fraction` the verdict is undecided
 
     def __post_init__(self) -> None:
+        _check_band("thresholds", self.real_below, self.fraction)
         if self.frame == 1 or self.fraction == 0:
             raise ConfigError(
                 f"thresholds.frame={self.frame:g} and thresholds.fraction={self.fraction:g} give every video with a "
@@ -115,8 +117,10 @@ class StoredRule:
 
     threshold: float = within(0, 1, 0.5, required=True)
     settings: RuleSettings = checked(RuleSettings)
+    real_below: float | None = within(0, 1, None)  # the score; from it up to `threshold` the verdict is undecided
 
     def __post_init__(self) -> None:
+        _check_band("doubt.rules", self.real_below, self.threshold)
         if self.threshold == 0:
             raise ConfigError("doubt.rules: a rule with threshold=0 calls every video with a face fake",
                               fix="a threshold above 0")  # fmt: skip
@@ -253,6 +257,12 @@ class ModelCard:
             if {part, whole} <= counts.keys() and counts[part] > counts[whole]:
                 what = f"{part}={counts[part]} is more than {whole}={counts[whole]}"
                 raise ConfigError(f"provenance.thresholds.counts: {what}")
+
+
+def _check_band(where: str, real_below: float | None, threshold: float) -> None:
+    if real_below is not None and real_below > threshold:
+        raise ConfigError(f"{where}: real_below={real_below:g} is above the threshold of {threshold:g}",
+                          fix="a number up to the threshold")  # fmt: skip
 
 
 def given(part: Any) -> dict[str, Any]:

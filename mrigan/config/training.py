@@ -233,6 +233,7 @@ class DetectorModelConfig:
     generator: str = checked("", may_change=True)
     # Images; above 0 an average of the weights is evaluated, and becomes the model
     ema_half_life: float = at_least(0, 0.0, added=True)
+    half: bool = checked(False, may_change=True, added=True)  # store the finished model's weights in 16 bits
 
 
 @dataclass

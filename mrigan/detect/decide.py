@@ -104,7 +104,7 @@ def decide(
         limit=limit_passed(limits, findings.measures) if len(whole.probs) >= needed else None,
         learned_from=model.get("learned_from"),
         warnings=criteria.warnings,
-        rule=RuleScore(rule.name, rule.threshold, rule.score(whole.judged)),
+        rule=RuleScore(rule.name, rule.threshold, rule.score(whole.judged), rule.real_below),
         probability=probability,
         interval=spread,
         calibration=criteria.calibration.kind if criteria.calibration else None,
@@ -150,7 +150,10 @@ class _FaceGroup:
         """Why these faces are not judged; None = they are."""
         if not len(self.probs):
             return "no_face"
-        return "too_few_faces" if len(self.probs) < needed else reason_not_judged(criteria.limits, self.measures)
+        if len(self.probs) < needed:
+            return "too_few_faces"
+        unclear = "uncertain" if criteria.rule.verdict(self.judged) == "undecided" else None
+        return reason_not_judged(criteria.limits, self.measures) or unclear
 
     def estimate(self, criteria: Criteria) -> tuple[float | None, tuple[float, float] | None]:
         return estimate(self.frames, self.logits, criteria.calibration)

@@ -23,15 +23,17 @@ from mrigan.evaluation.aggregation import ROUNDING, STRATEGIES, aggregate
 
 @dataclass(frozen=True)
 class Rule:
-    """A video is fake when the score of its faces is `threshold` or more.
+    """A video is fake when the score of its faces is `threshold` or more, and real when it is below `real_below`.
 
     Attributes:
+        real_below: from it up to the threshold there is no verdict; None = every score has one.
         name: a key of `STRATEGIES`. settings: what `aggregate` needs for it.
     """
 
     name: str
     threshold: float
     settings: Mapping[str, Any] = field(default_factory=dict)
+    real_below: float | None = None
 
     def score(self, probs: ArrayLike) -> float | None:
         """The score, 0..1, of the face probabilities of one video; None without a face.
@@ -48,14 +50,18 @@ class Rule:
         return float(np.mean(each))
 
     def verdict(self, probs: ArrayLike) -> Word:
-        """`fake` or `real` by `score`; `undecided` without a face."""
+        """`fake` or `real` by `score`; `undecided` without a face, and between `real_below` and the threshold."""
         score = self.score(probs)
-        return "undecided" if score is None else "fake" if score >= self.threshold - ROUNDING else "real"
+        if score is None:
+            return "undecided"
+        if score >= self.threshold - ROUNDING:
+            return "fake"
+        return "real" if self.real_below is None or score < self.real_below - ROUNDING else "undecided"
 
 
 def papers_rule(thresholds: Thresholds) -> Rule:
     """The share of faces above `frame`, fake from `fraction` on (MRI-GAN, section 5)."""
-    return Rule(PAPERS_RULE, thresholds.fraction, {"frame": thresholds.frame})
+    return Rule(PAPERS_RULE, thresholds.fraction, {"frame": thresholds.frame}, thresholds.real_below)
 
 
 def choose_rule(name: str, thresholds: Thresholds, stored: Mapping[str, StoredRule]) -> Rule:
@@ -76,7 +82,7 @@ def choose_rule(name: str, thresholds: Thresholds, stored: Mapping[str, StoredRu
             where="--rule",
             fix=f"one of: {', '.join([PAPERS_RULE, *usable])}",
         )
-    rule = Rule(name, stored[name].threshold, given(stored[name].settings))
+    rule = Rule(name, stored[name].threshold, given(stored[name].settings), stored[name].real_below)
     try:
         score = rule.score([0.5])
     except (KeyError, TypeError, ValueError, ConfigError):

@@ -26,11 +26,13 @@ class FileIdentity:
 
 @dataclass(frozen=True)
 class RuleScore:
-    """The rule that decided; a video is fake if its score is `threshold` or more. None = no face."""
+    """The rule that decided; a video is fake if its score is `threshold` or more, and real if it is below `real_below`,
+    or else below the threshold. A score of None = no face."""
 
     name: str
     threshold: float
     score: float | None = None
+    real_below: float | None = None
 
     @property
     def words(self) -> str:

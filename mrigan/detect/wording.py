@@ -65,6 +65,12 @@ def sentence(v: Verdict, picture: bool) -> str:
     if v.reason == "too_few_faces":
         found = "Only one face was" if len(faces) == 1 else f"Only {len(faces)} faces were"
         return f"{found} found; a verdict on a video needs {limits.min_faces}."
+    if v.reason == "uncertain":
+        score, low, high = (number(x) for x in (v.rule.score, v.rule.real_below, v.rule.threshold))
+        return (
+            f"The {what} scored {score}. Below {low} the model says real, from {high} on fake; between the two it is "
+            "too often wrong to say either."
+        )
     if v.reason:
         why = why_not_judged(v)
         return f"{why[:1].upper()}{why[1:]}, so it cannot say."

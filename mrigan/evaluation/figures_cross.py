@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrigan.evaluation.figures import FAKE, MODELS, MUTED
 from mrigan.evaluation.results import Result
+from mrigan.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,4 +56,5 @@ def _matrix(axes: Axes, cells: Sequence[dict[str, Any]]) -> None:
 
 
 def _name(source: dict[str, Any]) -> str:
-    return f"{source['dataset']}\n{source['compression']}".strip()
+    """In print: matplotlib makes the labels of ticks only as it draws them, after `draw` has cleaned all texts."""
+    return printable(f"{source['dataset']}\n{source['compression']}".strip(), keep="\n")

@@ -27,7 +27,8 @@ def build(make: Callable[[], N], file: SafetensorsFile, sha256: str = "") -> N:
         with torch.device("meta"):
             network = make()
         file.check(network.state_dict())
-        tensors = file.load(sha256)
+        types = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+        tensors = {name: tensor.to(types[name]) for name, tensor in file.load(sha256).items()}
         if any(buffer.is_meta for name, buffer in network.named_buffers() if name not in tensors):
             network = make()  # because it computes some of its tensors
         network.load_state_dict(tensors, assign=True)

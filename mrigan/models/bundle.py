@@ -44,7 +44,7 @@ from mrigan.models.generator_file import load_generator, save_generator
 from mrigan.models.known_faces import KnownFaces
 from mrigan.models.loaded import Bundle
 from mrigan.models.map_detector import make_detector
-from mrigan.weights import SafetensorsFile
+from mrigan.weights import SafetensorsFile, halved
 
 __all__ = ["Bundle", "load_bundle", "read_card", "save_bundle"]
 
@@ -67,12 +67,14 @@ def save_bundle(
     data: dict[str, Any] | None = None,
     judging: dict[str, Any] | None = None,
     mri_input: str = "",
+    half: bool = False,
 ) -> Path:
     """Write the bundle to `folder`, completely or not at all; it replaces an older bundle.
 
     Args:
         faces, thresholds, provenance, doubt, data, judging, mri_input: JSON values, see `ModelCard`.
         familiarity, known: see `Bundle`.
+        half: store the weights of detectors in 16 bits, see `mrigan.weights.halved`.
 
     Raises:
         ConfigError: `load_bundle` would refuse a value, or `input` is "mri" without a generator.
@@ -97,15 +99,14 @@ def save_bundle(
     if input == "mri" and generator is None:
         raise ConfigError("a detector of MRIs without a generator", where="data.input",
                           fix="face, or mri with model.generator=G.safetensors")  # fmt: skip
-    if folder.exists() and not (folder / CARD_FILE).is_file() and any(folder.iterdir()):
-        raise ModelError("the folder exists, and is not a model folder", where=folder, fix="give a new folder")
+    _check_replaceable(folder)
     beside = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.tmp"
     beside.mkdir(parents=True)
     try:
         networks = detector.networks if isinstance(detector, Ensemble) else [detector]
         for name, network in zip(settings.files, networks, strict=True):
             state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
-            _write(beside / name, state)
+            _write(beside / name, halved(state) if half else state)
         if generator is not None:
             save_generator(beside / GENERATOR_FILE, generator)
         if familiarity is not None:
@@ -149,6 +150,26 @@ def load_bundle(folder: str | Path) -> Bundle:
     return bundle
 
 
+def copy_bundle(source: Path, target: Path, meta: dict[str, Any]) -> Path:
+    """The bundle in `source` with another model.json, `meta`, as a new bundle; completely or not at all.
+
+    Raises:
+        ConfigError: a value of `meta` is refused. ModelError: `target` exists and is not a bundle.
+    """
+    card = from_dict(ModelCard, meta, target / CARD_FILE)
+    _check_replaceable(target)
+    beside = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+    beside.mkdir(parents=True)
+    try:
+        for name in card.files:
+            shutil.copyfile(source / name, beside / name)
+        write_json(beside / CARD_FILE, meta)
+        _replace(target, beside)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return target
+
+
 def read_card(folder: Path) -> ModelCard:
     """The checked model.json of a model folder; no other file is read.
 
@@ -180,6 +201,11 @@ def read_card(folder: Path) -> ModelCard:
         what = f"doubt.limits.max_distance needs {FAMILIARITY_FILE} or {KNOWN_FILE}, but files lists neither"
         raise ModelError(f"model.json: {what}", where=path, fix=_FIX)
     return card
+
+
+def _check_replaceable(folder: Path) -> None:
+    if folder.exists() and not (folder / CARD_FILE).is_file() and any(folder.iterdir()):
+        raise ModelError("the folder exists, and is not a model folder", where=folder, fix="give a new folder")
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAMES = ("mrigan-face", "mrigan-mri", "mrigan-map")
+SHIPPED, SHIPPED_FOLDER = "shipped", Path(__file__).parents[1] / "shipped"
 CANDIDATE, CHAMPION = "candidate", "champion"
 MODEL_FILE = "model.json"  # a folder with this file is a model
 # A path, not an import: this room must not import `detect`.
@@ -263,12 +264,15 @@ def list_models(uri: str = "") -> list[Version]:
 
 
 def resolve(ref: str | Path, uri: str = "") -> Path:
-    """The local folder with model.json, for `models:/NAME@ALIAS`, `models:/NAME/N`, `runs:/ID/PATH` or a folder.
+    """The local folder with model.json, for `models:/NAME@ALIAS`, `models:/NAME/N`, `runs:/ID/PATH`, a folder, or the
+    word `shipped`, the model in the package.
 
     Raises:
         ModelError: no such model, or it is not a model.
     """
     text = str(ref)
+    if text == SHIPPED:
+        return SHIPPED_FOLDER
     local = _local_folder(text, uri)
     if local is not None:
         folder = local

@@ -20,6 +20,7 @@ from mrigan.scoring.limits import fit_reliability
 from mrigan.scoring.shards import scores_table
 from mrigan.training.job import Job
 from mrigan.training.validation import Validation
+from mrigan.weights import halved
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,9 @@ def finish_detector(job: Job, validation: Validation) -> None:
     """Take the best checkpoint, score all held-out faces with it, and write `model/`. Every rank must call it."""
     step = job.run.world.on_main(lambda: job.run.store.load_best().step)
     name = "detector_ema" if job.state.averages else "detector"
-    validation.bundle.detector.load_state_dict(job.run.store.load(step, verify=False).tensors(name))
+    weights = job.run.store.load(step, verify=False).tensors(name)
+    # load_state_dict widens them again: what is measured is what is stored
+    validation.bundle.detector.load_state_dict(halved(weights) if job.config.model.half else weights)
     logits, _ = validation.scores(np.arange(len(job.data.val)))
 
     def write() -> None:
@@ -59,6 +62,7 @@ def _write_model(job: Job, validation: Validation, scores: pa.Table, step: int) 
         known=reliability.known,
         doubt=reliability.fitted.to_json(),
         data=learned_data(job.data.train, job.data.val, job.config.data.about),
+        half=job.config.model.half,
     )
     log.info(
         "%s is of step %d; thresholds: a face is fake above %.3g, a video from %.3g of its faces on",

@@ -5,7 +5,9 @@ from jsonschema import Draft202012Validator
 PROB = {"type": "number", "minimum": 0, "maximum": 1}
 MAYBE = {"anyOf": [PROB, {"type": "null"}]}
 INTERVAL = {"anyOf": [{"type": "null"}, {"type": "array", "items": PROB, "minItems": 2, "maxItems": 2}]}
-REASON = {"enum": [None, "no_face", "too_few_faces", "too_small", "too_blurred", "out_of_range", "unreadable"]}
+REASON = {
+    "enum": [None, "no_face", "too_few_faces", "too_small", "too_blurred", "out_of_range", "uncertain", "unreadable"]
+}
 RULES = ["fraction", "mean", "mean_logit", "confident_mean", "top", "learned"]
 COUNT = {"type": "integer", "minimum": 0}
 SECONDS = {"type": "number", "minimum": 0}
@@ -31,7 +33,7 @@ VERDICT = closed(
     limit={"enum": [None, "min_side", "min_sharpness", "max_distance", "min_colour"]},
     learned_from={"type": ["string", "null"]},
     warnings=several({"type": "string"}),
-    rule=closed(name={"enum": RULES}, threshold=PROB, score=MAYBE),
+    rule=closed(name={"enum": RULES}, threshold=PROB, score=MAYBE, real_below=MAYBE),
     probability=MAYBE,
     interval=INTERVAL,
     fraction=MAYBE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -72,12 +73,23 @@ def test_the_command_and_its_page_say_which_rule(
     check(verdicts)
     [verdict] = verdicts
     assert (verdict["verdict"], verdict["fraction"], verdict["persons"][0]["verdict"]) == ("real", 1.0, "real")
-    assert verdict["rule"] == {"name": "mean", "threshold": 0.99, "score": pytest.approx(0.9526, abs=0.005)}
+    score = pytest.approx(0.9526, abs=0.005)
+    assert verdict["rule"] == {"name": "mean", "threshold": 0.99, "score": score, "real_below": None}
     assert verdict["persons"][0]["score"] == verdict["rule"]["score"]
     assert (verdict["model"]["rule"], verdict["model"]["precision"]) == ("mean", "bf16")
     html = page.read_text()
     assert "By the rule “mean” the video scored 0.95; it says fake from 0.99 on." in html
     assert "the mean probability of its faces" in html
+    meta["doubt"]["rules"]["mean"]["real_below"] = 0.6
+    (model / "model.json").write_text(json.dumps(meta))
+    done = CliRunner().invoke(app, [*command, "--rule", "mean", "--json", str(out), "--html", str(page)])
+    assert "undecided" in done.output
+    said = " ".join(done.output.split())
+    assert re.search(r"mean \.95 of \d+ faces \(real below \.60, fake from \.99 on\)", said), said
+    verdicts = json.loads(out.read_text())
+    check(verdicts)
+    assert (verdicts[0]["verdict"], verdicts[0]["reason"]) == ("undecided", "uncertain")
+    assert "Below 0.60 the model says real, from 0.99 on fake" in page.read_text()
     assert "did not decide" in html
     assert "expect less of it elsewhere" not in html  # those rates are of the paper's rule
     refused = CliRunner().invoke(app, [*command, "--rule", "top"])

@@ -149,7 +149,7 @@ def main(good: Path, scratch: Path) -> None:
         "NaN": lambda tensors: tensors[name].view(-1)[3:4].fill_(float("nan")),
         "infinite": lambda tensors: tensors[name].view(-1)[3:4].fill_(float("-inf")),
         "another shape": lambda tensors: tensors.update({name: torch.zeros(8, 7)}),
-        "half precision": lambda tensors: tensors.update({name: tensors[name].half()}),
+        "another precision": lambda tensors: tensors.update({name: tensors[name].bfloat16()}),
         "one missing": lambda tensors: tensors.pop(name),
         "one more": lambda tensors: tensors.update(more=torch.zeros(1)),
     }.items():

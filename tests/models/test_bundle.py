@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from mrigan.config import FacesConfig
 from mrigan.config.model_card import ModelCard
 from mrigan.errors import ConfigError, ModelError
+from mrigan.files import sha256_file
 from mrigan.models import Detector, Generator, load_bundle, predict_mri, save_bundle
 from mrigan.models.bundle import Bundle
 
@@ -170,3 +172,31 @@ def test_folders_that_are_no_bundle(tmp_path: Path, networks: tuple[Detector, Ge
         path.write_bytes(content)
         with pytest.raises(ModelError):
             load_bundle(tmp_path / "m")
+
+
+def test_weights_in_16_bits_score_as_they_were_rounded(tmp_path: Path, networks: tuple[Detector, Generator]) -> None:
+    """Matrices and kernels are half as large, norms and biases stay; what is loaded are 32 bits again."""
+    detector, _ = networks
+    folders = [
+        save_bundle(tmp_path / str(half), detector, faces={}, thresholds=THRESHOLDS, half=half)
+        for half in (False, True)
+    ]
+    sizes = [(folder / "detector.safetensors").stat().st_size for folder in folders]
+    assert sizes[1] < 0.6 * sizes[0]
+    stored = load_file(folders[1] / "detector.safetensors")
+    loaded = load_bundle(folders[1]).detector.state_dict()
+    for name, tensor in detector.state_dict().items():
+        wide = tensor.ndim > 1
+        assert stored[name].dtype == (torch.float16 if wide else tensor.dtype)
+        assert torch.equal(loaded[name], tensor.half().float() if wide else tensor)
+
+
+def test_other_types_are_refused(tmp_path: Path, networks: tuple[Detector, Generator]) -> None:
+    folder = save_bundle(tmp_path / "model", networks[0], faces={}, thresholds=THRESHOLDS)
+    file = folder / "detector.safetensors"
+    save_file({name: t.bfloat16() if t.ndim > 1 else t for name, t in load_file(file).items()}, file)
+    card = json.loads((folder / "model.json").read_text())
+    card["files"][file.name] = {"sha256": sha256_file(file), "bytes": file.stat().st_size}
+    (folder / "model.json").write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="BF16"):
+        load_bundle(folder)

@@ -37,6 +37,11 @@ def _why(v: Verdict) -> str:
     if v.reason == "unreadable":
         return v.gaps[0].detail
     faces, thresholds, rule = v.faces, v.thresholds, v.rule
+    if v.reason == "uncertain":
+        low, high = short(rule.real_below), short(rule.threshold)
+        return (
+            f"{rule.words} {short(rule.score)} of {counted(len(faces), 'face')} (real below {low}, fake from {high} on)"
+        )
     if v.reason:
         if v.limit:
             return why_not_judged(v)
