@@ -188,7 +188,7 @@ def read_checkpoint(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, A
             fix="ask its authors for a plain state dict, or for safetensors",
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, MemoryError, zipfile.BadZipFile) as error:
-        said = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
+        said = (getattr(error, "strerror", None) or str(error)).partition("\n")[0] or "it is empty or cut off"
         raise ModelError(f"the weight file cannot be read: {said}", where=path, fix=_AGAIN) from None
     if not isinstance(data, dict):
         raise ModelError(f"the file contains a {type(data).__name__}, not a dict of weights", where=path)

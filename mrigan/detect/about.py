@@ -30,6 +30,7 @@ def about_model(bundle: Bundle, name: str, config: FacesConfig) -> dict[str, Any
         "input": bundle.input,
         "generator": bundle.draws_mris,
         "map": bool(card.detector.decoder),
+        "own_rule": card.judging.rule,
         "backbone": card.detector.backbone,
         "networks": card.detector.networks,
         "sha256": sums.get(DETECTOR_FILE, ""),

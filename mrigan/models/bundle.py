@@ -204,6 +204,8 @@ def read_card(folder: Path) -> ModelCard:
 
 
 def _check_replaceable(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ModelError("there is a file of this name", where=folder, fix="give a new folder")
     if folder.exists() and not (folder / CARD_FILE).is_file() and any(folder.iterdir()):
         raise ModelError("the folder exists, and is not a model folder", where=folder, fix="give a new folder")
 

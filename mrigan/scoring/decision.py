@@ -84,6 +84,8 @@ def decide_by(
         ConfigError: the model has no such rule. InputError: fewer than 20 real videos; see `fit_decision`.
     """
     folder = Path(model)
+    if Path(out).resolve() == folder.resolve():
+        raise ConfigError("the new model would replace the old one", where=out, fix="give another folder for --out")
     bundle = load_bundle(folder)
     if rule != PAPERS_RULE and rule not in bundle.card.doubt.rules:
         known = ", ".join([PAPERS_RULE, *bundle.card.doubt.rules])
@@ -126,7 +128,15 @@ def _counts(name: str, scores: np.ndarray, decision: Decision) -> dict[str, int]
 
 def _videos(files: Sequence[str | Path], rule: str, settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Labels (K,) and scores (K,) of the videos with a face."""
-    faces = faces_only(read_scores(files))
+    table = read_scores(files)
+    models = sorted(set(table["model"].to_pylist()))
+    if len(models) > 1:
+        raise InputError(
+            f"the scores are of {len(models)} models: {', '.join(map(repr, models[:5]))}",
+            where=", ".join(map(str, files)),
+            fix="give scores of this model alone",
+        )
+    faces = faces_only(table)
     codes, first = group_codes(faces, VIDEO)
     labels = faces["label"].to_numpy()[first]
     return labels, np.asarray(aggregate(rule, faces["prob"].to_numpy(), codes, len(labels), settings))

@@ -289,6 +289,28 @@ def test_which_picture_decided(clips: Path, models: dict[str, Path]) -> None:
     assert len(plain.all("img")) == 2 + 1  # the frame and the close-up without a heat map, and the face
 
 
+def test_the_page_says_what_a_map_model_does_and_whose_rule_decided(judged: list[Judged]) -> None:
+    two = next(one for one in judged if "alert" in one.verdict.path)
+
+    def text_of(name: str, real_below: float | None = None, **model: object) -> str:
+        rule = replace(two.verdict.rule, name=name, threshold=0.9, real_below=real_below)
+        verdict = replace(two.verdict, rule=rule, model=two.verdict.model | model)
+        return " ".join(checked(render([replace(two, verdict=verdict)])).text.split())
+
+    drawn = text_of("fraction", map=True)
+    assert "as the detector guesses it" in drawn
+    assert "no part in the verdict" not in drawn
+    assert "as a generator guesses it" in text_of("fraction")
+    own = text_of("mean", 0.6, own_rule="mean")
+    assert "It is the model's own: “mean”" in own
+    assert "From 0.60 up to that threshold it is undecided." in own
+    assert "asked for" not in own
+    asked = text_of("mean", own_rule="fraction")
+    assert "It was asked for by name: “mean”" in asked
+    assert "another: at least 30 % of the faces" in asked
+    assert "up to that threshold" not in asked
+
+
 def test_by_the_command_and_gone_on_from_a_journal(
     clips: Path, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

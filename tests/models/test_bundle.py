@@ -99,6 +99,8 @@ def test_an_older_bundle_is_replaced_but_nothing_else(tmp_path: Path, networks: 
     (tmp_path / "photos" / "a.txt").write_text("mine")
     with pytest.raises(ModelError, match="is not a model folder"):
         saved(tmp_path / "photos", networks)
+    with pytest.raises(ModelError, match="there is a file of this name"):
+        saved(tmp_path / "photos" / "a.txt", networks)
     assert (tmp_path / "photos" / "a.txt").read_text() == "mine"
 
 

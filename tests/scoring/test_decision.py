@@ -107,4 +107,14 @@ def test_what_cannot_be_fitted(model: Path, tmp_path: Path) -> None:
         decide_by(model, [table], tmp_path / "new")
     with pytest.raises(ConfigError, match="stores no rule 'top'"):
         decide_by(model, [table], tmp_path / "new", rule="top")
+    enough = scores(tmp_path / "enough.parquet", [i / 100 + 0.01 for i in range(40)], [])
+    other = pq.read_table(enough)
+    other = other.set_column(other.column_names.index("model"), "model", pa.array(["other"] * other.num_rows))
+    pq.write_table(other, tmp_path / "other.parquet")
+    with pytest.raises(InputError, match="of 2 models: 'm', 'other'"):
+        decide_by(model, [enough, tmp_path / "other.parquet"], tmp_path / "new")
+    before = (model / "model.json").read_bytes()
+    with pytest.raises(ConfigError, match="would replace the old one"):
+        decide_by(model, [enough], model)
+    assert (model / "model.json").read_bytes() == before
     assert not (tmp_path / "new").exists()
