@@ -44,6 +44,8 @@ LIMITS = """## What it misses
 - **Lip-sync** changes the mouth alone, as few self-blends do.
 - **People and light that it has not seen.** Most of its people are adults in studio light, three in four of them white;
   its videos are few. It was not measured by age, sex or skin colour.
+- **A person it learned from** may pass as real in a forgery: of the four fakes of President Obama in FaceForensics++
+  (`183_253`) it calls three real.
 - **Its probability is not calibrated for your videos**, but on self-blends of people left out.
 
 Do not use it to accuse anybody. Use it to find what is worth a closer look, with the page that shows where it looked.
