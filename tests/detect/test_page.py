@@ -303,7 +303,7 @@ def test_the_page_says_what_a_map_model_does_and_whose_rule_decided(judged: list
     assert "as a generator guesses it" in text_of("fraction")
     own = text_of("mean", 0.6, own_rule="mean")
     assert "It is the model's own: “mean”" in own
-    assert "From 0.60 up to that threshold it is undecided." in own
+    assert "From 0.60 up to that threshold it is undecided. Without" in own
     assert "asked for" not in own
     asked = text_of("mean", own_rule="fraction")
     assert "It was asked for by name: “mean”" in asked
