@@ -88,7 +88,8 @@ def fakes(result: dict[str, Any]) -> str:
     lines = [
         "## Real deepfakes against their own originals",
         "",
-        "None of these was in the training. In brackets: 95 % intervals; people and methods are few, so they are wide.",
+        "None of these files was in the training. In brackets: 95 % intervals; people and methods are few, so they are",
+        "wide.",
         "",
         "| Data set | Method | Fakes | Above their original | AUC | MRI alone: AUC | MRI: fakes ÷ originals |",
         "|---|---|---|---|---|---|---|",

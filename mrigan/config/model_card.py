@@ -189,6 +189,17 @@ class ThresholdCounts:
 
 
 @dataclass(frozen=True)
+class FittedDecision:
+    """The files that `mrigan.scoring.decision` fitted thresholds on."""
+
+    rule: str = checked("fraction", length=100)
+    source: str = ""
+    reals: int = at_least(0, 0)
+    reals_called_fake: int = at_least(0, 0)
+    reals_undecided: int = at_least(0, 0)
+
+
+@dataclass(frozen=True)
 class Searched:
     """The types of some keys of `search_thresholds`' result."""
 
@@ -196,6 +207,7 @@ class Searched:
     tpr: float | None = within(0, 1, None)
     tnr: float | None = within(0, 1, None)
     counts: dict[str, Any] | None = checked(None, typed=ThresholdCounts)
+    decision: dict[str, Any] | None = checked(None, typed=FittedDecision)
 
 
 @dataclass(frozen=True)

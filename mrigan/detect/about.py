@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrigan import __version__
 from mrigan.config import FacesConfig
-from mrigan.config.model_card import DETECTOR_FILE, DataCard, ThresholdCounts, given
+from mrigan.config.model_card import DETECTOR_FILE, DataCard, FittedDecision, ThresholdCounts, given
 from mrigan.evaluation.rates import exact_interval
 from mrigan.text import shortened
 
@@ -75,7 +75,11 @@ def learned_from(data: DataCard) -> str | None:
 
 
 def validation_of(thresholds: Mapping[str, Any]) -> dict[str, Any]:
-    """The rates on the videos that chose the thresholds, what they are made of, and their exact 95 % intervals."""
+    """The rates on the videos that chose the thresholds, what they are made of, and their exact 95 % intervals; or, of
+    thresholds that were fitted on real files alone, the `decision`: its rule and counts."""
+    if decision := thresholds.get("decision"):
+        known = {field.name: field.default for field in fields(FittedDecision) if field.name != "source"}
+        return {"decision": {name: decision.get(name, default) for name, default in known.items()}}
     seen: dict[str, Any] = {k: thresholds[k] for k in ("tpr", "tnr") if thresholds.get(k) is not None}
     counts = thresholds.get("counts") or {}
     if not set(COUNTS) <= counts.keys() or len(seen) < 2:

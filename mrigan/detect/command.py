@@ -77,8 +77,8 @@ def _introduce(judge: Judge) -> None:
     """Say what must be known of the model before its verdicts."""
     for line in judge.criteria.warnings:
         say(f"warning: {line}", style="bold yellow")
-    if rates := validated(judge.about):
-        say(f"on the videos that chose the model's thresholds: {rates}", style="dim")
+    if rates := validated(judge.about, judge.criteria.rule.name):
+        say(f"on the files that chose the model's thresholds: {rates}", style="dim")
 
 
 def _summary(out: FanOut) -> int:

@@ -99,7 +99,7 @@ def page(
             calibration=first and first["calibration"],
             rule=first and first["rule"],
             warnings=list(dict.fromkeys(warning for one in results for warning in one["warnings"])),
-            rates=validated(first["model"]) if first else "",
+            rates=validated(first["model"], first["rule"].name) if first else "",
             rules=RULES,
             when=moment(when or datetime.now()),
             style=style,

@@ -102,9 +102,18 @@ def learned(v: Verdict) -> str:
     return f"the model learned from {v.learned_from or 'data that it does not name'}"
 
 
-def validated(model: Mapping[str, Any]) -> str:
-    """How often the model was right on validation, with counts and exact intervals; empty where it does not say."""
+def validated(model: Mapping[str, Any], rule: str = PAPERS_RULE) -> str:
+    """How often the model was right on validation, with counts and exact intervals; empty where it does not say.
+
+    Args:
+        rule: that judges. Thresholds that were fitted on real files are of one rule.
+    """
     seen = model.get("validation") or {}
+    if decision := seen.get("decision"):
+        if decision["rule"] != rule:
+            return ""
+        fake, undecided = decision["reals_called_fake"], decision["reals_undecided"]
+        return f"of {decision['reals']} real files, {fake} called fake and {undecided} undecided; fakes were not used"
     if "reals_called_fake" in seen:
         fakes = words(seen["fakes_found"], seen["fakes"], "fakes found", seen["fake_families"])
         reals = words(seen["reals_called_fake"], seen["reals"], "reals called fake", seen["real_families"])

@@ -50,7 +50,6 @@ from mrigan.video.geometry import one_is_grey
 
 log = logging.getLogger(__name__)
 
-
 BATCH = 8  # pairs in one computation of MRIs
 
 

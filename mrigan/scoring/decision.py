@@ -107,7 +107,7 @@ def decide_by(
     meta.setdefault("judging", {})["rule"] = rule
     counts = _counts("reals", reals, found) | (_counts("fakes", fakes, found) if len(fakes) else {})
     wanted = f"at most {max_false_alarms:.0%} called fake and {max_undecided:.0%} undecided"
-    decision = {"rule": rule, "source": f"{len(reals)} real videos, {wanted}", **counts}
+    decision = {"rule": rule, "source": f"{len(reals)} real videos and pictures, {wanted}", **counts}
     meta["provenance"]["thresholds"] = {"source": f"fitted on {decision['source']}", "decision": decision}
     copy_bundle(folder, Path(out), meta)
     return {"threshold": found.threshold, "real_below": found.real_below, **counts}

@@ -194,6 +194,10 @@ def test_rates_stand_with_counts_and_exact_intervals() -> None:
         "of how many, the model does not say"
     )
     assert validated({"validation": validation_of({})}) == ""
+    decision = {"rule": "mean", "source": "x", "reals": 40, "reals_called_fake": 2, "reals_undecided": 8}
+    fitted = {"validation": validation_of({"decision": decision})}
+    assert validated(fitted, "mean") == "of 40 real files, 2 called fake and 8 undecided; fakes were not used"
+    assert validated(fitted) == ""  # another rule judges
 
 
 def test_a_person_beyond_the_limits_is_undecided_alone() -> None:

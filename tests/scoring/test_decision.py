@@ -84,7 +84,7 @@ def test_the_command_writes_another_model(model: Path, tmp_path: Path) -> None:
     rule = card.doubt.rules["mean"]
     assert (rule.threshold, rule.real_below) == (pytest.approx(0.385), pytest.approx(0.305))
     assert (
-        "40 real videos"
+        "40 real videos and pictures"
         in json.loads((tmp_path / "new/model.json").read_text())["provenance"]["thresholds"]["decision"]["source"]
     )
     assert (tmp_path / "new/detector.safetensors").read_bytes() == before["detector.safetensors"]
